@@ -1,0 +1,134 @@
+//! What a store needs of a database: each method is one atomic step of the domain.
+//!
+//! The rules of the domain live above this trait, once. Every future here may be dropped: that
+//! abandons the answer, never the work, and leaves the backend usable.
+
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongo;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::session::{Session, SessionId, TokenHash};
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, Username};
+
+/// The end of a room: what the next message is numbered and timed after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) seq: Seq,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl Head {
+    /// The head of a room without messages.
+    pub(crate) const EMPTY: Self = Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0) };
+}
+
+/// Names a batch across retries and processes: 96 random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchId(pub(crate) [u8; 12]);
+
+/// Messages that are stored together or not at all, with all that follows from them.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) id: BatchId,
+    pub(crate) rooms: Vec<RoomBatch>,
+    /// How much each sender's counter grows. No sender appears twice.
+    pub(crate) counts: Vec<(Username, i64)>,
+}
+
+/// The part of a batch that goes to one room.
+#[derive(Debug, Clone)]
+pub(crate) struct RoomBatch {
+    pub(crate) room: RoomName,
+    /// The head that these messages follow, `None` if the room has yet to be created. The batch
+    /// must not be stored if the room has another one.
+    pub(crate) after: Option<Head>,
+    /// At least one, numbered without holes.
+    pub(crate) messages: Vec<(Message, Option<Nonce>)>,
+    /// The senders, each once. They become members.
+    pub(crate) members: Vec<Username>,
+}
+
+impl RoomBatch {
+    /// The head of the room once the batch is stored.
+    pub(crate) fn head(&self) -> Head {
+        let last = self.messages.last().map(|(m, _)| Head { seq: m.seq, timestamp: m.timestamp });
+        last.or(self.after).unwrap_or(Head::EMPTY)
+    }
+
+    /// When the room is created, if it is, and its new members join: the time of the first message.
+    pub(crate) fn created_at(&self) -> Timestamp {
+        self.messages.first().map_or(Timestamp::from_micros(0), |(m, _)| m.timestamp)
+    }
+}
+
+/// What became of a batch. An error instead of it means: stored whole, in part that no reader
+/// sees and the next call completes or removes, or not at all. Only [`Backend::holds`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Append {
+    /// Stored, durably, and visible to every reader.
+    Committed,
+    /// Not stored: a room has another head than expected.
+    HeadMoved,
+    /// Not stored: a nonce in it belongs to a stored message.
+    NonceTaken,
+}
+
+/// What makes a post unique.
+pub(crate) type NonceKey = (RoomName, Username, Nonce);
+
+/// A page of a sorted list of names.
+#[derive(Debug, Clone)]
+pub(crate) struct Page<T> {
+    pub(crate) after: Option<T>,
+    pub(crate) limit: u32,
+}
+
+#[async_trait]
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// The heads of rooms, in the order asked for.
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>>;
+    /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
+    /// [`Append::HeadMoved`] or [`Append::NonceTaken`].
+    async fn append(&self, batch: std::sync::Arc<Batch>) -> Result<Append>;
+    /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
+    async fn holds(&self, batch: std::sync::Arc<Batch>) -> Result<bool>;
+    /// The messages stored under these nonces, in the order asked for.
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>>;
+
+    /// Creates the room unless it exists; says whether it did.
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool>;
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>>;
+    async fn room(&self, room: RoomName) -> Result<Option<Room>>;
+    /// The members, or `None` if the room does not exist.
+    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>>;
+    /// Creates the room unless it exists, and makes the user a member.
+    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()>;
+    /// Ends a membership; says whether the room exists.
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool>;
+
+    /// At most `limit` messages, in `seq` order; none of a room that does not exist.
+    async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>>;
+    async fn message_count(&self, user: Username) -> Result<u64>;
+
+    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()>;
+    /// The session of a token, unless its last use lies before `alive_since`.
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>>;
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()>;
+    async fn end_session(&self, token: TokenHash) -> Result<()>;
+    /// A user's sessions that are alive, the oldest first.
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>>;
+    /// Ends one session of a user; says whether there was one.
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool>;
+    /// Ends all sessions of a user but one; says how many.
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64>;
+
+    /// Succeeds if the store can be read and written by this process.
+    async fn ping(&self) -> Result<()>;
+    /// Gives the store free for another process. Nothing is called after it.
+    async fn close(&self) -> Result<()>;
+}

@@ -1,0 +1,448 @@
+//! The shared store: MongoDB from 4.4.
+//!
+//! On a replica set, or a sharded cluster, a batch is one transaction and any number of processes
+//! work on one database. A standalone mongod has no transactions: there a batch is stored in an
+//! order that can be completed or cut off after a crash, by one process at a time.
+//!
+//! Writes are acknowledged by a majority and journaled. Reads see what a majority has, so that
+//! nothing that was read can be rolled back.
+
+mod documents;
+mod find;
+mod guarded;
+mod lease;
+mod schema;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::error::{ErrorKind, WriteFailure};
+use mongodb::options::{Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::{Client, ClientSession, Collection, Database};
+use tokio::sync::{Mutex, Semaphore};
+
+use self::find::Query;
+use self::guarded::Guarded;
+use super::{Append, Backend, Batch, Head, NonceKey, Page};
+use crate::error::{Error, Result};
+use crate::session::{Session, SessionId, TokenHash};
+use crate::store::Options;
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Range, Room, RoomName, Username};
+
+/// The database, if the URI names none.
+const DATABASE: &str = "chat";
+/// Connections: more than the driver's 10, because a poll of many clients comes in bursts.
+const POOL: u32 = 64;
+const WARM: u32 = 4;
+/// Calls under way. The rest wait until their time is up.
+const CALLS: usize = 512;
+/// How often a server is asked how it is, and how long it may take to answer: after both, calls
+/// that hang on a stalled server are ended by the driver.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Look-ups by nonce that run side by side.
+const LOOKUPS: usize = 16;
+
+const DUPLICATE_KEY: i32 = 11_000;
+const OUT_OF_DISK_SPACE: i32 = 14_031;
+
+/// A write that was answered survives a failover and a crash.
+fn durable(timeout: Duration) -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build()
+}
+
+struct Inner {
+    client: Client,
+    database: Database,
+    timeout: Duration,
+    mode: Mode,
+}
+
+enum Mode {
+    /// A replica set or a sharded cluster. The lock is held while a batch is being stored.
+    Transactions(Mutex<()>),
+    /// A standalone mongod.
+    Guarded(Guarded),
+}
+
+struct Mongo {
+    inner: Arc<Inner>,
+    calls: Arc<Semaphore>,
+}
+
+/// Connects to the deployment at `uri` and prepares the database.
+pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend>> {
+    let unusable = |e: mongodb::error::Error| Error::Open(e.kind.to_string());
+    let timeout = options.timeout;
+    let mut client_options = ClientOptions::parse(uri).await.map_err(unusable)?;
+    client_options.app_name.get_or_insert_with(|| "chatcore".into());
+    client_options.max_pool_size.get_or_insert(POOL);
+    client_options.min_pool_size.get_or_insert(WARM);
+    client_options.connect_timeout.get_or_insert(CONNECT);
+    client_options.heartbeat_freq.get_or_insert(HEARTBEAT);
+    client_options.server_selection_timeout.get_or_insert(timeout);
+    client_options.write_concern = Some(durable(timeout));
+    let database_name = client_options.default_database.clone().unwrap_or_else(|| DATABASE.into());
+    let client = Client::with_options(client_options).map_err(unusable)?;
+    let database = client.database(&database_name);
+
+    let server = schema::prepare(&database, options.session_idle).await?;
+    let mode = if server.transactions {
+        Mode::Transactions(Mutex::new(()))
+    } else {
+        Mode::Guarded(Guarded::open(&database).await?)
+    };
+    tracing::info!(
+        version = server.version,
+        kind = server.kind,
+        database = database_name,
+        "connected to MongoDB"
+    );
+    let inner = Inner { client, database, timeout, mode };
+    if let Mode::Guarded(guarded) = &inner.mode {
+        guarded.settle(&inner).await?;
+    }
+    let inner = Arc::new(inner);
+    Ok(Arc::new(Mongo { inner, calls: Arc::new(Semaphore::new(CALLS)) }))
+}
+
+fn error(e: mongodb::error::Error) -> Error {
+    let code = match &*e.kind {
+        ErrorKind::Command(e) => e.code,
+        ErrorKind::Write(WriteFailure::WriteError(e)) => e.code,
+        _ => 0,
+    };
+    if code == OUT_OF_DISK_SPACE { Error::Full } else { Error::Unavailable(e.kind.to_string()) }
+}
+
+/// What the server answered to an `insert`, `update` or `delete` command.
+struct Written {
+    /// Documents inserted, matched or deleted, and those that an upsert made.
+    n: i64,
+    /// The fields of the unique index that refused a document.
+    duplicate: Option<Document>,
+}
+
+impl Inner {
+    /// Runs a write command. Any error but a duplicate key is an `Err`.
+    async fn write(
+        &self,
+        command: RawDocumentBuf,
+        session: Option<&mut ClientSession>,
+    ) -> mongodb::error::Result<Written> {
+        let run = self.database.run_raw_command(command);
+        let reply = match session {
+            Some(session) => run.session(session).await,
+            None => run.await,
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(e) => match (&*e.kind, e.server_response()) {
+                (ErrorKind::Command(c), Some(response)) if c.code == DUPLICATE_KEY => {
+                    let duplicate =
+                        response.get_document("keyPattern").ok().and_then(|keys| keys.try_into().ok());
+                    return Ok(Written { n: 0, duplicate: Some(duplicate.unwrap_or_default()) });
+                }
+                _ => return Err(e),
+            },
+        };
+        let n = reply.get_i64("n").or_else(|_| reply.get_i32("n").map(i64::from)).unwrap_or(0);
+        let mut duplicate = None;
+        for failed in reply.get_array("writeErrors").into_iter().flatten().filter_map(|e| e.as_document()) {
+            if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
+                return Err(mongodb::error::Error::custom(failed.to_string()));
+            }
+            duplicate = Some(failed.get_document("keyPattern").cloned().unwrap_or_default());
+        }
+        if let Ok(concern) = reply.get_document("writeConcernError") {
+            return Err(mongodb::error::Error::custom(concern.to_string()));
+        }
+        Ok(Written { n, duplicate })
+    }
+
+    fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+
+    /// Runs a query and reads each document with `read`.
+    async fn find<T>(&self, query: Query, read: impl Fn(&RawDocument) -> Result<T>) -> Result<Vec<T>> {
+        let concern = match &self.mode {
+            Mode::Transactions(_) if !query.newest_state => Some(ReadConcern::majority()),
+            _ => None,
+        };
+        let mut options = CollectionOptions::default();
+        options.read_concern = concern;
+        let collection = self.database.collection_with_options::<RawDocumentBuf>(query.collection, options);
+        query.run(&collection, read).await
+    }
+
+    async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        let Mode::Guarded(guarded) = &self.mode else {
+            return self.read_messages(room, range, limit, None).await;
+        };
+        // What is being stored just now is not durable yet, so it is not shown. The second look is
+        // for a batch that began while the messages were read.
+        loop {
+            let bound = guarded.committed_head(room)?;
+            let messages = self.read_messages(room, range, limit, bound).await?;
+            let late = guarded.committed_head(room)?;
+            match (messages.last(), late) {
+                (Some(last), Some(late)) if last.seq > late.seq => {}
+                _ => return Ok(messages),
+            }
+        }
+    }
+
+    async fn read_messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        bound: Option<Head>,
+    ) -> Result<Vec<Message>> {
+        let query = find::messages(room, range, limit, bound);
+        let mut messages = self.find(query, |d| documents::message(room, d)).await?;
+        if matches!(range, Range::Newest | Range::Before(_)) {
+            messages.reverse();
+        }
+        Ok(messages)
+    }
+
+    async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
+        let bound = match &self.mode {
+            Mode::Guarded(guarded) => guarded.committed_head(room)?,
+            Mode::Transactions(_) => None,
+        };
+        let mut found = self.find(find::room(room), documents::room).await?;
+        let Some(found) = found.pop() else { return Ok(None) };
+        let users =
+            self.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
+        let mut room = Room { users, ..found };
+        if let Some(head) = bound.filter(|head| head.seq < room.last_seq) {
+            room.last_seq = head.seq;
+            room.last_timestamp = (head != Head::EMPTY).then_some(head.timestamp);
+        }
+        Ok(Some(room))
+    }
+
+    async fn room_exists(&self, room: &RoomName) -> Result<bool> {
+        Ok(!self.find(find::heads(std::slice::from_ref(room)), |_| Ok(())).await?.is_empty())
+    }
+
+    async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
+        let created = doc! { "$setOnInsert": documents::new_room(now) };
+        let rooms = self.collection("rooms");
+        let done =
+            rooms.update_one(doc! { "_id": room.as_str() }, created).upsert(true).await.map_err(error)?;
+        Ok(done.upserted_id.is_some())
+    }
+}
+
+impl Mongo {
+    /// Runs a call in a task of its own, because a future of the driver must not be dropped before
+    /// it is done.
+    async fn run<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let permit = self.calls.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Unavailable("it is closed".into()))?;
+        let call = call(self.inner.clone());
+        let task = tokio::spawn(async move {
+            let result = call.await;
+            drop(permit);
+            result
+        });
+        task.await.unwrap_or_else(|e| Err(Error::Unavailable(format!("a call ended without an answer: {e}"))))
+    }
+}
+
+#[async_trait]
+impl Backend for Mongo {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
+        self.run(|this| async move {
+            if let Mode::Guarded(guarded) = &this.mode {
+                guarded.settle(&this).await?;
+            }
+            let found = this.find(find::heads(&rooms), documents::head).await?;
+            let mut found: std::collections::HashMap<_, _> = found.into_iter().collect();
+            Ok(rooms.iter().map(|room| found.remove(room.as_str())).collect())
+        })
+        .await
+    }
+
+    async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
+        self.run(|this| async move {
+            match &this.mode {
+                Mode::Transactions(under_way) => {
+                    let _guard = under_way.lock().await;
+                    transaction::append(&this, &batch).await
+                }
+                Mode::Guarded(guarded) => guarded.append(&this, &batch).await,
+            }
+        })
+        .await
+    }
+
+    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+        self.run(|this| async move {
+            match &this.mode {
+                Mode::Transactions(under_way) => {
+                    let _guard = under_way.lock().await;
+                    transaction::holds(&this, &batch).await
+                }
+                Mode::Guarded(guarded) => Ok(guarded.holds(&batch).await),
+            }
+        })
+        .await
+    }
+
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
+        self.run(|this| async move {
+            let one = async |key: NonceKey| {
+                let found = this.find(find::by_nonce(&key), |d| documents::message(&key.0, d)).await;
+                found.map(|mut found| found.pop())
+            };
+            futures_util::stream::iter(keys).map(one).buffered(LOOKUPS).try_collect().await
+        })
+        .await
+    }
+
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
+        self.run(|this| async move { this.create_room(&room, now).await }).await
+    }
+
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.run(|this| async move { this.find(find::rooms(&page), |d| documents::text(d, "_id")).await })
+            .await
+    }
+
+    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
+        self.run(|this| async move { this.room(&room).await }).await
+    }
+
+    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
+        self.run(|this| async move {
+            let users = this.find(find::members(&room, &page), documents::member).await?;
+            // A room with members exists; only an empty answer needs the question.
+            let exists = !users.is_empty() || this.room_exists(&room).await?;
+            Ok(exists.then_some(users))
+        })
+        .await
+    }
+
+    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+        self.run(|this| async move {
+            this.create_room(&room, now).await?;
+            let joined = doc! { "$setOnInsert": { "joined_at": now.as_micros() } };
+            let members = this.collection("members");
+            members.update_one(find::member(&room, &user), joined).upsert(true).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.run(|this| async move {
+            let left =
+                this.collection("members").delete_one(find::member(&room, &user)).await.map_err(error)?;
+            Ok(left.deleted_count > 0 || this.room_exists(&room).await?)
+        })
+        .await
+    }
+
+    async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        self.run(|this| async move { this.messages(&room, range, limit).await }).await
+    }
+
+    async fn message_count(&self, user: Username) -> Result<u64> {
+        self.run(|this| async move {
+            Ok(this.find(find::user(&user), documents::message_count).await?.pop().unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
+        self.run(|this| async move {
+            let document = documents::new_session(token, &session);
+            this.collection("sessions").insert_one(document).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
+        self.run(|this| async move {
+            Ok(this.find(find::session(token, alive_since), documents::session).await?.pop())
+        })
+        .await
+    }
+
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.run(|this| async move {
+            let used = doc! { "$set": documents::session_use(now) };
+            this.collection("sessions").update_one(find::token(token), used).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn end_session(&self, token: TokenHash) -> Result<()> {
+        self.run(|this| async move {
+            this.collection("sessions").delete_one(find::token(token)).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
+        self.run(
+            |this| async move { this.find(find::sessions(&user, alive_since), documents::session).await },
+        )
+        .await
+    }
+
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
+        self.run(|this| async move {
+            let ended =
+                this.collection("sessions").delete_one(find::session_of(&user, id)).await.map_err(error)?;
+            Ok(ended.deleted_count > 0)
+        })
+        .await
+    }
+
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
+        self.run(|this| async move {
+            let filter = find::sessions_of(&user, except);
+            Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.run(|this| async move {
+            if let Mode::Guarded(guarded) = &this.mode {
+                guarded.may_write()?;
+            }
+            this.database.run_command(doc! { "ping": 1 }).await.map(drop).map_err(error)
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.run(|this| async move {
+            if let Mode::Guarded(guarded) = &this.mode {
+                guarded.close().await;
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,167 @@
+//! The documents: what each collection holds, and how it becomes a value of the domain.
+//!
+//! | collection | `_id` | fields |
+//! |---|---|---|
+//! | `rooms` | name | `last_seq`, `last_timestamp`, `created_at` |
+//! | `messages` | `{room, seq}` | `sender`, `text`, `timestamp`, `verified`, `nonce`?, `batch` |
+//! | `users` | name | `message_count` |
+//! | `members` | `{room, user}` | `joined_at` |
+//! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
+//! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
+//!
+//! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
+//! index that expires sessions needs one. On a standalone mongod `rooms` and `users` also carry
+//! `batch`, the number of the batch that changed them last.
+
+use std::str::FromStr;
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{
+    Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
+};
+
+use crate::backend::{Batch, BatchId, Head, RoomBatch};
+use crate::error::{Error, Invalid, Result};
+use crate::session::{Session, TokenHash};
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Nonce, Room, RoomName, Seq, Username};
+
+fn corrupt(e: impl std::fmt::Display) -> Error {
+    Error::Corrupt(e.to_string())
+}
+
+pub(super) fn text<T: FromStr<Err = Invalid>>(document: &RawDocument, key: &str) -> Result<T> {
+    document.get_str(key).map_err(corrupt)?.parse().map_err(corrupt)
+}
+
+fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
+    let value = document.get_i64(key).map_err(corrupt)?;
+    Seq::new(value).ok_or_else(|| corrupt("a seq is negative"))
+}
+
+fn time(document: &RawDocument, key: &str) -> Result<Timestamp> {
+    document.get_i64(key).map(Timestamp::from_micros).map_err(corrupt)
+}
+
+pub(super) fn batch_id(id: BatchId) -> ObjectId {
+    ObjectId::from_bytes(id.0)
+}
+
+pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message> {
+    Ok(Message {
+        room: room.clone(),
+        seq: seq(document.get_document("_id").map_err(corrupt)?, "seq")?,
+        sender: text(document, "sender")?,
+        text: text(document, "text")?,
+        timestamp: time(document, "timestamp")?,
+        verified: document.get_bool("verified").map_err(corrupt)?,
+    })
+}
+
+pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
+    let name = document.get_str("_id").map_err(corrupt)?.to_owned();
+    Ok((name, Head { seq: seq(document, "last_seq")?, timestamp: time(document, "last_timestamp")? }))
+}
+
+/// The room but for its number of users.
+pub(super) fn room(document: &RawDocument) -> Result<Room> {
+    let last_seq = seq(document, "last_seq")?;
+    let last_timestamp = time(document, "last_timestamp")?;
+    Ok(Room {
+        name: text(document, "_id")?,
+        last_seq,
+        last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
+        created_at: time(document, "created_at")?,
+        users: 0,
+    })
+}
+
+pub(super) fn new_room(now: Timestamp) -> Document {
+    doc! { "last_seq": 0_i64, "last_timestamp": 0_i64, "created_at": now.as_micros() }
+}
+
+pub(super) fn member(document: &RawDocument) -> Result<Username> {
+    text(document.get_document("_id").map_err(corrupt)?, "user")
+}
+
+pub(super) fn message_count(document: &RawDocument) -> Result<u64> {
+    document.get_i64("message_count").map(i64::unsigned_abs).map_err(corrupt)
+}
+
+pub(super) fn token(token: TokenHash) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: token.0.to_vec() }
+}
+
+pub(super) fn session_use(at: Timestamp) -> Document {
+    doc! { "last_seen": at.as_micros(), "used": DateTime::from_millis(at.as_micros() / 1_000) }
+}
+
+pub(super) fn new_session(hash: TokenHash, session: &Session) -> Document {
+    let mut document = doc! {
+        "_id": token(hash),
+        "id": session.id.to_string(),
+        "username": session.username.as_str(),
+        "verified": session.verified,
+        "user_agent": &session.user_agent,
+        "created_at": session.created_at.as_micros(),
+    };
+    document.extend(session_use(session.last_seen));
+    document
+}
+
+pub(super) fn session(document: &RawDocument) -> Result<Session> {
+    Ok(Session {
+        id: text(document, "id")?,
+        username: text(document, "username")?,
+        verified: document.get_bool("verified").map_err(corrupt)?,
+        user_agent: document.get_str("user_agent").map_err(corrupt)?.to_owned(),
+        created_at: time(document, "created_at")?,
+        last_seen: time(document, "last_seen")?,
+    })
+}
+
+/// The messages of a batch, as the documents of an `insert` command.
+pub(super) fn new_messages(batch: &Batch) -> RawArrayBuf {
+    let id = batch_id(batch.id);
+    let all = batch.rooms.iter().flat_map(|room| &room.messages);
+    all.map(|(message, nonce)| new_message(message, nonce.as_ref(), id)).collect()
+}
+
+fn new_message(message: &Message, nonce: Option<&Nonce>, batch: ObjectId) -> RawDocumentBuf {
+    let mut document = rawdoc! {
+        "_id": { "room": message.room.as_str(), "seq": message.seq.get() },
+        "sender": message.sender.as_str(),
+        "text": message.text.as_str(),
+        "timestamp": message.timestamp.as_micros(),
+        "verified": message.verified,
+        "batch": batch,
+    };
+    if let Some(nonce) = nonce {
+        document.append(cstr!("nonce"), nonce.as_str());
+    }
+    document
+}
+
+/// The upserts that make a batch's senders members.
+pub(super) fn new_members<'a>(
+    rooms: impl Iterator<Item = (&'a RoomName, &'a [Username], Timestamp)>,
+) -> RawArrayBuf {
+    let mut updates = RawArrayBuf::new();
+    for (room, users, at) in rooms {
+        for user in users {
+            updates.push(rawdoc! {
+                "q": { "_id": { "room": room.as_str(), "user": user.as_str() } },
+                "u": { "$setOnInsert": { "joined_at": at.as_micros() } },
+                "upsert": true,
+            });
+        }
+    }
+    updates
+}
+
+/// The last statement's worth of a room: where its head goes.
+pub(super) fn new_head(room: &RoomBatch) -> RawDocumentBuf {
+    let Head { seq, timestamp } = room.head();
+    rawdoc! { "last_seq": seq.get(), "last_timestamp": timestamp.as_micros() }
+}

@@ -1,0 +1,288 @@
+//! Every query and every filter, in one place so that a test can ask MongoDB how it runs each.
+
+use futures_util::TryStreamExt as _;
+use mongodb::Collection;
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+
+use super::documents;
+use crate::backend::{Head, NonceKey, Page};
+use crate::error::Result;
+use crate::session::{SessionId, TokenHash};
+use crate::timestamp::Timestamp;
+use crate::types::{Range, RoomName, Seq, Username};
+
+/// A `find` command.
+pub(super) struct Query {
+    pub(super) collection: &'static str,
+    pub(super) filter: Document,
+    sort: Document,
+    projection: Document,
+    limit: u32,
+    /// Reads the primary's newest state, which a failover may still take back, where the answer
+    /// is only a guess that a guard checks.
+    pub(super) newest_state: bool,
+}
+
+impl Query {
+    fn one(collection: &'static str, filter: Document) -> Self {
+        let (sort, projection) = (Document::new(), Document::new());
+        Self { collection, filter, sort, projection, limit: 1, newest_state: false }
+    }
+
+    /// Runs the query and reads each document with `read`.
+    pub(super) async fn run<T>(
+        self,
+        collection: &Collection<RawDocumentBuf>,
+        read: impl Fn(&RawDocument) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        // A negative limit asks for the whole answer in one reply.
+        let find = collection
+            .find(self.filter)
+            .sort(self.sort)
+            .projection(self.projection)
+            .limit(-i64::from(self.limit));
+        let mut batches = find.batch().await.map_err(super::error)?;
+        let mut values = Vec::new();
+        while let Some(batch) = batches.try_next().await.map_err(super::error)? {
+            for document in batch.doc_slices().map_err(super::error)? {
+                let document = document.map_err(|e| crate::Error::Corrupt(e.to_string()))?;
+                if let Some(document) = document.as_document() {
+                    values.push(read(document)?);
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+pub(super) fn heads(rooms: &[RoomName]) -> Query {
+    let names: Vec<_> = rooms.iter().map(RoomName::as_str).collect();
+    let limit = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    Query { limit, newest_state: true, ..Query::one("rooms", doc! { "_id": { "$in": names } }) }
+}
+
+pub(super) fn room(room: &RoomName) -> Query {
+    Query::one("rooms", doc! { "_id": room.as_str() })
+}
+
+pub(super) fn rooms(page: &Page<RoomName>) -> Query {
+    let after = page.after.as_ref().map_or("", RoomName::as_str);
+    Query {
+        sort: doc! { "_id": 1 },
+        projection: doc! { "_id": 1 },
+        limit: page.limit,
+        ..Query::one("rooms", doc! { "_id": { "$gt": after } })
+    }
+}
+
+/// The ids between two bounds of one room. An `_id` is a document, and documents compare field by
+/// field, so the index on `_id` serves ranges within a room; `_id.room` is for the router of a
+/// sharded cluster.
+fn within(room: &RoomName, field: &str, above: impl Into<Bson>, below: impl Into<Bson>) -> Document {
+    doc! {
+        "_id": { "$gt": { "room": room.as_str(), field: above.into() }, "$lt": { "room": room.as_str(), field: below.into() } },
+        "_id.room": room.as_str(),
+    }
+}
+
+/// The messages in a range; the newest first for [`Range::Newest`] and [`Range::Before`]. Nothing
+/// above `bound`.
+pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<Head>) -> Query {
+    let end = bound.map_or(i64::MAX, |head| head.seq.get() + 1);
+    let (filter, sort) = match range {
+        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }),
+        Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), doc! { "_id": -1 }),
+        Range::After(seq) => (within(room, "seq", seq.get(), end), doc! { "_id": 1 }),
+        Range::Since(time) => {
+            let mut times = doc! { "$gt": time.as_micros() };
+            if let Some(head) = bound {
+                times.insert("$lte", head.timestamp.as_micros());
+            }
+            (doc! { "_id.room": room.as_str(), "timestamp": times }, doc! { "timestamp": 1 })
+        }
+    };
+    Query { sort, limit, ..Query::one("messages", filter) }
+}
+
+/// The ids of the messages in a batch's part of a room.
+pub(super) fn batch_messages(room: &RoomName, after: Seq, last: Seq, limit: u32) -> Query {
+    Query {
+        sort: doc! { "_id": 1 },
+        limit,
+        newest_state: true,
+        ..Query::one("messages", places(room, after, last))
+    }
+}
+
+/// The messages above `after`, up to `last`.
+pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
+    within(room, "seq", after.get(), last.get() + 1)
+}
+
+pub(super) fn message_at(room: &RoomName, seq: Seq) -> Query {
+    Query::one(
+        "messages",
+        doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() },
+    )
+}
+
+pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
+    // `$eq` beside `$exists`: the index holds only messages that have a nonce.
+    let filter = doc! {
+        "_id.room": room.as_str(),
+        "sender": sender.as_str(),
+        "nonce": { "$eq": nonce.as_str(), "$exists": true },
+    };
+    Query::one("messages", filter)
+}
+
+pub(super) fn user(user: &Username) -> Query {
+    Query::one("users", doc! { "_id": user.as_str() })
+}
+
+pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
+    let after = page.after.as_ref().map_or("", Username::as_str);
+    let filter = within(room, "user", after, Bson::MaxKey);
+    Query {
+        sort: doc! { "_id": 1 },
+        projection: doc! { "_id": 1 },
+        limit: page.limit,
+        ..Query::one("members", filter)
+    }
+}
+
+pub(super) fn members_of(room: &RoomName) -> Document {
+    within(room, "user", "", Bson::MaxKey)
+}
+
+pub(super) fn member(room: &RoomName, user: &Username) -> Document {
+    doc! { "_id": { "room": room.as_str(), "user": user.as_str() } }
+}
+
+pub(super) fn token(hash: TokenHash) -> Document {
+    doc! { "_id": documents::token(hash) }
+}
+
+pub(super) fn session(hash: TokenHash, alive_since: Timestamp) -> Query {
+    let mut filter = token(hash);
+    filter.insert("last_seen", doc! { "$gte": alive_since.as_micros() });
+    Query::one("sessions", filter)
+}
+
+pub(super) fn sessions(user: &Username, alive_since: Timestamp) -> Query {
+    let filter = doc! { "username": user.as_str(), "last_seen": { "$gte": alive_since.as_micros() } };
+    // 0 is no limit: how many sessions a user has is limited where they are made.
+    Query { sort: doc! { "created_at": 1 }, limit: 0, ..Query::one("sessions", filter) }
+}
+
+pub(super) fn session_of(user: &Username, id: SessionId) -> Document {
+    doc! { "username": user.as_str(), "id": id.to_string() }
+}
+
+pub(super) fn sessions_of(user: &Username, except: Option<SessionId>) -> Document {
+    let except = except.map(|id| id.to_string()).unwrap_or_default();
+    doc! { "username": user.as_str(), "id": { "$ne": except } }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_testkit::mongod::{self, Kind};
+    use mongodb::{Client, Database};
+
+    use super::*;
+    use crate::backend::mongo::schema;
+    use crate::session::SESSION_IDLE;
+
+    /// The stages of the plan that the server chooses.
+    fn stages(plan: &Document, found: &mut Vec<String>) {
+        found.extend(plan.get_str("stage").map(str::to_owned));
+        for value in plan.values() {
+            match value {
+                Bson::Document(inner) => stages(inner, found),
+                Bson::Array(list) => {
+                    list.iter().filter_map(Bson::as_document).for_each(|inner| stages(inner, found))
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn explain(database: &Database, command: Document) -> Vec<String> {
+        let explained = database
+            .run_command(doc! { "explain": command, "verbosity": "queryPlanner" })
+            .await
+            .expect("a plan");
+        let planner = explained.get_document("queryPlanner").expect("a planner");
+        let mut found = Vec::new();
+        stages(planner.get_document("winningPlan").expect("a winner"), &mut found);
+        found
+    }
+
+    async fn find(database: &Database, query: Query) -> Vec<String> {
+        let Query { collection, filter, sort, projection, limit, .. } = query;
+        let limit = i64::from(limit);
+        explain(database, doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit }).await
+    }
+
+    async fn delete(database: &Database, collection: &str, filter: Document) -> Vec<String> {
+        explain(database, doc! { "delete": collection, "deletes": [{ "q": filter, "limit": 0 }] }).await
+    }
+
+    #[tokio::test]
+    async fn every_query_has_an_index() {
+        let address = mongod::database(Kind::ReplicaSet);
+        let client = Client::with_uri_str(&address).await.expect("a client");
+        let database = client.default_database().expect("named in the address");
+        schema::prepare(&database, SESSION_IDLE).await.expect("indexes");
+        // So that the scan below is the only way, and is allowed.
+        database.collection::<Document>("rooms").insert_one(doc! { "_id": "a" }).await.expect("stored");
+
+        let name: RoomName = "a".parse().expect("a name");
+        let user: Username = "ann".parse().expect("a name");
+        let seq = Seq::new(5).expect("a place");
+        let time = Timestamp::from_micros(5);
+        let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
+        let head = Some(Head { seq, timestamp: time });
+        let mut plans = Vec::new();
+        for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
+            for bound in [None, head] {
+                plans.push((format!("{range:?}"), find(&database, messages(&name, range, 50, bound)).await));
+            }
+        }
+        for query in [
+            heads(&[name.clone(), "b".parse().expect("a name")]),
+            room(&name),
+            rooms(&Page { after: None, limit: 10 }),
+            batch_messages(&name, seq, seq, 10),
+            message_at(&name, seq),
+            by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
+            super::user(&user),
+            members(&name, &Page { after: Some(user.clone()), limit: 10 }),
+            session(token, time),
+            sessions(&user, time),
+        ] {
+            plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
+        }
+        for (collection, filter) in [
+            ("messages", places(&name, seq, seq)),
+            ("members", members_of(&name)),
+            ("members", member(&name, &user)),
+            ("sessions", super::token(token)),
+            ("sessions", session_of(&user, id)),
+            ("sessions", sessions_of(&user, Some(id))),
+        ] {
+            plans
+                .push((format!("delete {collection} {filter}"), delete(&database, collection, filter).await));
+        }
+        for (what, stages) in plans {
+            let slow = stages.iter().find(|stage| matches!(stage.as_str(), "COLLSCAN" | "SORT"));
+            assert_eq!(slow, None, "{what}: {stages:?}");
+            let indexed = stages.iter().any(|stage| matches!(stage.as_str(), "IXSCAN" | "IDHACK"));
+            assert!(indexed, "{what}: {stages:?}");
+        }
+        // The check itself notices a sort.
+        let sorted =
+            Query { sort: doc! { "created_at": 1 }, ..Query::one("rooms", doc! { "_id": { "$gt": "" } }) };
+        assert!(find(&database, sorted).await.iter().any(|stage| stage == "SORT"));
+    }
+}

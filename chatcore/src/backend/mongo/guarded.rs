@@ -1,0 +1,350 @@
+//! A batch on a standalone mongod, which has no transactions.
+//!
+//! A batch is stored in this order:
+//!
+//! 1. the plan: its number, and which places in which rooms it takes;
+//! 2. the messages, in order;
+//! 3. counters and members;
+//! 4. the heads, journaled.
+//!
+//! The server's journal is one sequence, so a crash keeps a beginning of this list: whatever is
+//! there, the plan is; and if a counter has grown, all messages are there. Counters and heads carry
+//! the number of the batch that changed them last and are only changed by a higher one, so each
+//! step may be repeated. After a crash the plan says where to look: the messages that arrived, up
+//! to the first that did not, are counted and the rest of the plan is dropped.
+//!
+//! Nothing above the old heads is shown before step 4 is done. That is why one process at a time
+//! holds the database: it alone knows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
+use mongodb::{Collection, Database};
+
+use super::lease::Lease;
+use super::{Inner, documents, error, find};
+use crate::backend::{Append, Batch, BatchId, Head};
+use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
+use crate::types::{RoomName, Seq, Username};
+
+pub(super) struct Guarded {
+    lease: Lease,
+    /// Held while a batch is being stored.
+    progress: tokio::sync::Mutex<Progress>,
+    /// The durable heads of the rooms that a batch is being stored in.
+    heads: Mutex<HashMap<RoomName, Head>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The number of the last batch that was begun.
+    number: i64,
+    /// The last batch, and whether its last step is known to be done.
+    last: Option<(BatchId, bool)>,
+}
+
+/// What steps 3 and 4 need to know of a batch.
+struct Effects<'a> {
+    number: i64,
+    counts: Vec<(&'a Username, i64)>,
+    rooms: Vec<Effect<'a>>,
+}
+
+struct Effect<'a> {
+    room: &'a RoomName,
+    head: RawDocumentBuf,
+    members: &'a [Username],
+    created_at: Timestamp,
+}
+
+impl Guarded {
+    /// Takes the lease. What another process left half done has to be [settled](Self::settle).
+    pub(super) async fn open(database: &Database) -> Result<Self> {
+        let lease = Lease::acquire(database).await?;
+        let state: Collection<Document> = database.collection("state");
+        let plan = state.find_one(doc! { "_id": "batch" }).await.map_err(error)?;
+        let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
+        // Not known to be done.
+        let last = plan.map(|_| (BatchId([0; 12]), false));
+        let progress = tokio::sync::Mutex::new(Progress { number, last });
+        Ok(Self { lease, progress, heads: Mutex::default() })
+    }
+
+    pub(super) fn may_write(&self) -> Result<()> {
+        self.lease.may_write()
+    }
+
+    pub(super) async fn close(&self) {
+        // Not while a batch is being stored.
+        let _progress = self.progress.lock().await;
+        self.lease.release().await;
+    }
+
+    /// The head up to which a room may be shown, if a batch is being stored in it.
+    pub(super) fn committed_head(&self, room: &RoomName) -> Result<Option<Head>> {
+        self.lease.may_read()?;
+        Ok(self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(room).copied())
+    }
+
+    pub(super) async fn holds(&self, batch: &Batch) -> bool {
+        self.progress.lock().await.last == Some((batch.id, true))
+    }
+
+    /// Completes or cuts off a batch that was begun and not finished.
+    pub(super) async fn settle(&self, mongo: &Inner) -> Result<()> {
+        let mut progress = self.progress.lock().await;
+        self.settle_locked(mongo, &mut progress).await
+    }
+
+    async fn settle_locked(&self, mongo: &Inner, progress: &mut Progress) -> Result<()> {
+        if let Some((_, done @ false)) = &mut progress.last {
+            self.may_write()?;
+            progress.number = self.repair(mongo).await?.max(progress.number);
+            *done = true;
+            // The caller of that batch was told that its outcome is unknown; a repeat of it must
+            // be a batch of its own.
+            progress.last = None;
+            self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
+        let mut progress = self.progress.lock().await;
+        let repeat = match progress.last {
+            Some((id, true)) if id == batch.id => return Ok(Append::Committed),
+            Some((id, false)) if id == batch.id => true,
+            _ => false,
+        };
+        if !repeat {
+            self.settle_locked(mongo, &mut progress).await?;
+            if head_moved(mongo, batch).await? {
+                return Ok(Append::HeadMoved);
+            }
+            self.may_write()?;
+            progress.number += 1;
+            progress.last = Some((batch.id, false));
+            let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+            heads.extend(
+                batch.rooms.iter().map(|room| (room.room.clone(), room.after.unwrap_or(Head::EMPTY))),
+            );
+        }
+        let stored = self.store(mongo, batch, progress.number, repeat).await?;
+        progress.last = (stored == Append::Committed).then_some((batch.id, true));
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(stored)
+    }
+
+    async fn store(&self, mongo: &Inner, batch: &Batch, number: i64, repeat: bool) -> Result<Append> {
+        self.step(mongo, plan(batch, number)).await?;
+        // A repeat finds messages of the first attempt and goes on behind them.
+        let messages = rawdoc! {
+            "insert": "messages",
+            "documents": documents::new_messages(batch),
+            "ordered": !repeat,
+        };
+        if let Some(index) =
+            self.step(mongo, messages).await?.filter(|index| !repeat || index.contains_key("nonce"))
+        {
+            self.withdraw(mongo, batch).await?;
+            let nonce = index.contains_key("nonce");
+            return Ok(if nonce { Append::NonceTaken } else { Append::HeadMoved });
+        }
+        let effects = Effects {
+            number,
+            counts: batch.counts.iter().map(|(user, n)| (user, *n)).collect(),
+            rooms: batch
+                .rooms
+                .iter()
+                .map(|room| Effect {
+                    room: &room.room,
+                    head: documents::new_head(room),
+                    members: &room.members,
+                    created_at: room.created_at(),
+                })
+                .collect(),
+        };
+        self.apply(mongo, effects).await?;
+        Ok(Append::Committed)
+    }
+
+    /// Removes the messages of a batch that was refused halfway. Nobody has seen them.
+    async fn withdraw(&self, mongo: &Inner, batch: &Batch) -> Result<()> {
+        let id = documents::batch_id(batch.id);
+        for room in &batch.rooms {
+            let after = room.after.unwrap_or(Head::EMPTY).seq;
+            self.remove(mongo, &room.room, after, room.head().seq, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(
+        &self,
+        mongo: &Inner,
+        room: &RoomName,
+        after: Seq,
+        last: Seq,
+        id: ObjectId,
+    ) -> Result<()> {
+        self.may_write()?;
+        let mut filter = find::places(room, after, last);
+        filter.insert("batch", id);
+        mongo.collection("messages").delete_many(filter).await.map_err(error)?;
+        Ok(())
+    }
+
+    /// Steps 3 and 4.
+    async fn apply(&self, mongo: &Inner, effects: Effects<'_>) -> Result<()> {
+        let Effects { number, counts, rooms } = effects;
+        // Matches no document that this batch or a later one has changed. The upsert then meets
+        // that document and is refused as a duplicate, which is what a repeat should be.
+        let older = |id: &str| rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } };
+        let mut users = RawArrayBuf::new();
+        for (user, n) in counts {
+            users.push(rawdoc! {
+                "q": older(user.as_str()),
+                "u": { "$inc": { "message_count": n }, "$set": { "batch": number } },
+                "upsert": true,
+            });
+        }
+        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
+        let mut heads = RawArrayBuf::new();
+        for Effect { room, mut head, created_at, .. } in rooms {
+            head.append(mongodb::bson::cstr!("batch"), number);
+            heads.push(rawdoc! {
+                "q": older(room.as_str()),
+                "u": { "$set": head, "$setOnInsert": { "created_at": created_at.as_micros() } },
+                "upsert": true,
+            });
+        }
+        if users.is_empty() {
+            return Ok(());
+        }
+        let counters = self.step(mongo, rawdoc! { "update": "users", "updates": users, "ordered": false });
+        let members = self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false });
+        tokio::try_join!(counters, members)?;
+        let last = rawdoc! {
+            "update": "rooms",
+            "updates": heads,
+            "ordered": false,
+            // Journals everything before it too.
+            "writeConcern": { "w": 1, "j": true },
+        };
+        self.step(mongo, last).await?;
+        Ok(())
+    }
+
+    /// One command; returns the index that found a document there already.
+    async fn step(&self, mongo: &Inner, command: RawDocumentBuf) -> Result<Option<Document>> {
+        self.may_write()?;
+        Ok(mongo.write(command, None).await.map_err(error)?.duplicate)
+    }
+
+    /// Brings counters, members and heads in line with the messages of the last plan that arrived;
+    /// returns the number of that plan. Changes nothing if they are.
+    async fn repair(&self, mongo: &Inner) -> Result<i64> {
+        let state = mongo.collection("state");
+        let Some(plan) = state.find_one(doc! { "_id": "batch" }).await.map_err(error)? else {
+            return Ok(0);
+        };
+        let broken = |e: &dyn std::fmt::Display| Error::Corrupt(format!("the plan of the last batch: {e}"));
+        let number = plan.get_i64("number").map_err(|e| broken(&e))?;
+        let id = plan.get_object_id("id").map_err(|e| broken(&e))?;
+        let mut arrived = Vec::new();
+        for room in
+            plan.get_array("rooms").map_err(|e| broken(&e))?.iter().filter_map(|room| room.as_document())
+        {
+            let name: RoomName = room.get_str("room").map_err(|e| broken(&e))?.parse()?;
+            let place =
+                |key| room.get_i64(key).ok().and_then(Seq::new).ok_or_else(|| broken(&"a place is missing"));
+            let (after, last) = (place("after")?, place("last")?);
+            let room = arrived_messages(mongo, &name, after, last, id).await?;
+            let end = room.span.map_or(after, |(_, head)| head.seq);
+            self.remove(mongo, &name, end, last, id).await?;
+            arrived.push((room, name));
+        }
+        let mut counts: BTreeMap<&Username, i64> = BTreeMap::new();
+        let mut rooms = Vec::new();
+        for (room, name) in &arrived {
+            for (sender, n) in &room.senders {
+                *counts.entry(sender).or_insert(0) += n;
+            }
+            if let Some((created_at, head)) = room.span {
+                let head =
+                    rawdoc! { "last_seq": head.seq.get(), "last_timestamp": head.timestamp.as_micros() };
+                rooms.push(Effect { room: name, head, members: &room.members, created_at });
+            }
+        }
+        let effects = Effects { number, counts: counts.into_iter().collect(), rooms };
+        self.apply(mongo, effects).await?;
+        Ok(number)
+    }
+}
+
+/// What is there of a batch's part of a room.
+#[derive(Default)]
+struct Arrived {
+    /// The time of the first message and the place of the last.
+    span: Option<(Timestamp, Head)>,
+    senders: BTreeMap<Username, i64>,
+    members: Vec<Username>,
+}
+
+/// Reads the messages between `after` and `last` that belong to the batch `id`, up to the first
+/// that is missing.
+async fn arrived_messages(
+    mongo: &Inner,
+    room: &RoomName,
+    after: Seq,
+    last: Seq,
+    id: ObjectId,
+) -> Result<Arrived> {
+    let most = u32::try_from(last.get() - after.get()).unwrap_or(u32::MAX);
+    let query = find::batch_messages(room, after, last, most);
+    let stored =
+        mongo.find(query, |d| Ok((documents::message(room, d)?, d.get_object_id("batch").ok()))).await?;
+    let mut arrived = Arrived::default();
+    let mut expected = after.next();
+    for (message, _) in stored.into_iter().take_while(|(_, batch)| *batch == Some(id)) {
+        if message.seq != expected {
+            break;
+        }
+        expected = expected.next();
+        let first = arrived.span.map_or(message.timestamp, |(first, _)| first);
+        arrived.span = Some((first, Head { seq: message.seq, timestamp: message.timestamp }));
+        *arrived.senders.entry(message.sender).or_insert(0) += 1;
+    }
+    arrived.members = arrived.senders.keys().cloned().collect();
+    Ok(arrived)
+}
+
+/// Step 1.
+fn plan(batch: &Batch, number: i64) -> RawDocumentBuf {
+    let rooms: RawArrayBuf = batch
+        .rooms
+        .iter()
+        .map(|room| {
+            let after = room.after.unwrap_or(Head::EMPTY).seq.get();
+            rawdoc! { "room": room.room.as_str(), "after": after, "last": room.head().seq.get() }
+        })
+        .collect();
+    let update = rawdoc! {
+        "q": { "_id": "batch" },
+        "u": { "$set": { "number": number, "id": documents::batch_id(batch.id), "rooms": rooms } },
+        "upsert": true,
+    };
+    let mut updates = RawArrayBuf::new();
+    updates.push(update);
+    rawdoc! { "update": "state", "updates": updates }
+}
+
+/// Whether a room has another head than the batch expects. Nobody else writes, so what is true now
+/// stays true.
+async fn head_moved(mongo: &Inner, batch: &Batch) -> Result<bool> {
+    let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
+    let stored: HashMap<_, _> = mongo.find(find::heads(&rooms), documents::head).await?.into_iter().collect();
+    Ok(batch.rooms.iter().any(|room| stored.get(room.room.as_str()).copied() != room.after))
+}

@@ -1,0 +1,117 @@
+//! What the deployment is, and the collections and indexes that must be there.
+
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
+
+use super::error;
+use crate::error::{Error, Result};
+
+/// The version of the documents.
+const VERSION: i64 = 1;
+/// The oldest server that has what is used: transactions that read a majority, `hello`.
+const OLDEST_SERVER: (i32, i32) = (4, 4);
+
+const COLLECTIONS: [&str; 6] = ["rooms", "messages", "users", "members", "sessions", "state"];
+
+/// What kind of deployment the database is on.
+pub(super) struct Server {
+    pub(super) version: String,
+    pub(super) kind: &'static str,
+    pub(super) transactions: bool,
+}
+
+/// Checks the server and the version of the documents, and makes what is missing.
+pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Result<Server> {
+    let server = server(database).await?;
+    let state = database.collection::<Document>("state");
+    let stored = state.find_one(doc! { "_id": "schema" }).await.map_err(error)?;
+    match stored.as_ref().map(|schema| schema.get_i64("version")) {
+        None | Some(Ok(VERSION)) => {}
+        Some(Ok(newer)) if newer > VERSION => {
+            return Err(Error::Open(format!(
+                "it was written by a newer version (schema {newer}, this version knows {VERSION})"
+            )));
+        }
+        Some(_) => return Err(Error::Open("the database belongs to another program".into())),
+    }
+    let existing = database.list_collection_names().await.map_err(error)?;
+    for name in COLLECTIONS.into_iter().filter(|name| !existing.iter().any(|e| e == name)) {
+        // A transaction must not have to create a collection. Another process may be faster.
+        match database.create_collection(name).await {
+            Err(e) if !is_code(&e, NAMESPACE_EXISTS) => return Err(error(e)),
+            _ => {}
+        }
+    }
+    create_indexes(database, session_idle).await?;
+    if stored.is_none() {
+        let version = doc! { "$setOnInsert": { "version": VERSION } };
+        state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
+    }
+    Ok(server)
+}
+
+const NAMESPACE_EXISTS: i32 = 48;
+const INDEX_OPTIONS_CONFLICT: i32 = 85;
+
+fn is_code(e: &mongodb::error::Error, code: i32) -> bool {
+    matches!(&*e.kind, mongodb::error::ErrorKind::Command(e) if e.code == code)
+}
+
+async fn server(database: &Database) -> Result<Server> {
+    let admin = database.client().database("admin");
+    let build = admin.run_command(doc! { "buildInfo": 1 }).await.map_err(error)?;
+    let version = build.get_str("version").unwrap_or_default().to_owned();
+    let mut numbers = version.split('.').map_while(|n| n.parse().ok());
+    if numbers.next().zip(numbers.next()).is_none_or(|found| found < OLDEST_SERVER) {
+        let (major, minor) = OLDEST_SERVER;
+        return Err(Error::Open(format!("MongoDB {version} is older than {major}.{minor}")));
+    }
+    let hello = admin.run_command(doc! { "hello": 1 }).await.map_err(error)?;
+    let (kind, transactions) = if hello.contains_key("setName") {
+        ("replica set", true)
+    } else if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
+        ("sharded cluster", true)
+    } else if hello.get_bool("isreplicaset").unwrap_or(false) {
+        return Err(Error::Unavailable("the replica set has not been initiated".into()));
+    } else {
+        ("standalone", false)
+    };
+    Ok(Server { version, kind, transactions })
+}
+
+async fn create_indexes(database: &Database, session_idle: Duration) -> Result<()> {
+    let index =
+        |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
+    let unique = || IndexOptions::builder().unique(true);
+    let messages = [
+        index(doc! { "_id.room": 1, "timestamp": 1 }, unique().build()),
+        index(
+            doc! { "_id.room": 1, "sender": 1, "nonce": 1 },
+            unique().partial_filter_expression(doc! { "nonce": { "$exists": true } }).build(),
+        ),
+    ];
+    database.collection::<Document>("messages").create_indexes(messages).await.map_err(error)?;
+
+    let sessions = database.collection::<Document>("sessions");
+    sessions
+        .create_index(index(doc! { "username": 1, "created_at": 1 }, IndexOptions::default()))
+        .await
+        .map_err(error)?;
+    let expiring = IndexOptions::builder().expire_after(session_idle).build();
+    match sessions.create_index(index(doc! { "used": 1 }, expiring)).await {
+        // Made earlier for another idle time.
+        Err(e) if is_code(&e, INDEX_OPTIONS_CONFLICT) => {
+            let seconds = i64::try_from(session_idle.as_secs()).unwrap_or(i64::MAX);
+            let change = doc! {
+                "collMod": "sessions",
+                "index": { "keyPattern": { "used": 1 }, "expireAfterSeconds": seconds },
+            };
+            database.run_command(change).await.map_err(error)?;
+        }
+        made => drop(made.map_err(error)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! A batch as one transaction, on a replica set or a sharded cluster.
+
+use std::time::Duration;
+
+use mongodb::ClientSession;
+use mongodb::bson::{RawArrayBuf, rawdoc};
+use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::ReadConcern;
+use tokio::time::Instant;
+
+use super::{Inner, documents, durable, error, find};
+use crate::backend::{Append, Batch};
+use crate::error::Result;
+
+const WRITE_CONFLICT: i32 = 112;
+/// A transaction that met another one waits for about as long as that one takes.
+const LONGEST_PAUSE_MICROS: u64 = 6_000;
+
+/// Why the writes of a transaction stopped.
+enum Stop {
+    Refused(Append),
+    Failed(mongodb::error::Error),
+}
+
+impl From<mongodb::error::Error> for Stop {
+    fn from(e: mongodb::error::Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+pub(super) async fn append(mongo: &Inner, batch: &Batch) -> Result<Append> {
+    let deadline = Instant::now() + mongo.timeout;
+    let mut session = mongo.client.start_session().await.map_err(error)?;
+    loop {
+        session
+            .start_transaction()
+            .read_concern(ReadConcern::majority())
+            .write_concern(durable(mongo.timeout))
+            .await
+            .map_err(error)?;
+        let stop = match write(mongo, &mut session, batch).await {
+            Ok(()) => match commit(&mut session, deadline).await {
+                Ok(()) => return Ok(Append::Committed),
+                Err(e) => Stop::Failed(e),
+            },
+            Err(stop) => {
+                // If this fails the server ends the transaction by itself.
+                let _ = session.abort_transaction().await;
+                stop
+            }
+        };
+        match stop {
+            Stop::Refused(refused) => return Ok(refused),
+            Stop::Failed(e)
+                if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) || Instant::now() >= deadline =>
+            {
+                return Err(error(e));
+            }
+            Stop::Failed(_) => pause().await,
+        }
+    }
+}
+
+/// The writes of a batch. The heads come first: they are what two processes meet at, and the
+/// earlier a transaction meets another the less it has done in vain.
+async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<(), Stop> {
+    let mut heads = RawArrayBuf::new();
+    for room in &batch.rooms {
+        let update = match room.after {
+            Some(after) => rawdoc! {
+                "q": { "_id": room.room.as_str(), "last_seq": after.seq.get() },
+                "u": { "$set": documents::new_head(room) },
+            },
+            // No head matches, so this creates the room or clashes with the one that is there.
+            None => rawdoc! {
+                "q": { "_id": room.room.as_str(), "last_seq": -1_i64 },
+                "u": {
+                    "$set": documents::new_head(room),
+                    "$setOnInsert": { "created_at": room.created_at().as_micros() },
+                },
+                "upsert": true,
+            },
+        };
+        heads.push(update);
+    }
+    let moved = mongo.write(rawdoc! { "update": "rooms", "updates": heads }, Some(session)).await;
+    match moved {
+        Ok(moved) if moved.duplicate.is_none() && moved.n == batch.rooms.len() as i64 => {}
+        Ok(_) => return Err(Stop::Refused(Append::HeadMoved)),
+        Err(e) if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) => {
+            // Another transaction is moving the head just now.
+            pause().await;
+            return Err(Stop::Refused(Append::HeadMoved));
+        }
+        Err(e) => return Err(e.into()),
+    }
+
+    let messages = rawdoc! { "insert": "messages", "documents": documents::new_messages(batch) };
+    if let Some(index) = mongo.write(messages, Some(session)).await?.duplicate {
+        let nonce = index.contains_key("nonce");
+        return Err(Stop::Refused(if nonce { Append::NonceTaken } else { Append::HeadMoved }));
+    }
+
+    let mut counts = RawArrayBuf::new();
+    for (user, n) in &batch.counts {
+        counts.push(rawdoc! {
+            "q": { "_id": user.as_str() },
+            "u": { "$inc": { "message_count": *n } },
+            "upsert": true,
+        });
+    }
+    let members = batch.rooms.iter().map(|r| (&r.room, r.members.as_slice(), r.created_at()));
+    let members = documents::new_members(members);
+    for command in [
+        rawdoc! { "update": "users", "updates": counts },
+        rawdoc! { "update": "members", "updates": members },
+    ] {
+        // Two processes that see a user for the first time: the later one starts again.
+        if mongo.write(command, Some(session)).await?.duplicate.is_some() {
+            return Err(Stop::Refused(Append::HeadMoved));
+        }
+    }
+    Ok(())
+}
+
+/// Commits, and repeats the command while the driver says that its result is unknown: the server
+/// knows the transaction by its number and commits it once.
+async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
+    loop {
+        match session.commit_transaction().await {
+            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && Instant::now() < deadline => {
+                pause().await
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether the batch is stored: its first message carries its id.
+pub(super) async fn holds(mongo: &Inner, batch: &Batch) -> Result<bool> {
+    let Some(first) = batch.rooms.first().and_then(|room| room.messages.first()) else {
+        return Ok(true);
+    };
+    let stored = mongo
+        .find(find::message_at(&first.0.room, first.0.seq), |d| Ok(d.get_object_id("batch").ok()))
+        .await?;
+    Ok(stored.first() == Some(&Some(documents::batch_id(batch.id))))
+}
+
+/// A random while, so that two processes do not meet in step.
+async fn pause() {
+    let random = crate::session::random().map_or(0, u64::from_le_bytes);
+    tokio::time::sleep(Duration::from_micros(500 + random % LONGEST_PAUSE_MICROS)).await;
+}

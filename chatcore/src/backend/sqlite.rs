@@ -1,0 +1,378 @@
+//! The embedded store: one SQLite file in WAL mode, held by one process.
+//!
+//! One thread writes and a few read, each with a connection of its own. A lock file beside the
+//! database keeps other processes out, which is what makes it right that the committer remembers
+//! room heads, and that followers hear of every message.
+
+mod append;
+mod pool;
+mod schema;
+mod sql;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
+
+use self::pool::Pool;
+use super::{Append, Backend, Batch, Head, NonceKey, Page};
+use crate::error::{Error, Result};
+use crate::session::{Session, SessionId, TokenHash, expired_before};
+use crate::store::Options;
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Range, Room, RoomName, Seq, Username};
+
+/// How long a statement waits for a lock that another program holds on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const READERS: usize = 3;
+
+struct Sqlite {
+    writer: Pool,
+    readers: Pool,
+    session_idle: Duration,
+}
+
+/// Opens or creates the file at `path`.
+pub(crate) async fn open(path: PathBuf, options: &Options) -> Result<Arc<dyn Backend>> {
+    let session_idle = options.session_idle;
+    let opened = tokio::task::spawn_blocking(move || -> Result<Sqlite> {
+        let lock = lock(&path)?;
+        let mut writer = connect(&path)?;
+        schema::prepare(&mut writer)?;
+        let readers = (0..READERS).map(|_| connect(&path)).collect::<Result<Vec<_>>>()?;
+        // The writer goes last and takes the lock with it.
+        let (writer, readers) =
+            (Pool::start("chat-writer", vec![writer], Some(lock)), Pool::start("chat-reader", readers, None));
+        Ok(Sqlite { writer: writer?, readers: readers?, session_idle })
+    });
+    let sqlite = opened.await.map_err(|e| Error::Open(e.to_string()))??;
+    Ok(Arc::new(sqlite))
+}
+
+/// Takes the lock that says which process uses the store. The system frees it with the process.
+fn lock(path: &Path) -> Result<File> {
+    let mut lock_path = path.to_owned().into_os_string();
+    lock_path.push(".lock");
+    let cannot = |e: std::io::Error| Error::Open(format!("{}: {e}", Path::new(&lock_path).display()));
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(Error::InUse(format!("process {} holds {}", holder.trim(), path.display())));
+        }
+        Err(TryLockError::Error(e)) => return Err(cannot(e)),
+    }
+    // For the message above, in whoever comes next; the lock holds without it.
+    let _ =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|e| Error::Open(format!("{}: {e}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    connection.set_prepared_statement_cache_capacity(sql::ALL.len());
+    Ok(connection)
+}
+
+fn error(e: rusqlite::Error) -> Error {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(e.to_string()),
+        None => Error::Corrupt(e.to_string()),
+        Some(_) => Error::Unavailable(e.to_string()),
+    }
+}
+
+/// Reads a value that was valid when it was written.
+fn parsed<T: std::str::FromStr<Err = crate::Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e))
+    })
+}
+
+fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+    let value = row.get(column)?;
+    Seq::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_micros)
+}
+
+fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        room: room.clone(),
+        seq: seq(row, 0)?,
+        timestamp: time(row, 1)?,
+        sender: parsed(row, 2)?,
+        verified: row.get(3)?,
+        text: parsed(row, 4)?,
+    })
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session {
+        id: parsed(row, 0)?,
+        username: parsed(row, 1)?,
+        verified: row.get(2)?,
+        user_agent: row.get(3)?,
+        created_at: time(row, 4)?,
+        last_seen: time(row, 5)?,
+    })
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)? })
+}
+
+fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
+    let mut insert = connection.prepare_cached(sql::CREATE_ROOM)?;
+    Ok(insert.execute(params![room.as_str(), now.as_micros()])? == 1)
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
+        self.readers
+            .run(move |c| {
+                let mut find = c.prepare_cached(sql::HEAD)?;
+                rooms.iter().map(|room| find.query_row([room.as_str()], head).optional()).collect()
+            })
+            .await
+    }
+
+    async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
+        self.writer.run(move |c| append::append(c, &batch)).await
+    }
+
+    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+        // Nobody else writes, so a head that reached the batch's end reached it by the batch.
+        self.writer
+            .run(move |c| {
+                let Some(first) = batch.rooms.first() else { return Ok(true) };
+                let stored =
+                    c.prepare_cached(sql::HEAD)?.query_row([first.room.as_str()], head).optional()?;
+                Ok(stored.is_some_and(|stored| stored.seq >= first.head().seq))
+            })
+            .await
+    }
+
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
+        self.readers
+            .run(move |c| {
+                let mut find = c.prepare_cached(sql::MESSAGE_BY_NONCE)?;
+                keys.iter()
+                    .map(|(room, sender, nonce)| {
+                        let key = [room.as_str(), sender.as_str(), nonce.as_str()];
+                        find.query_row(key, |row| message(room, row)).optional()
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
+        self.writer.run(move |c| create_room(c, &room, now)).await
+    }
+
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.readers
+            .run(move |c| {
+                let after = page.after.as_ref().map_or("", RoomName::as_str);
+                c.prepare_cached(sql::ROOMS)?
+                    .query_map(params![after, page.limit], |row| parsed(row, 0))?
+                    .collect()
+            })
+            .await
+    }
+
+    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
+        self.readers
+            .run(move |c| {
+                let read = |row: &Row<'_>| {
+                    let Head { seq: last_seq, timestamp } = head(row)?;
+                    let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
+                    let users = row.get::<_, i64>(3)?.unsigned_abs();
+                    Ok(Room {
+                        name: room.clone(),
+                        last_seq,
+                        last_timestamp,
+                        created_at: time(row, 2)?,
+                        users,
+                    })
+                };
+                c.prepare_cached(sql::ROOM)?.query_row([room.as_str()], read).optional()
+            })
+            .await
+    }
+
+    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
+        self.readers
+            .run(move |c| {
+                // One transaction, so that both queries see the same state.
+                let c = c.transaction()?;
+                if c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_none() {
+                    return Ok(None);
+                }
+                let after = page.after.as_ref().map_or("", Username::as_str);
+                let mut list = c.prepare_cached(sql::USERS)?;
+                let users =
+                    list.query_map(params![room.as_str(), after, page.limit], |row| parsed(row, 0))?;
+                users.collect::<rusqlite::Result<_>>().map(Some)
+            })
+            .await
+    }
+
+    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+        self.writer
+            .run(move |c| {
+                let c = c.transaction()?;
+                create_room(&c, &room, now)?;
+                c.prepare_cached(sql::JOIN)?.execute(params![
+                    room.as_str(),
+                    user.as_str(),
+                    now.as_micros()
+                ])?;
+                c.commit()
+            })
+            .await
+    }
+
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.writer
+            .run(move |c| {
+                c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])?;
+                Ok(c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_some())
+            })
+            .await
+    }
+
+    async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        self.readers
+            .run(move |c| {
+                let (query, bound, newest_first) = match range {
+                    Range::Newest => (sql::MESSAGES_BEFORE, i64::MAX, true),
+                    Range::Before(seq) => (sql::MESSAGES_BEFORE, seq.get(), true),
+                    Range::After(seq) => (sql::MESSAGES_AFTER, seq.get(), false),
+                    Range::Since(time) => (sql::MESSAGES_SINCE, time.as_micros(), false),
+                };
+                let mut read = c.prepare_cached(query)?;
+                let rows = read.query_map(params![room.as_str(), bound, limit], |row| message(&room, row))?;
+                let mut messages = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+                if newest_first {
+                    messages.reverse();
+                }
+                Ok(messages)
+            })
+            .await
+    }
+
+    async fn message_count(&self, user: Username) -> Result<u64> {
+        self.readers
+            .run(move |c| {
+                let count = c
+                    .prepare_cached(sql::MESSAGE_COUNT)?
+                    .query_row([user.as_str()], |row| row.get::<_, i64>(0));
+                Ok(count.optional()?.unwrap_or(0).unsigned_abs())
+            })
+            .await
+    }
+
+    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
+        let expired = expired_before(session.created_at, self.session_idle);
+        self.writer
+            .run(move |c| {
+                let c = c.transaction()?;
+                c.prepare_cached(sql::DROP_EXPIRED_SESSIONS)?.execute([expired.as_micros()])?;
+                c.prepare_cached(sql::ADD_SESSION)?.execute(params![
+                    token.0,
+                    session.id.to_string(),
+                    session.username.as_str(),
+                    session.verified,
+                    session.user_agent,
+                    session.created_at.as_micros(),
+                    session.last_seen.as_micros(),
+                ])?;
+                c.commit()
+            })
+            .await
+    }
+
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
+        self.readers
+            .run(move |c| {
+                let key = params![token.0, alive_since.as_micros()];
+                c.prepare_cached(sql::SESSION)?.query_row(key, session).optional()
+            })
+            .await
+    }
+
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.writer
+            .run(move |c| {
+                c.prepare_cached(sql::TOUCH_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
+            })
+            .await
+    }
+
+    async fn end_session(&self, token: TokenHash) -> Result<()> {
+        self.writer.run(move |c| c.prepare_cached(sql::END_SESSION)?.execute([token.0]).map(drop)).await
+    }
+
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
+        self.readers
+            .run(move |c| {
+                let key = params![user.as_str(), alive_since.as_micros()];
+                c.prepare_cached(sql::SESSIONS)?.query_map(key, session)?.collect()
+            })
+            .await
+    }
+
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
+        self.writer
+            .run(move |c| {
+                let ended =
+                    c.prepare_cached(sql::END_SESSION_OF)?.execute([user.as_str(), &id.to_string()])?;
+                Ok(ended > 0)
+            })
+            .await
+    }
+
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
+        self.writer
+            .run(move |c| {
+                let except = except.map(|id| id.to_string()).unwrap_or_default();
+                let ended = c.prepare_cached(sql::END_SESSIONS_OF)?.execute([user.as_str(), &except])?;
+                Ok(ended as u64)
+            })
+            .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // Through the writer, because a store that cannot be written is not ready.
+        self.writer.run(|c| c.prepare_cached(sql::HEAD)?.query_row([""], head).optional().map(drop)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.readers.close().await;
+        self.writer.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! The tables, and the check that a file holds them.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error;
+use crate::error::{Error, Result};
+
+/// Marks the file as a chat store: "chat" in ASCII.
+const APPLICATION_ID: i64 = 0x6368_6174;
+/// The version of the tables below.
+pub(super) const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE rooms (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last_seq INTEGER NOT NULL,
+    last_timestamp INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    message_count INTEGER NOT NULL
+) STRICT;
+CREATE TABLE messages (
+    room_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    sender_id INTEGER NOT NULL,
+    verified INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    nonce TEXT,
+    PRIMARY KEY (room_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX messages_by_time ON messages (room_id, timestamp);
+CREATE UNIQUE INDEX messages_by_nonce ON messages (room_id, sender_id, nonce) WHERE nonce IS NOT NULL;
+CREATE TABLE members (
+    room_id INTEGER NOT NULL,
+    username TEXT NOT NULL,
+    joined_at INTEGER NOT NULL,
+    PRIMARY KEY (room_id, username)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sessions (
+    token_hash BLOB PRIMARY KEY,
+    id TEXT NOT NULL,
+    username TEXT NOT NULL,
+    verified INTEGER NOT NULL,
+    user_agent TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (username, created_at);
+CREATE INDEX sessions_by_use ON sessions (last_seen);
+";
+
+/// Creates the tables in a new file and refuses a file that is not ours or is newer. A refused
+/// file is left as it was.
+pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let foreign = |e: rusqlite::Error| match error(e) {
+        Error::Corrupt(reason) => Error::Open(reason),
+        other => other,
+    };
+    let version = number("PRAGMA user_version").map_err(foreign)?;
+    let application = number("PRAGMA application_id").map_err(error)?;
+    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(error)?;
+    match (application, version) {
+        (0, 0) if tables == 0 => {}
+        (APPLICATION_ID, VERSION) => {}
+        (APPLICATION_ID, newer) if newer > VERSION => {
+            return Err(Error::Open(format!(
+                "it was written by a newer version (schema {newer}, this version knows {VERSION})"
+            )));
+        }
+        _ => return Err(Error::Open("the file is an SQLite database of another program".into())),
+    }
+    configure(connection, tables == 0).map_err(error)
+}
+
+fn configure(connection: &mut Connection, create: bool) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // FULL syncs the log before a commit returns, and readers see a commit only after that.
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")?;
+    if create {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

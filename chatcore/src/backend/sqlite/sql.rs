@@ -1,0 +1,95 @@
+//! Every statement, in one place so that a test can ask SQLite how it runs each.
+
+/// Declares the statements, and the list of all of them.
+macro_rules! statements {
+    ($($name:ident = $sql:literal;)*) => {
+        $(pub(super) const $name: &str = $sql;)*
+        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+statements! {
+    HEAD = "SELECT last_seq, last_timestamp FROM rooms WHERE name = ?1";
+    ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?3, last_timestamp = ?4 WHERE name = ?1 AND last_seq = ?2 RETURNING id";
+    CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING RETURNING id";
+    COUNT_MESSAGES = "INSERT INTO users (name, message_count) VALUES (?1, ?2)
+        ON CONFLICT DO UPDATE SET message_count = message_count + excluded.message_count RETURNING id";
+    ADD_MESSAGE = "INSERT INTO messages (room_id, seq, timestamp, sender_id, verified, text, nonce)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    ADD_MEMBER = "INSERT INTO members (room_id, username, joined_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    MESSAGE_BY_NONCE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1)
+        AND sender_id = (SELECT id FROM users WHERE name = ?2) AND nonce = ?3";
+
+    CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, 0, 0, ?2)
+        ON CONFLICT DO NOTHING";
+    ROOMS = "SELECT name FROM rooms WHERE name > ?1 ORDER BY name LIMIT ?2";
+    ROOM = "SELECT last_seq, last_timestamp, created_at, (SELECT count(*) FROM members WHERE room_id = rooms.id)
+        FROM rooms WHERE name = ?1";
+    USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
+        ORDER BY username LIMIT ?3";
+    JOIN = "INSERT INTO members (room_id, username, joined_at) SELECT id, ?2, ?3 FROM rooms WHERE name = ?1
+        ON CONFLICT DO NOTHING";
+    LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
+
+    MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+    MESSAGES_AFTER = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3";
+    MESSAGES_SINCE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND timestamp > ?2 ORDER BY timestamp LIMIT ?3";
+    MESSAGE_COUNT = "SELECT message_count FROM users WHERE name = ?1";
+
+    ADD_SESSION = "INSERT INTO sessions (token_hash, id, username, verified, user_agent, created_at, last_seen)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    SESSION = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
+        WHERE token_hash = ?1 AND last_seen >= ?2";
+    TOUCH_SESSION = "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1";
+    END_SESSION = "DELETE FROM sessions WHERE token_hash = ?1";
+    SESSIONS = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
+        WHERE username = ?1 AND last_seen >= ?2 ORDER BY created_at";
+    END_SESSION_OF = "DELETE FROM sessions WHERE username = ?1 AND id = ?2";
+    END_SESSIONS_OF = "DELETE FROM sessions WHERE username = ?1 AND id <> ?2";
+    DROP_EXPIRED_SESSIONS = "DELETE FROM sessions WHERE last_seen < ?1";
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::backend::sqlite::schema;
+
+    /// The steps of a plan that read a table or index from one end to the other, or sort.
+    fn unindexed_steps(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut explain =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a valid statement");
+        let count = explain.parameter_count();
+        let bindings = std::iter::repeat_n(rusqlite::types::Null, count);
+        let steps = explain
+            .query_map(rusqlite::params_from_iter(bindings), |row| row.get::<_, String>(3))
+            .expect("a plan");
+        let steps = steps.map(|step| step.expect("text"));
+        steps
+            .filter(|step| {
+                step.starts_with("SCAN") && step != "SCAN CONSTANT ROW" || step.contains("TEMP B-TREE")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_query_has_an_index() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        schema::prepare(&mut connection).expect("tables");
+        for (name, sql) in ALL {
+            assert_eq!(unindexed_steps(&connection, sql), Vec::<String>::new(), "{name}");
+        }
+        // The check itself notices a scan and a sort.
+        assert_eq!(unindexed_steps(&connection, "SELECT * FROM messages WHERE text = ?1").len(), 1);
+        assert_eq!(
+            unindexed_steps(&connection, "SELECT * FROM users WHERE name > 'a' ORDER BY message_count").len(),
+            1
+        );
+    }
+}

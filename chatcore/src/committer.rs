@@ -1,0 +1,353 @@
+//! Group commit: one queue, one batch in flight.
+//!
+//! A durable commit costs the same for one message as for hundreds, so everything that arrives
+//! while a commit is under way goes into the next one. There is no timer: a lone post is committed
+//! at once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::backend::{Append, Backend, Batch, BatchId, Head, NonceKey, RoomBatch};
+use crate::error::{Error, Result};
+use crate::store::Clock;
+use crate::timestamp::Timestamp;
+use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Username};
+
+/// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
+const MAX_BATCH: usize = 512;
+/// Room heads kept in memory.
+const MAX_HEADS: usize = 16_384;
+/// The pause before a failed commit is looked into, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+struct Job {
+    message: NewMessage,
+    reply: oneshot::Sender<Result<Posted>>,
+}
+
+/// The way in. The committer ends when the last of these is gone and the queue is empty.
+#[derive(Debug, Clone)]
+pub(crate) struct Committer {
+    queue: mpsc::Sender<Job>,
+    closing: Arc<Notify>,
+}
+
+impl Committer {
+    /// Starts a committer on the current runtime; `queue` posts may wait in it.
+    ///
+    /// A commit that has no result after `timeout` is answered with [`Error::Unavailable`]. The
+    /// receiver hears when the last commit is done.
+    pub(crate) fn start(
+        backend: Arc<dyn Backend>,
+        clock: Clock,
+        queue: usize,
+        timeout: Duration,
+    ) -> (Self, oneshot::Receiver<()>) {
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        let (done, ended) = oneshot::channel();
+        let closing = Arc::new(Notify::new());
+        let worker = Worker { backend, clock, timeout, heads: HashMap::new(), closing: closing.clone() };
+        tokio::spawn(async move {
+            worker.run(receiver).await;
+            let _ = done.send(());
+        });
+        (Self { queue: sender, closing }, ended)
+    }
+
+    /// Refuses further posts; those in the queue are still committed.
+    pub(crate) fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    /// Stores a message. If the caller goes away it is stored whole or not at all.
+    pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Job { message, reply }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable("it is closed".into()),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(Error::Unavailable("it is closed".into())))
+    }
+}
+
+/// One message to store and everyone who waits for it: more than one when the same nonce came
+/// more than once.
+struct Pending {
+    message: NewMessage,
+    waiters: Vec<(MessageText, oneshot::Sender<Result<Posted>>)>,
+}
+
+impl Pending {
+    fn key(&self) -> Option<NonceKey> {
+        key(&self.message)
+    }
+
+    /// Tells every waiter. Only the first can have made the message.
+    fn answer(self, stored: &Message, mut repeated: bool) {
+        for (text, reply) in self.waiters {
+            let answer = if text == stored.text {
+                Ok(Posted { message: stored.clone(), repeated })
+            } else {
+                Err(Error::NonceConflict)
+            };
+            repeated = true;
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn fail(self, error: &Error) {
+        for (_, reply) in self.waiters {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}
+
+fn key(message: &NewMessage) -> Option<NonceKey> {
+    let nonce = message.nonce.clone()?;
+    Some((message.room.clone(), message.sender.clone(), nonce))
+}
+
+struct Worker {
+    backend: Arc<dyn Backend>,
+    clock: Clock,
+    timeout: Duration,
+    /// The heads as of the last commit that is known to have succeeded. Another process may have
+    /// moved one; the backend's guard notices.
+    heads: HashMap<RoomName, Head>,
+    closing: Arc<Notify>,
+}
+
+impl Worker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                taken = queue.recv_many(&mut jobs, MAX_BATCH) => if taken == 0 { break },
+                () = self.closing.notified() => queue.close(),
+            }
+            let mut pending = merge(jobs.drain(..));
+            if let Err(error) = self.commit(&mut pending).await {
+                tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
+                pending.into_iter().for_each(|p| p.fail(&error));
+            }
+        }
+    }
+
+    /// Stores what is pending and answers it. What is left in `pending` after an error was not
+    /// answered.
+    async fn commit(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        while !pending.is_empty() {
+            let batch = self.plan(pending, deadline).await?;
+            match self.append(&batch, deadline).await {
+                Ok(Append::Committed) => {
+                    for room in &batch.rooms {
+                        self.heads.insert(room.room.clone(), room.head());
+                    }
+                    answer(pending, &batch);
+                }
+                Ok(Append::HeadMoved) => {
+                    self.forget(&batch);
+                    if Instant::now() >= deadline {
+                        return Err(out_of_time());
+                    }
+                }
+                Ok(Append::NonceTaken) => {
+                    self.forget(&batch);
+                    self.answer_repeats(pending, deadline).await?;
+                }
+                Err(error) => {
+                    self.forget(&batch);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, batch: &Batch) {
+        for room in &batch.rooms {
+            self.heads.remove(&room.room);
+        }
+    }
+
+    /// Numbers and times the messages after the heads of their rooms.
+    async fn plan(&mut self, pending: &[Pending], deadline: Instant) -> Result<Arc<Batch>> {
+        self.load_heads(pending, deadline).await?;
+        let now = (self.clock)();
+        let mut rooms: Vec<RoomBatch> = Vec::new();
+        let mut room_index: HashMap<&RoomName, usize> = HashMap::new();
+        let mut counts: HashMap<&Username, i64> = HashMap::new();
+        for Pending { message, .. } in pending {
+            let at = *room_index.entry(&message.room).or_insert_with(|| {
+                let (room, after) = (message.room.clone(), self.heads.get(&message.room).copied());
+                rooms.push(RoomBatch { room, after, messages: Vec::new(), members: Vec::new() });
+                rooms.len() - 1
+            });
+            let room = &mut rooms[at];
+            let head = room.head();
+            room.messages.push((place(message, head, now), message.nonce.clone()));
+            *counts.entry(&message.sender).or_insert(0) += 1;
+        }
+        for room in &mut rooms {
+            room.members = room.messages.iter().map(|(m, _)| m.sender.clone()).collect();
+            room.members.sort_unstable();
+            room.members.dedup();
+        }
+        // A fixed order keeps two processes from locking the same documents crosswise.
+        rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
+        let mut counts: Vec<_> = counts.into_iter().map(|(user, n)| (user.clone(), n)).collect();
+        counts.sort_unstable();
+        Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts }))
+    }
+
+    async fn load_heads(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
+        if self.heads.len() > MAX_HEADS {
+            self.heads.clear();
+        }
+        let mut unknown: Vec<_> = pending.iter().map(|p| &p.message.room).collect();
+        unknown.retain(|room| !self.heads.contains_key(*room));
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let rooms: Vec<_> = unknown.into_iter().cloned().collect();
+        let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
+        for (room, head) in rooms.into_iter().zip(heads) {
+            if let Some(head) = head {
+                self.heads.insert(room, head);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a batch, and where the result is unknown finds out what it was.
+    ///
+    /// The batch is only ever repeated as it is: the heads that it expects let at most one attempt
+    /// through, however late the others arrive.
+    async fn append(&self, batch: &Arc<Batch>, deadline: Instant) -> Result<Append> {
+        let mut unknown = false;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let refused = match within(deadline, self.backend.append(batch.clone())).await {
+                Ok(Append::Committed) => return Ok(Append::Committed),
+                Ok(refused) if !unknown => return Ok(refused),
+                // The earlier attempt may be what moved the head or took the nonce.
+                Ok(refused) => Some(refused),
+                Err(error @ Error::Unavailable(_)) => {
+                    unknown = true;
+                    tracing::debug!(%error, "the result of a commit is unknown");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            if self.look(batch, deadline, &mut pause).await? {
+                return Ok(Append::Committed);
+            }
+            if let Some(refused) = refused {
+                return Ok(refused);
+            }
+            wait(deadline, &mut pause).await?;
+        }
+    }
+
+    /// Whether a batch is stored, asked until there is an answer.
+    async fn look(&self, batch: &Arc<Batch>, deadline: Instant, pause: &mut Duration) -> Result<bool> {
+        loop {
+            match within(deadline, self.backend.holds(batch.clone())).await {
+                Err(Error::Unavailable(_)) => wait(deadline, pause).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Answers and removes the posts whose nonce belongs to a stored message.
+    async fn answer_repeats(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        let keys: Vec<_> = pending.iter().filter_map(Pending::key).collect();
+        let stored = within(deadline, self.backend.by_nonce(keys)).await?;
+        let mut stored = stored.into_iter();
+        let (repeats, rest): (Vec<_>, Vec<_>) = pending
+            .drain(..)
+            .map(|p| {
+                let earlier = p.message.nonce.as_ref().and_then(|_| stored.next().flatten());
+                (p, earlier)
+            })
+            .partition(|(_, earlier)| earlier.is_some());
+        pending.extend(rest.into_iter().map(|(p, _)| p));
+        for (repeat, earlier) in repeats {
+            if let Some(earlier) = earlier {
+                repeat.answer(&earlier, true);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Groups posts that carry the same nonce. A post whose caller has gone is left out.
+fn merge(jobs: impl Iterator<Item = Job>) -> Vec<Pending> {
+    let mut pending: Vec<Pending> = Vec::new();
+    let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
+    for Job { message, reply } in jobs.filter(|job| !job.reply.is_closed()) {
+        let waiter = (message.text.clone(), reply);
+        if let Some(key) = key(&message) {
+            match by_nonce.entry(key) {
+                Entry::Occupied(first) => {
+                    pending[*first.get()].waiters.push(waiter);
+                    continue;
+                }
+                Entry::Vacant(place) => place.insert(pending.len()),
+            };
+        }
+        pending.push(Pending { message, waiters: vec![waiter] });
+    }
+    pending
+}
+
+/// The message that follows `head`.
+fn place(new: &NewMessage, head: Head, now: Timestamp) -> Message {
+    let earliest = Timestamp::from_micros(head.timestamp.as_micros() + 1);
+    Message {
+        room: new.room.clone(),
+        seq: head.seq.next(),
+        sender: new.sender.clone(),
+        text: new.text.clone(),
+        timestamp: now.max(earliest),
+        verified: new.verified,
+    }
+}
+
+/// Answers every pending post with its message in the stored batch.
+fn answer(pending: &mut Vec<Pending>, batch: &Batch) {
+    let mut stored: HashMap<_, _> = batch.rooms.iter().map(|r| (&r.room, r.messages.iter())).collect();
+    for post in pending.drain(..) {
+        // Within a room the batch keeps the order of what was pending.
+        if let Some((message, _)) = stored.get_mut(&post.message.room).and_then(Iterator::next) {
+            post.answer(message, false);
+        }
+    }
+}
+
+async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(out_of_time()))
+}
+
+/// Waits before the next try, a little longer each time.
+async fn wait(deadline: Instant, pause: &mut Duration) -> Result<()> {
+    if Instant::now() + *pause >= deadline {
+        return Err(out_of_time());
+    }
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
+    Ok(())
+}
+
+fn out_of_time() -> Error {
+    Error::Unavailable("it did not answer in time".into())
+}

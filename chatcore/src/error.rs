@@ -1,0 +1,73 @@
+//! The one error type of the crate.
+
+use std::borrow::Cow;
+
+/// A value that cannot be used, the field it was given for, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {reason}")]
+pub struct Invalid {
+    /// The name of the field, as a client of the HTTP API knows it.
+    pub field: &'static str,
+    /// The rest of the sentence: what is wrong with it.
+    pub reason: Cow<'static, str>,
+}
+
+impl Invalid {
+    /// Says that `field` is wrong, and why.
+    pub fn new(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { field, reason: reason.into() }
+    }
+}
+
+/// Everything that can go wrong in a [`ChatStore`](crate::ChatStore).
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value given by the caller breaks a rule of its type.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+
+    /// The room does not exist.
+    #[error("Room not found")]
+    RoomNotFound,
+
+    /// The nonce was used before, by the same sender in the same room, for another text.
+    #[error("nonce was already used for a message with another text")]
+    NonceConflict,
+
+    /// The queue of posts is full. Nothing was stored; try again in a moment.
+    #[error("too many posts are waiting; nothing was stored, try again in a moment")]
+    Busy,
+
+    /// The store has no room left. Nothing was stored.
+    #[error("the store is full; nothing was stored")]
+    Full,
+
+    /// The store cannot be reached or did not answer in time. A post that ends so may or may not
+    /// have been stored; a repeat with the same nonce finds out and is safe.
+    #[error("the store is out of reach: {0}")]
+    Unavailable(String),
+
+    /// Another process holds the store, and this kind of store has one user at a time.
+    #[error("the store is in use: {0}")]
+    InUse(String),
+
+    /// The address or the file is not a store that this version can open.
+    #[error("the store cannot be opened: {0}")]
+    Open(String),
+
+    /// The store holds something that this crate did not write, or refused a correct request.
+    #[error("the store is inconsistent: {0}")]
+    Corrupt(String),
+}
+
+impl Error {
+    /// Whether the same call may succeed later without any change on the caller's side.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::Full | Self::Unavailable(_))
+    }
+}
+
+/// The result of a call to the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+mod backend;
+mod committer;
+mod error;
+mod session;
+mod store;
+mod timestamp;
+mod types;
+
+pub use error::{Error, Invalid, Result};
+pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
+pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
+pub use timestamp::Timestamp;
+pub use types::{
+    MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce, Posted, Range,
+    Room, RoomName, Seq, Username,
+};

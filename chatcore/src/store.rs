@@ -1,0 +1,378 @@
+//! The store: checks, hands posts to the committer and the rest to the backend.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot};
+
+use crate::backend::{Backend, Page};
+use crate::committer::Committer;
+use crate::error::{Error, Invalid, Result};
+use crate::session::{SESSION_IDLE, Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
+use crate::timestamp::Timestamp;
+use crate::types::{Message, NewMessage, Posted, Range, Room, RoomName, Username};
+
+/// The most messages that one call returns.
+pub const MAX_MESSAGES: u32 = 200;
+/// The most names that one call returns.
+pub const MAX_NAMES: u32 = 1_000;
+
+/// Where a store takes the time from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How a store behaves.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
+    /// twice that: once in the queue, once in the commit. 5 s.
+    pub timeout: Duration,
+    /// How many posts may wait for a commit before [`Error::Busy`]. 4,096.
+    pub queue: usize,
+    /// How long a session lives without being used. 30 days.
+    pub session_idle: Duration,
+    /// The system clock, unless a test has another.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            queue: 4_096,
+            session_idle: SESSION_IDLE,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("timeout", &self.timeout)
+            .field("queue", &self.queue)
+            .field("session_idle", &self.session_idle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rooms, messages, counters and sessions, kept in SQLite or MongoDB.
+///
+/// A clone is another handle on the same store. All handles may be used at once from any number of
+/// tasks. Every future may be dropped at any time: a post is then stored whole or not at all.
+///
+/// # Guarantees
+///
+/// - **Durable**: a post that was answered survives the death of the process, of the database, and
+///   of both.
+/// - **Ordered**: in each room `seq` is 1, 2, 3, … without holes, `timestamp` strictly increases
+///   with it, and a reader who sees a message can see every one before it.
+/// - **Once**: the same sender's same nonce in the same room makes one message.
+/// - **Counted**: [`message_count`](Self::message_count) equals the number of the user's stored
+///   messages.
+///
+/// # Example
+///
+/// ```
+/// use chatcore::{ChatStore, NewMessage, Range};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("chat.db");
+/// # let address = path.to_str().ok_or("path")?;
+/// let store = ChatStore::open(address).await?;
+/// let post = NewMessage::new("general".parse()?, "ann".parse()?, "hello".parse()?);
+/// let posted = store.post(post).await?;
+/// assert_eq!(posted.message.seq.get(), 1);
+///
+/// let read = store.messages(&"general".parse()?, Range::Newest, 50).await?;
+/// assert_eq!(read, [posted.message]);
+/// assert_eq!(store.message_count(&"ann".parse()?).await?, 1);
+/// store.close().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ChatStore(Arc<Shared>);
+
+struct Shared {
+    backend: Arc<dyn Backend>,
+    committer: Committer,
+    /// Taken by the first `close`, which waits for the committer's end.
+    committer_ended: Mutex<Option<oneshot::Receiver<()>>>,
+    options: Options,
+}
+
+impl fmt::Debug for ChatStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatStore").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl ChatStore {
+    /// Opens the store at `address` with the default [`Options`]. See
+    /// [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_with`](Self::open_with).
+    pub async fn open(address: &str) -> Result<Self> {
+        Self::open_with(address, Options::default()).await
+    }
+
+    /// Opens the store at `address`: a `mongodb://` or `mongodb+srv://` URI, whose path names the
+    /// database (`chat` if it names none), else the path of an SQLite file, which is created.
+    ///
+    /// Must be called in a Tokio runtime; the store works on that runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] for an address that cannot be a store or a store of a newer version,
+    /// [`Error::InUse`] if another process holds it (SQLite and standalone MongoDB have one
+    /// user at a time), [`Error::Unavailable`] if the database does not answer.
+    pub async fn open_with(address: &str, options: Options) -> Result<Self> {
+        let backend = open_backend(address, &options).await?;
+        Ok(Self::over(backend, options))
+    }
+
+    pub(crate) fn over(backend: Arc<dyn Backend>, options: Options) -> Self {
+        let (committer, ended) =
+            Committer::start(backend.clone(), options.clock.clone(), options.queue, options.timeout);
+        let committer_ended = Mutex::new(Some(ended));
+        Self(Arc::new(Shared { backend, committer, committer_ended, options }))
+    }
+
+    /// Stores a message, and returns it as stored.
+    ///
+    /// When this returns `Ok` the message is durable, visible to every reader, and counted; the
+    /// room exists and the sender is a member of it. With a nonce that the sender used before in
+    /// the room, nothing is stored and the earlier message comes back as
+    /// [`repeated`](Posted::repeated).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonceConflict`], [`Error::Busy`] and [`Error::Full`]: nothing was stored.
+    /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
+    pub async fn post(&self, message: NewMessage) -> Result<Posted> {
+        within(self.0.options.timeout * 2, self.0.committer.post(message)).await
+    }
+
+    /// Reads at most `limit` messages of a room, in `seq` order; none if there is no such room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
+    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        let limit = checked(limit, MAX_MESSAGES)?;
+        self.call(self.0.backend.messages(room.clone(), range, limit)).await
+    }
+
+    /// How many messages a user has stored; 0 for a name never seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn message_count(&self, user: &Username) -> Result<u64> {
+        self.call(self.0.backend.message_count(user.clone())).await
+    }
+
+    /// Creates a room; says whether it did, `false` meaning that it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Full`].
+    pub async fn create_room(&self, room: &RoomName) -> Result<bool> {
+        self.call(self.0.backend.create_room(room.clone(), self.now())).await
+    }
+
+    /// Lists at most `limit` rooms in code point order, from the first after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::Unavailable`].
+    pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
+        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+        self.call(self.0.backend.rooms(page)).await
+    }
+
+    /// What is known of a room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Unavailable`].
+    pub async fn room(&self, room: &RoomName) -> Result<Room> {
+        self.call(self.0.backend.room(room.clone())).await?.ok_or(Error::RoomNotFound)
+    }
+
+    /// Lists at most `limit` members of a room in code point order, from the first after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::RoomNotFound`],
+    /// [`Error::Unavailable`].
+    pub async fn users(
+        &self,
+        room: &RoomName,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<Username>> {
+        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+        self.call(self.0.backend.users(room.clone(), page)).await?.ok_or(Error::RoomNotFound)
+    }
+
+    /// Makes a user a member of a room, which is created if need be. Posting does it too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Full`].
+    pub async fn join(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.call(self.0.backend.join(room.clone(), user.clone(), self.now())).await
+    }
+
+    /// Ends a user's membership of a room, if there is one. Messages stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Unavailable`].
+    pub async fn leave(&self, room: &RoomName, user: &Username) -> Result<()> {
+        let exists = self.call(self.0.backend.leave(room.clone(), user.clone())).await?;
+        if exists { Ok(()) } else { Err(Error::RoomNotFound) }
+    }
+
+    /// Starts a session for a user who proves nothing: a guest. `user_agent` is what the client
+    /// says it is, kept for the list of sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::Full`].
+    pub async fn log_in_guest(&self, user: &Username, user_agent: &str) -> Result<(SessionToken, Session)> {
+        let token = SessionToken::random()?;
+        let session = Session::guest(user.clone(), user_agent, self.now())?;
+        self.call(self.0.backend.add_session(token.hash(), session.clone())).await?;
+        Ok((token, session))
+    }
+
+    /// The session that a token stands for, if it has neither ended nor expired. Counts as a use
+    /// of it; the second value says whether that use was written down, which happens once an hour.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<(Session, bool)>> {
+        let now = self.now();
+        let hash = token.hash();
+        let Some(session) = self.call(self.0.backend.session(hash, self.alive_since(now))).await? else {
+            return Ok(None);
+        };
+        let touched =
+            session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2));
+        if touched {
+            self.call(self.0.backend.touch_session(hash, now)).await?;
+        }
+        Ok(Some((session, touched)))
+    }
+
+    /// Ends the session of a token, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn log_out(&self, token: &SessionToken) -> Result<()> {
+        self.call(self.0.backend.end_session(token.hash())).await
+    }
+
+    /// A user's sessions, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn sessions(&self, user: &Username) -> Result<Vec<Session>> {
+        self.call(self.0.backend.sessions(user.clone(), self.alive_since(self.now()))).await
+    }
+
+    /// Ends one session of a user; says whether there was one with that id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
+        self.call(self.0.backend.end_session_of(user.clone(), id)).await
+    }
+
+    /// Ends every session of a user, except one if given; says how many it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
+        self.call(self.0.backend.end_sessions_of(user.clone(), except)).await
+    }
+
+    /// Succeeds if the store answers and this process may write to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], [`Error::InUse`] if another process took the store over.
+    pub async fn ping(&self) -> Result<()> {
+        self.call(self.0.backend.ping()).await
+    }
+
+    /// Commits what was posted before this call, refuses what comes after, and gives the store
+    /// free for another process. Dropping the last handle does the same in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn close(&self) -> Result<()> {
+        self.0.committer.close();
+        if let Some(ended) = self.0.committer_ended.lock().await.take() {
+            let _ = ended.await;
+            self.call(self.0.backend.close()).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.options.clock)()
+    }
+
+    fn alive_since(&self, now: Timestamp) -> Timestamp {
+        expired_before(now, self.0.options.session_idle)
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        within(self.0.options.timeout, call).await
+    }
+}
+
+async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error::Unavailable("it did not answer in time".into()));
+    tokio::time::timeout(timeout, call).await.unwrap_or_else(late)
+}
+
+fn checked(limit: u32, most: u32) -> Result<u32> {
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Invalid::new("limit", format!("must be a whole number from 1 to {most}")).into())
+}
+
+async fn open_backend(address: &str, options: &Options) -> Result<Arc<dyn Backend>> {
+    if address.starts_with("mongodb://") || address.starts_with("mongodb+srv://") {
+        #[cfg(feature = "mongodb")]
+        return crate::backend::mongo::open(address, options).await;
+        #[cfg(not(feature = "mongodb"))]
+        return Err(Error::Open(
+            "it is a MongoDB address, and this program was built without MongoDB".into(),
+        ));
+    }
+    if let Some((scheme, _)) = address.split_once("://") {
+        return Err(Error::Open(format!("no kind of store has addresses that begin with {scheme}://")));
+    }
+    #[cfg(feature = "sqlite")]
+    return crate::backend::sqlite::open(address.into(), options).await;
+    #[cfg(not(feature = "sqlite"))]
+    Err(Error::Open("it is a path, and this program was built without SQLite".into()))
+}

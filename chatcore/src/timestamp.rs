@@ -1,0 +1,137 @@
+//! Points in time, in microseconds.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::error::Invalid;
+
+/// A point in time: whole microseconds since 1970-01-01T00:00:00Z.
+///
+/// Written as RFC 3339 in UTC with six fractional digits and `Z`. Read from any RFC 3339 text,
+/// rounded down to the microsecond; a text without an offset is taken as UTC, and a space where
+/// the `+` of an offset belongs is taken as that `+`, because that is what becomes of an
+/// unescaped `+` in a query string.
+///
+/// ```
+/// let t: chatcore::Timestamp = "2026-11-22T22:07:52.5 02:00".parse()?;
+/// assert_eq!(t.to_string(), "2026-11-22T20:07:52.500000Z");
+/// # Ok::<(), chatcore::Invalid>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The time `micros` microseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// What the system clock shows.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Utc::now().timestamp_micros())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = DateTime::from_timestamp_micros(self.0).ok_or(fmt::Error)?;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second(),
+            t.timestamp_subsec_micros()
+        )
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let refused =
+            || Invalid::new("since", "must be an RFC 3339 timestamp such as 2026-11-22T20:07:52.743123Z");
+        // Only the space before an offset is a lost `+`; the one between date and time is not.
+        let mut text = text.to_owned();
+        if let Some(at) = text.rfind(' ').filter(|&at| at > "2026-11-22".len()) {
+            text.replace_range(at..=at, "+");
+        }
+        let parsed = DateTime::parse_from_rfc3339(&text)
+            .map(|t| t.to_utc())
+            .or_else(|_| {
+                NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f")
+                    .or_else(|_| NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f"))
+                    .map(|t| t.and_utc())
+            })
+            .map_err(|_| refused())?;
+        // RFC 3339 has four digits for the year; the rest could not be written back.
+        if !(0..=9999).contains(&parsed.year()) {
+            return Err(refused());
+        }
+        Ok(Self(parsed.timestamp_micros()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, Invalid> {
+        text.parse::<Timestamp>().map(|t| t.to_string())
+    }
+
+    #[test]
+    fn every_rfc3339_form_is_read_and_one_is_written() {
+        for (text, expected) in [
+            ("2026-11-22T20:07:52.743123Z", "2026-11-22T20:07:52.743123Z"),
+            ("2026-11-22t20:07:52z", "2026-11-22T20:07:52.000000Z"),
+            ("2026-11-22T20:07:52.743123+00:00", "2026-11-22T20:07:52.743123Z"),
+            ("2026-11-22T20:07:52.743123 00:00", "2026-11-22T20:07:52.743123Z"),
+            ("2026-11-22 20:07:52 02:00", "2026-11-22T18:07:52.000000Z"),
+            ("2026-11-22T20:07:52-05:30", "2026-11-23T01:37:52.000000Z"),
+            ("2026-11-22T20:07:52", "2026-11-22T20:07:52.000000Z"),
+            ("2026-11-22 20:07:52.5", "2026-11-22T20:07:52.500000Z"),
+            ("2026-11-22T20:07:52.1234567899Z", "2026-11-22T20:07:52.123456Z"),
+            ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_by_name() {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-22",
+            "2026-13-01T00:00:00Z",
+            "2026-11-22T25:00:00Z",
+            "12026-01-01T00:00:00Z",
+            "2026-11-22T20:07:52Z junk",
+        ] {
+            let error = read(text).expect_err(text);
+            assert_eq!(error.field, "since");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The values of the domain. Parsing is the only way to one: a value that exists is valid.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::error::Invalid;
+use crate::timestamp::Timestamp;
+
+/// The most characters in a room name or a username.
+pub const MAX_NAME_CHARS: usize = 64;
+/// The most characters in the text of a message.
+pub const MAX_TEXT_CHARS: usize = 4_000;
+/// The most characters in a nonce.
+pub const MAX_NONCE_CHARS: usize = 64;
+
+/// Declares a cheaply cloned, validated string type.
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The value as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                let parse: fn(&str) -> Result<Arc<str>, Invalid> = $parse;
+                parse(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+text_type! {
+    /// The name of a room: 1 to 64 characters after Unicode NFC, case-sensitive. No control
+    /// characters, no `/`, no white space at either end, not `.` or `..`.
+    RoomName, |text| name("room", text)
+}
+
+text_type! {
+    /// The name of a user: what holds for a [`RoomName`], and no white space at all.
+    Username, |text| {
+        let name = name("username", text)?;
+        if name.chars().any(char::is_whitespace) {
+            return Err(Invalid::new("username", "must not contain white space"));
+        }
+        Ok(name)
+    }
+}
+
+text_type! {
+    /// The text of a message: 1 to 4,000 characters, at least one of them not white space, and no
+    /// control character but newline and tab.
+    MessageText, |text| {
+        length("text", text, MAX_TEXT_CHARS)?;
+        if text.chars().all(char::is_whitespace) {
+            return Err(Invalid::new("text", "must contain a character that is not white space"));
+        }
+        if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+            return Err(Invalid::new("text", format!("must not contain the control character U+{:04X}", u32::from(c))));
+        }
+        Ok(text.into())
+    }
+}
+
+text_type! {
+    /// What makes a post repeatable: 1 to 64 characters, no control characters. The same sender's
+    /// same nonce in the same room yields one message, however often it is sent.
+    Nonce, |text| {
+        length("nonce", text, MAX_NONCE_CHARS)?;
+        no_control("nonce", text)?;
+        Ok(text.into())
+    }
+}
+
+fn name(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
+    let normal: Arc<str> = if text.is_ascii() { text.into() } else { text.nfc().collect::<String>().into() };
+    length(field, &normal, MAX_NAME_CHARS)?;
+    no_control(field, &normal)?;
+    if normal.contains('/') {
+        return Err(Invalid::new(field, "must not contain /"));
+    }
+    if normal.starts_with(char::is_whitespace) || normal.ends_with(char::is_whitespace) {
+        return Err(Invalid::new(field, "must not begin or end with white space"));
+    }
+    if matches!(&*normal, "." | "..") {
+        return Err(Invalid::new(field, "must not be . or .."));
+    }
+    Ok(normal)
+}
+
+fn length(field: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::new(field, "must not be empty"));
+    }
+    // A character takes at least one byte, so most texts need no count.
+    if text.len() > most && text.chars().count() > most {
+        return Err(Invalid::new(field, format!("must be at most {most} characters")));
+    }
+    Ok(())
+}
+
+fn no_control(field: &'static str, text: &str) -> Result<(), Invalid> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => {
+            Err(Invalid::new(field, format!("must not contain the control character U+{:04X}", u32::from(c))))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The place of a message in its room: 1, 2, 3, … without holes. 0 stands before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Seq(i64);
+
+impl Seq {
+    /// Before the first message.
+    pub const ZERO: Self = Self(0);
+
+    /// The place `seq`, if it is not negative.
+    #[must_use]
+    pub const fn new(seq: i64) -> Option<Self> {
+        if seq < 0 { None } else { Some(Self(seq)) }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The place after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Seq {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.parse()
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| Invalid::new("seq", "must be a whole number from 0 up"))
+    }
+}
+
+/// A message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Where it goes. The room is created by its first message.
+    pub room: RoomName,
+    /// Who writes it. Becomes a member of the room and is counted.
+    pub sender: Username,
+    /// What it says.
+    pub text: MessageText,
+    /// Makes a repeat of this post harmless.
+    pub nonce: Option<Nonce>,
+    /// Whether the sender has proved to be who the name says.
+    pub verified: bool,
+}
+
+impl NewMessage {
+    /// A message without a nonce, from a sender who proved nothing.
+    #[must_use]
+    pub fn new(room: RoomName, sender: Username, text: MessageText) -> Self {
+        Self { room, sender, text, nonce: None, verified: false }
+    }
+
+    /// The same message with a nonce.
+    #[must_use]
+    pub fn with_nonce(self, nonce: Nonce) -> Self {
+        Self { nonce: Some(nonce), ..self }
+    }
+}
+
+/// A stored message. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// The room it is in.
+    pub room: RoomName,
+    /// Its place in the room.
+    pub seq: Seq,
+    /// Who wrote it.
+    pub sender: Username,
+    /// What it says.
+    pub text: MessageText,
+    /// When it was stored. Strictly increases with `seq` within a room.
+    pub timestamp: Timestamp,
+    /// Whether the sender had proved to be who the name says.
+    pub verified: bool,
+}
+
+/// The answer to a post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// The message as it is stored.
+    pub message: Message,
+    /// Whether it was already there: an earlier post carried the same nonce.
+    pub repeated: bool,
+}
+
+/// What is known of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Its name.
+    #[serde(rename = "room")]
+    pub name: RoomName,
+    /// The newest message's place; 0 in a room without messages.
+    pub last_seq: Seq,
+    /// The newest message's time.
+    pub last_timestamp: Option<Timestamp>,
+    /// When the room was created.
+    pub created_at: Timestamp,
+    /// How many users are members.
+    pub users: u64,
+}
+
+/// Which messages of a room to read.
+///
+/// `Since` and `After` give the **oldest** of what they cover, so that a reader who asks again
+/// with the last message it got never skips one. `Newest` and `Before` give the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// The end of the room.
+    Newest,
+    /// Strictly newer than a time.
+    Since(Timestamp),
+    /// Above a place.
+    After(Seq),
+    /// Below a place.
+    Before(Seq),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason<T: FromStr<Err = Invalid> + fmt::Debug>(text: &str) -> String {
+        text.parse::<T>().expect_err(text).to_string()
+    }
+
+    #[test]
+    fn names_keep_what_people_write() {
+        let long = "ü".repeat(64);
+        for text in [
+            "general",
+            "a b",
+            "quote\"'",
+            "$where",
+            "a.b",
+            "😀🇨🇭",
+            "100%",
+            "a%2Fb",
+            "<script>",
+            "{x}",
+            long.as_str(),
+        ] {
+            assert_eq!(text.parse::<RoomName>().expect(text).as_str(), text);
+        }
+        assert_ne!("Room".parse::<RoomName>(), "room".parse::<RoomName>());
+    }
+
+    #[test]
+    fn names_are_compared_after_nfc() {
+        assert_eq!("e\u{301}".parse::<RoomName>(), "é".parse::<RoomName>());
+        // 128 characters before normalisation, 64 after.
+        assert!("e\u{301}".repeat(64).parse::<Username>().is_ok());
+    }
+
+    #[test]
+    fn a_refused_name_says_which_and_why() {
+        assert_eq!(reason::<RoomName>(""), "room must not be empty");
+        assert_eq!(reason::<RoomName>(&"x".repeat(65)), "room must be at most 64 characters");
+        assert_eq!(reason::<RoomName>("a/b"), "room must not contain /");
+        assert_eq!(reason::<RoomName>(" a"), "room must not begin or end with white space");
+        assert_eq!(reason::<RoomName>("a\u{2003}"), "room must not begin or end with white space");
+        assert_eq!(reason::<RoomName>(".."), "room must not be . or ..");
+        assert_eq!(reason::<RoomName>("a\nb"), "room must not contain the control character U+000A");
+        assert_eq!(reason::<Username>("a b"), "username must not contain white space");
+        assert_eq!(reason::<Username>("a\u{a0}b"), "username must not contain white space");
+    }
+
+    #[test]
+    fn a_text_may_have_lines_and_tabs_but_no_other_control_character() {
+        for text in ["x", " x", "a\n\tb", &"😀".repeat(4_000)] {
+            assert_eq!(text.parse::<MessageText>().expect(text).as_str(), text);
+        }
+        assert_eq!(reason::<MessageText>(""), "text must not be empty");
+        assert_eq!(
+            reason::<MessageText>(" \n\t\u{3000}"),
+            "text must contain a character that is not white space"
+        );
+        assert_eq!(reason::<MessageText>(&"x".repeat(4_001)), "text must be at most 4000 characters");
+        assert_eq!(reason::<MessageText>("a\r\nb"), "text must not contain the control character U+000D");
+        assert_eq!(reason::<MessageText>("a\0"), "text must not contain the control character U+0000");
+    }
+
+    #[test]
+    fn a_nonce_has_1_to_64_characters() {
+        assert!("a b".parse::<Nonce>().is_ok());
+        assert_eq!(reason::<Nonce>(""), "nonce must not be empty");
+        assert_eq!(reason::<Nonce>(&"n".repeat(65)), "nonce must be at most 64 characters");
+    }
+}

@@ -1,0 +1,159 @@
+//! What a store promises, each case on every backend: SQLite, a MongoDB replica set, a standalone
+//! mongod.
+
+mod posting;
+mod ranges;
+mod reading;
+mod rooms;
+mod sessions;
+mod stores;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chat_testkit::mongod::{self, Kind};
+use chatcore::{ChatStore, NewMessage, Options, Posted, RoomName, Timestamp, Username};
+
+/// Where a case keeps its store. The store may be opened more than once, one after the other.
+struct Place {
+    address: String,
+    /// Removed with the case.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let address = folder.path().join("chat.db").to_str().expect("a UTF-8 path").to_owned();
+        Self { address, _folder: Some(folder) }
+    }
+
+    fn replica_set() -> Self {
+        Self { address: mongod::database(Kind::ReplicaSet), _folder: None }
+    }
+
+    fn standalone() -> Self {
+        Self { address: mongod::database(Kind::Standalone), _folder: None }
+    }
+
+    async fn open(&self) -> ChatStore {
+        self.open_with(Options::default()).await
+    }
+
+    async fn open_with(&self, options: Options) -> ChatStore {
+        ChatStore::open_with(&self.address, options).await.expect("the store opens")
+    }
+}
+
+/// Makes every case a test on every backend.
+macro_rules! on_every_backend {
+    ($($module:ident: $($case:ident),* $(,)?;)*) => {
+        on_every_backend!(@backend sqlite, $($module: $($case),*;)*);
+        on_every_backend!(@backend replica_set, $($module: $($case),*;)*);
+        on_every_backend!(@backend standalone, $($module: $($case),*;)*);
+    };
+    (@backend $backend:ident, $($module:ident: $($case:ident),*;)*) => {
+        mod $backend {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(&crate::Place::$backend()).await;
+                }
+            )*)*
+        }
+    };
+}
+
+on_every_backend! {
+    posting:
+        a_post_comes_back_as_it_is_stored,
+        seq_has_no_hole_and_time_strictly_increases,
+        time_increases_when_the_clock_stands_still_or_goes_back,
+        concurrent_posts_are_ordered_and_counted,
+        a_nonce_makes_one_message,
+        a_nonce_belongs_to_its_sender_and_room,
+        the_same_nonce_at_the_same_time_makes_one_message,
+        a_nonce_clash_fails_alone,
+        a_dropped_post_is_stored_whole_or_not_at_all;
+    reading:
+        an_unknown_room_has_no_messages,
+        ranges_give_the_right_end,
+        limits_are_checked,
+        a_room_of_10_000_messages_is_paged_in_both_directions,
+        texts_come_back_to_the_letter,
+        counters_are_exact_and_zero_for_strangers;
+    ranges:
+        every_range_is_what_a_simple_model_says;
+    rooms:
+        rooms_are_created_once_and_listed_in_order,
+        any_valid_name_is_a_room_and_a_user,
+        rooms_that_differ_in_case_are_two,
+        a_room_tells_its_state,
+        members_join_by_posting_and_leave,
+        members_are_listed_by_page;
+    sessions:
+        a_session_lasts_until_it_is_ended,
+        an_idle_session_expires_and_a_used_one_does_not,
+        sessions_are_listed_and_ended_by_their_owner;
+    stores:
+        everything_is_there_after_reopening,
+        a_closed_store_refuses_and_is_free,
+        two_handles_are_one_store;
+}
+
+fn room(name: &str) -> RoomName {
+    name.parse().expect(name)
+}
+
+fn user(name: &str) -> Username {
+    name.parse().expect(name)
+}
+
+fn message(to: &str, sender: &str, text: &str) -> NewMessage {
+    NewMessage::new(room(to), user(sender), text.parse().expect(text))
+}
+
+fn with_nonce(to: &str, sender: &str, text: &str, nonce: &str) -> NewMessage {
+    message(to, sender, text).with_nonce(nonce.parse().expect(nonce))
+}
+
+async fn post(store: &ChatStore, to: &str, sender: &str, text: &str) -> Posted {
+    store.post(message(to, sender, text)).await.expect("the post is stored")
+}
+
+/// Posts `n` messages, "1" to "n", all under way at once; they are stored in that order.
+async fn post_many(store: &ChatStore, to: &str, sender: &str, n: usize) {
+    let mut posts = tokio::task::JoinSet::new();
+    for i in 1..=n {
+        let (store, message) = (store.clone(), message(to, sender, &i.to_string()));
+        // The queue is bounded.
+        if posts.len() >= 1_000 {
+            posts.join_next().await.expect("a post").expect("no panic");
+        }
+        posts.spawn(async move { store.post(message).await.expect("the post is stored") });
+    }
+    while let Some(posted) = posts.join_next().await {
+        posted.expect("no panic");
+    }
+}
+
+/// A clock that a test moves.
+#[derive(Clone)]
+struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    fn at(time: &str) -> Self {
+        Self(Arc::new(AtomicI64::new(time.parse::<Timestamp>().expect(time).as_micros())))
+    }
+
+    fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    fn options(&self) -> Options {
+        let time = self.0.clone();
+        let mut options = Options::default();
+        options.clock = Arc::new(move || Timestamp::from_micros(time.load(Ordering::SeqCst)));
+        options
+    }
+}

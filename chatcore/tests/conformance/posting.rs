@@ -1,0 +1,182 @@
+use std::collections::HashSet;
+use std::future::Future as _;
+use std::task::{Context, Waker};
+
+use chatcore::{Error, Range, Seq};
+
+use crate::{Place, TestClock, message, post, room, user, with_nonce};
+
+pub(crate) async fn a_post_comes_back_as_it_is_stored(place: &Place) {
+    let store = place.open().await;
+    let mut sent = message("general", "ann", "hello\n\tthere");
+    sent.verified = true;
+    let posted = store.post(sent).await.expect("stored");
+    assert!(!posted.repeated);
+    assert_eq!(posted.message.seq.get(), 1);
+    assert_eq!(posted.message.text.as_str(), "hello\n\tthere");
+    assert!(posted.message.verified);
+    let second = post(&store, "general", "bob", "hi").await;
+    assert!(!second.message.verified);
+    let read = store.messages(&room("general"), Range::Newest, 50).await.expect("read");
+    assert_eq!(read, [posted.message, second.message]);
+}
+
+pub(crate) async fn seq_has_no_hole_and_time_strictly_increases(place: &Place) {
+    let store = place.open().await;
+    for i in 1..=20 {
+        assert_eq!(post(&store, "a", "ann", "x").await.message.seq.get(), i);
+        if i % 2 == 0 {
+            assert_eq!(post(&store, "b", "ann", "x").await.message.seq.get(), i / 2);
+        }
+    }
+    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    assert!(read.windows(2).all(|w| w[0].timestamp < w[1].timestamp));
+}
+
+pub(crate) async fn time_increases_when_the_clock_stands_still_or_goes_back(place: &Place) {
+    let clock = TestClock::at("2026-11-22T20:00:00Z");
+    let store = place.open_with(clock.options()).await;
+    let first = post(&store, "a", "ann", "1").await.message.timestamp;
+    assert_eq!(first.to_string(), "2026-11-22T20:00:00.000000Z");
+    let second = post(&store, "a", "ann", "2").await.message.timestamp;
+    assert_eq!(second.to_string(), "2026-11-22T20:00:00.000001Z");
+    clock.advance(-3_600);
+    let third = post(&store, "a", "ann", "3").await.message.timestamp;
+    assert_eq!(third.to_string(), "2026-11-22T20:00:00.000002Z");
+    clock.advance(7_200);
+    let fourth = post(&store, "a", "ann", "4").await.message.timestamp;
+    assert_eq!(fourth.to_string(), "2026-11-22T21:00:00.000000Z");
+}
+
+pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {
+    const WRITERS: usize = 32;
+    const EACH: usize = 20;
+    let store = place.open().await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = store.clone();
+        writers.spawn(async move {
+            let mut last = [Seq::ZERO; 2];
+            for i in 0..EACH {
+                let to = i % 2;
+                let posted = post(&store, ["a", "b"][to], &format!("user{writer}"), "x").await;
+                assert!(posted.message.seq > last[to], "a later post has a higher place");
+                last[to] = posted.message.seq;
+            }
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.expect("a writer");
+    }
+    for name in ["a", "b"] {
+        let mut seen = Vec::new();
+        loop {
+            let after = seen.last().map_or(Seq::ZERO, |m: &chatcore::Message| m.seq);
+            let page = store.messages(&room(name), Range::After(after), 200).await.expect("read");
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        let places: Vec<_> = seen.iter().map(|m| m.seq.get()).collect();
+        assert_eq!(places, (1..=(WRITERS * EACH / 2) as i64).collect::<Vec<_>>());
+        assert!(seen.windows(2).all(|w| w[0].timestamp < w[1].timestamp));
+    }
+    for writer in 0..WRITERS {
+        let count = store.message_count(&user(&format!("user{writer}"))).await.expect("count");
+        assert_eq!(count, EACH as u64);
+    }
+}
+
+pub(crate) async fn a_nonce_makes_one_message(place: &Place) {
+    let store = place.open().await;
+    let first = store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("stored");
+    post(&store, "a", "bob", "between").await;
+    let again = store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("repeated");
+    assert!(!first.repeated && again.repeated);
+    assert_eq!(first.message, again.message);
+    let other_text = store.post(with_nonce("a", "ann", "other", "n1")).await;
+    assert!(matches!(other_text, Err(Error::NonceConflict)), "{other_text:?}");
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
+    assert_eq!(store.messages(&room("a"), Range::Newest, 50).await.expect("read").len(), 2);
+    store.close().await.expect("closed");
+    let store = place.open().await;
+    assert!(store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("repeated").repeated);
+}
+
+pub(crate) async fn a_nonce_belongs_to_its_sender_and_room(place: &Place) {
+    let store = place.open().await;
+    for (to, sender, nonce) in [("a", "ann", "n"), ("a", "bob", "n"), ("b", "ann", "n"), ("a", "ann", "N")] {
+        let posted = store.post(with_nonce(to, sender, "x", nonce)).await.expect("stored");
+        assert!(!posted.repeated, "{to} {sender} {nonce}");
+    }
+}
+
+pub(crate) async fn the_same_nonce_at_the_same_time_makes_one_message(place: &Place) {
+    let store = place.open().await;
+    let mut posts = tokio::task::JoinSet::new();
+    for i in 0..40 {
+        let store = store.clone();
+        let text = if i % 4 == 3 { "other" } else { "same" };
+        posts.spawn(async move { (text, store.post(with_nonce("a", "ann", text, "n")).await) });
+    }
+    let answers = posts.join_all().await;
+    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    let [stored] = read.as_slice() else { panic!("{read:?}") };
+    let mut made = 0;
+    for (text, answer) in answers {
+        match answer {
+            Ok(posted) => {
+                assert_eq!(posted.message, *stored);
+                assert_eq!(text, stored.text.as_str());
+                made += usize::from(!posted.repeated);
+            }
+            Err(Error::NonceConflict) => assert_ne!(text, stored.text.as_str()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(made, 1);
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
+}
+
+pub(crate) async fn a_nonce_clash_fails_alone(place: &Place) {
+    let store = place.open().await;
+    store.post(with_nonce("a", "ann", "taken", "n")).await.expect("stored");
+    let mut posts = tokio::task::JoinSet::new();
+    for i in 0..30 {
+        let store = store.clone();
+        posts.spawn(async move {
+            match i % 3 {
+                0 => store.post(with_nonce("a", "ann", "clash", "n")).await,
+                1 => store.post(with_nonce("b", "ann", "new", &format!("n{i}"))).await,
+                _ => store.post(message("a", "bob", "plain")).await,
+            }
+        });
+    }
+    let answers = posts.join_all().await;
+    let refused = answers.iter().filter(|a| matches!(a, Err(Error::NonceConflict))).count();
+    let stored: HashSet<_> =
+        answers.iter().flatten().map(|p| (p.message.room.clone(), p.message.seq)).collect();
+    assert_eq!((refused, stored.len()), (10, 20));
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 11);
+    assert_eq!(store.message_count(&user("bob")).await.expect("count"), 10);
+    let places = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    assert_eq!(places.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
+}
+
+pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(place: &Place) {
+    let store = place.open().await;
+    for i in 0..20 {
+        let mut dropped = Box::pin(store.post(message("a", "ann", &format!("dropped {i}"))));
+        // Polled once, so that it is in the queue.
+        let _ = dropped.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        drop(dropped);
+        post(&store, "a", "bob", "waited for").await;
+    }
+    let read = store.messages(&room("a"), Range::Newest, 200).await.expect("read");
+    let places: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
+    assert_eq!(places, (1..=read.len() as i64).collect::<Vec<_>>());
+    let (by_ann, by_bob): (Vec<_>, Vec<_>) = read.iter().partition(|m| m.sender == user("ann"));
+    assert_eq!(by_bob.len(), 20);
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), by_ann.len() as u64);
+}

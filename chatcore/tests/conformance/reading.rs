@@ -1,0 +1,135 @@
+use chatcore::{Error, Message, Range, Seq, Timestamp};
+
+use crate::{Place, TestClock, message, post, post_many, room, user};
+
+fn texts(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|m| m.text.as_str()).collect()
+}
+
+pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
+    let store = place.open().await;
+    for range in [Range::Newest, Range::After(Seq::ZERO), Range::Since(Timestamp::from_micros(0))] {
+        assert_eq!(store.messages(&room("nowhere"), range, 50).await.expect("read"), []);
+    }
+    assert!(matches!(store.room(&room("nowhere")).await, Err(Error::RoomNotFound)));
+    assert!(matches!(store.users(&room("nowhere"), None, 10).await, Err(Error::RoomNotFound)));
+    assert!(store.rooms(None, 10).await.expect("rooms").is_empty());
+}
+
+pub(crate) async fn ranges_give_the_right_end(place: &Place) {
+    let clock = TestClock::at("2026-11-22T20:00:00Z");
+    let store = place.open_with(clock.options()).await;
+    for i in 1..=5 {
+        post(&store, "a", "ann", &i.to_string()).await;
+        post(&store, "b", "ann", "elsewhere").await;
+        clock.advance(10);
+    }
+    let read = async |range, limit| {
+        let messages = store.messages(&room("a"), range, limit).await.expect("read");
+        texts(&messages).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let seq = |n| Seq::new(n).expect("a place");
+    let time = |seconds: i64| {
+        Timestamp::from_micros(
+            "2026-11-22T20:00:00Z".parse::<Timestamp>().expect("time").as_micros() + seconds * 1_000_000,
+        )
+    };
+    assert_eq!(read(Range::Newest, 2).await, ["4", "5"]);
+    assert_eq!(read(Range::Newest, 200).await, ["1", "2", "3", "4", "5"]);
+    assert_eq!(read(Range::After(seq(1)), 2).await, ["2", "3"]);
+    assert_eq!(read(Range::After(seq(5)), 2).await, [""; 0]);
+    assert_eq!(read(Range::After(seq(i64::MAX)), 2).await, [""; 0]);
+    assert_eq!(read(Range::Since(time(0)), 2).await, ["2", "3"]);
+    assert_eq!(read(Range::Since(time(-1)), 2).await, ["1", "2"]);
+    assert_eq!(read(Range::Since(time(35)), 2).await, ["5"]);
+    assert_eq!(read(Range::Since(time(40)), 2).await, [""; 0]);
+    assert_eq!(read(Range::Before(seq(4)), 2).await, ["2", "3"]);
+    assert_eq!(read(Range::Before(seq(1)), 2).await, [""; 0]);
+    assert_eq!(read(Range::Before(seq(0)), 2).await, [""; 0]);
+    assert_eq!(read(Range::Before(seq(i64::MAX)), 2).await, ["4", "5"]);
+}
+
+pub(crate) async fn limits_are_checked(place: &Place) {
+    let store = place.open().await;
+    post(&store, "a", "ann", "x").await;
+    for limit in [0, 201, u32::MAX] {
+        let refused = store.messages(&room("a"), Range::Newest, limit).await;
+        assert!(matches!(&refused, Err(Error::Invalid(e)) if e.field == "limit"), "{refused:?}");
+    }
+    for limit in [0, 1_001] {
+        assert!(store.rooms(None, limit).await.is_err());
+        assert!(store.users(&room("a"), None, limit).await.is_err());
+    }
+    assert_eq!(store.messages(&room("a"), Range::Newest, 200).await.expect("read").len(), 1);
+}
+
+pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place: &Place) {
+    const ALL: i64 = 10_000;
+    let store = place.open().await;
+    post_many(&store, "long", "ann", ALL as usize).await;
+
+    let mut forward = Vec::new();
+    let mut by_time = Vec::new();
+    let mut backward = Vec::new();
+    while forward.len() < ALL as usize {
+        let after = Seq::new(forward.len() as i64).expect("a place");
+        let page = store.messages(&room("long"), Range::After(after), 200).await.expect("read");
+        assert!(!page.is_empty());
+        forward.extend(page);
+    }
+    while by_time.len() < ALL as usize {
+        let since = by_time.last().map_or(Timestamp::from_micros(0), |m: &Message| m.timestamp);
+        let page = store.messages(&room("long"), Range::Since(since), 200).await.expect("read");
+        assert!(!page.is_empty());
+        by_time.extend(page);
+    }
+    while backward.len() < ALL as usize {
+        let before = backward.first().map_or(Seq::new(i64::MAX).expect("a place"), |m: &Message| m.seq);
+        let mut page = store.messages(&room("long"), Range::Before(before), 200).await.expect("read");
+        assert!(!page.is_empty());
+        page.append(&mut backward);
+        backward = page;
+    }
+    let places: Vec<_> = forward.iter().map(|m| m.seq.get()).collect();
+    assert_eq!(places, (1..=ALL).collect::<Vec<_>>());
+    assert_eq!(forward, by_time);
+    assert_eq!(forward, backward);
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), ALL as u64);
+}
+
+pub(crate) async fn texts_come_back_to_the_letter(place: &Place) {
+    let store = place.open().await;
+    let long = "𝄞".repeat(4_000);
+    let all = [
+        "'; DROP TABLE messages; --",
+        "{\"$gt\": \"\"}",
+        "$where",
+        "<script>alert(1)</script>",
+        "{name} {{ if x }}",
+        "line\nline\ttab",
+        " leading and trailing ",
+        "e\u{301} is not normalised in a text",
+        "\u{202e}right to left",
+        "👩‍👩‍👧‍👦",
+        long.as_str(),
+    ];
+    for text in all {
+        store.post(message("a", "ann", text)).await.expect("stored");
+    }
+    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    assert_eq!(texts(&read), all);
+}
+
+pub(crate) async fn counters_are_exact_and_zero_for_strangers(place: &Place) {
+    let store = place.open().await;
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 0);
+    for i in 1..=3 {
+        post(&store, "a", "ann", "x").await;
+        post(&store, "b", "ann", "x").await;
+        post(&store, "a", "Ann", "x").await;
+        assert_eq!(store.message_count(&user("ann")).await.expect("count"), 2 * i);
+        assert_eq!(store.message_count(&user("Ann")).await.expect("count"), i);
+    }
+    store.join(&room("a"), &user("lurker")).await.expect("joined");
+    assert_eq!(store.message_count(&user("lurker")).await.expect("count"), 0);
+}

@@ -1,0 +1,125 @@
+use chatcore::{Error, Range};
+
+use crate::{Place, post, room, user};
+
+pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
+    let store = place.open().await;
+    for name in ["b", "é", "a", "B", "a b", "😀"] {
+        assert!(store.create_room(&room(name)).await.expect("created"), "{name}");
+        assert!(!store.create_room(&room(name)).await.expect("existed"), "{name}");
+    }
+    post(&store, "by post", "ann", "x").await;
+    store.join(&room("by join"), &user("ann")).await.expect("joined");
+    assert!(!store.create_room(&room("by post")).await.expect("existed"));
+    let all: Vec<_> = ["B", "a", "a b", "b", "by join", "by post", "é", "😀"].map(room).into();
+    assert_eq!(store.rooms(None, 1_000).await.expect("rooms"), all);
+    assert_eq!(store.rooms(None, 3).await.expect("rooms"), all[..3]);
+    assert_eq!(store.rooms(Some(&all[2]), 3).await.expect("rooms"), all[3..6]);
+    assert_eq!(store.rooms(Some(&room("aa")), 1_000).await.expect("rooms"), all[3..]);
+    assert!(store.rooms(Some(&all[7]), 3).await.expect("rooms").is_empty());
+}
+
+pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
+    let store = place.open().await;
+    let long = "é".repeat(64);
+    let names = [
+        "with'quote",
+        "with\"quote",
+        "with`tick",
+        "$where",
+        "$",
+        "a.b",
+        ".a",
+        "a.b.$c",
+        "a%2Fb",
+        "%",
+        "😀🇨🇭",
+        "<script>",
+        "{x}",
+        "back\\slash",
+        "?#&=+",
+        "null",
+        "_id",
+        "__proto__",
+        "*",
+        long.as_str(),
+    ];
+    for name in names {
+        post(&store, name, name, "x").await;
+        assert_eq!(store.users(&room(name), None, 10).await.expect("users"), [user(name)], "{name}");
+        assert_eq!(store.message_count(&user(name)).await.expect("count"), 1, "{name}");
+        assert_eq!(store.messages(&room(name), Range::Newest, 10).await.expect("read").len(), 1, "{name}");
+        let (token, _) = store.log_in_guest(&user(name), "").await.expect("logged in");
+        let (session, _) = store.session(&token).await.expect("looked up").expect("a session");
+        assert_eq!(session.username, user(name));
+    }
+    post(&store, "with  space", "ann", "x").await;
+    assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), names.len() + 1);
+}
+
+pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
+    let store = place.open().await;
+    post(&store, "Room", "ann", "upper").await;
+    post(&store, "room", "bob", "lower").await;
+    for (name, text, sender) in [("Room", "upper", "ann"), ("room", "lower", "bob")] {
+        let read = store.messages(&room(name), Range::Newest, 10).await.expect("read");
+        assert_eq!(read.iter().map(|m| (m.seq.get(), m.text.as_str())).collect::<Vec<_>>(), [(1, text)]);
+        assert_eq!(store.users(&room(name), None, 10).await.expect("users"), [user(sender)]);
+    }
+}
+
+pub(crate) async fn a_room_tells_its_state(place: &Place) {
+    let store = place.open().await;
+    store.create_room(&room("a")).await.expect("created");
+    let empty = store.room(&room("a")).await.expect("a room");
+    assert_eq!((empty.last_seq.get(), empty.last_timestamp, empty.users), (0, None, 0));
+    post(&store, "a", "ann", "1").await;
+    let last = post(&store, "a", "bob", "2").await.message;
+    let state = store.room(&room("a")).await.expect("a room");
+    assert_eq!(
+        (state.name, state.last_seq, state.last_timestamp),
+        (room("a"), last.seq, Some(last.timestamp))
+    );
+    assert_eq!((state.users, state.created_at), (2, empty.created_at));
+    let made_by_post = post(&store, "b", "ann", "1").await.message;
+    assert_eq!(store.room(&room("b")).await.expect("a room").created_at, made_by_post.timestamp);
+}
+
+pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
+    let store = place.open().await;
+    let a = room("a");
+    let members = async || store.users(&a, None, 10).await.expect("users");
+    post(&store, "a", "bob", "x").await;
+    store.join(&a, &user("ann")).await.expect("joined");
+    store.join(&a, &user("ann")).await.expect("joined again");
+    assert_eq!(members().await, [user("ann"), user("bob")]);
+    store.leave(&a, &user("bob")).await.expect("left");
+    store.leave(&a, &user("bob")).await.expect("left again");
+    assert_eq!(members().await, [user("ann")]);
+    post(&store, "a", "bob", "back").await;
+    assert_eq!(members().await, [user("ann"), user("bob")]);
+    assert_eq!(store.message_count(&user("bob")).await.expect("count"), 2);
+    assert!(matches!(store.leave(&room("nowhere"), &user("ann")).await, Err(Error::RoomNotFound)));
+    store.leave(&a, &user("ann")).await.expect("left");
+    store.leave(&a, &user("bob")).await.expect("left");
+    assert!(members().await.is_empty());
+}
+
+pub(crate) async fn members_are_listed_by_page(place: &Place) {
+    let store = place.open().await;
+    for i in 0..25 {
+        store.join(&room("a"), &user(&format!("u{i:02}"))).await.expect("joined");
+    }
+    // A room whose name begins with the other's must not leak into it.
+    store.join(&room("ab"), &user("stranger")).await.expect("joined");
+    let mut seen = Vec::new();
+    loop {
+        let page = store.users(&room("a"), seen.last(), 10).await.expect("users");
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page);
+    }
+    assert_eq!(seen, (0..25).map(|i| user(&format!("u{i:02}"))).collect::<Vec<_>>());
+    assert_eq!(store.room(&room("a")).await.expect("a room").users, 25);
+}

