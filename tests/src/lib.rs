@@ -1,6 +1,8 @@
 //! What the tests and benchmarks of the workspace share: real mongods, real server processes.
 
+pub mod http;
 pub mod mongod;
+pub mod server;
 
 use std::io::Write as _;
 

@@ -1,0 +1,95 @@
+//! Who makes a request, and whether the request comes from a page of ours.
+
+use chatcore::SessionToken;
+use cookie::{Cookie, SameSite, time};
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
+use hyper::http::HeaderName;
+
+use crate::App;
+use crate::config::{PublicUrl, Settings};
+use crate::error::{HttpError, Result};
+use crate::request::Who;
+use crate::response::Response;
+
+/// Who makes a request.
+pub(crate) enum Credentials {
+    None,
+    /// A token that stands for no session.
+    Ended,
+    Session {
+        who: Who,
+        /// Whether the token came in a cookie that is due for renewal.
+        renew_cookie: bool,
+    },
+}
+
+pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credentials> {
+    let Some((token, by_cookie)) = token(app.settings(), headers) else {
+        return Ok(Credentials::None);
+    };
+    Ok(match app.store().session(&token).await? {
+        None => Credentials::Ended,
+        Some((session, used)) => {
+            Credentials::Session { who: Who { token, session }, renew_cookie: used && by_cookie }
+        }
+    })
+}
+
+/// The token in `Authorization` or else in the cookie, and whether it was the cookie's.
+fn token(settings: &Settings, headers: &HeaderMap) -> Option<(SessionToken, bool)> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let token = scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().parse().ok())?;
+        return token.map(|token| (token, false));
+    }
+    let name = cookie_name(settings.public_url.as_ref());
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut ours = cookies.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == name);
+    ours.find_map(|cookie| cookie.value().parse().ok()).map(|token| (token, true))
+}
+
+/// `__Host-` binds a cookie to the host and the path `/`; below a prefix only `__Secure-` can be.
+fn cookie_name(public_url: Option<&PublicUrl>) -> &'static str {
+    match public_url {
+        Some(url) if url.is_https() && url.prefix().is_empty() => "__Host-session",
+        Some(url) if url.is_https() => "__Secure-session",
+        _ => "session",
+    }
+}
+
+/// Gives the client its token to keep, or takes it away.
+pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Option<&SessionToken>) {
+    let public_url = settings.public_url.as_ref();
+    let prefix = public_url.map(PublicUrl::prefix).filter(|prefix| !prefix.is_empty());
+    let value = token.map(ToString::to_string).unwrap_or_default();
+    let lifetime = if token.is_some() { chatcore::SESSION_IDLE.as_secs() } else { 0 };
+    let cookie = Cookie::build((cookie_name(public_url), value))
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .path(prefix.unwrap_or("/").to_owned())
+        .secure(public_url.is_some_and(PublicUrl::is_https))
+        .max_age(time::Duration::seconds(lifetime.cast_signed()));
+    if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {
+        response.headers_mut().append(SET_COOKIE, value);
+    }
+}
+
+/// Refuses a request that changes state and was made by a page of another site. Programs that are
+/// not browsers send neither header.
+pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<()> {
+    let foreign = || HttpError::forbidden("the request comes from a page of another site");
+    if headers.get(HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site == "cross-site") {
+        return Err(foreign());
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| foreign())?;
+    if settings.public_url.as_ref().is_some_and(|url| url.origin().eq_ignore_ascii_case(origin)) {
+        return Ok(());
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    match (authority, host) {
+        (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(foreign()),
+    }
+}

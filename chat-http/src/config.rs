@@ -1,0 +1,144 @@
+//! The options of the server.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+use hyper::Uri;
+
+/// A chat server.
+#[derive(Debug, Parser)]
+#[command(name = "chat-http", version)]
+pub struct Config {
+    /// Address and port to listen on; port 0 picks a free one
+    #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: String,
+
+    /// An SQLite file, or a mongodb:// or mongodb+srv:// URI whose path names the database
+    #[arg(long, env = "CHAT_STORE", default_value = "chat.db", hide_env_values = true)]
+    pub store: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub settings: Settings,
+}
+
+/// How the server behaves, whatever it listens on and stores in.
+#[derive(Debug, Clone, Parser)]
+pub struct Settings {
+    /// Whether names without an account may be used
+    #[arg(long, env = "CHAT_GUESTS", default_value = "allow")]
+    pub guests: Guests,
+
+    /// Where clients reach the server, if not at the address it listens on: the scheme decides on
+    /// Secure cookies, the path is put before all links and cookies
+    #[arg(long, env = "CHAT_PUBLIC_URL")]
+    pub public_url: Option<PublicUrl>,
+
+    /// Posts a second for one user, with bursts of four times that; 0 is no limit
+    #[arg(long, env = "CHAT_POST_RATE", default_value_t = 50)]
+    pub post_rate: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { guests: Guests::Allow, public_url: None, post_rate: 50 }
+    }
+}
+
+/// Whether names without an account may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Guests {
+    /// By anyone.
+    Allow,
+    /// By nobody: every post and every page needs an account's session.
+    Deny,
+}
+
+/// An `http` or `https` address without query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    https: bool,
+    authority: String,
+    prefix: String,
+}
+
+impl PublicUrl {
+    /// Whether clients come by TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The path without a slash at its end; empty for the root.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What a browser sends as `Origin` from a page of this server.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|e| format!("not a URL: {e}"))?;
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("must begin with http:// or https://".into()),
+        };
+        let authority = uri.authority().ok_or("has no host")?.as_str();
+        if authority.contains('@') {
+            return Err("must not contain a user".into());
+        }
+        if uri.query().is_some() {
+            return Err("must not have a query".into());
+        }
+        // Browsers leave the scheme's own port out of `Origin`.
+        let default_port = if https { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
+        Ok(Self { https, authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin(), self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_gives_origin_and_prefix() {
+        for (text, origin, prefix) in [
+            ("https://chat.example", "https://chat.example", ""),
+            ("https://Chat.Example:443/", "https://chat.example", ""),
+            ("http://chat.example:8080/a/b/", "http://chat.example:8080", "/a/b"),
+        ] {
+            let url: PublicUrl = text.parse().expect(text);
+            assert_eq!((url.origin().as_str(), url.prefix()), (origin, prefix));
+        }
+        for text in
+            ["chat.example", "ftp://chat.example", "https://u@chat.example", "https://chat.example/?q"]
+        {
+            assert!(text.parse::<PublicUrl>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn options_have_the_documented_defaults() {
+        let config = Config::parse_from(["chat-http"]);
+        assert_eq!((config.listen.as_str(), config.store.as_str()), ("127.0.0.1:8000", "chat.db"));
+        assert_eq!((config.settings.guests, config.settings.post_rate), (Guests::Allow, 50));
+    }
+}

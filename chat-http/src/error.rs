@@ -1,0 +1,133 @@
+//! What a client is told when a request fails. The only table of status codes.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use chatcore::{Error, Invalid};
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+/// A failed request: a status and one sentence that a person can act on.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    pub(crate) status: StatusCode,
+    pub(crate) detail: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+pub(crate) type Result<T, E = HttpError> = std::result::Result<T, E>;
+
+/// RFC 9457.
+#[derive(Serialize)]
+struct Problem<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl HttpError {
+    fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), header: None }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let detail = format!("this path takes {allowed}");
+        let allow = HeaderValue::from_str(allowed).ok().map(|value| (ALLOW, value));
+        Self { header: allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+    }
+
+    pub(crate) fn request_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+    }
+
+    pub(crate) fn too_large(most: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body must be at most {} KiB", most / 1024))
+    }
+
+    pub(crate) fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    pub(crate) fn too_many_requests(detail: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
+        Self { header: retry_after(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server could not answer this request")
+    }
+
+    fn unavailable(detail: &'static str, seconds: u64) -> Self {
+        Self { header: retry_after(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    pub(crate) fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let problem = Problem { title: self.title(), status: self.status.as_u16(), detail: &self.detail };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        self.respond("application/problem+json", body)
+    }
+
+    /// The same failure with another body.
+    pub(crate) fn respond(self, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(body.into()));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+fn retry_after(seconds: u64) -> Option<(HeaderName, HeaderValue)> {
+    Some((RETRY_AFTER, seconds.into()))
+}
+
+impl From<Error> for HttpError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(invalid) => invalid.into(),
+            Error::RoomNotFound => Self::not_found("Room not found"),
+            Error::NonceConflict => {
+                Self::new(StatusCode::CONFLICT, "the nonce was already used for a message with another text")
+            }
+            Error::Busy => Self::unavailable("too many posts are waiting; nothing was stored, try again", 1),
+            Error::Full => Self::unavailable("the store is full; nothing was stored", 10),
+            Error::Unavailable(reason) | Error::InUse(reason) => {
+                tracing::warn!(reason, "the store is out of reach");
+                Self::unavailable("the store is out of reach; try again, with the same nonce if you post", 2)
+            }
+            other => {
+                tracing::error!(error = %other, "the store failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Invalid> for HttpError {
+    fn from(invalid: Invalid) -> Self {
+        Self::bad_request(invalid.to_string())
+    }
+}

@@ -1,0 +1,7 @@
+//! What each route does, by subject.
+
+pub(crate) mod auth;
+pub(crate) mod messages;
+pub(crate) mod operations;
+pub(crate) mod rooms;
+pub(crate) mod users;

@@ -1,0 +1,116 @@
+//! Logging in and out, and the list of sessions.
+
+use chatcore::{Session, SessionId, Timestamp, Username};
+use hyper::StatusCode;
+use hyper::header::USER_AGENT;
+use serde::Serialize;
+
+use crate::config::Guests;
+use crate::error::{HttpError, Result};
+use crate::pages;
+use crate::request::{Call, Fields, Kind};
+use crate::response::{Response, done, json, no_content, see_other};
+use crate::{App, auth};
+
+#[derive(Serialize)]
+struct Me<'a> {
+    username: &'a Username,
+    verified: bool,
+}
+
+impl<'a> From<&'a Session> for Me<'a> {
+    fn from(session: &'a Session) -> Self {
+        Self { username: &session.username, verified: session.verified }
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: SessionId,
+    created_at: Timestamp,
+    last_seen: Timestamp,
+    user_agent: String,
+    current: bool,
+}
+
+pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
+    let is_form = call.kind()? == Kind::Form;
+    let fields = call.fields()?;
+    let result = start_session(&app, &call, &fields).await;
+    let (token, session) = match result {
+        Ok(started) => started,
+        // A form is answered with a page, which says what is wrong with what was typed.
+        Err(error) if is_form && error.status.is_client_error() => {
+            return pages::to_log_in(&app, &fields, error.status);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut response = if is_form {
+        see_other(&pages::after_log_in(&app, &fields))?
+    } else {
+        json(StatusCode::OK, &Me::from(&session))?
+    };
+    auth::set_cookie(app.settings(), &mut response, Some(&token));
+    Ok(response)
+}
+
+async fn start_session(app: &App, call: &Call, fields: &Fields) -> Result<(chatcore::SessionToken, Session)> {
+    let username: Username = fields.required("username")?;
+    // An empty field of a form is one that was left out.
+    if fields.text("password")?.is_some_and(|password| !password.is_empty()) {
+        return Err(HttpError::unauthorized(format!("{username} has no password; log in without one")));
+    }
+    if app.settings().guests == Guests::Deny {
+        return Err(HttpError::forbidden("this server does not take guests"));
+    }
+    let started = app.store().log_in_guest(&username, call.header(USER_AGENT).unwrap_or_default()).await?;
+    // The client forgets the token it had, so nobody would ever end that session.
+    if let Some(who) = &call.who {
+        app.store().log_out(&who.token).await?;
+    }
+    Ok(started)
+}
+
+pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
+    if let Some(who) = &call.who {
+        app.store().log_out(&who.token).await?;
+    }
+    // What the body says does not matter, only whether a page sent it.
+    let mut response = match call.kind() {
+        Ok(Kind::Form) => see_other(&pages::log_in_page(&app))?,
+        _ => done()?,
+    };
+    auth::set_cookie(app.settings(), &mut response, None);
+    Ok(response)
+}
+
+pub(crate) async fn me(_: App, call: Call) -> Result<Response> {
+    json(StatusCode::OK, &Me::from(call.session()?))
+}
+
+pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
+    let current = call.session()?;
+    let sessions = app.store().sessions(&current.username).await?;
+    let listed = |session: &Session| Listed {
+        id: session.id,
+        created_at: session.created_at,
+        last_seen: session.last_seen,
+        user_agent: session.user_agent.clone(),
+        current: session.id == current.id,
+    };
+    json(StatusCode::OK, &sessions.iter().map(listed).collect::<Vec<_>>())
+}
+
+pub(crate) async fn end_session(app: App, call: Call) -> Result<Response> {
+    let user = &call.session()?.username;
+    if !app.store().end_session(user, call.id()?).await? {
+        return Err(HttpError::not_found("you have no session with this id"));
+    }
+    Ok(no_content())
+}
+
+pub(crate) async fn end_other_sessions(app: App, call: Call) -> Result<Response> {
+    let current = call.session()?;
+    app.store().end_sessions(&current.username, Some(current.id)).await?;
+    Ok(no_content())
+}

@@ -1,0 +1,51 @@
+//! Rooms and their members.
+
+use chatcore::MAX_NAMES;
+use hyper::StatusCode;
+
+use crate::App;
+use crate::config::Guests;
+use crate::error::{HttpError, Result};
+use crate::request::Call;
+use crate::response::{Response, cacheable_json, done, json, redirect};
+
+pub(crate) async fn to_list(app: App, _: Call) -> Result<Response> {
+    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/chat/", app.prefix()))
+}
+
+pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
+    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    let rooms = app.store().rooms(after.as_ref(), limit).await?;
+    cacheable_json(&call, &rooms)
+}
+
+pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
+    let room = app.store().room(&call.room()?).await?;
+    cacheable_json(&call, &room)
+}
+
+pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    if app.settings().guests == Guests::Deny && !call.session()?.verified {
+        return Err(HttpError::forbidden("this server does not take guests"));
+    }
+    let created = app.store().create_room(&room).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    json(status, &app.store().room(&room).await?)
+}
+
+pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
+    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    let users = app.store().users(&call.room()?, after.as_ref(), limit).await?;
+    cacheable_json(&call, &users)
+}
+
+pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
+    app.store().join(&call.room()?, &call.session()?.username).await?;
+    done()
+}
+
+pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
+    app.store().leave(&call.room()?, &call.session()?.username).await?;
+    done()
+}

@@ -1,0 +1,250 @@
+//! What a request says: path, query, body and credentials, read strictly.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use chatcore::{Invalid, RoomName, Session, SessionToken, Username};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::error::{HttpError, Result};
+
+/// A request as a handler sees it.
+pub(crate) struct Call {
+    pub(crate) headers: HeaderMap,
+    /// The decoded parts of the path that the route leaves open, by name.
+    pub(crate) path: Vec<(&'static str, String)>,
+    pub(crate) query: Query,
+    pub(crate) body: Bytes,
+    /// Who the credentials stand for, on routes that ask.
+    pub(crate) who: Option<Who>,
+    /// Whether there were credentials, of a session that has ended or never was.
+    pub(crate) ended: bool,
+}
+
+/// A session, and the token that proved it.
+pub(crate) struct Who {
+    pub(crate) token: SessionToken,
+    pub(crate) session: Session,
+}
+
+/// The kinds of body that are understood.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    Form,
+}
+
+impl Call {
+    fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
+        let found = self.path.iter().find(|(n, _)| *n == name);
+        let (_, text) = found.ok_or_else(HttpError::internal)?;
+        Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
+    }
+
+    pub(crate) fn room(&self) -> Result<RoomName> {
+        self.segment("room")
+    }
+
+    pub(crate) fn username(&self) -> Result<Username> {
+        self.segment("username")
+    }
+
+    pub(crate) fn id<T: FromStr<Err = Invalid>>(&self) -> Result<T> {
+        self.segment("id")
+    }
+
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.path.iter().find(|(n, _)| *n == "file").map(|(_, text)| text.as_str())
+    }
+
+    /// The session, on routes that need one.
+    pub(crate) fn session(&self) -> Result<&Session> {
+        match &self.who {
+            Some(who) => Ok(&who.session),
+            None if self.ended => Err(HttpError::unauthorized("the session has ended; log in")),
+            None => Err(HttpError::unauthorized("there is no session; log in")),
+        }
+    }
+
+    pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What the body is said to be. JSON if nothing is said.
+    pub(crate) fn kind(&self) -> Result<Kind> {
+        let Some(value) = self.headers.get(CONTENT_TYPE) else {
+            return Ok(Kind::Json);
+        };
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "application/json" => Ok(Kind::Json),
+            "application/x-www-form-urlencoded" => Ok(Kind::Form),
+            _ => Err(HttpError::unsupported_media_type("the Content-Type must be application/json")),
+        }
+    }
+
+    /// The fields of a JSON body.
+    pub(crate) fn json(&self) -> Result<Fields> {
+        if self.kind()? == Kind::Form {
+            return Err(HttpError::unsupported_media_type("the Content-Type must be application/json"));
+        }
+        let text = utf8(&self.body, "the body")?;
+        if text.trim().is_empty() {
+            return Err(HttpError::bad_request("the body is empty; it must be a JSON object"));
+        }
+        match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(Fields(fields)),
+            Ok(other) => Err(HttpError::bad_request(format!(
+                "the body must be a JSON object, not {}",
+                kind_of(&other)
+            ))),
+            Err(e) => Err(HttpError::bad_request(format!("the body is not valid JSON: {e}"))),
+        }
+    }
+
+    /// The fields of a form.
+    pub(crate) fn form(&self) -> Result<Fields> {
+        if self.kind()? == Kind::Json {
+            return Err(HttpError::unsupported_media_type(
+                "the Content-Type must be application/x-www-form-urlencoded",
+            ));
+        }
+        let pairs = pairs(utf8(&self.body, "the body")?)?;
+        Ok(Fields(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+    }
+
+    /// The fields of a body that may be either.
+    pub(crate) fn fields(&self) -> Result<Fields> {
+        if self.kind()? == Kind::Form { self.form() } else { self.json() }
+    }
+}
+
+/// The fields of a body.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// A text field; `null` counts as left out.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => {
+                Err(HttpError::bad_request(format!("{name} must be a string, not {}", kind_of(other))))
+            }
+        }
+    }
+
+    /// A text field of a validated type; an error speaks of it by its own name.
+    pub(crate) fn get<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<Option<T>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        Ok(Some(text.parse().map_err(|e| Invalid { field: name, ..e })?))
+    }
+
+    pub(crate) fn required<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
+        self.get(name)?.ok_or_else(|| HttpError::bad_request(format!("{name} is missing")))
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The parameters after the `?`.
+#[derive(Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self> {
+        text.map_or_else(|| Ok(Self::default()), |text| pairs(text).map(Self))
+    }
+
+    /// A parameter that may be given once.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>> {
+        let mut found = self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(HttpError::bad_request(format!("{name} is given more than once")));
+        }
+        Ok(first)
+    }
+
+    /// A parameter of a validated type; an error speaks of it by its own name.
+    pub(crate) fn parsed<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<Option<T>> {
+        let Some(text) = self.get(name)? else { return Ok(None) };
+        Ok(Some(text.parse().map_err(|e| Invalid { field: name, ..e })?))
+    }
+
+    /// `limit`, from 1 to `most`.
+    pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32> {
+        let Some(text) = self.get("limit")? else { return Ok(default) };
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| HttpError::bad_request(format!("limit must be a whole number from 1 to {most}")))
+    }
+}
+
+/// `application/x-www-form-urlencoded`, of which a query is one, but with errors where the WHATWG's
+/// parser would put replacement characters.
+fn pairs(text: &str) -> Result<Vec<(String, String)>> {
+    let decode = |part: &str| decode(&part.replace('+', " "));
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+/// Percent-decoding, as RFC 3986 has it.
+pub(crate) fn decode(text: &str) -> Result<String> {
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        let digits = rest.as_bytes().get(at + 1..at + 3);
+        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(HttpError::bad_request(
+                "a % in the address is not followed by two hexadecimal digits",
+            ));
+        }
+        rest = &rest[at + 3..];
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| HttpError::bad_request("the percent-encoding is not of UTF-8"))
+}
+
+fn utf8<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|_| HttpError::bad_request(format!("{what} is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_read_strictly() {
+        assert_eq!(decode("a%20b%C3%A9+%2F").ok().as_deref(), Some("a bé+/"));
+        for text in ["%", "%2", "%zz", "a%2", "%%20", "%C3", "%ff", "%ED%A0%80", "%é"] {
+            assert!(decode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_keeps_names_and_values_apart() {
+        let query = Query::parse(Some("a=1&b=x+y%2B&&c&d=%3D=")).ok().expect("a query");
+        let get = |name| query.get(name).ok().flatten();
+        assert_eq!(
+            (get("a"), get("b"), get("c"), get("d"), get("e")),
+            (Some("1"), Some("x y+"), Some(""), Some("=="), None)
+        );
+        assert!(Query::parse(Some("a=%zz")).is_err());
+        assert!(Query::parse(Some("a=1&a=2")).ok().expect("a query").get("a").is_err());
+    }
+}

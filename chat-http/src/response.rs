@@ -1,0 +1,96 @@
+//! The forms of an answer.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION};
+use hyper::{Response as HyperResponse, StatusCode};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{HttpError, Result};
+use crate::request::Call;
+
+pub(crate) type Response = HyperResponse<Full<Bytes>>;
+
+const JSON: &str = "application/json";
+
+/// Enough of a hash that two bodies of one address never share it.
+const ETAG_BYTES: usize = 12;
+
+pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = HyperResponse::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| {
+        tracing::error!(error = %e, "an answer could not be written as JSON");
+        HttpError::internal()
+    })
+}
+
+/// An answer to this request alone.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let mut response = bytes(status, JSON, encode(value)?);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The answer of a request that has nothing else to say.
+pub(crate) fn done() -> Result<Response> {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+pub(crate) fn no_content() -> Response {
+    let mut response = HyperResponse::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// An answer that a client may keep and ask about again: `304` while nothing changed.
+pub(crate) fn cacheable_json(call: &Call, value: &impl Serialize) -> Result<Response> {
+    Ok(cacheable(call, JSON, encode(value)?))
+}
+
+pub(crate) fn cacheable(call: &Call, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..ETAG_BYTES]));
+    let known = call.headers.get_all(IF_NONE_MATCH).iter().any(|value| matches(value, &tag));
+    let mut response = if known {
+        let mut unchanged = HyperResponse::new(Full::default());
+        *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+        unchanged
+    } else {
+        bytes(StatusCode::OK, content_type, body)
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// Weak comparison (RFC 9110, 8.8.3.2) with each tag in the list.
+fn matches(list: &HeaderValue, tag: &str) -> bool {
+    let list = list.to_str().unwrap_or_default();
+    list.split(',')
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// To another page, by `GET`.
+pub(crate) fn see_other(location: &str) -> Result<Response> {
+    redirect(StatusCode::SEE_OTHER, location)
+}
+
+pub(crate) fn redirect(status: StatusCode, location: &str) -> Result<Response> {
+    let mut response = HyperResponse::new(Full::default());
+    *response.status_mut() = status;
+    let location = HeaderValue::from_str(location).map_err(|_| HttpError::internal())?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}

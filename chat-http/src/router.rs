@@ -1,0 +1,283 @@
+//! The routes, on one page, and the way of a request to its handler and back.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::SET_COOKIE;
+use hyper::{Method, Request};
+
+use crate::auth::{self as credentials, Credentials};
+use crate::error::{HttpError, Result};
+use crate::handlers::{auth, messages, operations, rooms, users};
+use crate::request::{Call, Query, decode};
+use crate::response::Response;
+use crate::{App, pages};
+
+/// The largest body of a request.
+const MAX_BODY: usize = 64 * 1024;
+/// How much of a larger one is read and thrown away, so that its sender reads the answer.
+const MAX_DRAIN: u64 = 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who reads the answer, and so the form of an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Programs,
+    People,
+}
+
+/// Whether a handler asks who makes the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Session {
+    Asks,
+    Ignores,
+}
+use For::{People, Programs};
+use Session::{Asks, Ignores};
+
+type Handler = fn(App, Call) -> BoxFuture<'static, Result<Response>>;
+
+struct Route {
+    method: Method,
+    path: &'static str,
+    session: Session,
+    audience: For,
+    handler: Handler,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $session:ident $audience:ident $handler:expr;)*) => {
+        &[$(Route {
+            method: Method::$method,
+            path: $path,
+            session: $session,
+            audience: $audience,
+            handler: |app, call| Box::pin($handler(app, call)),
+        }),*]
+    };
+}
+
+#[rustfmt::skip]
+static ROUTES: &[Route] = routes! {
+    POST   "/auth/login"               Asks    Programs auth::log_in;
+    POST   "/auth/logout"              Asks    Programs auth::log_out;
+    GET    "/auth/me"                  Asks    Programs auth::me;
+    GET    "/auth/sessions"            Asks    Programs auth::sessions;
+    DELETE "/auth/sessions"            Asks    Programs auth::end_other_sessions;
+    DELETE "/auth/sessions/{id}"       Asks    Programs auth::end_session;
+
+    GET    "/users/{username}/count"   Ignores Programs users::count;
+
+    GET    "/chat"                     Ignores Programs rooms::to_list;
+    GET    "/chat/"                    Ignores Programs rooms::list;
+    GET    "/chat/{room}"              Ignores Programs rooms::get;
+    PUT    "/chat/{room}"              Asks    Programs rooms::create;
+    GET    "/chat/{room}/users"        Ignores Programs rooms::users;
+    POST   "/chat/{room}/join"         Asks    Programs rooms::join;
+    POST   "/chat/{room}/leave"        Asks    Programs rooms::leave;
+    GET    "/chat/{room}/messages"     Ignores Programs messages::read;
+    POST   "/chat/{room}/messages"     Asks    Programs messages::post;
+
+    GET    "/"                         Asks    People   pages::rooms;
+    GET    "/login"                    Asks    People   pages::log_in;
+    POST   "/rooms"                    Asks    People   pages::open_room;
+    GET    "/rooms/{room}"             Asks    People   pages::room;
+    POST   "/rooms/{room}"             Asks    People   pages::post;
+    GET    "/static/{file}"            Ignores Programs pages::file;
+
+    GET    "/healthz"                  Ignores Programs operations::healthz;
+    GET    "/readyz"                   Ignores Programs operations::readyz;
+    GET    "/metrics"                  Ignores Programs operations::metrics;
+    GET    "/openapi.json"             Ignores Programs operations::openapi;
+};
+
+/// Finds the routes of a path.
+pub(crate) struct Router(matchit::Router<Vec<&'static Route>>);
+
+impl Router {
+    pub(crate) fn new() -> Self {
+        let mut router = matchit::Router::new();
+        for route in ROUTES {
+            let same_path = || ROUTES.iter().filter(|other| other.path == route.path);
+            if same_path().next().is_some_and(|first| std::ptr::eq(first, route)) {
+                // Fails only for a path that two others contradict, which a test rules out.
+                let _ = router.insert(route.path, same_path().collect());
+            }
+        }
+        Self(router)
+    }
+}
+
+/// Answers a request. A handler that panics costs its client a `500`, not the connection.
+pub(crate) async fn respond(app: &App, request: Request<Incoming>) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = catch(&path, answer(app, request)).await;
+    app.metrics().answered(response.status());
+    if response.status().is_server_error() {
+        tracing::warn!(status = response.status().as_u16(), path, "a request failed");
+    }
+    response
+}
+
+async fn catch(path: &str, answer: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(path, "a handler panicked");
+        HttpError::internal().into_response()
+    })
+}
+
+async fn answer(app: &App, request: Request<Incoming>) -> Response {
+    let path = request.uri().path();
+    let path = path.strip_prefix(app.prefix()).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let Ok(found) = app.router().0.at(path) else {
+        return HttpError::not_found("nothing is at this path").into_response();
+    };
+    // A `HEAD` is a `GET` whose body the connection leaves out.
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let Some(route) = found.value.iter().find(|route| route.method == *method) else {
+        return HttpError::method_not_allowed(&allowed(found.value)).into_response();
+    };
+    let mut names = Vec::with_capacity(found.params.len());
+    for (name, value) in found.params.iter() {
+        // The names are those of the table.
+        if let Some(name) = NAMES.iter().find(|known| **known == name) {
+            names.push((*name, value.to_owned()));
+        }
+    }
+    handle(app, route, names, request).await.unwrap_or_else(|error| match route.audience {
+        Programs => error.into_response(),
+        People => pages::error(app, error),
+    })
+}
+
+const NAMES: &[&str] = &["room", "username", "id", "file"];
+
+fn allowed(routes: &[&Route]) -> String {
+    let mut methods: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
+}
+
+async fn handle(
+    app: &App,
+    route: &Route,
+    path: Vec<(&'static str, String)>,
+    request: Request<Incoming>,
+) -> Result<Response> {
+    let (head, body) = request.into_parts();
+    let changes_state = route.method != Method::GET;
+    if changes_state {
+        credentials::check_origin(app.settings(), &head.headers)?;
+    }
+    let path = path.into_iter().map(|(name, text)| Ok((name, decode(&text)?))).collect::<Result<_>>()?;
+    let query = Query::parse(head.uri.query())?;
+    let body = if changes_state { read(body).await? } else { Bytes::new() };
+    let known = match route.session {
+        Asks => credentials::look_up(app, &head.headers).await?,
+        Ignores => Credentials::None,
+    };
+    let ended = matches!(known, Credentials::Ended);
+    let (who, renewed) = match known {
+        Credentials::Session { who, renew_cookie } => {
+            let renewed = renew_cookie.then(|| who.token.clone());
+            (Some(who), renewed)
+        }
+        _ => (None, None),
+    };
+    let call = Call { headers: head.headers, path, query, body, who, ended };
+    let mut response = (route.handler)(app.clone(), call).await?;
+    // Unless the handler gave or took a cookie itself.
+    if let Some(token) = renewed.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
+        credentials::set_cookie(app.settings(), &mut response, Some(&token));
+    }
+    Ok(response)
+}
+
+/// Reads a body of at most [`MAX_BODY`]. One that is announced as far larger is not read at all.
+async fn read(mut body: Incoming) -> Result<Bytes> {
+    let announced = body.size_hint().lower();
+    if announced > MAX_DRAIN {
+        return Err(HttpError::too_large(MAX_BODY));
+    }
+    let all = async {
+        let mut kept = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0).min(MAX_BODY));
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            read += data.len() as u64;
+            if read > MAX_DRAIN {
+                break;
+            }
+            if kept.len() + data.len() <= MAX_BODY {
+                kept.extend_from_slice(&data);
+            }
+        }
+        if read > MAX_BODY as u64 { Err(HttpError::too_large(MAX_BODY)) } else { Ok(kept.freeze()) }
+    };
+    tokio::time::timeout(BODY_TIMEOUT, all).await.unwrap_or_else(|_| Err(HttpError::request_timeout()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use hyper::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_by_its_own_path() {
+        let router = Router::new();
+        let mut seen = HashSet::new();
+        for route in ROUTES {
+            assert!(
+                seen.insert((route.method.clone(), route.path)),
+                "{} {} stands twice",
+                route.method,
+                route.path
+            );
+            let path = route.path.replace(['{', '}'], "");
+            let found = router.0.at(&path).expect(route.path);
+            assert!(found.value.iter().any(|other| std::ptr::eq(*other, route)), "{}", route.path);
+            assert!(found.params.iter().all(|(name, _)| NAMES.contains(&name)), "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn the_description_names_every_route_for_programs_and_no_other() {
+        let description: serde_json::Value = serde_json::from_str(operations::OPENAPI).expect("JSON");
+        let described: HashSet<(String, String)> = description["paths"]
+            .as_object()
+            .expect("paths")
+            .iter()
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().expect("methods").keys();
+                methods
+                    .filter(|m| *m != "parameters")
+                    .map(|method| (method.to_uppercase(), path.clone()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let served = ROUTES
+            .iter()
+            .filter(|route| route.audience == Programs && !["/chat", "/static/{file}"].contains(&route.path));
+        let served: HashSet<_> =
+            served.map(|route| (route.method.to_string(), route.path.to_owned())).collect();
+        assert_eq!(described, served);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let response = catch("/", async { panic!("a bug") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -1,0 +1,219 @@
+//! The pages as a client without JavaScript sees them.
+
+mod support;
+
+use chat_http::Settings;
+use serde_json::json;
+
+use support::Running;
+
+/// Markup in every place where it could do harm.
+const HOSTILE: [&str; 5] = [
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "{x}{{ if y }}",
+    "</title></textarea>",
+    "&lt;",
+];
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|b| format!("%{b:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_person_logs_in_opens_a_room_writes_and_reads() {
+    let server = Running::sqlite().await;
+    let mut stranger = server.client();
+    let front = stranger.get("/").await;
+    assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(front.text().contains("href=\"/login\""));
+    let login = stranger.form("/auth/login", "username=ann&password=&next=%2Frooms%2Fgeneral").await;
+    assert_eq!((login.status, login.header("location")), (303, Some("/rooms/general")));
+    let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let opened = ann.form("/rooms", "room=a+b").await;
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/rooms/a%20b")));
+    let posted = ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await;
+    assert_eq!((posted.status, posted.header("location")), (303, Some("/rooms/a%20b")));
+    assert_eq!(
+        ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await.status,
+        303,
+        "sent twice"
+    );
+    let page = ann.get("/rooms/a%20b").await.text();
+    assert_eq!(page.matches("first line\nsecond").count(), 1, "{page}");
+    assert!(page.contains(">guest</small>") && page.contains("Log out"));
+    let front = ann.get("/").await.text();
+    assert!(
+        front.contains("href=\"/rooms/a%20b\"") && front.contains("<span id=\"count\">1</span>"),
+        "{front}"
+    );
+    let page = stranger.get("/rooms/a%20b").await.text();
+    assert!(
+        page.contains("first line")
+            && page.contains("/login?next=%2Frooms%2Fa%2520b")
+            && !page.contains("<textarea")
+    );
+    let out = ann.form("/auth/logout", "").await;
+    assert_eq!((out.status, out.header("location")), (303, Some("/login")));
+    assert_eq!(ann.get("/auth/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn markup_in_rooms_names_and_texts_is_shown_as_text() {
+    let server = Running::sqlite().await;
+    for (i, hostile) in HOSTILE.iter().enumerate() {
+        // Names cannot have spaces or slashes; the rest stays.
+        let name = hostile.replace([' ', '/'], "");
+        let mut client = server.client();
+        let path = format!("/chat/{}/messages", encode(&name));
+        let posted = client.post(&path, &json!({ "sender": name, "text": hostile })).await;
+        assert_eq!(posted.status, 201, "{hostile}: {}", posted.text());
+        let login = client.form("/auth/login", &format!("username={}", encode(&name))).await;
+        let mut user = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let mut pages = vec![
+            user.get("/").await,
+            user.get(&format!("/rooms/{}", encode(&name))).await,
+            user.get(&format!("/login?username={0}&next={0}&refused=401", encode(hostile))).await,
+            user.form("/rooms", &format!("room={}", encode(&format!("/{hostile}")))).await,
+        ];
+        // Refused for its length, and kept in the form.
+        let long = format!("{hostile}{}", "x".repeat(4_000));
+        pages.push(user.form(&format!("/rooms/{}", encode(&name)), &format!("text={}", encode(&long))).await);
+        for (page, status) in pages.iter().zip([200, 200, 200, 400, 400]) {
+            let text = page.text();
+            assert_eq!(page.status, status, "{text}");
+            assert!(
+                !text.contains("<script>alert") && !text.contains("<img") && !text.contains("\"'>"),
+                "{i}: {text}"
+            );
+            // The templates' own tags, and no others of these kinds.
+            assert_eq!(text.matches("</title>").count(), 1, "{text}");
+            assert!(text.matches("</textarea>").count() <= 1, "{text}");
+            let policy = page.header("content-security-policy").expect("a policy");
+            assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+            assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        }
+        if *hostile == "{x}{{ if y }}" {
+            assert!(pages[1].text().contains("{x}{{ if y }}"));
+        }
+        if *hostile == "&lt;" {
+            assert!(pages[1].text().contains("&amp;lt;"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_form_says_why_and_keeps_what_was_typed() {
+    let server = Running::sqlite().await;
+    let mut client = server.client();
+    let refused = client.form("/auth/login", "username=a+b&next=%2Frooms%2Fx").await;
+    assert_eq!(refused.status, 303);
+    let page = client.get(refused.header("location").expect("a page")).await.text();
+    assert!(
+        page.contains("username must not contain white space") && page.contains("value=\"a b\""),
+        "{page}"
+    );
+    assert!(page.contains("value=\"/rooms/x\""));
+    let refused = client.form("/auth/login", "username=ann&password=secret123").await;
+    let page = client.get(refused.header("location").expect("a page")).await.text();
+    assert!(page.contains("ann cannot log in with this password"), "{page}");
+
+    let mut ann = server.guest("ann").await;
+    let refused = ann.form("/rooms/a", &format!("text={}", "x".repeat(4_001))).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("text must be at most 4000 characters")
+            && refused.text().contains(&"x".repeat(4_001))
+    );
+    assert_eq!(ann.get("/rooms/%zz").await.status, 400);
+    let missing = ann.get("/rooms/a%2Fb").await;
+    assert_eq!((missing.status, missing.header("content-type")), (400, Some("text/html; charset=utf-8")));
+    let anonymous = client.form("/rooms/a", "text=kept").await;
+    assert!(
+        anonymous.status == 401 && anonymous.text().contains("there is no session"),
+        "{}",
+        anonymous.text()
+    );
+}
+
+#[tokio::test]
+async fn a_log_in_leads_only_to_this_server() {
+    let server = Running::sqlite().await;
+    for (next, to) in [
+        ("/rooms/a%20b", "/rooms/a%20b"),
+        ("https://evil.example/", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/rooms//evil.example", "/"),
+        ("/rooms/a\r\nset-cookie: x=y", "/"),
+        ("/rooms/a%0d%0ax", "/"),
+        ("", "/"),
+    ] {
+        let login = server.client().form("/auth/login", &format!("username=ann&next={}", encode(next))).await;
+        assert_eq!((login.status, login.header("location")), (303, Some(to)), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn older_messages_are_a_link_away() {
+    let server = Running::sqlite().await;
+    let mut client = server.client();
+    for i in 1..=60 {
+        client.post("/chat/a/messages", &json!({ "sender": "ann", "text": format!("number {i}.") })).await;
+    }
+    let newest = client.get("/rooms/a").await.text();
+    assert!(newest.contains("number 60.") && newest.contains("number 11.") && !newest.contains("number 10."));
+    assert!(newest.contains("href=\"/rooms/a?before=11\"") && newest.contains("data-live=\"true\""));
+    let older = client.get("/rooms/a?before=11").await.text();
+    assert!(older.contains("number 1.") && older.contains("number 10.") && !older.contains("number 11."));
+    assert!(
+        older.contains("Newest messages")
+            && older.contains("data-live=\"false\"")
+            && !older.contains("Older messages")
+    );
+}
+
+#[tokio::test]
+async fn static_files_are_served_and_checked() {
+    let server = Running::sqlite().await;
+    for (path, kind) in [
+        ("/static/style.css", "text/css; charset=utf-8"),
+        ("/static/room.js", "text/javascript; charset=utf-8"),
+        ("/static/icon.svg", "image/svg+xml"),
+    ] {
+        let file = server.client().get(path).await;
+        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)));
+        let mut again = server.client().with_header("if-none-match", file.header("etag").expect("a tag"));
+        assert_eq!(again.get(path).await.status, 304);
+    }
+}
+
+#[tokio::test]
+async fn a_public_url_decides_on_prefix_and_cookie() {
+    for (url, cookie, path, secure) in [
+        ("https://chat.example", "__Host-session=", "Path=/;", true),
+        ("https://chat.example/team", "__Secure-session=", "Path=/team", true),
+        ("http://chat.example/team", "session=", "Path=/team", false),
+    ] {
+        let settings = Settings { public_url: Some(url.parse().expect(url)), ..Settings::default() };
+        let prefix = settings.public_url.as_ref().expect("set").prefix().to_owned();
+        let server = Running::sqlite_with(settings).await;
+        let origin = url.trim_end_matches("/team");
+        let mut browser = server.client().with_header("origin", origin);
+        let login = browser.form(&format!("{prefix}/auth/login"), "username=ann").await;
+        assert_eq!(
+            (login.status, login.header("location")),
+            (303, Some(format!("{prefix}/").as_str())),
+            "{url}"
+        );
+        let set = format!("{};", login.header("set-cookie").expect("a cookie"));
+        assert!(set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure, "{set}");
+        let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
+        assert!(
+            page.contains(&format!("action=\"{prefix}/rooms/a\""))
+                && page.contains(&format!("data-api=\"{prefix}/chat/a/messages\""))
+        );
+        assert_eq!(ann.get("/auth/me").await.status, 200, "a proxy may have removed the prefix");
+    }
+}

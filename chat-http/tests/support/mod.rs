@@ -1,0 +1,74 @@
+//! A server in the test process, on each kind of store.
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+use std::net::SocketAddr;
+
+use chat_http::{App, Settings};
+use chat_testkit::http::Client;
+use chat_testkit::mongod::{self, Kind};
+use chatcore::{ChatStore, Options};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A server that runs as long as this value lives.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: ChatStore,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Running {
+    pub(crate) async fn sqlite() -> Self {
+        Self::sqlite_with(Settings { post_rate: 0, ..Settings::default() }).await
+    }
+
+    pub(crate) async fn sqlite_with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let address = folder.path().join("chat.db").to_str().expect("a UTF-8 path").to_owned();
+        Self::start(&address, settings, Some(folder)).await
+    }
+
+    pub(crate) async fn replica_set() -> Self {
+        Self::mongodb(Kind::ReplicaSet).await
+    }
+
+    pub(crate) async fn standalone() -> Self {
+        Self::mongodb(Kind::Standalone).await
+    }
+
+    async fn mongodb(kind: Kind) -> Self {
+        Self::start(&mongod::database(kind), Settings { post_rate: 0, ..Settings::default() }, None).await
+    }
+
+    async fn start(store: &str, settings: Settings, folder: Option<tempfile::TempDir>) -> Self {
+        let store = ChatStore::open_with(store, Options::default()).await.expect("the store opens");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its number");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = App::new(store.clone(), settings);
+        let ended = tokio::spawn(async move {
+            chat_http::run(listener, app, async { drop(stopped.await) }).await;
+        });
+        Self { address, store, stop: Some(stop), ended, _folder: folder }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A client with a guest's session.
+    pub(crate) async fn guest(&self, name: &str) -> Client {
+        let login = self.client().post("/auth/login", &serde_json::json!({ "username": name })).await;
+        assert_eq!(login.status, 200, "{}", login.text());
+        self.client().with_header("cookie", &login.cookie().expect("a cookie"))
+    }
+
+    /// Stops the server in good order.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        (&mut self.ended).await.expect("the server ended");
+    }
+}
