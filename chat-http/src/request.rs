@@ -238,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_query_keeps_names_and_values_apart() {
-        let query = Query::parse(Some("a=1&b=x+y%2B&&c&d=%3D=")).ok().expect("a query");
+        let query = Query::parse(Some("a=1&b=x+y%2B&&c&d=%3D=")).expect("a query");
         let get = |name| query.get(name).ok().flatten();
         assert_eq!(
             (get("a"), get("b"), get("c"), get("d"), get("e")),
             (Some("1"), Some("x y+"), Some(""), Some("=="), None)
         );
         assert!(Query::parse(Some("a=%zz")).is_err());
-        assert!(Query::parse(Some("a=1&a=2")).ok().expect("a query").get("a").is_err());
+        assert!(Query::parse(Some("a=1&a=2")).expect("a query").get("a").is_err());
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct BatchId(pub(crate) [u8; 12]);
 /// Messages that are stored together or not at all, with all that follows from them.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "one process needs no name for it"))]
     pub(crate) id: BatchId,
     pub(crate) rooms: Vec<RoomBatch>,
     /// How much each sender's counter grows. No sender appears twice.

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+#[cfg(not(any(feature = "sqlite", feature = "mongodb")))]
+compile_error!("chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\"");
+
 mod backend;
 mod committer;
 mod error;

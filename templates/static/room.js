@@ -100,7 +100,7 @@
         if (field.value === text) field.value = "";
         refuse("");
         toEnd();
-        await poll();
+        poll();
       } else {
         const problem = await answer.json().catch(() => ({}));
         // What is refused for its text will be another message when it is sent again.

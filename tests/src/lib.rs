@@ -1,5 +1,6 @@
 //! What the tests and benchmarks of the workspace share: real mongods, real server processes.
 
+pub mod browser;
 pub mod http;
 pub mod mongod;
 pub mod server;

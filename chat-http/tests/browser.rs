@@ -1,0 +1,98 @@
+//! The pages in real headless Chromium.
+
+mod support;
+
+use std::path::Path;
+
+use chat_testkit::browser::{self, Browser};
+use serde_json::json;
+
+use support::Running;
+
+/// Logs in by the form and ends up in the room.
+async fn enter(server: &Running, browser: &mut Browser, name: &str, room: &str) {
+    browser.open(&format!("http://{}/", server.address)).await;
+    browser.click("header a.who").await;
+    browser.wait_for("location.pathname === '/login' && document.querySelector('#username')").await;
+    browser.fill("#username", name).await;
+    browser.click("main button").await;
+    browser.wait_for("location.pathname === '/' && document.querySelector('#me')").await;
+    browser.fill("input[name=room]", room).await;
+    browser.click("main button").await;
+    browser.wait_for("location.pathname.startsWith('/rooms/') && document.querySelector('#post')").await;
+}
+
+async fn say(browser: &mut Browser, text: &str) {
+    browser.fill("textarea", text).await;
+    browser.click("#post button").await;
+    let sent =
+        "document.querySelector('textarea').value === '' && !document.querySelector('#post button').disabled";
+    browser.wait_for(sent).await;
+}
+
+fn shown(text: &str) -> String {
+    format!("[...document.querySelectorAll('#messages p')].some((p) => p.textContent === {})", json!(text))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_person_writes_another_sees() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium.clone()).await;
+    let mut bob = Browser::start(chromium).await;
+    enter(&server, &mut ann, "ann", "tea & biscuits").await;
+    enter(&server, &mut bob, "bob", "tea & biscuits").await;
+    let hostile = "<script>document.title = 'owned'</script> & \"quotes\" {braces}";
+    say(&mut ann, "Good morning!").await;
+    say(&mut ann, hostile).await;
+    bob.wait_for(&shown(hostile)).await;
+    say(&mut bob, "Morning, Ann.\nTwo lines from me.").await;
+    ann.wait_for(&shown("Morning, Ann.\nTwo lines from me.")).await;
+    if let Some(file) = std::env::var_os("CHAT_SCREENSHOT") {
+        ann.screenshot(Path::new(&file)).await;
+    }
+
+    for browser in [&mut ann, &mut bob] {
+        assert_eq!(browser.evaluate("document.title").await, json!("tea & biscuits"));
+        let seqs = browser
+            .evaluate("[...document.querySelectorAll('#messages li')].map((li) => li.dataset.seq).join()")
+            .await;
+        assert_eq!(seqs, json!("1,2,3"), "each once, in order");
+        assert_eq!(browser.evaluate("document.querySelectorAll('#messages .guest').length").await, json!(3));
+    }
+    // A reload shows the same.
+    let url = ann.evaluate("location.href").await;
+    ann.open(url.as_str().expect("an address")).await;
+    let texts = ann.evaluate("[...document.querySelectorAll('#messages p')].map((p) => p.textContent)").await;
+    assert_eq!(texts, json!(["Good morning!", hostile, "Morning, Ann.\nTwo lines from me."]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_message_stays_in_the_form() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium).await;
+    enter(&server, &mut ann, "ann", "a").await;
+    // The field itself stops at 4,000; a program might not.
+    ann.evaluate("document.querySelector('textarea').removeAttribute('maxlength')").await;
+    let long = "x".repeat(4_001);
+    ann.fill("textarea", &long).await;
+    ann.click("#post button").await;
+    ann.wait_for("document.querySelector('#error').textContent === 'text must be at most 4000 characters'")
+        .await;
+    assert_eq!(ann.evaluate("document.querySelector('textarea').value.length").await, json!(4_001));
+    assert_eq!(ann.evaluate("document.querySelectorAll('#messages li').length").await, json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_scripts_the_forms_do_it() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium).await;
+    ann.disable_scripts().await;
+    enter(&server, &mut ann, "ann", "plain").await;
+    ann.fill("textarea", "by a form").await;
+    ann.click("#post button").await;
+    ann.wait_for(&shown("by a form")).await;
+    assert_eq!(ann.evaluate("document.querySelector('#status').textContent").await, json!(""));
+}
