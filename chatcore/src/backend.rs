@@ -20,11 +20,14 @@ use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, Username};
 pub(crate) struct Head {
     pub(crate) seq: Seq,
     pub(crate) timestamp: Timestamp,
+    /// How often a member has left. While it stays the same, members stay members.
+    pub(crate) departures: i64,
 }
 
 impl Head {
     /// The head of a room without messages.
-    pub(crate) const EMPTY: Self = Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0) };
+    pub(crate) const EMPTY: Self =
+        Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0), departures: 0 };
 }
 
 /// Names a batch across retries and processes: 96 random bits.
@@ -46,19 +49,20 @@ pub(crate) struct Batch {
 pub(crate) struct RoomBatch {
     pub(crate) room: RoomName,
     /// The head that these messages follow, `None` if the room has yet to be created. The batch
-    /// must not be stored if the room has another one.
+    /// must not be stored if the room has another one, in any of its parts.
     pub(crate) after: Option<Head>,
     /// At least one, numbered without holes.
     pub(crate) messages: Vec<(Message, Option<Nonce>)>,
-    /// The senders, each once. They become members.
+    /// The senders who may not be members yet, each once. They become members.
     pub(crate) members: Vec<Username>,
 }
 
 impl RoomBatch {
     /// The head of the room once the batch is stored.
     pub(crate) fn head(&self) -> Head {
-        let last = self.messages.last().map(|(m, _)| Head { seq: m.seq, timestamp: m.timestamp });
-        last.or(self.after).unwrap_or(Head::EMPTY)
+        let before = self.after.unwrap_or(Head::EMPTY);
+        let last = self.messages.last();
+        last.map_or(before, |(m, _)| Head { seq: m.seq, timestamp: m.timestamp, ..before })
     }
 
     /// When the room is created, if it is, and its new members join: the time of the first message.

@@ -4,8 +4,8 @@
 //! while a commit is under way goes into the next one. There is no timer: a lone post is committed
 //! at once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Username}
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
-/// Room heads kept in memory.
-const MAX_HEADS: usize = 16_384;
+/// Rooms, and members of each, kept in memory.
+const MAX_ROOMS: usize = 4_096;
+const MAX_MEMBERS: usize = 1_024;
 /// The pause before a failed commit is looked into, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -52,7 +53,7 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (done, ended) = oneshot::channel();
         let closing = Arc::new(Notify::new());
-        let worker = Worker { backend, clock, timeout, heads: HashMap::new(), closing: closing.clone() };
+        let worker = Worker { backend, clock, timeout, rooms: HashMap::new(), closing: closing.clone() };
         tokio::spawn(async move {
             worker.run(receiver).await;
             let _ = done.send(());
@@ -113,13 +114,19 @@ fn key(message: &NewMessage) -> Option<NonceKey> {
     Some((message.room.clone(), message.sender.clone(), nonce))
 }
 
+struct Remembered {
+    head: Head,
+    /// Some of the members. They are while `head.departures` stays the same.
+    members: HashSet<Username>,
+}
+
 struct Worker {
     backend: Arc<dyn Backend>,
     clock: Clock,
     timeout: Duration,
-    /// The heads as of the last commit that is known to have succeeded. Another process may have
-    /// moved one; the backend's guard notices.
-    heads: HashMap<RoomName, Head>,
+    /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
+    /// process may have moved a head; the backend's guard notices.
+    rooms: HashMap<RoomName, Remembered>,
     closing: Arc<Notify>,
 }
 
@@ -131,6 +138,7 @@ impl Worker {
                 taken = queue.recv_many(&mut jobs, MAX_BATCH) => if taken == 0 { break },
                 () = self.closing.notified() => queue.close(),
             }
+            gather(&mut queue, &mut jobs).await;
             let mut pending = merge(jobs.drain(..));
             if let Err(error) = self.commit(&mut pending).await {
                 tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
@@ -147,9 +155,7 @@ impl Worker {
             let batch = self.plan(pending, deadline).await?;
             match self.append(&batch, deadline).await {
                 Ok(Append::Committed) => {
-                    for room in &batch.rooms {
-                        self.heads.insert(room.room.clone(), room.head());
-                    }
+                    self.remember(&batch);
                     answer(pending, &batch);
                 }
                 Ok(Append::HeadMoved) => {
@@ -171,9 +177,24 @@ impl Worker {
         Ok(())
     }
 
+    fn remember(&mut self, batch: &Batch) {
+        for room in &batch.rooms {
+            let head = room.head();
+            let known = self
+                .rooms
+                .entry(room.room.clone())
+                .or_insert_with(|| Remembered { head, members: HashSet::new() });
+            known.head = head;
+            if known.members.len() > MAX_MEMBERS {
+                known.members.clear();
+            }
+            known.members.extend(room.members.iter().cloned());
+        }
+    }
+
     fn forget(&mut self, batch: &Batch) {
         for room in &batch.rooms {
-            self.heads.remove(&room.room);
+            self.rooms.remove(&room.room);
         }
     }
 
@@ -186,7 +207,8 @@ impl Worker {
         let mut counts: HashMap<&Username, i64> = HashMap::new();
         for Pending { message, .. } in pending {
             let at = *room_index.entry(&message.room).or_insert_with(|| {
-                let (room, after) = (message.room.clone(), self.heads.get(&message.room).copied());
+                let (room, after) =
+                    (message.room.clone(), self.rooms.get(&message.room).map(|known| known.head));
                 rooms.push(RoomBatch { room, after, messages: Vec::new(), members: Vec::new() });
                 rooms.len() - 1
             });
@@ -196,7 +218,10 @@ impl Worker {
             *counts.entry(&message.sender).or_insert(0) += 1;
         }
         for room in &mut rooms {
-            room.members = room.messages.iter().map(|(m, _)| m.sender.clone()).collect();
+            let known = self.rooms.get(&room.room).map(|known| &known.members);
+            let senders = room.messages.iter().map(|(message, _)| &message.sender);
+            let new = senders.filter(|sender| known.is_none_or(|known| !known.contains(*sender)));
+            room.members = new.cloned().collect();
             room.members.sort_unstable();
             room.members.dedup();
         }
@@ -208,11 +233,11 @@ impl Worker {
     }
 
     async fn load_heads(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
-        if self.heads.len() > MAX_HEADS {
-            self.heads.clear();
+        if self.rooms.len() > MAX_ROOMS {
+            self.rooms.clear();
         }
         let mut unknown: Vec<_> = pending.iter().map(|p| &p.message.room).collect();
-        unknown.retain(|room| !self.heads.contains_key(*room));
+        unknown.retain(|room| !self.rooms.contains_key(*room));
         unknown.sort_unstable();
         unknown.dedup();
         if unknown.is_empty() {
@@ -222,7 +247,7 @@ impl Worker {
         let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             if let Some(head) = head {
-                self.heads.insert(room, head);
+                self.rooms.insert(room, Remembered { head, members: HashSet::new() });
             }
         }
         Ok(())
@@ -287,6 +312,23 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+/// Lets the tasks that are ready to run post first, so that those who were answered together post
+/// together again. Waits for nobody: it ends with the first turn that brings no post.
+async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
+    while jobs.len() < MAX_BATCH {
+        tokio::task::yield_now().await;
+        let before = jobs.len();
+        while jobs.len() < MAX_BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
+        }
+        if jobs.len() == before {
+            break;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! Writes are acknowledged by a majority and journaled. Reads see what a majority has, so that
 //! nothing that was read can be rolled back.
 
+mod counters;
 mod documents;
 mod find;
 mod guarded;
@@ -25,6 +26,7 @@ use mongodb::options::{Acknowledgment, ClientOptions, CollectionOptions, ReadCon
 use mongodb::{Client, ClientSession, Collection, Database};
 use tokio::sync::{Mutex, Semaphore};
 
+use self::counters::Counters;
 use self::find::Query;
 use self::guarded::Guarded;
 use super::{Append, Backend, Batch, Head, NonceKey, Page};
@@ -61,6 +63,7 @@ struct Inner {
     client: Client,
     database: Database,
     timeout: Duration,
+    counters: Counters,
     mode: Mode,
 }
 
@@ -104,7 +107,7 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         database = database_name,
         "connected to MongoDB"
     );
-    let inner = Inner { client, database, timeout, mode };
+    let inner = Inner { client, database, timeout, counters: Counters::default(), mode };
     if let Mode::Guarded(guarded) = &inner.mode {
         guarded.settle(&inner).await?;
     }
@@ -351,9 +354,11 @@ impl Backend for Mongo {
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
         self.run(|this| async move {
-            let left =
-                this.collection("members").delete_one(find::member(&room, &user)).await.map_err(error)?;
-            Ok(left.deleted_count > 0 || this.room_exists(&room).await?)
+            match &this.mode {
+                Mode::Transactions(_) => transaction::leave(&this, &room, &user).await?,
+                Mode::Guarded(guarded) => guarded.leave(&this, &room, &user).await?,
+            }
+            this.room_exists(&room).await
         })
         .await
     }

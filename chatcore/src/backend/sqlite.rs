@@ -139,7 +139,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
 }
 
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
-    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)? })
+    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)?, departures: row.get(2)? })
 }
 
 fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
@@ -207,14 +207,14 @@ impl Backend for Sqlite {
         self.readers
             .run(move |c| {
                 let read = |row: &Row<'_>| {
-                    let Head { seq: last_seq, timestamp } = head(row)?;
+                    let Head { seq: last_seq, timestamp, .. } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
-                    let users = row.get::<_, i64>(3)?.unsigned_abs();
+                    let users = row.get::<_, i64>(4)?.unsigned_abs();
                     Ok(Room {
                         name: room.clone(),
                         last_seq,
                         last_timestamp,
-                        created_at: time(row, 2)?,
+                        created_at: time(row, 3)?,
                         users,
                     })
                 };
@@ -258,8 +258,14 @@ impl Backend for Sqlite {
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
         self.writer
             .run(move |c| {
-                c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])?;
-                Ok(c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_some())
+                let c = c.transaction()?;
+                if c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0 {
+                    c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
+                }
+                let exists =
+                    c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_some();
+                c.commit()?;
+                Ok(exists)
             })
             .await
     }

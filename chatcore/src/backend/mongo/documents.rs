@@ -2,7 +2,7 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `rooms` | name | `last_seq`, `last_timestamp`, `created_at` |
+//! | `rooms` | name | `last_seq`, `last_timestamp`, `departures`, `created_at` |
 //! | `messages` | `{room, seq}` | `sender`, `text`, `timestamp`, `verified`, `nonce`?, `batch` |
 //! | `users` | name | `message_count` |
 //! | `members` | `{room, user}` | `joined_at` |
@@ -21,7 +21,7 @@ use mongodb::bson::{
     Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
 };
 
-use crate::backend::{Batch, BatchId, Head, RoomBatch};
+use crate::backend::{Batch, BatchId, Head};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
@@ -61,7 +61,11 @@ pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message
 
 pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
     let name = document.get_str("_id").map_err(corrupt)?.to_owned();
-    Ok((name, Head { seq: seq(document, "last_seq")?, timestamp: time(document, "last_timestamp")? }))
+    let departures = document.get_i64("departures").map_err(corrupt)?;
+    Ok((
+        name,
+        Head { seq: seq(document, "last_seq")?, timestamp: time(document, "last_timestamp")?, departures },
+    ))
 }
 
 /// The room but for its number of users.
@@ -78,7 +82,7 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
 }
 
 pub(super) fn new_room(now: Timestamp) -> Document {
-    doc! { "last_seq": 0_i64, "last_timestamp": 0_i64, "created_at": now.as_micros() }
+    doc! { "last_seq": 0_i64, "last_timestamp": 0_i64, "departures": 0_i64, "created_at": now.as_micros() }
 }
 
 pub(super) fn member(document: &RawDocument) -> Result<Username> {
@@ -160,8 +164,12 @@ pub(super) fn new_members<'a>(
     updates
 }
 
-/// The last statement's worth of a room: where its head goes.
-pub(super) fn new_head(room: &RoomBatch) -> RawDocumentBuf {
-    let Head { seq, timestamp } = room.head();
-    rawdoc! { "last_seq": seq.get(), "last_timestamp": timestamp.as_micros() }
+/// Where a batch moves the head of a room.
+pub(super) fn new_head(head: Head) -> RawDocumentBuf {
+    rawdoc! { "last_seq": head.seq.get(), "last_timestamp": head.timestamp.as_micros() }
+}
+
+/// What else a room has that is created by its first message.
+pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
+    rawdoc! { "departures": 0_i64, "created_at": created_at.as_micros() }
 }

@@ -242,7 +242,7 @@ mod tests {
         let seq = Seq::new(5).expect("a place");
         let time = Timestamp::from_micros(5);
         let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
-        let head = Some(Head { seq, timestamp: time });
+        let head = Some(Head { seq, timestamp: time, departures: 0 });
         let mut plans = Vec::new();
         for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
             for bound in [None, head] {

@@ -16,11 +16,12 @@
 //! Nothing above the old heads is shown before step 4 is done. That is why one process at a time
 //! holds the database: it alone knows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::{Collection, Database};
 
 use super::lease::Lease;
@@ -49,13 +50,13 @@ struct Progress {
 /// What steps 3 and 4 need to know of a batch.
 struct Effects<'a> {
     number: i64,
-    counts: Vec<(&'a Username, i64)>,
+    counts: Cow<'a, [(Username, i64)]>,
     rooms: Vec<Effect<'a>>,
 }
 
 struct Effect<'a> {
     room: &'a RoomName,
-    head: RawDocumentBuf,
+    head: Head,
     members: &'a [Username],
     created_at: Timestamp,
 }
@@ -112,6 +113,21 @@ impl Guarded {
         Ok(())
     }
 
+    /// Ends a membership while no batch is being stored, so that none can count on it.
+    pub(super) async fn leave(&self, mongo: &Inner, room: &RoomName, user: &Username) -> Result<()> {
+        let _progress = self.progress.lock().await;
+        self.may_write()?;
+        // In this order a crash in between costs the committer a look at the head, no more.
+        let departure = doc! { "$inc": { "departures": 1_i64 } };
+        mongo
+            .collection("rooms")
+            .update_one(doc! { "_id": room.as_str() }, departure)
+            .await
+            .map_err(error)?;
+        mongo.collection("members").delete_one(find::member(room, user)).await.map_err(error)?;
+        Ok(())
+    }
+
     pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
         let mut progress = self.progress.lock().await;
         let repeat = match progress.last {
@@ -155,13 +171,13 @@ impl Guarded {
         }
         let effects = Effects {
             number,
-            counts: batch.counts.iter().map(|(user, n)| (user, *n)).collect(),
+            counts: Cow::Borrowed(&batch.counts),
             rooms: batch
                 .rooms
                 .iter()
                 .map(|room| Effect {
                     room: &room.room,
-                    head: documents::new_head(room),
+                    head: room.head(),
                     members: &room.members,
                     created_at: room.created_at(),
                 })
@@ -199,32 +215,33 @@ impl Guarded {
     /// Steps 3 and 4.
     async fn apply(&self, mongo: &Inner, effects: Effects<'_>) -> Result<()> {
         let Effects { number, counts, rooms } = effects;
-        // Matches no document that this batch or a later one has changed. The upsert then meets
-        // that document and is refused as a duplicate, which is what a repeat should be.
-        let older = |id: &str| rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } };
-        let mut users = RawArrayBuf::new();
-        for (user, n) in counts {
-            users.push(rawdoc! {
-                "q": older(user.as_str()),
-                "u": { "$inc": { "message_count": n }, "$set": { "batch": number } },
-                "upsert": true,
-            });
-        }
-        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
-        let mut heads = RawArrayBuf::new();
-        for Effect { room, mut head, created_at, .. } in rooms {
-            head.append(mongodb::bson::cstr!("batch"), number);
-            heads.push(rawdoc! {
-                "q": older(room.as_str()),
-                "u": { "$set": head, "$setOnInsert": { "created_at": created_at.as_micros() } },
-                "upsert": true,
-            });
-        }
-        if users.is_empty() {
+        if rooms.is_empty() {
             return Ok(());
         }
+        // Matches no document that this batch or a later one has changed. An upsert then meets
+        // that document and is refused as a duplicate, which is what a repeat should be.
+        let older = |id: RawBson| rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } };
+        let users = mongo.counters.statements(&counts, older, |n| {
+            rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } }
+        });
+        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
+        let mut heads = RawArrayBuf::new();
+        for Effect { room, head, created_at, .. } in rooms {
+            let mut set = documents::new_head(head);
+            set.append(cstr!("batch"), number);
+            heads.push(rawdoc! {
+                "q": older(room.as_str().into()),
+                "u": { "$set": set, "$setOnInsert": documents::first_head(created_at) },
+                "upsert": true,
+            });
+        }
         let counters = self.step(mongo, rawdoc! { "update": "users", "updates": users, "ordered": false });
-        let members = self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false });
+        let members = async {
+            if members.is_empty() {
+                return Ok(None);
+            }
+            self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false }).await
+        };
         tokio::try_join!(counters, members)?;
         let last = rawdoc! {
             "update": "rooms",
@@ -234,6 +251,8 @@ impl Guarded {
             "writeConcern": { "w": 1, "j": true },
         };
         self.step(mongo, last).await?;
+        // Not before they are journaled: a crash could take them back.
+        mongo.counters.remember(&counts);
         Ok(())
     }
 
@@ -266,15 +285,13 @@ impl Guarded {
             self.remove(mongo, &name, end, last, id).await?;
             arrived.push((room, name));
         }
-        let mut counts: BTreeMap<&Username, i64> = BTreeMap::new();
+        let mut counts: BTreeMap<Username, i64> = BTreeMap::new();
         let mut rooms = Vec::new();
         for (room, name) in &arrived {
             for (sender, n) in &room.senders {
-                *counts.entry(sender).or_insert(0) += n;
+                *counts.entry(sender.clone()).or_insert(0) += n;
             }
             if let Some((created_at, head)) = room.span {
-                let head =
-                    rawdoc! { "last_seq": head.seq.get(), "last_timestamp": head.timestamp.as_micros() };
                 rooms.push(Effect { room: name, head, members: &room.members, created_at });
             }
         }
@@ -314,7 +331,7 @@ async fn arrived_messages(
         }
         expected = expected.next();
         let first = arrived.span.map_or(message.timestamp, |(first, _)| first);
-        arrived.span = Some((first, Head { seq: message.seq, timestamp: message.timestamp }));
+        arrived.span = Some((first, Head { seq: message.seq, timestamp: message.timestamp, departures: 0 }));
         *arrived.senders.entry(message.sender).or_insert(0) += 1;
     }
     arrived.members = arrived.senders.keys().cloned().collect();

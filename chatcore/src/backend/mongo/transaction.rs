@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use mongodb::ClientSession;
-use mongodb::bson::{RawArrayBuf, rawdoc};
+use mongodb::bson::{Document, RawArrayBuf, doc, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
 use super::{Inner, documents, durable, error, find};
-use crate::backend::{Append, Batch};
+use crate::backend::{Append, Batch, Head};
 use crate::error::Result;
+use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
 /// A transaction that met another one waits for about as long as that one takes.
@@ -40,7 +42,10 @@ pub(super) async fn append(mongo: &Inner, batch: &Batch) -> Result<Append> {
             .map_err(error)?;
         let stop = match write(mongo, &mut session, batch).await {
             Ok(()) => match commit(&mut session, deadline).await {
-                Ok(()) => return Ok(Append::Committed),
+                Ok(()) => {
+                    mongo.counters.remember(&batch.counts);
+                    return Ok(Append::Committed);
+                }
                 Err(e) => Stop::Failed(e),
             },
             Err(stop) => {
@@ -66,22 +71,20 @@ pub(super) async fn append(mongo: &Inner, batch: &Batch) -> Result<Append> {
 async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<(), Stop> {
     let mut heads = RawArrayBuf::new();
     for room in &batch.rooms {
-        let update = match room.after {
-            Some(after) => rawdoc! {
-                "q": { "_id": room.room.as_str(), "last_seq": after.seq.get() },
-                "u": { "$set": documents::new_head(room) },
+        let name = room.room.as_str();
+        let set = documents::new_head(room.head());
+        heads.push(match room.after {
+            Some(Head { seq, departures, .. }) => rawdoc! {
+                "q": { "_id": name, "last_seq": seq.get(), "departures": departures },
+                "u": { "$set": set },
             },
             // No head matches, so this creates the room or clashes with the one that is there.
             None => rawdoc! {
-                "q": { "_id": room.room.as_str(), "last_seq": -1_i64 },
-                "u": {
-                    "$set": documents::new_head(room),
-                    "$setOnInsert": { "created_at": room.created_at().as_micros() },
-                },
+                "q": { "_id": name, "last_seq": -1_i64 },
+                "u": { "$set": set, "$setOnInsert": documents::first_head(room.created_at()) },
                 "upsert": true,
             },
-        };
-        heads.push(update);
+        });
     }
     let moved = mongo.write(rawdoc! { "update": "rooms", "updates": heads }, Some(session)).await;
     match moved {
@@ -101,26 +104,53 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
         return Err(Stop::Refused(if nonce { Append::NonceTaken } else { Append::HeadMoved }));
     }
 
-    let mut counts = RawArrayBuf::new();
-    for (user, n) in &batch.counts {
-        counts.push(rawdoc! {
-            "q": { "_id": user.as_str() },
-            "u": { "$inc": { "message_count": *n } },
-            "upsert": true,
-        });
+    let counts = mongo.counters.statements(
+        &batch.counts,
+        |id| rawdoc! { "_id": id },
+        |n| {
+            rawdoc! { "$inc": { "message_count": n } }
+        },
+    );
+    let counted = mongo.write(rawdoc! { "update": "users", "updates": counts }, Some(session)).await?;
+    // Two processes that see a user for the first time: the later one starts again. So does one
+    // that knows a user who is not there.
+    if counted.duplicate.is_some() || counted.n != batch.counts.len() as i64 {
+        mongo.counters.forget();
+        return Err(Stop::Refused(Append::HeadMoved));
     }
+
     let members = batch.rooms.iter().map(|r| (&r.room, r.members.as_slice(), r.created_at()));
     let members = documents::new_members(members);
-    for command in [
-        rawdoc! { "update": "users", "updates": counts },
-        rawdoc! { "update": "members", "updates": members },
-    ] {
-        // Two processes that see a user for the first time: the later one starts again.
-        if mongo.write(command, Some(session)).await?.duplicate.is_some() {
+    if !members.is_empty() {
+        let joined = mongo.write(rawdoc! { "update": "members", "updates": members }, Some(session)).await?;
+        if joined.duplicate.is_some() {
             return Err(Stop::Refused(Append::HeadMoved));
         }
     }
     Ok(())
+}
+
+/// Ends a membership and counts the departure, which every batch that relies on it will notice.
+pub(super) async fn leave(mongo: &Inner, room: &RoomName, user: &Username) -> Result<()> {
+    let mut session = mongo.client.start_session().await.map_err(error)?;
+    let context = (mongo.database.clone(), room.clone(), user.clone());
+    let leave = session.start_transaction().write_concern(durable(mongo.timeout)).and_run(
+        context,
+        |session, (database, room, user)| {
+            async move {
+                let members = database.collection::<Document>("members");
+                let left = members.delete_one(find::member(room, user)).session(&mut *session).await?;
+                if left.deleted_count > 0 {
+                    let rooms = database.collection::<Document>("rooms");
+                    let departure = doc! { "$inc": { "departures": 1_i64 } };
+                    rooms.update_one(doc! { "_id": room.as_str() }, departure).session(session).await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        },
+    );
+    leave.await.map_err(error)
 }
 
 /// Commits, and repeats the command while the driver says that its result is unknown: the server

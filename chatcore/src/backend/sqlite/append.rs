@@ -32,12 +32,13 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
 
 /// Moves the head of a room; `None` if it was not where the batch expects it.
 fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<Option<i64>> {
-    let Head { seq, timestamp } = room.head();
+    let Head { seq, timestamp, .. } = room.head();
     let (seq, timestamp) = (seq.get(), timestamp.as_micros());
     match room.after {
-        Some(after) => transaction
-            .prepare_cached(sql::ADVANCE_HEAD)?
-            .query_row(params![room.room.as_str(), after.seq.get(), seq, timestamp], |row| row.get(0)),
+        Some(after) => transaction.prepare_cached(sql::ADVANCE_HEAD)?.query_row(
+            params![room.room.as_str(), after.seq.get(), after.departures, seq, timestamp],
+            |row| row.get(0),
+        ),
         None => transaction
             .prepare_cached(sql::CREATE_HEAD)?
             .query_row(params![room.room.as_str(), seq, timestamp, room.created_at().as_micros()], |row| {

@@ -16,6 +16,7 @@ CREATE TABLE rooms (
     name TEXT NOT NULL UNIQUE,
     last_seq INTEGER NOT NULL,
     last_timestamp INTEGER NOT NULL,
+    departures INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE users (

@@ -9,9 +9,10 @@ macro_rules! statements {
 }
 
 statements! {
-    HEAD = "SELECT last_seq, last_timestamp FROM rooms WHERE name = ?1";
-    ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?3, last_timestamp = ?4 WHERE name = ?1 AND last_seq = ?2 RETURNING id";
-    CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, ?2, ?3, ?4)
+    HEAD = "SELECT last_seq, last_timestamp, departures FROM rooms WHERE name = ?1";
+    ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?4, last_timestamp = ?5
+        WHERE name = ?1 AND last_seq = ?2 AND departures = ?3 RETURNING id";
+    CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, ?2, ?3, 0, ?4)
         ON CONFLICT DO NOTHING RETURNING id";
     COUNT_MESSAGES = "INSERT INTO users (name, message_count) VALUES (?1, ?2)
         ON CONFLICT DO UPDATE SET message_count = message_count + excluded.message_count RETURNING id";
@@ -22,16 +23,17 @@ statements! {
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1)
         AND sender_id = (SELECT id FROM users WHERE name = ?2) AND nonce = ?3";
 
-    CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, 0, 0, ?2)
+    CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, 0, 0, 0, ?2)
         ON CONFLICT DO NOTHING";
     ROOMS = "SELECT name FROM rooms WHERE name > ?1 ORDER BY name LIMIT ?2";
-    ROOM = "SELECT last_seq, last_timestamp, created_at, (SELECT count(*) FROM members WHERE room_id = rooms.id)
+    ROOM = "SELECT last_seq, last_timestamp, departures, created_at, (SELECT count(*) FROM members WHERE room_id = rooms.id)
         FROM rooms WHERE name = ?1";
     USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
     JOIN = "INSERT INTO members (room_id, username, joined_at) SELECT id, ?2, ?3 FROM rooms WHERE name = ?1
         ON CONFLICT DO NOTHING";
     LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
+    COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1 WHERE name = ?1";
 
     MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";

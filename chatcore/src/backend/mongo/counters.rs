@@ -1,0 +1,65 @@
+//! The statements that make users' counters grow.
+//!
+//! A statement costs the server more than a document does. Users whose counters are known to be
+//! there share one statement for all who grow by the same number; only a new user needs an upsert.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, rawdoc};
+
+use crate::types::Username;
+
+/// Users remembered.
+const MOST: usize = 65_536;
+
+#[derive(Default)]
+pub(super) struct Counters {
+    /// Users whose counter is there. No counter is ever removed.
+    known: Mutex<HashSet<Username>>,
+}
+
+impl Counters {
+    /// The statements of an `update` command: those that `filter` finds by `_id` grow by `change`.
+    pub(super) fn statements(
+        &self,
+        counts: &[(Username, i64)],
+        filter: impl Fn(RawBson) -> RawDocumentBuf,
+        change: impl Fn(i64) -> RawDocumentBuf,
+    ) -> RawArrayBuf {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut together: BTreeMap<i64, RawArrayBuf> = BTreeMap::new();
+        let mut statements = RawArrayBuf::new();
+        for (user, n) in counts {
+            if known.contains(user) {
+                together.entry(*n).or_default().push(user.as_str());
+            } else {
+                statements
+                    .push(rawdoc! { "q": filter(user.as_str().into()), "u": change(*n), "upsert": true });
+            }
+        }
+        for (n, users) in together {
+            let any = RawBson::Document(rawdoc! { "$in": users });
+            statements.push(rawdoc! { "q": filter(any), "u": change(n), "multi": true });
+        }
+        statements
+    }
+
+    /// Takes note of counters that are there now.
+    pub(super) fn remember(&self, counts: &[(Username, i64)]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + counts.len() > MOST {
+            known.clear();
+        }
+        for (user, _) in counts {
+            if !known.contains(user) {
+                known.insert(user.clone());
+            }
+        }
+    }
+
+    /// Assumes nothing any more.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
