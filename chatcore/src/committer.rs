@@ -393,3 +393,6 @@ async fn wait(deadline: Instant, pause: &mut Duration) -> Result<()> {
 fn out_of_time() -> Error {
     Error::Unavailable("it did not answer in time".into())
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
