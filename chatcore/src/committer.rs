@@ -394,5 +394,6 @@ fn out_of_time() -> Error {
     Error::Unavailable("it did not answer in time".into())
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests;

@@ -1,6 +1,7 @@
 //! What the tests and benchmarks of the workspace share: real mongods, real server processes.
 
 pub mod browser;
+pub mod checker;
 pub mod http;
 pub mod mongod;
 pub mod server;

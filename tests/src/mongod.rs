@@ -104,15 +104,26 @@ impl Deployment {
             "settings": { "electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 300 },
         };
         admin(&self.nodes[0].direct_uri(), doc! { "replSetInitiate": config });
+        self.wait_for_primary();
+    }
+
+    /// Waits until a node takes writes, and says which.
+    ///
+    /// # Panics
+    ///
+    /// If none does within a minute.
+    pub fn wait_for_primary(&self) -> usize {
+        if self.kind == Kind::Standalone {
+            return 0;
+        }
         let started = Instant::now();
-        while !self.has_primary() {
+        loop {
+            if let Some(primary) = self.primary() {
+                return primary;
+            }
             assert!(started.elapsed() < START_LIMIT, "the replica set elected no primary");
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-
-    fn has_primary(&self) -> bool {
-        self.primary().is_some()
     }
 
     /// The node that is primary now.

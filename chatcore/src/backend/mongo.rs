@@ -12,6 +12,7 @@ mod documents;
 mod find;
 mod guarded;
 mod lease;
+mod peers;
 mod schema;
 mod transaction;
 
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, Semaphore};
 use self::counters::Counters;
 use self::find::Query;
 use self::guarded::Guarded;
+use self::peers::Peers;
 use super::{Append, Backend, Batch, Head, NonceKey, Page};
 use crate::error::{Error, Result};
 use crate::session::{Session, SessionId, TokenHash};
@@ -60,7 +62,6 @@ fn durable(timeout: Duration) -> WriteConcern {
 }
 
 struct Inner {
-    client: Client,
     database: Database,
     timeout: Duration,
     counters: Counters,
@@ -68,8 +69,13 @@ struct Inner {
 }
 
 enum Mode {
-    /// A replica set or a sharded cluster. The lock is held while a batch is being stored.
-    Transactions(Mutex<()>),
+    /// A replica set or a sharded cluster.
+    Transactions {
+        /// The session of every transaction of this process. A new transaction in it ends one that
+        /// was left open; the lock makes sure that nobody waits for that one any more.
+        session: Box<Mutex<ClientSession>>,
+        peers: Peers,
+    },
     /// A standalone mongod.
     Guarded(Guarded),
 }
@@ -97,7 +103,9 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
 
     let server = schema::prepare(&database, options.session_idle).await?;
     let mode = if server.transactions {
-        Mode::Transactions(Mutex::new(()))
+        let session = client.start_session().await.map_err(error)?;
+        let peers = Peers::join(&database, session.id()).await?;
+        Mode::Transactions { session: Box::new(Mutex::new(session)), peers }
     } else {
         Mode::Guarded(Guarded::open(&database).await?)
     };
@@ -107,7 +115,7 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         database = database_name,
         "connected to MongoDB"
     );
-    let inner = Inner { client, database, timeout, counters: Counters::default(), mode };
+    let inner = Inner { database, timeout, counters: Counters::default(), mode };
     if let Mode::Guarded(guarded) = &inner.mode {
         guarded.settle(&inner).await?;
     }
@@ -176,7 +184,7 @@ impl Inner {
     /// Runs a query and reads each document with `read`.
     async fn find<T>(&self, query: Query, read: impl Fn(&RawDocument) -> Result<T>) -> Result<Vec<T>> {
         let concern = match &self.mode {
-            Mode::Transactions(_) if !query.newest_state => Some(ReadConcern::majority()),
+            Mode::Transactions { .. } if !query.newest_state => Some(ReadConcern::majority()),
             _ => None,
         };
         let mut options = CollectionOptions::default();
@@ -220,7 +228,7 @@ impl Inner {
     async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
         let bound = match &self.mode {
             Mode::Guarded(guarded) => guarded.committed_head(room)?,
-            Mode::Transactions(_) => None,
+            Mode::Transactions { .. } => None,
         };
         let mut found = self.find(find::room(room), documents::room).await?;
         let Some(found) = found.pop() else { return Ok(None) };
@@ -284,9 +292,8 @@ impl Backend for Mongo {
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
         self.run(|this| async move {
             match &this.mode {
-                Mode::Transactions(under_way) => {
-                    let _guard = under_way.lock().await;
-                    transaction::append(&this, &batch).await
+                Mode::Transactions { session, .. } => {
+                    transaction::append(&this, &mut *session.lock().await, &batch).await
                 }
                 Mode::Guarded(guarded) => guarded.append(&this, &batch).await,
             }
@@ -297,8 +304,8 @@ impl Backend for Mongo {
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
         self.run(|this| async move {
             match &this.mode {
-                Mode::Transactions(under_way) => {
-                    let _guard = under_way.lock().await;
+                Mode::Transactions { session, .. } => {
+                    let _no_attempt_is_under_way = session.lock().await;
                     transaction::holds(&this, &batch).await
                 }
                 Mode::Guarded(guarded) => Ok(guarded.holds(&batch).await),
@@ -355,7 +362,9 @@ impl Backend for Mongo {
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
         self.run(|this| async move {
             match &this.mode {
-                Mode::Transactions(_) => transaction::leave(&this, &room, &user).await?,
+                Mode::Transactions { session, .. } => {
+                    transaction::leave(&this, &mut *session.lock().await, &room, &user).await?;
+                }
                 Mode::Guarded(guarded) => guarded.leave(&this, &room, &user).await?,
             }
             this.room_exists(&room).await
@@ -443,8 +452,12 @@ impl Backend for Mongo {
 
     async fn close(&self) -> Result<()> {
         self.run(|this| async move {
-            if let Mode::Guarded(guarded) = &this.mode {
-                guarded.close().await;
+            match &this.mode {
+                Mode::Transactions { session, peers } => {
+                    let _no_attempt_is_under_way = session.lock().await;
+                    peers.leave();
+                }
+                Mode::Guarded(guarded) => guarded.close().await,
             }
             Ok(())
         })

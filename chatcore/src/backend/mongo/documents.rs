@@ -8,6 +8,7 @@
 //! | `members` | `{room, user}` | `joined_at` |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
+//! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid` |
 //!
 //! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
 //! index that expires sessions needs one. On a standalone mongod `rooms` and `users` also carry

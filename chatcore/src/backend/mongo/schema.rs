@@ -14,7 +14,7 @@ const VERSION: i64 = 1;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 6] = ["rooms", "messages", "users", "members", "sessions", "state"];
+const COLLECTIONS: [&str; 7] = ["rooms", "messages", "users", "members", "sessions", "state", "processes"];
 
 /// What kind of deployment the database is on.
 pub(super) struct Server {

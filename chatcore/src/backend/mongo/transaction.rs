@@ -30,9 +30,8 @@ impl From<mongodb::error::Error> for Stop {
     }
 }
 
-pub(super) async fn append(mongo: &Inner, batch: &Batch) -> Result<Append> {
+pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
     let deadline = Instant::now() + mongo.timeout;
-    let mut session = mongo.client.start_session().await.map_err(error)?;
     loop {
         session
             .start_transaction()
@@ -40,8 +39,8 @@ pub(super) async fn append(mongo: &Inner, batch: &Batch) -> Result<Append> {
             .write_concern(durable(mongo.timeout))
             .await
             .map_err(error)?;
-        let stop = match write(mongo, &mut session, batch).await {
-            Ok(()) => match commit(&mut session, deadline).await {
+        let stop = match write(mongo, session, batch).await {
+            Ok(()) => match commit(session, deadline).await {
                 Ok(()) => {
                     mongo.counters.remember(&batch.counts);
                     return Ok(Append::Committed);
@@ -131,8 +130,12 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
 }
 
 /// Ends a membership and counts the departure, which every batch that relies on it will notice.
-pub(super) async fn leave(mongo: &Inner, room: &RoomName, user: &Username) -> Result<()> {
-    let mut session = mongo.client.start_session().await.map_err(error)?;
+pub(super) async fn leave(
+    mongo: &Inner,
+    session: &mut ClientSession,
+    room: &RoomName,
+    user: &Username,
+) -> Result<()> {
     let context = (mongo.database.clone(), room.clone(), user.clone());
     let leave = session.start_transaction().write_concern(durable(mongo.timeout)).and_run(
         context,

@@ -1,0 +1,131 @@
+//! The processes that work on one replica set, and the end of those that died.
+//!
+//! A process that dies in the middle of a transaction leaves it open on the server, which holds the
+//! heads of its rooms until a time limit that is a minute by default. So every process writes down
+//! the session that its transactions run in, and counts a number up. Whoever sees such a number
+//! stand still ends that session, which aborts the transaction. If the process was alive after all,
+//! that costs it a retry.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{Acknowledgment, WriteConcern};
+use mongodb::{Collection, Database};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::error;
+use crate::error::Result;
+
+/// How often a process counts, and looks at the others.
+const BEAT: Duration = Duration::from_millis(500);
+/// How long a process may stand still.
+const STILL: Duration = Duration::from_secs(2);
+
+/// This process among the others. It signs off when this is dropped or closed.
+pub(super) struct Peers {
+    closing: watch::Sender<()>,
+}
+
+struct Me {
+    processes: Collection<Document>,
+    id: ObjectId,
+    /// What is written down: the session, and where the process runs.
+    card: Document,
+    seen: HashMap<ObjectId, (i64, Instant)>,
+}
+
+impl Peers {
+    /// Signs on with the session `session`, and ends the sessions of processes that are known to be
+    /// dead.
+    pub(super) async fn join(database: &Database, session: &Document) -> Result<Self> {
+        let card = doc! { "session": session.clone(), "host": host(), "pid": i64::from(std::process::id()) };
+        let processes = database.collection("processes");
+        let mut me = Me { processes, id: ObjectId::new(), card, seen: HashMap::new() };
+        me.beat().await.map_err(error)?;
+        let (closing, mut closed) = watch::channel(());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sleep(BEAT) => {}
+                    _ = closed.changed() => break,
+                }
+                if let Err(e) = me.beat().await {
+                    tracing::debug!(error = %e.kind, "the other processes could not be looked at");
+                }
+            }
+            let _ = me.processes.delete_one(doc! { "_id": me.id }).await;
+        });
+        Ok(Self { closing })
+    }
+
+    /// Signs off, once no transaction is open any more.
+    pub(super) fn leave(&self) {
+        self.closing.send_replace(());
+    }
+}
+
+impl Me {
+    async fn beat(&mut self) -> mongodb::error::Result<()> {
+        // Not worth a wait for the journal: the next one is half a second away.
+        let light = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
+        let beat = doc! { "$inc": { "beats": 1_i64 }, "$setOnInsert": self.card.clone() };
+        self.processes.update_one(doc! { "_id": self.id }, beat).upsert(true).write_concern(light).await?;
+        let others = doc! { "_id": { "$gt": Bson::MinKey, "$ne": self.id } };
+        let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
+        for other in others {
+            let Ok(id) = other.get_object_id("_id") else { continue };
+            if self.is_dead(id, &other) {
+                self.bury(id, &other).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_dead(&mut self, id: ObjectId, other: &Document) -> bool {
+        let beats = other.get_i64("beats").unwrap_or(0);
+        let (last, since) = self.seen.entry(id).or_insert_with(|| (beats, Instant::now()));
+        if *last != beats {
+            (*last, *since) = (beats, Instant::now());
+        }
+        since.elapsed() >= STILL || self.is_gone_from_here(other)
+    }
+
+    /// Whether the other ran where this process runs, and does not any more.
+    fn is_gone_from_here(&self, other: &Document) -> bool {
+        let here = self
+            .card
+            .get_str("host")
+            .is_ok_and(|host| !host.is_empty() && other.get_str("host").is_ok_and(|there| there == host));
+        let pid = other.get_i64("pid").unwrap_or(0);
+        here && pid > 0 && !Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    async fn bury(&mut self, id: ObjectId, other: &Document) -> mongodb::error::Result<()> {
+        if let Ok(session) = other.get_document("session") {
+            tracing::info!(
+                pid = other.get_i64("pid").unwrap_or(0),
+                "ending the session of a process that stands still"
+            );
+            let kill = doc! { "killSessions": [session.clone()] };
+            self.processes.client().database("admin").run_command(kill).await?;
+        }
+        self.processes.delete_one(doc! { "_id": id }).await?;
+        self.seen.remove(&id);
+        Ok(())
+    }
+}
+
+/// Names the running system and the space of process numbers in it; empty where that is unknown.
+fn host() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if boot.is_empty() || space.as_os_str().is_empty() {
+        return String::new();
+    }
+    format!("{} {}", boot.trim(), space.display())
+}

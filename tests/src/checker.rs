@@ -1,0 +1,345 @@
+//! Drives posts with many clients, records every answer, then reads everything back and verifies
+//! what the server promises.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::http::{Client, Reply};
+
+/// How long a client waits for one answer. The server's own limits are shorter.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// The pause of a client that could not reach the server.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long a nonce is repeated after the load has ended, before the server is taken for dead.
+const LAST_TRIES: Duration = Duration::from_secs(60);
+
+/// A post that was answered.
+#[derive(Debug, Clone)]
+struct Answered {
+    room: String,
+    sender: String,
+    text: String,
+    seq: i64,
+    timestamp: String,
+}
+
+/// A post without an answer: it may be stored once, or not at all.
+#[derive(Debug, Clone)]
+struct Unanswered {
+    room: String,
+    sender: String,
+    text: String,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    answered: Mutex<Vec<Answered>>,
+    unanswered: Mutex<Vec<Unanswered>>,
+    wrong: Mutex<Vec<String>>,
+    progress: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// Clients that post until they are told to stop.
+#[derive(Debug)]
+pub struct Load {
+    record: Arc<Record>,
+    clients: JoinSet<()>,
+}
+
+/// What a load amounted to. Every number but the first three should be what was promised: 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Posts that were answered.
+    pub answered: usize,
+    /// Posts that were not, and were not repeated.
+    pub unanswered: usize,
+    /// Of those, how many were stored.
+    pub unanswered_stored: usize,
+    /// Answered posts that are not where the answer said.
+    pub lost: usize,
+    /// Posts that are stored more than once.
+    pub doubled: usize,
+    /// Everything else that is not as promised, in words.
+    pub faults: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0 && self.doubled == 0 && self.faults.is_empty()
+    }
+}
+
+impl Load {
+    /// Starts `clients` clients that spread their posts over `rooms` rooms and over the servers at
+    /// `addresses`. Two in three posts carry a nonce and are repeated, to any server, until there
+    /// is an answer; the third is given up when it fails.
+    #[must_use]
+    pub fn start(addresses: &[SocketAddr], clients: usize, rooms: usize) -> Self {
+        let record = Arc::new(Record::default());
+        let mut tasks = JoinSet::new();
+        for number in 0..clients {
+            let poster = Poster {
+                number,
+                rooms,
+                servers: addresses.iter().map(|address| Client::new(*address)).collect(),
+                record: record.clone(),
+            };
+            tasks.spawn(poster.run());
+        }
+        Self { record, clients: tasks }
+    }
+
+    /// How many posts have been answered so far.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.record.progress.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `more` posts have been answered from now on.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than two minutes: the server does not recover.
+    pub async fn wait_for(&self, more: u64) {
+        let goal = self.answered() + more;
+        let started = Instant::now();
+        while self.answered() < goal {
+            assert!(started.elapsed() < Duration::from_secs(120), "the server does not recover");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets the clients finish, reads everything from the server at `address`, and judges.
+    ///
+    /// # Panics
+    ///
+    /// If the server cannot be read.
+    pub async fn verify(mut self, address: SocketAddr) -> Verdict {
+        self.record.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("a client");
+        }
+        judge(&self.record, address).await
+    }
+}
+
+struct Poster {
+    number: usize,
+    rooms: usize,
+    servers: Vec<Client>,
+    record: Arc<Record>,
+}
+
+impl Poster {
+    async fn run(mut self) {
+        let sender = format!("client{}", self.number);
+        let mut n = 0_usize;
+        while !self.record.stop.load(Ordering::Relaxed) {
+            n += 1;
+            let room = format!("room {}", (self.number + n) % self.rooms);
+            let text = format!("{sender} says {n}");
+            let nonce = (!n.is_multiple_of(3)).then(|| format!("n{n}"));
+            self.post(room, sender.clone(), text, nonce).await;
+        }
+    }
+
+    async fn post(&mut self, room: String, sender: String, text: String, nonce: Option<String>) {
+        let mut body = json!({ "sender": sender, "text": text });
+        if let Some(nonce) = &nonce {
+            body["nonce"] = json!(nonce);
+        }
+        let path = format!("/chat/{}/messages", room.replace(' ', "%20"));
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let reply = self.send(&path, &body).await;
+            match reply.as_ref().map(|reply| reply.status) {
+                Some(201) => return self.answered(room, sender, &text, reply.as_ref()),
+                Some(200) if nonce.is_some() => return self.answered(room, sender, &text, reply.as_ref()),
+                Some(503) | None => {}
+                Some(_) => {
+                    let what = format!("{text}: {}", reply.map(|reply| reply.text()).unwrap_or_default());
+                    self.record.wrong.lock().expect("a record").push(what);
+                    return;
+                }
+            }
+            let give_up = self.record.stop.load(Ordering::Relaxed)
+                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES;
+            if nonce.is_none() || give_up {
+                self.record.unanswered.lock().expect("a record").push(Unanswered { room, sender, text });
+                return;
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Sends to one of the servers, and to another one next time if there was no answer.
+    async fn send(&mut self, path: &str, body: &Value) -> Option<Reply> {
+        let at = self.number % self.servers.len();
+        let sent =
+            self.servers[at].request(Method::POST, path, Some("application/json"), body.to_string().into());
+        let reply = tokio::time::timeout(ANSWER_LIMIT, sent).await.ok().and_then(Result::ok);
+        if reply.as_ref().is_none_or(|reply| reply.status == 503) {
+            self.servers.rotate_left(1);
+        }
+        if reply.is_none() {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        reply
+    }
+
+    fn answered(&self, room: String, sender: String, text: &str, reply: Option<&Reply>) {
+        let message = reply.map(Reply::json).unwrap_or_default();
+        let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+        if field("text") != text || field("room") != room || field("sender") != sender {
+            self.record.wrong.lock().expect("a record").push(format!("{text} was answered with {message}"));
+        }
+        let (seq, timestamp) = (message["seq"].as_i64().unwrap_or(0), field("timestamp"));
+        let answered = Answered { room, sender, text: text.to_owned(), seq, timestamp };
+        self.record.answered.lock().expect("a record").push(answered);
+        self.record.progress.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn judge(record: &Record, address: SocketAddr) -> Verdict {
+    let mut client = Client::new(address);
+    let mut faults: Vec<String> = record.wrong.lock().expect("a record").clone();
+    let answered = record.answered.lock().expect("a record").clone();
+    let unanswered = record.unanswered.lock().expect("a record").clone();
+
+    let rooms = client.get("/chat/").await.json();
+    let mut stored: HashMap<String, Vec<Value>> = HashMap::new();
+    for room in rooms.as_array().expect("rooms").iter().filter_map(Value::as_str) {
+        let messages = read_every_way(&mut client, room, &mut faults).await;
+        check_room(&mut client, room, &messages, &mut faults).await;
+        stored.insert(room.to_owned(), messages);
+    }
+
+    let mut copies: HashMap<&str, usize> = HashMap::new();
+    let mut by_sender: HashMap<&str, u64> = HashMap::new();
+    for message in stored.values().flatten() {
+        *copies.entry(message["text"].as_str().unwrap_or_default()).or_insert(0) += 1;
+        *by_sender.entry(message["sender"].as_str().unwrap_or_default()).or_insert(0) += 1;
+    }
+    let doubled = copies.values().filter(|n| **n > 1).count();
+
+    let is_there = |post: &Answered| {
+        let at = usize::try_from(post.seq - 1).ok();
+        let found = at.and_then(|at| stored.get(&post.room)?.get(at));
+        found.is_some_and(|message| {
+            message["text"] == post.text
+                && message["sender"] == post.sender
+                && message["timestamp"] == post.timestamp
+                && message["seq"] == post.seq
+        })
+    };
+    let lost = answered.iter().filter(|post| !is_there(post)).count();
+
+    // Nothing is stored that nobody sent.
+    let sent = answered.iter().map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
+    let tried = unanswered.iter().map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
+    let known: HashSet<_> = sent.chain(tried).collect();
+    for (room, message) in stored.iter().flat_map(|(room, all)| all.iter().map(move |m| (room.as_str(), m))) {
+        let (sender, text) =
+            (message["sender"].as_str().unwrap_or_default(), message["text"].as_str().unwrap_or_default());
+        if !known.contains(&(room, sender, text)) {
+            faults.push(format!("nobody sent {message}"));
+        }
+    }
+    let unanswered_stored = unanswered.iter().filter(|post| copies.contains_key(post.text.as_str())).count();
+
+    let senders: HashSet<&str> = answered
+        .iter()
+        .map(|post| post.sender.as_str())
+        .chain(unanswered.iter().map(|post| post.sender.as_str()))
+        .collect();
+    for sender in senders {
+        let count = client.get(&format!("/users/{sender}/count")).await.json()["message_count"].clone();
+        let expected = by_sender.get(sender).copied().unwrap_or(0);
+        if count != expected {
+            faults.push(format!("{sender} has {expected} messages and a counter of {count}"));
+        }
+    }
+    Verdict {
+        answered: answered.len(),
+        unanswered: unanswered.len(),
+        unanswered_stored,
+        lost,
+        doubled,
+        faults,
+    }
+}
+
+/// All messages of a room, which must be the same by `after`, by `since` and by `before`.
+async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String>) -> Vec<Value> {
+    let path = format!("/chat/{}/messages?limit=200", room.replace(' ', "%20"));
+    let mut pages = async |query: String| {
+        let reply = client.get(&format!("{path}&{query}")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json().as_array().expect("messages").clone()
+    };
+    let mut by_after: Vec<Value> = Vec::new();
+    loop {
+        let page =
+            pages(format!("after={}", by_after.last().map_or(0, |m| m["seq"].as_i64().unwrap_or(0)))).await;
+        if page.is_empty() {
+            break;
+        }
+        by_after.extend(page);
+    }
+    let mut by_since: Vec<Value> = Vec::new();
+    loop {
+        let last = by_since.last().and_then(|m| m["timestamp"].as_str()).unwrap_or("1970-01-01T00:00:00Z");
+        let page = pages(format!("since={last}")).await;
+        if page.is_empty() {
+            break;
+        }
+        by_since.extend(page);
+    }
+    let mut by_before: Vec<Value> = Vec::new();
+    let mut before = i64::MAX;
+    loop {
+        let mut page = pages(format!("before={before}")).await;
+        let Some(first) = page.first() else { break };
+        before = first["seq"].as_i64().unwrap_or(0);
+        page.append(&mut by_before);
+        by_before = page;
+    }
+    for (way, read) in [("since", &by_since), ("before", &by_before)] {
+        if *read != by_after {
+            faults.push(format!(
+                "{room} reads otherwise by {way}: {} messages, not {}",
+                read.len(),
+                by_after.len()
+            ));
+        }
+    }
+    by_after
+}
+
+async fn check_room(client: &mut Client, room: &str, messages: &[Value], faults: &mut Vec<String>) {
+    for (message, expected) in messages.iter().zip(1_i64..) {
+        if message["seq"] != expected {
+            faults.push(format!("{room} has {} where {expected} belongs", message["seq"]));
+            break;
+        }
+    }
+    let time = |message: &Value| message["timestamp"].as_str().unwrap_or_default().to_owned();
+    if let Some(pair) = messages.windows(2).find(|pair| time(&pair[0]) >= time(&pair[1])) {
+        faults.push(format!("{room}: the time does not increase at {}", pair[1]));
+    }
+    let state = client.get(&format!("/chat/{}", room.replace(' ', "%20"))).await.json();
+    let last = messages.last().map_or(json!(0), |message| message["seq"].clone());
+    if state["last_seq"] != last {
+        faults.push(format!("{room} says that it ends at {} and ends at {last}", state["last_seq"]));
+    }
+}
