@@ -230,6 +230,15 @@ impl Mongod {
         admin(&self.direct_uri(), command)
     }
 
+    /// Runs a command that may fail.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub fn try_admin(&self, command: Document) -> Result<Document, String> {
+        run_admin(&self.direct_uri(), command, Duration::from_secs(10)).map_err(|e| e.to_string())
+    }
+
     fn pid_file(&self) -> PathBuf {
         self.folder.path().join("pid")
     }

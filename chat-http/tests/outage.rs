@@ -1,0 +1,275 @@
+//! The store goes away and comes back: requests fail in bounded time, the server stays up, tells
+//! that it is not ready, and recovers by itself.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_testkit::announce;
+use chat_testkit::checker::Load;
+use chat_testkit::http::{Client, Reply};
+use chat_testkit::mongod::{Deployment, Kind, with_database};
+use chat_testkit::server::{Server, Start};
+use mongodb::bson::doc;
+use serde_json::json;
+
+const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
+/// The limits of the store are 5 s for a call and 10 s for a post; the rest is for a slow machine.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Every kind of request that needs the store fails with `503`, `Retry-After` and a sentence, within
+/// the bound; what does not need it is answered.
+async fn is_out(address: SocketAddr) {
+    let mut client = Client::new(address);
+    let post = json!({ "sender": "ann", "text": "during the outage" });
+    let started = Instant::now();
+    let check = |what: &str, reply: Reply| {
+        assert_eq!(reply.status, 503, "{what}: {}", reply.text());
+        assert!(reply.header("retry-after").is_some(), "{what}");
+        assert!(
+            reply.json()["detail"].as_str().is_some_and(|detail| detail.contains("out of reach")),
+            "{what}"
+        );
+    };
+    check("post", client.post("/chat/a/messages", &post).await);
+    let after_post = started.elapsed();
+    for path in ["/chat/a/messages", "/chat/", "/users/ann/count", "/readyz"] {
+        check(path, client.get(path).await);
+    }
+    assert!(after_post < BOUND && started.elapsed() < BOUND * 3, "{after_post:?}, {:?}", started.elapsed());
+    assert_eq!(client.get("/healthz").await.status, 200);
+    assert_eq!(client.get("/static/style.css").await.status, 200);
+}
+
+/// The server takes posts again, without a restart.
+async fn recovers(address: SocketAddr) {
+    let started = Instant::now();
+    let mut client = Client::new(address);
+    while client.get("/readyz").await.status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not recover");
+    }
+    let posted = client.post("/chat/a/messages", &json!({ "sender": "bob", "text": "after it" })).await;
+    assert_eq!(posted.status, 201, "{}", posted.text());
+}
+
+async fn goes_away(kind: Kind, out: impl Fn(&mut Deployment), back: impl Fn(&mut Deployment)) {
+    let mut mongo = Deployment::start(kind, 1);
+    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
+    let load = Load::start(&[server.address], 8, 2);
+    load.wait_for(100).await;
+    out(&mut mongo);
+    is_out(server.address).await;
+    back(&mut mongo);
+    recovers(server.address).await;
+    load.wait_for(100).await;
+    // The messages of this test are not the load's; they are in a room of their own.
+    let verdict = load.verify(server.address).await;
+    let strangers = verdict.faults.iter().filter(|fault| !fault.contains("nobody sent")).count();
+    assert!(verdict.lost == 0 && verdict.doubled == 0 && strangers == 0, "{verdict:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_replica_set_is_survived() {
+    goes_away(Kind::ReplicaSet, |mongo| mongo.nodes[0].kill(), |mongo| mongo.nodes[0].run()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_standalone_is_survived() {
+    goes_away(Kind::Standalone, |mongo| mongo.nodes[0].kill(), |mongo| mongo.nodes[0].run()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_replica_set_is_survived() {
+    goes_away(Kind::ReplicaSet, |mongo| mongo.nodes[0].signal("STOP"), |mongo| mongo.nodes[0].signal("CONT"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_standalone_is_survived() {
+    goes_away(Kind::Standalone, |mongo| mongo.nodes[0].signal("STOP"), |mongo| mongo.nodes[0].signal("CONT"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_steps_down_is_followed() {
+    let mongo = Deployment::start(Kind::ReplicaSet, 3);
+    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
+    let load = Load::start(&[server.address], 8, 2);
+    for _ in 0..2 {
+        load.wait_for(100).await;
+        let primary = mongo.wait_for_primary();
+        mongo.nodes[primary]
+            .admin(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 3, "force": true });
+    }
+    load.wait_for(100).await;
+    recovers(server.address).await;
+    let verdict = load.verify(server.address).await;
+    let strangers = verdict.faults.iter().filter(|fault| !fault.contains("nobody sent")).count();
+    assert!(verdict.lost == 0 && verdict.doubled == 0 && strangers == 0, "{verdict:#?}");
+}
+
+/// Commands that fail in the middle of a batch: each is repeated or found, and the post is answered
+/// once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_fails_in_the_middle_of_a_batch_is_made_good() {
+    // The commands of a post, and how many of the same name go before.
+    let on_replica_set = [("update", 0), ("insert", 0), ("update", 1), ("commitTransaction", 0)];
+    let on_standalone = [("update", 0), ("insert", 0), ("update", 1), ("update", 2)];
+    for (kind, commands) in [(Kind::ReplicaSet, on_replica_set), (Kind::Standalone, on_standalone)] {
+        let mongo = Arc::new(Deployment::start(kind, 1));
+        let uri = with_database(&mongo.uri(), "outage");
+        let separator = if uri.contains('?') { '&' } else { '?' };
+        let server =
+            Start::new(SERVER, &format!("{uri}{separator}appName=under-test")).run().expect("it starts");
+        let mut expected = 0;
+        let mut failed = 0;
+        for (command, skip) in commands {
+            for failure in [
+                doc! { "closeConnection": true },
+                doc! { "errorCode": 91, "errorLabels": ["TransientTransactionError"] },
+                doc! { "errorCode": 11_600 },
+                // Done, and answered as if it were not known whether it will last.
+                doc! { "writeConcernError": { "code": 64, "errmsg": "by plan" } },
+            ] {
+                let context = format!("{kind:?} {command} {skip} {failure}");
+                let mut data = doc! { "failCommands": [command], "appName": "under-test" };
+                data.extend(failure);
+                let point = mongo.clone();
+                let fail = move || {
+                    // Every such command from then on, until the first one has failed.
+                    let point = &point.nodes[0];
+                    let switch =
+                        doc! { "configureFailPoint": "failCommand", "mode": { "skip": skip }, "data": data };
+                    let entered = point.admin(switch).get_i32("count").expect("a count");
+                    move |mongo: &Deployment| {
+                        let wait = doc! { "waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 2_000 };
+                        let hit = mongo.nodes[0].try_admin(wait).is_ok();
+                        mongo.nodes[0].admin(doc! { "configureFailPoint": "failCommand", "mode": "off" });
+                        hit
+                    }
+                };
+                let until_hit = tokio::task::spawn_blocking(fail).await.expect("the point is set");
+                let address = server.address;
+                let body = json!({ "sender": "ann", "text": context });
+                let post =
+                    tokio::spawn(async move { Client::new(address).post("/chat/a/messages", &body).await });
+                let point = mongo.clone();
+                let hit =
+                    tokio::task::spawn_blocking(move || until_hit(&point)).await.expect("the point is off");
+                let posted = post.await.expect("an answer");
+                expected += 1;
+                failed += u32::from(hit);
+                assert_eq!(posted.status, 201, "{context}: {}", posted.text());
+                assert_eq!(posted.json()["seq"], expected, "{context}");
+            }
+        }
+        assert!(failed >= 12, "{kind:?}: only {failed} of {expected} commands failed");
+        let mut client = Client::new(server.address);
+        let read = client.get("/chat/a/messages?limit=200").await.json();
+        assert_eq!(read.as_array().map(Vec::len), usize::try_from(expected).ok());
+        assert_eq!(client.get("/users/ann/count").await.json()["message_count"], expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_its_lease_writes_no_more() {
+    let mongo = Deployment::start(Kind::Standalone, 1);
+    let start = Start::new(SERVER, &with_database(&mongo.uri(), "outage"));
+    let first = start.run().expect("it starts");
+    let mut client = Client::new(first.address);
+    assert_eq!(client.post("/chat/a/messages", &json!({ "sender": "ann", "text": "1" })).await.status, 201);
+    first.signal("STOP");
+    // Waits until the lease has stood still for long enough.
+    let second = start.run().expect("it takes over");
+    let mut successor = Client::new(second.address);
+    assert_eq!(
+        successor.post("/chat/a/messages", &json!({ "sender": "ann", "text": "2" })).await.json()["seq"],
+        2
+    );
+    first.signal("CONT");
+    let mut late = Client::new(first.address);
+    assert_eq!(late.post("/chat/a/messages", &json!({ "sender": "ann", "text": "late" })).await.status, 503);
+    assert_eq!(late.get("/readyz").await.status, 503);
+    assert_eq!(
+        successor.post("/chat/a/messages", &json!({ "sender": "ann", "text": "3" })).await.json()["seq"],
+        3
+    );
+    assert_eq!(successor.get("/users/ann/count").await.json()["message_count"], 3);
+}
+
+/// Runs a server whose files cannot grow beyond a size, by the limit that the system has for it.
+fn limited(start: &Start, bytes: u64) -> Server {
+    let server = start.command();
+    let mut shell = Command::new("sh");
+    // The signal that goes with the limit would end the server; a full disk sends none.
+    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(server.get_program()).args(server.get_args());
+    shell
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let server = Server::spawn(shell).expect("it starts");
+    limit(&server, &bytes.to_string());
+    server
+}
+
+fn limit(server: &Server, bytes: &str) {
+    let set = Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string(), &format!("--fsize={bytes}:")])
+        .status();
+    assert!(set.is_ok_and(|status| status.success()), "prlimit");
+}
+
+/// Posts until the store is full, then makes room and goes on.
+async fn fills_up(server: &Server, make_room: impl FnOnce()) {
+    let mut client = Client::new(server.address);
+    let text = "x".repeat(3_000);
+    let mut stored = 0_u64;
+    let refused = loop {
+        let reply = client.post("/chat/a/messages", &json!({ "sender": "ann", "text": text })).await;
+        if reply.status != 201 {
+            break reply;
+        }
+        stored += 1;
+        assert!(stored < 10_000, "the disk was never full");
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    // What was answered is there, and reading goes on.
+    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], stored);
+    make_room();
+    let next = client.post("/chat/a/messages", &json!({ "sender": "ann", "text": "there is room" })).await;
+    assert_eq!((next.status, next.json()["seq"].clone()), (201, json!(stored + 1)));
+    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], stored + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_may_not_grow_answers_503_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let start = Start::new(SERVER, folder.path().join("chat.db").to_str().expect("UTF-8"));
+    let server = limited(&start, 512 * 1024);
+    fills_up(&server, || limit(&server, "unlimited")).await;
+}
+
+/// The same on a file system that is really full, where this test may mount one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_answers_503_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mount = folder.path().join("disk");
+    std::fs::create_dir(&mount).expect("a folder");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&mount).output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        announce(
+            "NOT TESTED: a full tmpfs, which needs the right to mount one; a limit on the size of files was tested",
+        );
+        return;
+    }
+    let start = Start::new(SERVER, mount.join("chat.db").to_str().expect("UTF-8"));
+    let mut server = start.run().expect("it starts");
+    let filler = mount.join("filler");
+    std::fs::write(&filler, vec![0; 1024 * 1024]).expect("a file in the way");
+    fills_up(&server, || std::fs::remove_file(&filler).expect("removed")).await;
+    server.kill();
+    let unmounted = Command::new("umount").arg(&mount).status();
+    assert!(unmounted.is_ok_and(|status| status.success()), "umount");
+}
