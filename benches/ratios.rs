@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use chat_benches::{floor, http_posts, posts, serve, sqlite};
+use chat_benches::{floor, http_posts, posts, posts_from_two, serve, sqlite};
 use chat_testkit::mongod::{self, Kind};
+use chat_testkit::server::Start;
 use chatcore::ChatStore;
 use tokio::runtime::Runtime;
 
@@ -63,35 +64,57 @@ fn main() {
 
     for (name, kind) in [("replica set", Kind::ReplicaSet), ("standalone", Kind::Standalone)] {
         let database = runtime.block_on(floor::mongodb(&mongod::database(kind)));
-        let store = runtime.block_on(ChatStore::open(&mongod::database(kind))).expect("a store");
+        let place = mongod::database(kind);
+        let store = runtime.block_on(ChatStore::open(&place)).expect("a store");
         let address = runtime.block_on(serve(store.clone()));
-        row(
-            &format!("{name}, 64 writers / inserts of 64"),
-            rounds,
-            [many; 2],
-            |n| runtime.block_on(posts(&store, "a", WRITERS, n)),
-            |n| runtime.block_on(floor::insert_many(&database, n)),
+        let by_64 = |n| runtime.block_on(posts(&store, "a", WRITERS, n));
+        let inserts = |n| runtime.block_on(floor::insert_many(&database, n));
+        row(&format!("{name}, 64 writers / inserts of 64"), rounds, [many; 2], by_64, inserts);
+        let by_http = |n| runtime.block_on(http_posts(address, "a", WRITERS, n));
+        row(&format!("{name}, 64 connections / inserts of 64"), rounds, [many; 2], by_http, inserts);
+        let three = |n| runtime.block_on(floor::three_writes(&database, WRITERS, n));
+        row(&format!("{name}, 64 writers / three writes a message"), rounds, [many, few], by_64, three);
+        let alone = |n| runtime.block_on(posts(&store, "a", 1, n));
+        let one = |n| runtime.block_on(floor::insert_one(&database, n));
+        row(&format!("{name}, one at a time / one insert"), rounds, [few; 2], alone, one);
+        if kind == Kind::ReplicaSet {
+            let other = runtime.block_on(ChatStore::open(&place)).expect("another process");
+            let two = |n| runtime.block_on(posts_from_two([&store, &other], "shared", WRITERS, n));
+            let by_one = |n| runtime.block_on(posts(&store, "alone", WRITERS, n));
+            row("replica set, two processes in one room / one process", rounds, [many; 2], two, by_one);
+            let apart = |n| {
+                let started = std::time::Instant::now();
+                runtime.block_on(async {
+                    tokio::join!(
+                        posts(&store, "left", WRITERS / 2, n / 2),
+                        posts(&other, "right", WRITERS / 2, n / 2)
+                    )
+                });
+                started.elapsed()
+            };
+            row("replica set, two processes in two rooms / one process", rounds, [many; 2], apart, by_one);
+        }
+    }
+    memory(&runtime, many);
+}
+
+/// What the server itself needs while 64 connections post: the binary, if it has been built.
+fn memory(runtime: &Runtime, n: u64) {
+    let built =
+        std::env::current_exe().ok().and_then(|bench| Some(bench.parent()?.parent()?.join("chat-http")));
+    let Some(executable) = built.filter(|file| file.is_file()) else {
+        println!(
+            "\nno memory figures: there is no chat-http beside this benchmark; build it in the same profile"
         );
-        row(
-            &format!("{name}, 64 connections / inserts of 64"),
-            rounds,
-            [many; 2],
-            |n| runtime.block_on(http_posts(address, "a", WRITERS, n)),
-            |n| runtime.block_on(floor::insert_many(&database, n)),
-        );
-        row(
-            &format!("{name}, 64 writers / three writes a message"),
-            rounds,
-            [many, few],
-            |n| runtime.block_on(posts(&store, "a", WRITERS, n)),
-            |n| runtime.block_on(floor::three_writes(&database, WRITERS, n)),
-        );
-        row(
-            &format!("{name}, one at a time / one insert"),
-            rounds,
-            [few; 2],
-            |n| runtime.block_on(posts(&store, "a", 1, n)),
-            |n| runtime.block_on(floor::insert_one(&database, n)),
-        );
+        return;
+    };
+    println!("\n| memory of the server, MiB | idle | after {n} posts by 64 connections |\n|---|---|---|");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("chat.db").to_str().expect("UTF-8").to_owned();
+    for (name, store) in [("SQLite", file), ("replica set", mongod::database(Kind::ReplicaSet))] {
+        let server = Start::new(&executable, &store).run().expect("it starts");
+        let idle = server.memory_kib();
+        runtime.block_on(http_posts(server.address, "a", WRITERS, n));
+        println!("| {name} | {:.1} | {:.1} |", idle as f64 / 1024.0, server.memory_kib() as f64 / 1024.0);
     }
 }

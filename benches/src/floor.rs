@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
-use mongodb::options::{Acknowledgment, ClientOptions, WriteConcern};
-use mongodb::{Client, Collection, Database};
+use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
+use mongodb::{Client, Collection, Database, IndexModel};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -23,6 +23,15 @@ pub async fn mongodb(address: &str) -> Database {
         Client::with_options(options).expect("a client").default_database().expect("named in the address");
     for name in ["floor", "messages", "users", "rooms"] {
         database.create_collection(name).await.expect("a collection");
+    }
+    for (name, keys) in [
+        ("messages", doc! { "room": 1, "timestamp": 1 }),
+        ("users", doc! { "username": 1 }),
+        ("rooms", doc! { "name": 1 }),
+    ] {
+        let unique = IndexOptions::builder().unique(name != "messages").build();
+        let index = IndexModel::builder().keys(keys).options(unique).build();
+        database.collection::<Document>(name).create_index(index).await.expect("an index");
     }
     database
 }
@@ -68,7 +77,8 @@ pub async fn insert_one(database: &Database, n: u64) -> Duration {
 }
 
 /// `n` messages by `writers` writers with three writes each: the message, the sender's counter, the
-/// room's member. Nothing keeps them together, and there is no `seq`.
+/// room's member; with the indexes that an app with such documents has. Nothing keeps the three
+/// together, and there is no `seq`.
 pub async fn three_writes(database: &Database, writers: usize, n: u64) -> Duration {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -83,9 +93,9 @@ pub async fn three_writes(database: &Database, writers: usize, n: u64) -> Durati
                 let message = doc! { "room": "floor", "sender": &sender, "text": TEXT, "timestamp": now };
                 messages.insert_one(message).await.expect("stored");
                 let count = doc! { "$inc": { "message_count": 1 } };
-                users.update_one(doc! { "_id": &sender }, count).upsert(true).await.expect("counted");
+                users.update_one(doc! { "username": &sender }, count).upsert(true).await.expect("counted");
                 let join = doc! { "$addToSet": { "users": &sender } };
-                rooms.update_one(doc! { "_id": "floor" }, join).upsert(true).await.expect("joined");
+                rooms.update_one(doc! { "name": "floor" }, join).upsert(true).await.expect("joined");
             }
         });
     }

@@ -81,6 +81,13 @@ pub async fn http_posts(address: SocketAddr, room: &str, writers: usize, n: u64)
     started.elapsed()
 }
 
+/// The same over two stores on one database, as two processes have them; half of the writers each.
+pub async fn posts_from_two(stores: [&ChatStore; 2], room: &str, writers: usize, n: u64) -> Duration {
+    let started = Instant::now();
+    tokio::join!(posts(stores[0], room, writers / 2, n / 2), posts(stores[1], room, writers / 2, n / 2));
+    started.elapsed()
+}
+
 /// `n` reads of the newest 50 messages, one after the other.
 pub async fn newest(store: &ChatStore, room: &RoomName, n: u64) -> Duration {
     let started = Instant::now();

@@ -248,9 +248,9 @@ impl Inner {
 
     async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
         let created = doc! { "$setOnInsert": documents::new_room(now) };
-        let rooms = self.collection("rooms");
+        let counters = self.collection("counters");
         let done =
-            rooms.update_one(doc! { "_id": room.as_str() }, created).upsert(true).await.map_err(error)?;
+            counters.update_one(find::room_counter(room), created).upsert(true).await.map_err(error)?;
         Ok(done.upserted_id.is_some())
     }
 }
@@ -330,8 +330,7 @@ impl Backend for Mongo {
     }
 
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.run(|this| async move { this.find(find::rooms(&page), |d| documents::text(d, "_id")).await })
-            .await
+        self.run(|this| async move { this.find(find::rooms(&page), documents::room_name).await }).await
     }
 
     async fn room(&self, room: RoomName) -> Result<Option<Room>> {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, rawdoc};
 
+use super::documents;
 use crate::types::Username;
 
 /// Users remembered.
@@ -20,29 +21,30 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// The statements of an `update` command: those that `filter` finds by `_id` grow by `change`.
-    pub(super) fn statements(
+    /// Adds to the statements of an `update` command: those that `filter` finds by `_id` grow by
+    /// `change`.
+    pub(super) fn add_statements(
         &self,
+        statements: &mut RawArrayBuf,
         counts: &[(Username, i64)],
         filter: impl Fn(RawBson) -> RawDocumentBuf,
         change: impl Fn(i64) -> RawDocumentBuf,
-    ) -> RawArrayBuf {
+    ) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut together: BTreeMap<i64, RawArrayBuf> = BTreeMap::new();
-        let mut statements = RawArrayBuf::new();
         for (user, n) in counts {
             if known.contains(user) {
-                together.entry(*n).or_default().push(user.as_str());
+                together.entry(*n).or_default().push(documents::user_id(user));
             } else {
-                statements
-                    .push(rawdoc! { "q": filter(user.as_str().into()), "u": change(*n), "upsert": true });
+                statements.push(
+                    rawdoc! { "q": filter(documents::user_id(user).into()), "u": change(*n), "upsert": true },
+                );
             }
         }
         for (n, users) in together {
             let any = RawBson::Document(rawdoc! { "$in": users });
             statements.push(rawdoc! { "q": filter(any), "u": change(n), "multi": true });
         }
-        statements
     }
 
     /// Takes note of counters that are there now.

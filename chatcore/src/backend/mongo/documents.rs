@@ -2,17 +2,20 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `rooms` | name | `last_seq`, `last_timestamp`, `departures`, `created_at` |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at` |
+//! | `counters` | `{user}` | `message_count` |
 //! | `messages` | `{room, seq}` | `sender`, `text`, `timestamp`, `verified`, `nonce`?, `batch` |
-//! | `users` | name | `message_count` |
 //! | `members` | `{room, user}` | `joined_at` |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
 //! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid` |
 //!
 //! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
-//! index that expires sessions needs one. On a standalone mongod `rooms` and `users` also carry
-//! `batch`, the number of the batch that changed them last.
+//! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
+//! number of the batch that changed them last.
+//!
+//! What a post moves on is in one collection, so that one command moves all of it: a command costs
+//! more than what it does.
 
 use std::str::FromStr;
 
@@ -61,7 +64,7 @@ pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message
 }
 
 pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
-    let name = document.get_str("_id").map_err(corrupt)?.to_owned();
+    let name = document.get_document("_id").and_then(|id| id.get_str("room")).map_err(corrupt)?.to_owned();
     let departures = document.get_i64("departures").map_err(corrupt)?;
     Ok((
         name,
@@ -69,17 +72,31 @@ pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
     ))
 }
 
+pub(super) fn room_name(document: &RawDocument) -> Result<RoomName> {
+    text(document.get_document("_id").map_err(corrupt)?, "room")
+}
+
 /// The room but for its number of users.
 pub(super) fn room(document: &RawDocument) -> Result<Room> {
     let last_seq = seq(document, "last_seq")?;
     let last_timestamp = time(document, "last_timestamp")?;
     Ok(Room {
-        name: text(document, "_id")?,
+        name: room_name(document)?,
         last_seq,
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
         users: 0,
     })
+}
+
+/// The `_id` of a room's counter.
+pub(super) fn room_id(room: &RoomName) -> RawDocumentBuf {
+    rawdoc! { "room": room.as_str() }
+}
+
+/// The `_id` of a user's counter.
+pub(super) fn user_id(user: &Username) -> RawDocumentBuf {
+    rawdoc! { "user": user.as_str() }
 }
 
 pub(super) fn new_room(now: Timestamp) -> Document {

@@ -56,22 +56,28 @@ impl Query {
 }
 
 pub(super) fn heads(rooms: &[RoomName]) -> Query {
-    let names: Vec<_> = rooms.iter().map(RoomName::as_str).collect();
-    let limit = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    Query { limit, newest_state: true, ..Query::one("rooms", doc! { "_id": { "$in": names } }) }
+    let ids: Vec<_> = rooms.iter().map(|room| doc! { "room": room.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    Query { limit, newest_state: true, ..Query::one("counters", doc! { "_id": { "$in": ids } }) }
 }
 
 pub(super) fn room(room: &RoomName) -> Query {
-    Query::one("rooms", doc! { "_id": room.as_str() })
+    Query::one("counters", room_counter(room))
 }
 
+pub(super) fn room_counter(room: &RoomName) -> Document {
+    doc! { "_id": { "room": room.as_str() } }
+}
+
+/// Documents compare by type, then name, then value of their first field, so the rooms end where the
+/// users begin.
 pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
     Query {
         sort: doc! { "_id": 1 },
         projection: doc! { "_id": 1 },
         limit: page.limit,
-        ..Query::one("rooms", doc! { "_id": { "$gt": after } })
+        ..Query::one("counters", doc! { "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } })
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
 }
 
 pub(super) fn user(user: &Username) -> Query {
-    Query::one("users", doc! { "_id": user.as_str() })
+    Query::one("counters", doc! { "_id": { "user": user.as_str() } })
 }
 
 pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
@@ -235,7 +241,11 @@ mod tests {
         let database = client.default_database().expect("named in the address");
         schema::prepare(&database, SESSION_IDLE).await.expect("indexes");
         // So that the scan below is the only way, and is allowed.
-        database.collection::<Document>("rooms").insert_one(doc! { "_id": "a" }).await.expect("stored");
+        database
+            .collection::<Document>("counters")
+            .insert_one(doc! { "_id": { "room": "a" } })
+            .await
+            .expect("stored");
 
         let name: RoomName = "a".parse().expect("a name");
         let user: Username = "ann".parse().expect("a name");
@@ -281,8 +291,7 @@ mod tests {
             assert!(indexed, "{what}: {stages:?}");
         }
         // The check itself notices a sort.
-        let sorted =
-            Query { sort: doc! { "created_at": 1 }, ..Query::one("rooms", doc! { "_id": { "$gt": "" } }) };
+        let sorted = Query { sort: doc! { "created_at": 1 }, ..rooms(&Page { after: None, limit: 10 }) };
         assert!(find(&database, sorted).await.iter().any(|stage| stage == "SORT"));
     }
 }

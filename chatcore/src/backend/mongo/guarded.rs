@@ -4,7 +4,7 @@
 //!
 //! 1. the plan: its number, and which places in which rooms it takes;
 //! 2. the messages, in order;
-//! 3. counters and members;
+//! 3. members, then counters;
 //! 4. the heads, journaled.
 //!
 //! The server's journal is one sequence, so a crash keeps a beginning of this list: whatever is
@@ -119,11 +119,7 @@ impl Guarded {
         self.may_write()?;
         // In this order a crash in between costs the committer a look at the head, no more.
         let departure = doc! { "$inc": { "departures": 1_i64 } };
-        mongo
-            .collection("rooms")
-            .update_one(doc! { "_id": room.as_str() }, departure)
-            .await
-            .map_err(error)?;
+        mongo.collection("counters").update_one(find::room_counter(room), departure).await.map_err(error)?;
         mongo.collection("members").delete_one(find::member(room, user)).await.map_err(error)?;
         Ok(())
     }
@@ -218,34 +214,29 @@ impl Guarded {
         if rooms.is_empty() {
             return Ok(());
         }
+        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
+        if !members.is_empty() {
+            self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false }).await?;
+        }
         // Matches no document that this batch or a later one has changed. An upsert then meets
         // that document and is refused as a duplicate, which is what a repeat should be.
         let older = |id: RawBson| rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } };
-        let users = mongo.counters.statements(&counts, older, |n| {
-            rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } }
-        });
-        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
-        let mut heads = RawArrayBuf::new();
+        let grow = |n| rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } };
+        let mut updates = RawArrayBuf::new();
+        mongo.counters.add_statements(&mut updates, &counts, older, grow);
         for Effect { room, head, created_at, .. } in rooms {
             let mut set = documents::new_head(head);
             set.append(cstr!("batch"), number);
-            heads.push(rawdoc! {
-                "q": older(room.as_str().into()),
+            updates.push(rawdoc! {
+                "q": older(documents::room_id(room).into()),
                 "u": { "$set": set, "$setOnInsert": documents::first_head(created_at) },
                 "upsert": true,
             });
         }
-        let counters = self.step(mongo, rawdoc! { "update": "users", "updates": users, "ordered": false });
-        let members = async {
-            if members.is_empty() {
-                return Ok(None);
-            }
-            self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false }).await
-        };
-        tokio::try_join!(counters, members)?;
         let last = rawdoc! {
-            "update": "rooms",
-            "updates": heads,
+            "update": "counters",
+            "updates": updates,
+            // One after the other all the same; it is a duplicate that does not end the command.
             "ordered": false,
             // Journals everything before it too.
             "writeConcern": { "w": 1, "j": true },

@@ -68,27 +68,33 @@ pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &B
 /// The writes of a batch. The heads come first: they are what two processes meet at, and the
 /// earlier a transaction meets another the less it has done in vain.
 async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<(), Stop> {
-    let mut heads = RawArrayBuf::new();
+    let mut updates = RawArrayBuf::new();
     for room in &batch.rooms {
-        let name = room.room.as_str();
+        let id = documents::room_id(&room.room);
         let set = documents::new_head(room.head());
-        heads.push(match room.after {
+        updates.push(match room.after {
             Some(Head { seq, departures, .. }) => rawdoc! {
-                "q": { "_id": name, "last_seq": seq.get(), "departures": departures },
+                "q": { "_id": id, "last_seq": seq.get(), "departures": departures },
                 "u": { "$set": set },
             },
             // No head matches, so this creates the room or clashes with the one that is there.
             None => rawdoc! {
-                "q": { "_id": name, "last_seq": -1_i64 },
+                "q": { "_id": id, "last_seq": -1_i64 },
                 "u": { "$set": set, "$setOnInsert": documents::first_head(room.created_at()) },
                 "upsert": true,
             },
         });
     }
-    let moved = mongo.write(rawdoc! { "update": "rooms", "updates": heads }, Some(session)).await;
-    match moved {
-        Ok(moved) if moved.duplicate.is_none() && moved.n == batch.rooms.len() as i64 => {}
-        Ok(_) => return Err(Stop::Refused(Append::HeadMoved)),
+    let grow = |n| rawdoc! { "$inc": { "message_count": n } };
+    mongo.counters.add_statements(&mut updates, &batch.counts, |id| rawdoc! { "_id": id }, grow);
+    let expected = batch.rooms.len() + batch.counts.len();
+    match mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await {
+        Ok(done) if done.duplicate.is_none() && usize::try_from(done.n) == Ok(expected) => {}
+        Ok(_) => {
+            // A head moved, or a user was created by another process, or is not there.
+            mongo.counters.forget();
+            return Err(Stop::Refused(Append::HeadMoved));
+        }
         Err(e) if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) => {
             // Another transaction is moving the head just now.
             pause().await;
@@ -101,21 +107,6 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
     if let Some(index) = mongo.write(messages, Some(session)).await?.duplicate {
         let nonce = index.contains_key("nonce");
         return Err(Stop::Refused(if nonce { Append::NonceTaken } else { Append::HeadMoved }));
-    }
-
-    let counts = mongo.counters.statements(
-        &batch.counts,
-        |id| rawdoc! { "_id": id },
-        |n| {
-            rawdoc! { "$inc": { "message_count": n } }
-        },
-    );
-    let counted = mongo.write(rawdoc! { "update": "users", "updates": counts }, Some(session)).await?;
-    // Two processes that see a user for the first time: the later one starts again. So does one
-    // that knows a user who is not there.
-    if counted.duplicate.is_some() || counted.n != batch.counts.len() as i64 {
-        mongo.counters.forget();
-        return Err(Stop::Refused(Append::HeadMoved));
     }
 
     let members = batch.rooms.iter().map(|r| (&r.room, r.members.as_slice(), r.created_at()));
@@ -144,9 +135,9 @@ pub(super) async fn leave(
                 let members = database.collection::<Document>("members");
                 let left = members.delete_one(find::member(room, user)).session(&mut *session).await?;
                 if left.deleted_count > 0 {
-                    let rooms = database.collection::<Document>("rooms");
+                    let counters = database.collection::<Document>("counters");
                     let departure = doc! { "$inc": { "departures": 1_i64 } };
-                    rooms.update_one(doc! { "_id": room.as_str() }, departure).session(session).await?;
+                    counters.update_one(find::room_counter(room), departure).session(session).await?;
                 }
                 Ok(())
             }
