@@ -24,8 +24,11 @@ pub(crate) enum Credentials {
 }
 
 pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credentials> {
-    let Some((token, by_cookie)) = token(app.settings(), headers) else {
-        return Ok(Credentials::None);
+    let (token, by_cookie) = match token(app.settings(), headers) {
+        Token::None => return Ok(Credentials::None),
+        Token::Malformed => return Ok(Credentials::Ended),
+        Token::Bearer(token) => (token, false),
+        Token::Cookie(token) => (token, true),
     };
     Ok(match app.store().session(&token).await? {
         None => Credentials::Ended,
@@ -35,17 +38,25 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
     })
 }
 
-/// The token in `Authorization` or else in the cookie, and whether it was the cookie's.
-fn token(settings: &Settings, headers: &HeaderMap) -> Option<(SessionToken, bool)> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        let token = scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().parse().ok())?;
-        return token.map(|token| (token, false));
+enum Token {
+    None,
+    Malformed,
+    Bearer(SessionToken),
+    Cookie(SessionToken),
+}
+
+/// The token in `Authorization`, else in the cookie. Schemes other than `Bearer` are for a proxy.
+fn token(settings: &Settings, headers: &HeaderMap) -> Token {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        return token.trim().parse().map_or(Token::Malformed, Token::Bearer);
     }
     let name = cookie_name(settings.public_url.as_ref());
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut ours = cookies.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == name);
-    ours.find_map(|cookie| cookie.value().parse().ok()).map(|token| (token, true))
+    ours.find_map(|cookie| cookie.value().parse().ok()).map_or(Token::None, Token::Cookie)
 }
 
 /// `__Host-` binds a cookie to the host and the path `/`; below a prefix only `__Secure-` can be.

@@ -101,10 +101,14 @@ impl FromStr for PublicUrl {
         if uri.query().is_some() {
             return Err("must not have a query".into());
         }
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        if crate::router::is_taken(prefix.split('/').nth(1).unwrap_or_default()) {
+            return Err(format!("the path must not begin with {prefix}, as paths of the server itself do"));
+        }
         // Browsers leave the scheme's own port out of `Origin`.
         let default_port = if https { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
-        Ok(Self { https, authority, prefix: uri.path().trim_end_matches('/').to_owned() })
+        Ok(Self { https, authority, prefix })
     }
 }
 
@@ -128,9 +132,13 @@ mod tests {
             let url: PublicUrl = text.parse().expect(text);
             assert_eq!((url.origin().as_str(), url.prefix()), (origin, prefix));
         }
-        for text in
-            ["chat.example", "ftp://chat.example", "https://u@chat.example", "https://chat.example/?q"]
-        {
+        for text in [
+            "chat.example",
+            "ftp://chat.example",
+            "https://u@chat.example",
+            "https://chat.example/?q",
+            "https://chat.example/chat/x",
+        ] {
             assert!(text.parse::<PublicUrl>().is_err(), "{text}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chat_http::{App, Config};
 use chatcore::ChatStore;
@@ -10,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// How long the store may take to close, after the requests under way had their time.
+const CLOSING: Duration = Duration::from_secs(2);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = Config::parse();
-    // The driver reports every lost connection by itself; the calls that fail are reported here.
     let filter = EnvFilter::try_from_env("CHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match serve(config).await {
@@ -42,6 +45,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     chat_http::run(listener, App::new(store.clone(), config.settings), shutdown).await;
-    store.close().await?;
+    // What is left in the queue then belongs to requests that were cut off.
+    match tokio::time::timeout(CLOSING, store.close()).await {
+        Ok(closed) => closed?,
+        Err(_) => tracing::warn!("the store was not closed in time"),
+    }
     Ok(())
 }

@@ -160,16 +160,25 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// The parameters after the `?`.
 #[derive(Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query {
+    pairs: Vec<(String, String)>,
+    raw: Option<String>,
+}
 
 impl Query {
     pub(crate) fn parse(text: Option<&str>) -> Result<Self> {
-        text.map_or_else(|| Ok(Self::default()), |text| pairs(text).map(Self))
+        let pairs = text.map(pairs).transpose()?.unwrap_or_default();
+        Ok(Self { pairs, raw: text.map(str::to_owned) })
+    }
+
+    /// The query as it came.
+    pub(crate) fn raw(&self) -> Option<&str> {
+        self.raw.as_deref()
     }
 
     /// A parameter that may be given once.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>> {
-        let mut found = self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let mut found = self.pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let first = found.next();
         if found.next().is_some() {
             return Err(HttpError::bad_request(format!("{name} is given more than once")));

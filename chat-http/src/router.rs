@@ -97,6 +97,11 @@ static ROUTES: &[Route] = routes! {
     GET    "/openapi.json"             Ignores Programs operations::openapi;
 };
 
+/// Whether a path that begins with this segment belongs to a route, so that it cannot be a prefix.
+pub(crate) fn is_taken(segment: &str) -> bool {
+    !segment.is_empty() && ROUTES.iter().any(|route| route.path.split('/').nth(1) == Some(segment))
+}
+
 /// Finds the routes of a path.
 pub(crate) struct Router(matchit::Router<Vec<&'static Route>>);
 
@@ -134,7 +139,12 @@ async fn catch(path: &str, answer: impl Future<Output = Response>) -> Response {
 
 async fn answer(app: &App, request: Request<Incoming>) -> Response {
     let path = request.uri().path();
-    let path = path.strip_prefix(app.prefix()).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    // A proxy may have removed the prefix already.
+    let path = match path.strip_prefix(app.prefix()) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    };
     let Ok(found) = app.router().0.at(path) else {
         return HttpError::not_found("nothing is at this path").into_response();
     };

@@ -9,8 +9,9 @@ use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
 
-pub(crate) async fn to_list(app: App, _: Call) -> Result<Response> {
-    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/chat/", app.prefix()))
+pub(crate) async fn to_list(app: App, call: Call) -> Result<Response> {
+    let query = call.query.raw().map(|query| format!("?{query}")).unwrap_or_default();
+    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/chat/{query}", app.prefix()))
 }
 
 pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
@@ -41,11 +42,15 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
-    app.store().join(&call.room()?, &call.session()?.username).await?;
+    let (room, user) = (call.room()?, &call.session()?.username);
+    app.throttle().check(user)?;
+    app.store().join(&room, user).await?;
     done()
 }
 
 pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
-    app.store().leave(&call.room()?, &call.session()?.username).await?;
+    let (room, user) = (call.room()?, &call.session()?.username);
+    app.throttle().check(user)?;
+    app.store().leave(&room, user).await?;
     done()
 }

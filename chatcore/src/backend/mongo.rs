@@ -23,7 +23,9 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
-use mongodb::options::{Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, WriteConcern,
+};
 use mongodb::{Client, ClientSession, Collection, Database};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -97,6 +99,8 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
     client_options.heartbeat_freq.get_or_insert(HEARTBEAT);
     client_options.server_selection_timeout.get_or_insert(timeout);
     client_options.write_concern = Some(durable(timeout));
+    // What a secondary has may be old, and a transaction reads from the primary only.
+    client_options.selection_criteria = Some(ReadPreference::Primary.into());
     let database_name = client_options.default_database.clone().unwrap_or_else(|| DATABASE.into());
     let client = Client::with_options(client_options).map_err(unusable)?;
     let database = client.database(&database_name);
@@ -169,7 +173,11 @@ impl Inner {
             if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
                 return Err(mongodb::error::Error::custom(failed.to_string()));
             }
-            duplicate = Some(failed.get_document("keyPattern").cloned().unwrap_or_default());
+            let index = failed.get_document("keyPattern").cloned().unwrap_or_default();
+            // A repeat of an insert meets its own messages; what matters beside them is a nonce.
+            if duplicate.is_none() || index.contains_key("nonce") {
+                duplicate = Some(index);
+            }
         }
         if let Ok(concern) = reply.get_document("writeConcernError") {
             return Err(mongodb::error::Error::custom(concern.to_string()));
@@ -201,10 +209,13 @@ impl Inner {
         // for a batch that began while the messages were read.
         loop {
             let bound = guarded.committed_head(room)?;
+            let withdrawals = guarded.withdrawals();
             let messages = self.read_messages(room, range, limit, bound).await?;
             let late = guarded.committed_head(room)?;
             match (messages.last(), late) {
                 (Some(last), Some(late)) if last.seq > late.seq => {}
+                // Something that was being stored was taken back meanwhile.
+                _ if guarded.withdrawals() != withdrawals => {}
                 _ => return Ok(messages),
             }
         }
@@ -360,6 +371,10 @@ impl Backend for Mongo {
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
         self.run(|this| async move {
+            // Who is no member holds up nobody.
+            if this.find(find::membership(&room, &user), |_| Ok(())).await?.is_empty() {
+                return this.room_exists(&room).await;
+            }
             match &this.mode {
                 Mode::Transactions { session, .. } => {
                     transaction::leave(&this, &mut *session.lock().await, &room, &user).await?;

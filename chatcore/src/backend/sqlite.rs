@@ -163,13 +163,16 @@ impl Backend for Sqlite {
     }
 
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
-        // Nobody else writes, so a head that reached the batch's end reached it by the batch.
+        // An earlier batch of ours may have arrived late, so the place alone says nothing.
         self.writer
             .run(move |c| {
-                let Some(first) = batch.rooms.first() else { return Ok(true) };
-                let stored =
-                    c.prepare_cached(sql::HEAD)?.query_row([first.room.as_str()], head).optional()?;
-                Ok(stored.is_some_and(|stored| stored.seq >= first.head().seq))
+                let Some((last, _)) = batch.rooms.first().and_then(|room| room.messages.last()) else {
+                    return Ok(true);
+                };
+                let key = params![last.room.as_str(), last.seq.get() - 1, 1];
+                let read = |row: &Row<'_>| message(&last.room, row);
+                let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
+                Ok(stored.as_ref() == Some(last))
             })
             .await
     }

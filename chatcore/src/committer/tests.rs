@@ -22,6 +22,8 @@ enum Fault {
     After,
     /// It is done in a task that the caller stops waiting for.
     Late,
+    /// It is not done, but a late call is, and the caller is told that the store is out of reach.
+    Overtaken,
     /// It never ends and nothing is done.
     Hangs,
     /// It is refused as if another process had moved the head.
@@ -66,6 +68,14 @@ impl Backend for Faulty {
                     release.notified().await;
                     inner.append(batch).await
                 });
+                out_of_reach()
+            }
+            Fault::Overtaken => {
+                self.release.notify_one();
+                let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
+                while self.inner.heads(rooms.clone()).await?.iter().all(Option::is_none) {
+                    tokio::task::yield_now().await;
+                }
                 out_of_reach()
             }
             Fault::Hangs => std::future::pending().await,
@@ -229,6 +239,15 @@ async fn an_attempt_that_wins_late_is_not_answered_as_lost_and_stored_again() {
     setup.post("y").await.unwrap();
     let stored = setup.stored().await;
     assert!(stored == ["x", "y"] || stored == ["y"], "{stored:?}");
+}
+
+#[tokio::test]
+async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
+    let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs], 16).await;
+    assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
+    // Planned for the same place, which the first takes after all.
+    assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
+    assert_eq!(setup.stored().await, ["x", "y"]);
 }
 
 #[tokio::test]

@@ -97,6 +97,7 @@ on_every_backend! {
         sessions_are_listed_and_ended_by_their_owner;
     stores:
         everything_is_there_after_reopening,
+        who_has_left_stays_away_after_reopening,
         a_closed_store_refuses_and_is_free,
         two_handles_are_one_store;
 }

@@ -23,6 +23,16 @@ pub(crate) async fn everything_is_there_after_reopening(place: &Place) {
     assert_eq!(post(&store, "empty", "ann", "1").await.message.seq.get(), 1);
 }
 
+pub(crate) async fn who_has_left_stays_away_after_reopening(place: &Place) {
+    let store = place.open().await;
+    post(&store, "a", "ann", "1").await;
+    store.leave(&room("a"), &user("ann")).await.expect("left");
+    store.close().await.expect("closed");
+    let store = place.open().await;
+    assert!(store.users(&room("a"), None, 10).await.expect("users").is_empty());
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
+}
+
 pub(crate) async fn a_closed_store_refuses_and_is_free(place: &Place) {
     let store = place.open().await;
     // What is in the queue when the store is closed is still committed.

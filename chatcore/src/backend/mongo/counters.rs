@@ -4,6 +4,7 @@
 //! there share one statement for all who grow by the same number; only a new user needs an upsert.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, rawdoc};
@@ -13,11 +14,16 @@ use crate::types::Username;
 
 /// Users remembered.
 const MOST: usize = 65_536;
+/// Refusals in a row that other processes explain. More of them mean that a counter which should be
+/// there is not, as after somebody emptied the database.
+const REFUSALS: u32 = 8;
 
 #[derive(Default)]
 pub(super) struct Counters {
     /// Users whose counter is there. No counter is ever removed.
     known: Mutex<HashSet<Username>>,
+    /// Batches refused since the last one that was stored.
+    refused: AtomicU32,
 }
 
 impl Counters {
@@ -49,6 +55,7 @@ impl Counters {
 
     /// Takes note of counters that are there now.
     pub(super) fn remember(&self, counts: &[(Username, i64)]) {
+        self.refused.store(0, Ordering::Relaxed);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() + counts.len() > MOST {
             known.clear();
@@ -60,8 +67,10 @@ impl Counters {
         }
     }
 
-    /// Assumes nothing any more.
-    pub(super) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Takes note that a batch found less than it expected, most likely another head.
+    pub(super) fn refused(&self) {
+        if self.refused.fetch_add(1, Ordering::Relaxed) >= REFUSALS {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::documents;
 use crate::backend::{Head, NonceKey, Page};
 use crate::error::Result;
 use crate::session::{SessionId, TokenHash};
+use crate::store::MAX_NAMES;
 use crate::timestamp::Timestamp;
 use crate::types::{Range, RoomName, Seq, Username};
 
@@ -125,11 +126,9 @@ pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
     within(room, "seq", after.get(), last.get() + 1)
 }
 
-pub(super) fn message_at(room: &RoomName, seq: Seq) -> Query {
-    Query::one(
-        "messages",
-        doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() },
-    )
+pub(super) fn message_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
+    let filter = doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
+    Query { newest_state, ..Query::one("messages", filter) }
 }
 
 pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
@@ -161,6 +160,10 @@ pub(super) fn members_of(room: &RoomName) -> Document {
     within(room, "user", "", Bson::MaxKey)
 }
 
+pub(super) fn membership(room: &RoomName, user: &Username) -> Query {
+    Query::one("members", member(room, user))
+}
+
 pub(super) fn member(room: &RoomName, user: &Username) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": user.as_str() } }
 }
@@ -177,8 +180,7 @@ pub(super) fn session(hash: TokenHash, alive_since: Timestamp) -> Query {
 
 pub(super) fn sessions(user: &Username, alive_since: Timestamp) -> Query {
     let filter = doc! { "username": user.as_str(), "last_seen": { "$gte": alive_since.as_micros() } };
-    // 0 is no limit: how many sessions a user has is limited where they are made.
-    Query { sort: doc! { "created_at": 1 }, limit: 0, ..Query::one("sessions", filter) }
+    Query { sort: doc! { "created_at": 1 }, limit: MAX_NAMES, ..Query::one("sessions", filter) }
 }
 
 pub(super) fn session_of(user: &Username, id: SessionId) -> Document {
@@ -264,7 +266,7 @@ mod tests {
             room(&name),
             rooms(&Page { after: None, limit: 10 }),
             batch_messages(&name, seq, seq, 10),
-            message_at(&name, seq),
+            message_at(&name, seq, true),
             by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
             super::user(&user),
             members(&name, &Page { after: Some(user.clone()), limit: 10 }),

@@ -18,6 +18,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::oid::ObjectId;
@@ -37,6 +38,8 @@ pub(super) struct Guarded {
     progress: tokio::sync::Mutex<Progress>,
     /// The durable heads of the rooms that a batch is being stored in.
     heads: Mutex<HashMap<RoomName, Head>>,
+    /// How often messages that had arrived were taken back.
+    withdrawals: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,7 +74,7 @@ impl Guarded {
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
         let progress = tokio::sync::Mutex::new(Progress { number, last });
-        Ok(Self { lease, progress, heads: Mutex::default() })
+        Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
 
     pub(super) fn may_write(&self) -> Result<()> {
@@ -88,6 +91,10 @@ impl Guarded {
     pub(super) fn committed_head(&self, room: &RoomName) -> Result<Option<Head>> {
         self.lease.may_read()?;
         Ok(self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(room).copied())
+    }
+
+    pub(super) fn withdrawals(&self) -> u64 {
+        self.withdrawals.load(Ordering::Acquire)
     }
 
     pub(super) async fn holds(&self, batch: &Batch) -> bool {
@@ -144,7 +151,7 @@ impl Guarded {
                 batch.rooms.iter().map(|room| (room.room.clone(), room.after.unwrap_or(Head::EMPTY))),
             );
         }
-        let stored = self.store(mongo, batch, progress.number, repeat).await?;
+        let stored = self.store(mongo, batch, progress.number, repeat).await.map_err(begun)?;
         progress.last = (stored == Append::Committed).then_some((batch.id, true));
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(stored)
@@ -204,6 +211,7 @@ impl Guarded {
         self.may_write()?;
         let mut filter = find::places(room, after, last);
         filter.insert("batch", id);
+        self.withdrawals.fetch_add(1, Ordering::AcqRel);
         mongo.collection("messages").delete_many(filter).await.map_err(error)?;
         Ok(())
     }
@@ -286,9 +294,24 @@ impl Guarded {
                 rooms.push(Effect { room: name, head, members: &room.members, created_at });
             }
         }
+        // The heads go last: where they are, everything is, and members may have left since.
+        let names: Vec<_> = rooms.iter().map(|effect| effect.room.clone()).collect();
+        let applied =
+            mongo.find(find::heads(&names), |d| Ok(d.get_i64("batch").unwrap_or(0) >= number)).await?;
+        if applied.len() == names.len() && applied.into_iter().all(|applied| applied) {
+            return Ok(number);
+        }
         let effects = Effects { number, counts: counts.into_iter().collect(), rooms };
         self.apply(mongo, effects).await?;
         Ok(number)
+    }
+}
+
+/// A batch that was begun may still be completed, so nobody can be told that nothing was stored.
+fn begun(e: Error) -> Error {
+    match e {
+        Error::Full => Error::Unavailable("it is full".into()),
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@
 //! stand still ends that session, which aborts the transaction. If the process was alive after all,
 //! that costs it a retry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,15 +16,16 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Collection, Database};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::error;
 use crate::error::Result;
 
 /// How often a process counts, and looks at the others.
 const BEAT: Duration = Duration::from_millis(500);
-/// How long a process may stand still.
-const STILL: Duration = Duration::from_secs(2);
+/// How many looks in a row may find a process where it was. Looks are counted and not time, because
+/// after a stall of the database all processes have stood still.
+const STILL: u32 = 4;
 
 /// This process among the others. It signs off when this is dropped or closed.
 pub(super) struct Peers {
@@ -36,7 +37,8 @@ struct Me {
     id: ObjectId,
     /// What is written down: the session, and where the process runs.
     card: Document,
-    seen: HashMap<ObjectId, (i64, Instant)>,
+    /// Where the others were last, and how many looks found them there.
+    seen: HashMap<ObjectId, (i64, u32)>,
 }
 
 impl Peers {
@@ -77,6 +79,8 @@ impl Me {
         self.processes.update_one(doc! { "_id": self.id }, beat).upsert(true).write_concern(light).await?;
         let others = doc! { "_id": { "$gt": Bson::MinKey, "$ne": self.id } };
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
+        let present: HashSet<_> = others.iter().filter_map(|other| other.get_object_id("_id").ok()).collect();
+        self.seen.retain(|id, _| present.contains(id));
         for other in others {
             let Ok(id) = other.get_object_id("_id") else { continue };
             if self.is_dead(id, &other) {
@@ -88,11 +92,10 @@ impl Me {
 
     fn is_dead(&mut self, id: ObjectId, other: &Document) -> bool {
         let beats = other.get_i64("beats").unwrap_or(0);
-        let (last, since) = self.seen.entry(id).or_insert_with(|| (beats, Instant::now()));
-        if *last != beats {
-            (*last, *since) = (beats, Instant::now());
-        }
-        since.elapsed() >= STILL || self.is_gone_from_here(other)
+        let (last, looks) = self.seen.entry(id).or_insert((beats, 0));
+        *looks = if *last == beats { *looks + 1 } else { 0 };
+        *last = beats;
+        *looks > STILL || self.is_gone_from_here(other)
     }
 
     /// Whether the other ran where this process runs, and does not any more.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawArrayBuf, doc, rawdoc};
-use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
 use super::{Inner, documents, durable, error, find};
 use crate::backend::{Append, Batch, Head};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
@@ -92,7 +92,7 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
         Ok(done) if done.duplicate.is_none() && usize::try_from(done.n) == Ok(expected) => {}
         Ok(_) => {
             // A head moved, or a user was created by another process, or is not there.
-            mongo.counters.forget();
+            mongo.counters.refused();
             return Err(Stop::Refused(Append::HeadMoved));
         }
         Err(e) if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) => {
@@ -147,12 +147,13 @@ pub(super) async fn leave(
     leave.await.map_err(error)
 }
 
-/// Commits, and repeats the command while the driver says that its result is unknown: the server
-/// knows the transaction by its number and commits it once.
+/// Commits, and repeats the command while its result is unknown: the server knows the transaction
+/// by its number and commits it once. Only an error that is labelled as transient says that the
+/// transaction is no more.
 async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
     loop {
         match session.commit_transaction().await {
-            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && Instant::now() < deadline => {
+            Err(e) if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline => {
                 pause().await
             }
             result => return result,
@@ -165,10 +166,20 @@ pub(super) async fn holds(mongo: &Inner, batch: &Batch) -> Result<bool> {
     let Some(first) = batch.rooms.first().and_then(|room| room.messages.first()) else {
         return Ok(true);
     };
-    let stored = mongo
-        .find(find::message_at(&first.0.room, first.0.seq), |d| Ok(d.get_object_id("batch").ok()))
-        .await?;
-    Ok(stored.first() == Some(&Some(documents::batch_id(batch.id))))
+    let id = documents::batch_id(batch.id);
+    let is_at = async |newest_state| {
+        let query = find::message_at(&first.0.room, first.0.seq, newest_state);
+        let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
+        Ok::<_, Error>(found.first() == Some(&Some(id)))
+    };
+    if !is_at(true).await? {
+        return Ok(false);
+    }
+    if is_at(false).await? {
+        return Ok(true);
+    }
+    // Neither lost nor safe.
+    Err(Error::Unavailable("a majority does not have the batch yet".into()))
 }
 
 /// A random while, so that two processes do not meet in step.

@@ -50,7 +50,7 @@ statements! {
     TOUCH_SESSION = "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1";
     END_SESSION = "DELETE FROM sessions WHERE token_hash = ?1";
     SESSIONS = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
-        WHERE username = ?1 AND last_seen >= ?2 ORDER BY created_at";
+        WHERE username = ?1 AND last_seen >= ?2 ORDER BY created_at LIMIT 1000";
     END_SESSION_OF = "DELETE FROM sessions WHERE username = ?1 AND id = ?2";
     END_SESSIONS_OF = "DELETE FROM sessions WHERE username = ?1 AND id <> ?2";
     DROP_EXPIRED_SESSIONS = "DELETE FROM sessions WHERE last_seen < ?1";
