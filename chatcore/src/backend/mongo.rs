@@ -7,6 +7,7 @@
 //! Writes are acknowledged by a majority and journaled. Reads see what a majority has, so that
 //! nothing that was read can be rolled back.
 
+mod access;
 mod counters;
 mod documents;
 mod find;
@@ -21,16 +22,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::doc;
 use mongodb::error::{ErrorKind, WriteFailure};
-use mongodb::options::{
-    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, WriteConcern,
-};
-use mongodb::{Client, ClientSession, Collection, Database};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, WriteConcern};
+use mongodb::{Client, ClientSession, Database};
 use tokio::sync::{Mutex, Semaphore};
 
 use self::counters::Counters;
-use self::find::Query;
 use self::guarded::Guarded;
 use self::peers::Peers;
 use super::{Append, Backend, Batch, Head, NonceKey, Page};
@@ -134,136 +132,6 @@ fn error(e: mongodb::error::Error) -> Error {
         _ => 0,
     };
     if code == OUT_OF_DISK_SPACE { Error::Full } else { Error::Unavailable(e.kind.to_string()) }
-}
-
-/// What the server answered to an `insert`, `update` or `delete` command.
-struct Written {
-    /// Documents inserted, matched or deleted, and those that an upsert made.
-    n: i64,
-    /// The fields of the unique index that refused a document.
-    duplicate: Option<Document>,
-}
-
-impl Inner {
-    /// Runs a write command. Any error but a duplicate key is an `Err`.
-    async fn write(
-        &self,
-        command: RawDocumentBuf,
-        session: Option<&mut ClientSession>,
-    ) -> mongodb::error::Result<Written> {
-        let run = self.database.run_raw_command(command);
-        let reply = match session {
-            Some(session) => run.session(session).await,
-            None => run.await,
-        };
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(e) => match (&*e.kind, e.server_response()) {
-                (ErrorKind::Command(c), Some(response)) if c.code == DUPLICATE_KEY => {
-                    let duplicate =
-                        response.get_document("keyPattern").ok().and_then(|keys| keys.try_into().ok());
-                    return Ok(Written { n: 0, duplicate: Some(duplicate.unwrap_or_default()) });
-                }
-                _ => return Err(e),
-            },
-        };
-        let n = reply.get_i64("n").or_else(|_| reply.get_i32("n").map(i64::from)).unwrap_or(0);
-        let mut duplicate = None;
-        for failed in reply.get_array("writeErrors").into_iter().flatten().filter_map(|e| e.as_document()) {
-            if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
-                return Err(mongodb::error::Error::custom(failed.to_string()));
-            }
-            let index = failed.get_document("keyPattern").cloned().unwrap_or_default();
-            // A repeat of an insert meets its own messages; what matters beside them is a nonce.
-            if duplicate.is_none() || index.contains_key("nonce") {
-                duplicate = Some(index);
-            }
-        }
-        if let Ok(concern) = reply.get_document("writeConcernError") {
-            return Err(mongodb::error::Error::custom(concern.to_string()));
-        }
-        Ok(Written { n, duplicate })
-    }
-
-    fn collection(&self, name: &str) -> Collection<Document> {
-        self.database.collection(name)
-    }
-
-    /// Runs a query and reads each document with `read`.
-    async fn find<T>(&self, query: Query, read: impl Fn(&RawDocument) -> Result<T>) -> Result<Vec<T>> {
-        let concern = match &self.mode {
-            Mode::Transactions { .. } if !query.newest_state => Some(ReadConcern::majority()),
-            _ => None,
-        };
-        let mut options = CollectionOptions::default();
-        options.read_concern = concern;
-        let collection = self.database.collection_with_options::<RawDocumentBuf>(query.collection, options);
-        query.run(&collection, read).await
-    }
-
-    async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
-        let Mode::Guarded(guarded) = &self.mode else {
-            return self.read_messages(room, range, limit, None).await;
-        };
-        // What is being stored just now is not durable yet, so it is not shown. The second look is
-        // for a batch that began while the messages were read.
-        loop {
-            let bound = guarded.committed_head(room)?;
-            let withdrawals = guarded.withdrawals();
-            let messages = self.read_messages(room, range, limit, bound).await?;
-            let late = guarded.committed_head(room)?;
-            match (messages.last(), late) {
-                (Some(last), Some(late)) if last.seq > late.seq => {}
-                // Something that was being stored was taken back meanwhile.
-                _ if guarded.withdrawals() != withdrawals => {}
-                _ => return Ok(messages),
-            }
-        }
-    }
-
-    async fn read_messages(
-        &self,
-        room: &RoomName,
-        range: Range,
-        limit: u32,
-        bound: Option<Head>,
-    ) -> Result<Vec<Message>> {
-        let query = find::messages(room, range, limit, bound);
-        let mut messages = self.find(query, |d| documents::message(room, d)).await?;
-        if matches!(range, Range::Newest | Range::Before(_)) {
-            messages.reverse();
-        }
-        Ok(messages)
-    }
-
-    async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
-        let bound = match &self.mode {
-            Mode::Guarded(guarded) => guarded.committed_head(room)?,
-            Mode::Transactions { .. } => None,
-        };
-        let mut found = self.find(find::room(room), documents::room).await?;
-        let Some(found) = found.pop() else { return Ok(None) };
-        let users =
-            self.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
-        let mut room = Room { users, ..found };
-        if let Some(head) = bound.filter(|head| head.seq < room.last_seq) {
-            room.last_seq = head.seq;
-            room.last_timestamp = (head != Head::EMPTY).then_some(head.timestamp);
-        }
-        Ok(Some(room))
-    }
-
-    async fn room_exists(&self, room: &RoomName) -> Result<bool> {
-        Ok(!self.find(find::heads(std::slice::from_ref(room)), |_| Ok(())).await?.is_empty())
-    }
-
-    async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
-        let created = doc! { "$setOnInsert": documents::new_room(now) };
-        let counters = self.collection("counters");
-        let done =
-            counters.update_one(find::room_counter(room), created).upsert(true).await.map_err(error)?;
-        Ok(done.upserted_id.is_some())
-    }
 }
 
 impl Mongo {

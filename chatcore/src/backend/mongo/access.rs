@@ -1,0 +1,147 @@
+//! The ways to the database that the rest of the backend goes.
+
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::error::ErrorKind;
+use mongodb::options::{CollectionOptions, ReadConcern};
+use mongodb::{ClientSession, Collection};
+
+use super::find::{self, Query};
+use super::{DUPLICATE_KEY, Inner, Mode, documents, error};
+use crate::backend::Head;
+use crate::error::Result;
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Range, Room, RoomName};
+
+/// What the server answered to an `insert`, `update` or `delete` command.
+pub(super) struct Written {
+    /// Documents inserted, matched or deleted, and those that an upsert made.
+    pub(super) n: i64,
+    /// The fields of the unique index that refused a document.
+    pub(super) duplicate: Option<Document>,
+}
+
+impl Inner {
+    /// Runs a write command. Any error but a duplicate key is an `Err`.
+    pub(super) async fn write(
+        &self,
+        command: RawDocumentBuf,
+        session: Option<&mut ClientSession>,
+    ) -> mongodb::error::Result<Written> {
+        let run = self.database.run_raw_command(command);
+        let reply = match session {
+            Some(session) => run.session(session).await,
+            None => run.await,
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(e) => match (&*e.kind, e.server_response()) {
+                (ErrorKind::Command(c), Some(response)) if c.code == DUPLICATE_KEY => {
+                    let duplicate =
+                        response.get_document("keyPattern").ok().and_then(|keys| keys.try_into().ok());
+                    return Ok(Written { n: 0, duplicate: Some(duplicate.unwrap_or_default()) });
+                }
+                _ => return Err(e),
+            },
+        };
+        let n = reply.get_i64("n").or_else(|_| reply.get_i32("n").map(i64::from)).unwrap_or(0);
+        let mut duplicate = None;
+        for failed in reply.get_array("writeErrors").into_iter().flatten().filter_map(|e| e.as_document()) {
+            if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
+                return Err(mongodb::error::Error::custom(failed.to_string()));
+            }
+            let index = failed.get_document("keyPattern").cloned().unwrap_or_default();
+            // A repeat of an insert meets its own messages; what matters beside them is a nonce.
+            if duplicate.is_none() || index.contains_key("nonce") {
+                duplicate = Some(index);
+            }
+        }
+        if let Ok(concern) = reply.get_document("writeConcernError") {
+            return Err(mongodb::error::Error::custom(concern.to_string()));
+        }
+        Ok(Written { n, duplicate })
+    }
+
+    pub(super) fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+
+    /// Runs a query and reads each document with `read`.
+    pub(super) async fn find<T>(
+        &self,
+        query: Query,
+        read: impl Fn(&RawDocument) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let concern = match &self.mode {
+            Mode::Transactions { .. } if !query.newest_state => Some(ReadConcern::majority()),
+            _ => None,
+        };
+        let mut options = CollectionOptions::default();
+        options.read_concern = concern;
+        let collection = self.database.collection_with_options::<RawDocumentBuf>(query.collection, options);
+        query.run(&collection, read).await
+    }
+
+    pub(super) async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        let Mode::Guarded(guarded) = &self.mode else {
+            return self.read_messages(room, range, limit, None).await;
+        };
+        // What is being stored just now is not durable yet, so it is not shown. The second look is
+        // for a batch that began while the messages were read.
+        loop {
+            let bound = guarded.committed_head(room)?;
+            let withdrawals = guarded.withdrawals();
+            let messages = self.read_messages(room, range, limit, bound).await?;
+            let late = guarded.committed_head(room)?;
+            match (messages.last(), late) {
+                (Some(last), Some(late)) if last.seq > late.seq => {}
+                // Something that was being stored was taken back meanwhile.
+                _ if guarded.withdrawals() != withdrawals => {}
+                _ => return Ok(messages),
+            }
+        }
+    }
+
+    async fn read_messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        bound: Option<Head>,
+    ) -> Result<Vec<Message>> {
+        let query = find::messages(room, range, limit, bound);
+        let mut messages = self.find(query, |d| documents::message(room, d)).await?;
+        if matches!(range, Range::Newest | Range::Before(_)) {
+            messages.reverse();
+        }
+        Ok(messages)
+    }
+
+    pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
+        let bound = match &self.mode {
+            Mode::Guarded(guarded) => guarded.committed_head(room)?,
+            Mode::Transactions { .. } => None,
+        };
+        let mut found = self.find(find::room(room), documents::room).await?;
+        let Some(found) = found.pop() else { return Ok(None) };
+        let users =
+            self.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
+        let mut room = Room { users, ..found };
+        if let Some(head) = bound.filter(|head| head.seq < room.last_seq) {
+            room.last_seq = head.seq;
+            room.last_timestamp = (head != Head::EMPTY).then_some(head.timestamp);
+        }
+        Ok(Some(room))
+    }
+
+    pub(super) async fn room_exists(&self, room: &RoomName) -> Result<bool> {
+        Ok(!self.find(find::heads(std::slice::from_ref(room)), |_| Ok(())).await?.is_empty())
+    }
+
+    pub(super) async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
+        let created = doc! { "$setOnInsert": documents::new_room(now) };
+        let counters = self.collection("counters");
+        let done =
+            counters.update_one(find::room_counter(room), created).upsert(true).await.map_err(error)?;
+        Ok(done.upserted_id.is_some())
+    }
+}
