@@ -213,7 +213,7 @@ async fn draw_rooms(app: &App, call: &Call, status: StatusCode, error: Option<&s
     render(status, "rooms", &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, error })
 }
 
-/// Opens the room that was typed; it is created by the first message in it.
+/// Creates the room that was typed, unless it is there, and opens it.
 pub(crate) async fn open_room(app: App, call: Call) -> Result<Response> {
     if let Some(away) = turned_away(&app, &call, "") {
         return away;

@@ -108,10 +108,9 @@ impl Guarded {
     }
 
     async fn settle_locked(&self, mongo: &Inner, progress: &mut Progress) -> Result<()> {
-        if let Some((_, done @ false)) = &mut progress.last {
+        if let Some((_, false)) = progress.last {
             self.may_write()?;
             progress.number = self.repair(mongo).await?.max(progress.number);
-            *done = true;
             // The caller of that batch was told that its outcome is unknown; a repeat of it must
             // be a batch of its own.
             progress.last = None;

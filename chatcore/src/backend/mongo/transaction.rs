@@ -32,6 +32,7 @@ impl From<mongodb::error::Error> for Stop {
 
 pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
     let deadline = Instant::now() + mongo.timeout;
+    let mut commit_failed = false;
     loop {
         session
             .start_transaction()
@@ -45,7 +46,10 @@ pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &B
                     mongo.counters.remember(&batch.counts);
                     return Ok(Append::Committed);
                 }
-                Err(e) => Stop::Failed(e),
+                Err(e) => {
+                    commit_failed = true;
+                    Stop::Failed(e)
+                }
             },
             Err(stop) => {
                 // If this fails the server ends the transaction by itself.
@@ -54,6 +58,8 @@ pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &B
             }
         };
         match stop {
+            // What refuses this attempt may be the one before it.
+            Stop::Refused(_) if commit_failed && holds(mongo, batch).await? => return Ok(Append::Committed),
             Stop::Refused(refused) => return Ok(refused),
             Stop::Failed(e)
                 if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) || Instant::now() >= deadline =>
