@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use chatcore::{Error, Invalid};
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
 use serde::Serialize;
+
+use crate::response::{Response, whole};
 
 /// A failed request: a status and one sentence that a person can act on.
 #[derive(Debug)]
@@ -82,15 +83,15 @@ impl HttpError {
         self.status.canonical_reason().unwrap_or("Error")
     }
 
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+    pub(crate) fn into_response(self) -> Response {
         let problem = Problem { title: self.title(), status: self.status.as_u16(), detail: &self.detail };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         self.respond("application/problem+json", body)
     }
 
     /// The same failure with another body.
-    pub(crate) fn respond(self, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(body.into()));
+    pub(crate) fn respond(self, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+        let mut response = Response::new(whole(body));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some((name, value)) = self.header {

@@ -1,14 +1,17 @@
 //! What a request says: path, query, body and credentials, read strictly.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chatcore::{Invalid, RoomName, Session, SessionToken, Username};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::error::{HttpError, Result};
+use crate::server::Connection;
 
 /// A request as a handler sees it.
 pub(crate) struct Call {
@@ -21,6 +24,12 @@ pub(crate) struct Call {
     pub(crate) who: Option<Who>,
     /// Whether there were credentials, of a session that has ended or never was.
     pub(crate) ended: bool,
+    /// What the request came by.
+    #[expect(dead_code, reason = "for the live routes, which are to come")]
+    pub(crate) connection: Arc<Connection>,
+    #[expect(dead_code, reason = "for the live routes, which are to come")]
+    /// The way to the bare connection, for a client that asks to speak another protocol.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 /// A session, and the token that proved it.

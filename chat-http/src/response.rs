@@ -1,9 +1,12 @@
 //! The forms of an answer.
 
+use std::convert::Infallible;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION};
 use hyper::{Response as HyperResponse, StatusCode};
 use serde::Serialize;
@@ -12,7 +15,14 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 
-pub(crate) type Response = HyperResponse<Full<Bytes>>;
+/// What is there at once, or what comes bit by bit.
+pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type Response = HyperResponse<Body>;
+
+/// A body that is there at once.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(bytes.into()))
+}
 
 const JSON: &str = "application/json";
 
@@ -20,7 +30,7 @@ const JSON: &str = "application/json";
 const ETAG_BYTES: usize = 12;
 
 pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut response = HyperResponse::new(Full::new(body.into()));
+    let mut response = HyperResponse::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -46,7 +56,7 @@ pub(crate) fn done() -> Result<Response> {
 }
 
 pub(crate) fn no_content() -> Response {
-    let mut response = HyperResponse::new(Full::default());
+    let mut response = HyperResponse::new(whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
@@ -61,7 +71,7 @@ pub(crate) fn cacheable(call: &Call, content_type: &'static str, body: impl Into
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..ETAG_BYTES]));
     let known = call.headers.get_all(IF_NONE_MATCH).iter().any(|value| matches(value, &tag));
     let mut response = if known {
-        let mut unchanged = HyperResponse::new(Full::default());
+        let mut unchanged = HyperResponse::new(whole(Bytes::new()));
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
@@ -88,7 +98,7 @@ pub(crate) fn see_other(location: &str) -> Result<Response> {
 }
 
 pub(crate) fn redirect(status: StatusCode, location: &str) -> Result<Response> {
-    let mut response = HyperResponse::new(Full::default());
+    let mut response = HyperResponse::new(whole(Bytes::new()));
     *response.status_mut() = status;
     let location = HeaderValue::from_str(location).map_err(|_| HttpError::internal())?;
     response.headers_mut().insert(LOCATION, location);

@@ -1,6 +1,7 @@
 //! The routes, on one page, and the way of a request to its handler and back.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use crate::error::{HttpError, Result};
 use crate::handlers::{auth, messages, operations, rooms, users};
 use crate::request::{Call, Query, decode};
 use crate::response::Response;
+use crate::server::Connection;
 use crate::{App, pages};
 
 /// The largest body of a request.
@@ -120,9 +122,9 @@ impl Router {
 }
 
 /// Answers a request. A handler that panics costs its client a `500`, not the connection.
-pub(crate) async fn respond(app: &App, request: Request<Incoming>) -> Response {
+pub(crate) async fn respond(app: &App, connection: Arc<Connection>, request: Request<Incoming>) -> Response {
     let path = request.uri().path().to_owned();
-    let response = catch(&path, answer(app, request)).await;
+    let response = catch(&path, answer(app, connection, request)).await;
     app.metrics().answered(response.status());
     if response.status().is_server_error() {
         tracing::warn!(status = response.status().as_u16(), path, "a request failed");
@@ -137,7 +139,7 @@ async fn catch(path: &str, answer: impl Future<Output = Response>) -> Response {
     })
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response {
+async fn answer(app: &App, connection: Arc<Connection>, request: Request<Incoming>) -> Response {
     let path = request.uri().path();
     // A proxy may have removed the prefix already.
     let path = match path.strip_prefix(app.prefix()) {
@@ -160,7 +162,7 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response {
             names.push((*name, value.to_owned()));
         }
     }
-    handle(app, route, names, request).await.unwrap_or_else(|error| match route.audience {
+    handle(app, route, names, connection, request).await.unwrap_or_else(|error| match route.audience {
         Programs => error.into_response(),
         People => pages::error(app, error),
     })
@@ -180,9 +182,11 @@ async fn handle(
     app: &App,
     route: &Route,
     path: Vec<(&'static str, String)>,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let upgrade = head.extensions.remove();
     let changes_state = route.method != Method::GET;
     if changes_state {
         credentials::check_origin(app.settings(), &head.headers)?;
@@ -202,7 +206,7 @@ async fn handle(
         }
         _ => (None, None),
     };
-    let call = Call { headers: head.headers, path, query, body, who, ended };
+    let call = Call { headers: head.headers, path, query, body, who, ended, connection, upgrade };
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
     if let Some(token) = renewed.filter(|_| !response.headers().contains_key(SET_COOKIE)) {

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +29,30 @@ const GRACE: Duration = Duration::from_secs(8);
 /// The pause after the system could not give a connection, which is when it has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection as the handlers of its requests see it.
+pub(crate) struct Connection {
+    /// Who is at the other end: the client, or a proxy.
+    #[expect(dead_code, reason = "the limits by address are to come")]
+    pub(crate) peer: SocketAddr,
+    /// Changes when the server stops.
+    #[expect(dead_code, reason = "for the live routes, which are to come")]
+    pub(crate) stopping: watch::Receiver<()>,
+    /// What the connection does once it speaks HTTP no more.
+    next: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl Connection {
+    #[expect(dead_code, reason = "for the live routes, which are to come")]
+    /// Hands the connection over to `next` after the answer under way, which must be a `101`.
+    pub(crate) fn hand_over(&self, next: BoxFuture<'static, ()>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+    }
+
+    fn taken_over(&self) -> Option<BoxFuture<'static, ()>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Serves `app` on `listener` until `shutdown` is done; then takes no new connections, and returns
 /// once the requests under way are answered, or after 8 seconds.
 ///
@@ -45,8 +71,8 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             (accepted, permit) = next => match accepted {
-                Ok((stream, _)) => {
-                    let serving = serve(stream, app.clone(), stopping.clone());
+                Ok((stream, peer)) => {
+                    let serving = serve(stream, peer, app.clone(), stopping.clone());
                     connections.spawn(async move {
                         serving.await;
                         drop(permit);
@@ -67,29 +93,36 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     }
 }
 
-async fn serve(stream: TcpStream, app: App, mut stopping: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, app: App, mut stopping: watch::Receiver<()>) {
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     app.metrics().connection_opened();
+    let this = Arc::new(Connection { peer, stopping: stopping.clone(), next: Mutex::default() });
     let service = service_fn(|request| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(router::respond(&app, request).await) }
+        let (app, this) = (app.clone(), this.clone());
+        async move { Ok::<_, Infallible>(router::respond(&app, this, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    // In memory of its own, which is free again when the connection is handed over.
+    let mut connection = Box::pin(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            connection.as_mut().await
         }
     };
+    drop(connection);
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+    if let Some(next) = this.taken_over() {
+        next.await;
     }
     app.metrics().connection_closed();
 }
