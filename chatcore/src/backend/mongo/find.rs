@@ -36,11 +36,12 @@ impl Query {
         collection: &Collection<RawDocumentBuf>,
         read: impl Fn(&RawDocument) -> Result<T>,
     ) -> Result<Vec<T>> {
-        // A negative limit asks for the whole answer in one reply.
+        // A negative limit asks for one reply, which has 101 documents unless it may have more.
         let find = collection
             .find(self.filter)
             .sort(self.sort)
             .projection(self.projection)
+            .batch_size(self.limit)
             .limit(-i64::from(self.limit));
         let mut batches = find.batch().await.map_err(super::error)?;
         let mut values = Vec::new();
