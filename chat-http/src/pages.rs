@@ -315,7 +315,7 @@ async fn draw_room(
         room: room.as_str(),
         api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
         log_in: format!("{}?next={}", log_in_page(app), encode(&format!("/rooms/{}", encode(room.as_str())))),
-        messages: read.iter().map(Line::from).collect(),
+        messages: read.iter().map(|message| Line::from(&**message)).collect(),
         live: range == Range::Newest,
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (range != Range::Newest).then(|| page.clone()),

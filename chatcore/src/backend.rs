@@ -8,9 +8,12 @@ pub(crate) mod mongo;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::feed::Feed;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, Username};
@@ -99,9 +102,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>>;
     /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
     /// [`Append::HeadMoved`] or [`Append::NonceTaken`].
-    async fn append(&self, batch: std::sync::Arc<Batch>) -> Result<Append>;
+    async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
-    async fn holds(&self, batch: std::sync::Arc<Batch>) -> Result<bool>;
+    async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
     /// The messages stored under these nonces, in the order asked for.
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>>;
 
@@ -132,6 +135,16 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Ends all sessions of a user but one; says how many.
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64>;
 
+    /// Whether other processes may write to the store while this one does.
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// Tells the feed of every commit to a shared store, this process's own included, until
+    /// something fails or the feed is closed. The feed is live from the moment on from which nothing is left out.
+    async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
+        let _ = feed;
+        Ok(())
+    }
     /// Succeeds if the store can be read and written by this process.
     async fn ping(&self) -> Result<()>;
     /// Gives the store free for another process. Nothing is called after it.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Append, Backend, Batch, BatchId, Head, NonceKey, RoomBatch};
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
 use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Username};
@@ -46,6 +47,7 @@ impl Committer {
     /// receiver hears when the last commit is done.
     pub(crate) fn start(
         backend: Arc<dyn Backend>,
+        feed: Arc<Feed>,
         clock: Clock,
         queue: usize,
         timeout: Duration,
@@ -53,7 +55,8 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (done, ended) = oneshot::channel();
         let closing = Arc::new(Notify::new());
-        let worker = Worker { backend, clock, timeout, rooms: HashMap::new(), closing: closing.clone() };
+        let worker =
+            Worker { backend, feed, clock, timeout, rooms: HashMap::new(), closing: closing.clone() };
         tokio::spawn(async move {
             worker.run(receiver).await;
             let _ = done.send(());
@@ -122,6 +125,8 @@ struct Remembered {
 
 struct Worker {
     backend: Arc<dyn Backend>,
+    /// Hears of every batch before those who posted it do.
+    feed: Arc<Feed>,
     clock: Clock,
     timeout: Duration,
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
@@ -156,6 +161,7 @@ impl Worker {
             match self.append(&batch, deadline).await {
                 Ok(Append::Committed) => {
                     self.remember(&batch);
+                    self.feed.publish_batch(&batch);
                     answer(pending, &batch);
                 }
                 Ok(Append::HeadMoved) => {
@@ -170,11 +176,33 @@ impl Worker {
                 }
                 Err(error) => {
                     self.forget(&batch);
+                    if matches!(error, Error::Unavailable(_)) {
+                        self.doubt(batch);
+                    }
                     return Err(error);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Keeps readers of the batch's rooms from trusting the feed until the store says what became
+    /// of the batch.
+    fn doubt(&self, batch: Arc<Batch>) {
+        self.feed.doubt(&batch);
+        let (backend, feed, timeout) = (Arc::downgrade(&self.backend), self.feed.clone(), self.timeout);
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while let Some(backend) = backend.upgrade() {
+                if within(Instant::now() + timeout, backend.holds(batch.clone())).await.is_ok() {
+                    break;
+                }
+                drop(backend);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            feed.settle(&batch);
+        });
     }
 
     fn remember(&mut self, batch: &Batch) {

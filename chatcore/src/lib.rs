@@ -7,13 +7,19 @@ compile_error!("chatcore needs a place to keep things: enable the feature \"sqli
 mod backend;
 mod committer;
 mod error;
+mod feed;
+mod follow;
+mod live;
 mod session;
+mod shared;
 mod store;
 mod timestamp;
 mod types;
 
 pub use error::{Error, Invalid, Result};
+pub use follow::Follower;
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
+pub use shared::SharedMessage;
 pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{

@@ -10,9 +10,12 @@ use tokio::sync::{Mutex, oneshot};
 use crate::backend::{Backend, Page};
 use crate::committer::Committer;
 use crate::error::{Error, Invalid, Result};
+use crate::feed::Feed;
+use crate::live;
 use crate::session::{SESSION_IDLE, Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
+use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, NewMessage, Posted, Range, Room, RoomName, Username};
+use crate::types::{NewMessage, Posted, Range, Room, RoomName, Username};
 
 /// The most messages that one call returns.
 pub const MAX_MESSAGES: u32 = 200;
@@ -95,10 +98,11 @@ impl fmt::Debug for Options {
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct ChatStore(Arc<Shared>);
+pub struct ChatStore(pub(crate) Arc<Shared>);
 
-struct Shared {
-    backend: Arc<dyn Backend>,
+pub(crate) struct Shared {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) feed: Arc<Feed>,
     committer: Committer,
     /// Taken by the first `close`, which waits for the committer's end.
     committer_ended: Mutex<Option<oneshot::Receiver<()>>>,
@@ -138,10 +142,18 @@ impl ChatStore {
     }
 
     pub(crate) fn over(backend: Arc<dyn Backend>, options: Options) -> Self {
-        let (committer, ended) =
-            Committer::start(backend.clone(), options.clock.clone(), options.queue, options.timeout);
+        let feed = Arc::new(Feed::new(!backend.is_shared()));
+        let (committer, ended) = Committer::start(
+            backend.clone(),
+            feed.clone(),
+            options.clock.clone(),
+            options.queue,
+            options.timeout,
+        );
         let committer_ended = Mutex::new(Some(ended));
-        Self(Arc::new(Shared { backend, committer, committer_ended, options }))
+        let shared = Arc::new(Shared { backend, feed, committer, committer_ended, options });
+        live::start(&shared);
+        Self(shared)
     }
 
     /// Stores a message, and returns it as stored.
@@ -161,12 +173,16 @@ impl ChatStore {
 
     /// Reads at most `limit` messages of a room, in `seq` order; none if there is no such room.
     ///
+    /// The newest messages of rooms that are read or followed are kept in memory, and reading them
+    /// does not touch the database. What this process posted is there at once; what another
+    /// process posted, as soon as the database has told of it, which takes milliseconds.
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
-    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.call(self.0.backend.messages(room.clone(), range, limit)).await
+        self.read(room, range, limit).await
     }
 
     /// How many messages a user has stored; 0 for a name never seen.
@@ -327,6 +343,7 @@ impl ChatStore {
     /// [`Error::Unavailable`].
     pub async fn close(&self) -> Result<()> {
         self.0.committer.close();
+        self.0.feed.close();
         if let Some(ended) = self.0.committer_ended.lock().await.take() {
             let _ = ended.await;
             self.call(self.0.backend.close()).await?;
@@ -342,7 +359,7 @@ impl ChatStore {
         expired_before(now, self.0.options.session_idle)
     }
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         within(self.0.options.timeout, call).await
     }
 }

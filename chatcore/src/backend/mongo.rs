@@ -16,6 +16,7 @@ mod lease;
 mod peers;
 mod schema;
 mod transaction;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use self::guarded::Guarded;
 use self::peers::Peers;
 use super::{Append, Backend, Batch, Head, NonceKey, Page};
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
@@ -320,6 +322,14 @@ impl Backend for Mongo {
             Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
         })
         .await
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.inner.mode, Mode::Transactions { .. })
+    }
+
+    async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
+        watch::watch(&self.inner, &feed).await
     }
 
     async fn ping(&self) -> Result<()> {

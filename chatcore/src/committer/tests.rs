@@ -242,6 +242,23 @@ async fn an_attempt_that_wins_late_is_not_answered_as_lost_and_stored_again() {
 }
 
 #[tokio::test]
+async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stored() {
+    let hidden = [Fault::Before; 64];
+    let setup = setup(&[Fault::Late], &hidden, 16).await;
+    let room = "a".parse().unwrap();
+    let after = Range::After(crate::Seq::ZERO);
+    // From here on the room is live in memory.
+    assert_eq!(setup.store.messages(&room, after, 10).await.unwrap().len(), 0);
+    let mut follower = setup.store.follow(&room, crate::Seq::ZERO);
+    assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
+    setup.faulty.release.notify_one();
+    setup.faulty.looks.lock().unwrap().clear();
+    let followed = follower.next().await.unwrap();
+    assert_eq!(followed[0].text.as_str(), "x");
+    assert_eq!(setup.store.messages(&room, after, 10).await.unwrap(), followed);
+}
+
+#[tokio::test]
 async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
     let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));

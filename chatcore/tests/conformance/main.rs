@@ -1,6 +1,7 @@
 //! What a store promises, each case on every backend: SQLite, a MongoDB replica set, a standalone
 //! mongod.
 
+mod following;
 mod posting;
 mod ranges;
 mod reading;
@@ -65,6 +66,12 @@ macro_rules! on_every_backend {
 }
 
 on_every_backend! {
+    following:
+        a_follower_gets_history_and_then_what_is_posted,
+        followers_of_a_room_share_its_messages,
+        a_reader_who_waits_is_answered_by_the_next_post,
+        what_was_posted_is_read_at_once,
+        a_follower_is_told_when_the_store_closes;
     posting:
         a_post_comes_back_as_it_is_stored,
         seq_has_no_hole_and_time_strictly_increases,
@@ -90,7 +97,8 @@ on_every_backend! {
         rooms_that_differ_in_case_are_two,
         a_room_tells_its_state,
         members_join_by_posting_and_leave,
-        members_are_listed_by_page;
+        members_are_listed_by_page,
+        a_list_is_as_long_as_was_asked_for;
     sessions:
         a_session_lasts_until_it_is_ended,
         an_idle_session_expires_and_a_used_one_does_not,

@@ -71,7 +71,7 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {
     for name in ["a", "b"] {
         let mut seen = Vec::new();
         loop {
-            let after = seen.last().map_or(Seq::ZERO, |m: &chatcore::Message| m.seq);
+            let after = seen.last().map_or(Seq::ZERO, |m: &chatcore::SharedMessage| m.seq);
             let page = store.messages(&room(name), Range::After(after), 200).await.expect("read");
             if page.is_empty() {
                 break;

@@ -1,6 +1,6 @@
 use chatcore::{Error, Range};
 
-use crate::{Place, post, room, user};
+use crate::{Place, message, post, room, user};
 
 pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
     let store = place.open().await;
@@ -122,4 +122,17 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
     }
     assert_eq!(seen, (0..25).map(|i| user(&format!("u{i:02}"))).collect::<Vec<_>>());
     assert_eq!(store.room(&room("a")).await.expect("a room").users, 25);
+}
+
+pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {
+    const ALL: usize = 250;
+    let store = place.open().await;
+    let posts = (0..ALL).map(|i| message(&format!("room{i:03}"), "ann", "x")).map(|m| store.post(m));
+    futures_util::future::try_join_all(posts).await.expect("posted");
+    let joins = (0..ALL).map(|i| user(&format!("user{i:03}")));
+    for user in joins {
+        store.join(&room("room000"), &user).await.expect("joined");
+    }
+    assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), ALL);
+    assert_eq!(store.users(&room("room000"), None, 1_000).await.expect("users").len(), ALL + 1);
 }

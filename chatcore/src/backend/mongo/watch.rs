@@ -1,0 +1,58 @@
+//! The stream of changes by which a process hears of what the others commit.
+
+use std::time::Duration;
+
+use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
+use tokio::time::timeout;
+
+use super::{Inner, documents, error};
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+
+/// How long the server holds a question when there is no change.
+const AWAIT: Duration = Duration::from_millis(250);
+/// How long it may stay silent in all. After that nobody can say that there was no change.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long it may take to begin.
+const BEGIN: Duration = Duration::from_secs(5);
+
+type Changes = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
+
+/// Feeds every change to `feed`, until something fails or the feed is closed.
+pub(super) async fn watch(inner: &Inner, feed: &Feed) -> Result<()> {
+    let silent = |_| Error::Unavailable("the stream of changes is silent".into());
+    let mut changes = timeout(BEGIN, begin(inner)).await.map_err(silent)??;
+    feed.go_live();
+    while !feed.is_closed() {
+        if let Some(change) = timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
+            take(feed, change)?;
+        }
+    }
+    Ok(())
+}
+
+/// Begins with the first change that a reader who begins now may not see: readers see what a
+/// majority has.
+async fn begin(inner: &Inner) -> Result<Changes> {
+    let hello = inner.database.run_command(doc! { "hello": 1 }).await.map_err(error)?;
+    // A router of a sharded cluster tells no more than its own time.
+    let seen = hello
+        .get_document("lastWrite")
+        .and_then(|write| write.get_document("majorityOpTime"))
+        .and_then(|time| time.get_timestamp("ts"))
+        .or_else(|_| hello.get_timestamp("operationTime"));
+    let seen = seen.map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))?;
+    let only = doc! { "$match": { "ns.coll": "messages", "operationType": "insert" } };
+    let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
+    let watch = watch.start_at_operation_time(seen);
+    Ok(watch.await.map_err(error)?.with_type())
+}
+
+fn take(feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -> Result<()> {
+    let Some(document) = change.full_document else { return Ok(()) };
+    let room = documents::room_name(&document)?;
+    feed.publish(&room, [documents::message(&room, &document)?.into()]);
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The newest messages of one room, in memory.
+
+use std::collections::VecDeque;
+
+use crate::shared::SharedMessage;
+use crate::timestamp::Timestamp;
+use crate::types::{Range, Seq};
+
+/// The most that one ring holds.
+const MAX_MESSAGES: usize = 512;
+const MAX_BYTES: usize = 512 * 1024;
+
+/// The end of a room as far as it is known: messages without a hole, the last of which is the
+/// newest of the room.
+#[derive(Default)]
+pub(super) struct Ring {
+    /// The newest message's place and time, once it is known; place 0 in an empty room.
+    end: Option<(Seq, Timestamp)>,
+    messages: VecDeque<SharedMessage>,
+    bytes: usize,
+    /// Grows whenever all that was known becomes doubtful, so that an answer which was asked for
+    /// before is not taken for an answer after.
+    generation: u64,
+}
+
+impl Ring {
+    /// What the messages take of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn end(&self) -> Option<Seq> {
+        self.end.map(|(seq, _)| seq)
+    }
+
+    /// Takes in a message that was committed. Says whether it is news.
+    pub(super) fn publish(&mut self, message: &SharedMessage) -> bool {
+        match self.end {
+            Some((end, _)) if message.seq <= end => return false,
+            // Another process's messages between are not seen yet: the store has them.
+            Some((end, _)) if message.seq != end.next() => self.drop_messages(),
+            _ => {}
+        }
+        self.push(message.clone());
+        true
+    }
+
+    fn push(&mut self, message: SharedMessage) {
+        self.end = Some((message.seq, message.timestamp));
+        self.bytes += message.weight();
+        self.messages.push_back(message);
+        while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.messages.pop_front() else { break };
+            self.bytes -= oldest.weight();
+        }
+    }
+
+    /// Takes in messages that were read from the store, in order and without a hole.
+    /// `reaches_end` says that there was none after them when they were read.
+    pub(super) fn load(&mut self, loaded: &[SharedMessage], reaches_end: bool) {
+        let (Some(first), Some(last)) = (loaded.first(), loaded.last()) else {
+            return;
+        };
+        let Some(end) = self.end() else {
+            if reaches_end {
+                loaded.iter().for_each(|message| self.push(message.clone()));
+            }
+            return;
+        };
+        if first.seq > end.next() {
+            self.drop_messages();
+        }
+        let start = self.messages.front().map_or(end.next(), |m| m.seq);
+        if last.seq.next() >= start {
+            for message in loaded.iter().rev().filter(|m| m.seq < start) {
+                if self.messages.len() >= MAX_MESSAGES || self.bytes + message.weight() > MAX_BYTES {
+                    break;
+                }
+                self.bytes += message.weight();
+                self.messages.push_front(message.clone());
+            }
+        }
+        loaded.iter().filter(|m| m.seq > end).for_each(|message| self.push(message.clone()));
+    }
+
+    /// Takes note that the room had no message when the store was asked.
+    pub(super) fn load_empty(&mut self) {
+        self.end.get_or_insert((Seq::ZERO, Timestamp::from_micros(0)));
+    }
+
+    /// Forgets the messages, not where the room ends.
+    pub(super) fn drop_messages(&mut self) {
+        self.messages = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.drop_messages();
+        self.end = None;
+        self.generation += 1;
+    }
+
+    /// The messages that the store would give, or `None` where the ring does not reach.
+    pub(super) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
+        let (end, end_time) = self.end?;
+        let start = self.messages.front().map_or(end.next(), |m| m.seq);
+        let from_start = start <= Seq::ZERO.next();
+        let take = |from: usize, to: usize| self.messages.range(from..to.max(from)).cloned().collect();
+        let len = self.messages.len();
+        match range {
+            Range::After(seq) if seq >= end => Some(Vec::new()),
+            Range::After(seq) => {
+                let from = usize::try_from(seq.get() + 1 - start.get()).ok()?;
+                Some(take(from, len.min(from + limit)))
+            }
+            Range::Since(time) if time >= end_time => Some(Vec::new()),
+            Range::Since(time) => {
+                let reaches = from_start || self.messages.front().is_some_and(|m| m.timestamp <= time);
+                let from = self.messages.partition_point(|m| m.timestamp <= time);
+                reaches.then(|| take(from, len.min(from + limit)))
+            }
+            Range::Newest => (from_start || len >= limit).then(|| take(len.saturating_sub(limit), len)),
+            Range::Before(seq) => {
+                let to = usize::try_from(seq.get().min(end.get() + 1) - start.get()).ok()?;
+                (from_start || to >= limit).then(|| take(to.saturating_sub(limit), to))
+            }
+        }
+    }
+
+    /// Whether a read of this range at the store joins on to what is here, so that one reader's
+    /// answer serves the others who miss the same.
+    pub(super) fn is_near(&self, range: Range, limit: usize) -> bool {
+        let Some((end, _)) = self.end else { return true };
+        let start = self.messages.front().map_or(end.next(), |m| m.seq);
+        match range {
+            Range::After(seq) => start.get() - seq.get() <= i64::try_from(limit).unwrap_or(i64::MAX),
+            Range::Newest => true,
+            Range::Since(_) | Range::Before(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::Message;
+
+    fn message(seq: i64) -> SharedMessage {
+        Message {
+            room: "a".parse().expect("a name"),
+            seq: Seq::new(seq).expect("a place"),
+            sender: "ann".parse().expect("a name"),
+            text: seq.to_string().parse().expect("a text"),
+            timestamp: Timestamp::from_micros(seq * 10),
+            verified: false,
+        }
+        .into()
+    }
+
+    fn messages(seqs: impl IntoIterator<Item = i64>) -> Vec<SharedMessage> {
+        seqs.into_iter().map(message).collect()
+    }
+
+    /// What a room of `end` messages answers.
+    fn model(end: i64, range: Range, limit: usize) -> Vec<SharedMessage> {
+        let all = messages(1..=end);
+        let fits: Vec<_> = all
+            .into_iter()
+            .filter(|m| match range {
+                Range::Newest => true,
+                Range::After(seq) => m.seq > seq,
+                Range::Before(seq) => m.seq < seq,
+                Range::Since(time) => m.timestamp > time,
+            })
+            .collect();
+        match range {
+            Range::Newest | Range::Before(_) => fits[fits.len().saturating_sub(limit)..].to_vec(),
+            Range::After(_) | Range::Since(_) => fits[..fits.len().min(limit)].to_vec(),
+        }
+    }
+
+    fn ranges() -> impl Strategy<Value = Range> {
+        prop_oneof![
+            Just(Range::Newest),
+            (0_i64..30).prop_map(|seq| Range::After(Seq::new(seq).expect("a place"))),
+            (0_i64..30).prop_map(|seq| Range::Before(Seq::new(seq).expect("a place"))),
+            (0_i64..300).prop_map(|time| Range::Since(Timestamp::from_micros(time))),
+        ]
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// So many messages are committed, and each is heard of unless its bit is set.
+        Commit(i64, u8),
+        /// A reader asks, the store if need be, whose answer is loaded.
+        Read(Range, usize),
+        DropMessages,
+        Clear,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (1_i64..4, prop_oneof![3 => Just(0_u8), 1 => any::<u8>()]).prop_map(|(n, deaf)| Step::Commit(n, deaf)),
+            6 => (ranges(), 1_usize..12).prop_map(|(range, limit)| Step::Read(range, limit)),
+            1 => Just(Step::DropMessages),
+            1 => Just(Step::Clear),
+        ];
+        proptest::collection::vec(step, 1..40)
+    }
+
+    proptest! {
+        /// Whatever was heard of and loaded before, the ring answers like the store as of the last
+        /// message heard of, or not at all.
+        #[test]
+        fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {
+            let mut ring = Ring::default();
+            let (mut stored, mut heard) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Commit(n, deaf) => for bit in 0..n {
+                        stored += 1;
+                        if deaf & (1 << bit) == 0 {
+                            ring.publish(&message(stored));
+                            heard = stored;
+                        }
+                    },
+                    Step::Read(range, limit) => {
+                        if let Some(found) = ring.read(range, limit) {
+                            let end = ring.end().expect("what answers is known").get();
+                            prop_assert!(end >= heard);
+                            prop_assert_eq!(found, model(end, range, limit));
+                        } else {
+                            let loaded = model(stored, range, limit);
+                            let reaches_end = match range {
+                                Range::Newest => true,
+                                Range::Before(_) => false,
+                                _ => loaded.len() < limit,
+                            };
+                            ring.load(&loaded, reaches_end);
+                            if loaded.is_empty() && stored == 0 {
+                                ring.load_empty();
+                            }
+                        }
+                    }
+                    Step::DropMessages => ring.drop_messages(),
+                    Step::Clear => ring.clear(),
+                }
+                let weights: usize = ring.messages.iter().map(SharedMessage::weight).sum();
+                prop_assert_eq!(ring.bytes(), weights);
+                let seqs: Vec<_> = ring.messages.iter().map(|m| m.seq.get()).collect();
+                prop_assert!(seqs.windows(2).all(|two| two[0] + 1 == two[1]), "{:?}", seqs);
+            }
+        }
+    }
+
+    #[test]
+    fn a_ring_is_bounded_by_number_and_by_size() {
+        let mut ring = Ring::default();
+        messages(1..=10_000).iter().for_each(|m| assert!(ring.publish(m)));
+        assert_eq!(ring.messages.len(), MAX_MESSAGES);
+        let long = |seq| {
+            let text = "x".repeat(4_000).parse().expect("a text");
+            SharedMessage::from(Message { text, ..(*message(seq)).clone() })
+        };
+        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq))));
+        assert!(ring.bytes() <= MAX_BYTES && ring.messages.len() > 10, "{}", ring.messages.len());
+    }
+}

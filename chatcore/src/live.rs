@@ -1,0 +1,224 @@
+//! Reading and following the live end of rooms: from the feed where it reaches, else from the store.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+
+use crate::error::{Error, Result};
+use crate::feed::RoomFeed;
+use crate::follow::Follower;
+use crate::shared::SharedMessage;
+use crate::store::{ChatStore, MAX_MESSAGES, Shared};
+use crate::types::{Range, RoomName, Seq};
+
+/// The most messages that a follower takes at once.
+const FOLLOW_LIMIT: u32 = 64;
+/// How often the feed is looked after, and how many of these looks lie between two sweeps.
+const TEND: Duration = Duration::from_millis(500);
+const SWEEP: u32 = 20;
+/// Rooms that are read for their followers side by side.
+const REFRESHES: usize = 8;
+
+/// The pause before a stream of changes is opened again, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a reader must know that there is nothing new, or is woken when there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Checked,
+    Blind,
+}
+
+impl ChatStore {
+    /// Like [`messages`](Self::messages), but where there is none yet waits for some until
+    /// `patience` is over; then none is the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`messages`](Self::messages).
+    pub async fn wait_for_messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Vec<SharedMessage>> {
+        let deadline = Instant::now() + patience;
+        let mut wake = self.0.feed.room(room).listen();
+        loop {
+            wake.mark_unchanged();
+            let found = self.messages(room, range, limit).await?;
+            if !found.is_empty() || self.0.feed.is_closed() {
+                return Ok(found);
+            }
+            match timeout_at(deadline, wake.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Follows a room: every message after the place `after`, in `seq` order, each once, from
+    /// history through the present, whoever posts it. The room need not exist yet.
+    ///
+    /// ```
+    /// # use chatcore::{ChatStore, NewMessage, Seq};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+    /// let mut follower = store.follow(&"general".parse()?, Seq::ZERO);
+    /// store.post(NewMessage::new("general".parse()?, "ann".parse()?, "hello".parse()?)).await?;
+    /// for message in follower.next().await? {
+    ///     println!("{}: {}", message.sender, message.text);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn follow(&self, room: &RoomName, after: Seq) -> Follower {
+        Follower::new(self.clone(), self.0.feed.room(room), after)
+    }
+
+    /// The place of a room's newest message; 0 if it has none, or does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn last_seq(&self, room: &RoomName) -> Result<Seq> {
+        let newest = self.messages(room, Range::Newest, 1).await?;
+        Ok(newest.last().map_or(Seq::ZERO, |message| message.seq))
+    }
+
+    /// What follows `after`, even where the ring may not be up to date: whoever follows is woken
+    /// for what it lacks.
+    pub(crate) async fn next_of(&self, room: &RoomFeed, after: Seq) -> Result<Vec<SharedMessage>> {
+        if self.0.feed.is_closed() {
+            return Err(Error::Unavailable("it is closed".into()));
+        }
+        let range = Range::After(after);
+        match room.read(range, FOLLOW_LIMIT as usize) {
+            Some(found) => Ok(found),
+            None => self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await,
+        }
+    }
+
+    /// Reads at most `limit` messages, from memory if it reaches.
+    pub(crate) async fn read(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+        if let Some(found) = self.0.feed.read(room, range, limit as usize) {
+            return Ok(found);
+        }
+        // History needs no ring.
+        if matches!(range, Range::Before(_)) {
+            return self.call(self.stored(room, range, limit)).await;
+        }
+        let room = self.0.feed.room(room);
+        self.call(self.load(&room, range, limit, Trust::Checked)).await
+    }
+
+    async fn stored(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+        let messages = self.0.backend.messages(room.clone(), range, limit).await?;
+        Ok(messages.into_iter().map(SharedMessage::from).collect())
+    }
+
+    /// Reads from the store what the ring lacks, and has the ring take it in. Where many readers
+    /// lack the same, one reads and the others wait for it.
+    async fn load(
+        &self,
+        room: &RoomFeed,
+        range: Range,
+        limit: u32,
+        trust: Trust,
+    ) -> Result<Vec<SharedMessage>> {
+        let feed = &self.0.feed;
+        let is_enough = |room: &RoomFeed| trust == Trust::Blind || feed.is_trusted(room);
+        let _loading = if is_enough(room) && room.is_near(range, limit as usize) {
+            let loading = room.loading().lock().await;
+            if let Some(found) = room.read(range, limit as usize).filter(|_| is_enough(room)) {
+                return Ok(found);
+            }
+            Some(loading)
+        } else {
+            None
+        };
+        let generation = room.generation();
+        let messages = self.stored(&room.name, range, limit).await?;
+        let reaches_end = match range {
+            Range::Newest => true,
+            Range::After(_) | Range::Since(_) => messages.len() < limit as usize,
+            Range::Before(_) => false,
+        };
+        if !messages.is_empty() {
+            feed.load(room, generation, &messages, reaches_end);
+        } else if reaches_end && room.end().is_none() {
+            let newest = self.stored(&room.name, Range::Newest, 1).await?;
+            match newest.is_empty() {
+                true => feed.load_empty(room, generation),
+                false => feed.load(room, generation, &newest, true),
+            }
+        }
+        Ok(messages)
+    }
+}
+
+/// Starts what keeps the feed of a store up to date, until the store is closed or dropped.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    tokio::spawn(tend(Arc::downgrade(shared)));
+    if shared.backend.is_shared() {
+        tokio::spawn(hear(Arc::downgrade(shared)));
+    }
+}
+
+/// Hears of what other processes do, again and again.
+async fn hear(shared: Weak<Shared>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Some((backend, feed)) = shared.upgrade().map(|s| (s.backend.clone(), s.feed.clone())) else {
+            break;
+        };
+        if feed.is_closed() {
+            break;
+        }
+        let began = Instant::now();
+        let ended = backend.watch(feed.clone()).await;
+        feed.go_deaf();
+        drop(backend);
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the changes of other processes cannot be heard; reading from the store");
+        }
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Sweeps the feed, and reads from the store for the followers of rooms that may miss something.
+async fn tend(shared: Weak<Shared>) {
+    let mut ticks = tokio::time::interval(TEND);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for tick in 1_u32.. {
+        ticks.tick().await;
+        let Some(store) = shared.upgrade().map(ChatStore) else { break };
+        if tick.is_multiple_of(SWEEP) {
+            store.0.feed.sweep();
+        }
+        let refresh = |room: Arc<RoomFeed>| {
+            let store = &store;
+            async move {
+                let after = room.end().map_or(Range::Newest, Range::After);
+                let generation = room.generation();
+                // A failure is the next tick's to mend.
+                if let Ok(found) = store.call(store.stored(&room.name, after, MAX_MESSAGES)).await {
+                    store.0.feed.load(&room, generation, &found, found.len() < MAX_MESSAGES as usize);
+                }
+            }
+        };
+        let rooms = store.0.feed.untrusted();
+        futures_util::stream::iter(rooms).for_each_concurrent(REFRESHES, refresh).await;
+    }
+}

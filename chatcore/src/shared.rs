@@ -1,0 +1,121 @@
+//! A message as its readers hold it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use crate::types::Message;
+
+/// What goes before the fields of a message in its tagged form.
+const TAG: &[u8] = br#"{"type":"message","#;
+
+/// A stored message, shared by all who read it: a clone is another handle on the same one.
+///
+/// It reads like a [`Message`], and is written as JSON once, however many readers it has.
+#[derive(Clone)]
+pub struct SharedMessage(Arc<Inner>);
+
+struct Inner {
+    message: Message,
+    json: OnceLock<Bytes>,
+    tagged: OnceLock<Bytes>,
+}
+
+impl SharedMessage {
+    /// The message as a JSON object with the fields of [`Message`].
+    #[must_use]
+    pub fn json(&self) -> &Bytes {
+        self.0.json.get_or_init(|| {
+            // A message is made of strings, numbers and booleans, which JSON always takes.
+            serde_json::to_vec(&self.0.message).unwrap_or_default().into()
+        })
+    }
+
+    /// The same object with `"type": "message"` before its fields, for channels that carry more
+    /// than messages.
+    #[must_use]
+    pub fn tagged_json(&self) -> &Bytes {
+        self.0.tagged.get_or_init(|| [TAG, self.json().get(1..).unwrap_or_default()].concat().into())
+    }
+
+    /// About how many bytes of memory the message takes, its JSON included.
+    pub(crate) fn weight(&self) -> usize {
+        const FIXED: usize = 640;
+        FIXED + 3 * self.0.message.text.as_str().len()
+    }
+}
+
+impl From<Message> for SharedMessage {
+    fn from(message: Message) -> Self {
+        Self(Arc::new(Inner { message, json: OnceLock::new(), tagged: OnceLock::new() }))
+    }
+}
+
+impl Deref for SharedMessage {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.0.message
+    }
+}
+
+impl fmt::Debug for SharedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.message.fmt(f)
+    }
+}
+
+impl PartialEq for SharedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.message == other.0.message
+    }
+}
+
+impl Eq for SharedMessage {}
+
+impl PartialEq<Message> for SharedMessage {
+    fn eq(&self, other: &Message) -> bool {
+        self.0.message == *other
+    }
+}
+
+impl PartialEq<SharedMessage> for Message {
+    fn eq(&self, other: &SharedMessage) -> bool {
+        *self == other.0.message
+    }
+}
+
+impl Serialize for SharedMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.message.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::Timestamp;
+    use crate::types::Seq;
+
+    #[test]
+    fn both_forms_are_json_and_written_once() {
+        let message = Message {
+            room: "a \"b\"".parse().expect("a name"),
+            seq: Seq::ZERO.next(),
+            sender: "ann".parse().expect("a name"),
+            text: "x\n</script>".parse().expect("a text"),
+            timestamp: Timestamp::from_micros(0),
+            verified: true,
+        };
+        let shared = SharedMessage::from(message.clone());
+        let json: serde_json::Value = serde_json::from_slice(shared.json()).expect("JSON");
+        assert_eq!(json, serde_json::to_value(&message).expect("JSON"));
+        let mut tagged: serde_json::Value = serde_json::from_slice(shared.tagged_json()).expect("JSON");
+        let tag = tagged.as_object_mut().and_then(|fields| fields.remove("type"));
+        assert_eq!((tag, tagged), (Some("message".into()), json));
+        assert_eq!(shared.json().as_ptr(), shared.clone().json().as_ptr());
+    }
+}
