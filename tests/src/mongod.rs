@@ -5,6 +5,7 @@
 //! PyPI carries, kept under `target/`.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -168,7 +169,9 @@ impl Mongod {
         let data = self.folder.path().join("data");
         fs::create_dir_all(&data).expect("the data directory");
         let mut command = Command::new("sh");
-        let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$PIDFILE"; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!"#;
+        // If this process ends without a word, nobody else would remove the data.
+        let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$FOLDER/pid"
+            read -r word; kill -9 $!; wait $!; [ "$word" = keep ] || rm -rf "$FOLDER""#;
         command.args(["-c", script, "sh"]).arg(executable());
         command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string(), "--nounixsocket"]);
         command
@@ -188,7 +191,7 @@ impl Mongod {
         if self.kind == Kind::ReplicaSet {
             command.args(["--replSet", "rs", "--oplogSize", "128"]);
         }
-        command.env("PIDFILE", self.pid_file()).stdin(Stdio::piped());
+        command.env("FOLDER", self.folder.path()).stdin(Stdio::piped());
         let mut shell = command.spawn().expect("a shell");
         let stdin = shell.stdin.take();
         self.running = Some(Running { shell, stdin });
@@ -207,7 +210,9 @@ impl Mongod {
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut running) = self.running.take() {
-            drop(running.stdin.take());
+            if let Some(mut stdin) = running.stdin.take() {
+                let _ = stdin.write_all(b"keep\n");
+            }
             let _ = running.shell.wait();
         }
     }
