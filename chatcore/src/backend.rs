@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::feed::Feed;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, Username};
+use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// The end of a room: what the next message is numbered and timed after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,28 @@ pub(crate) enum Append {
     NonceTaken,
 }
 
+/// One of the processes that work on a shared store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessId(pub(crate) [u8; 12]);
+
+/// Who is connected to a room at one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attendance {
+    /// Grows with each change that the process tells of.
+    pub(crate) version: i64,
+    pub(crate) users: Vec<Username>,
+}
+
+/// What passes, and is not kept.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "there is no other process to tell"))]
+pub(crate) enum Signal {
+    /// A user types in a room.
+    Typing(RoomName, Username),
+    /// Some of a user's sessions ended.
+    SessionsEnded(Username),
+}
+
 /// What makes a post unique.
 pub(crate) type NonceKey = (RoomName, Username, Nonce);
 
@@ -135,6 +157,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Ends all sessions of a user but one; says how many.
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64>;
 
+    /// Moves a user's mark of what was read in a room forward; says where it is then.
+    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq>;
+    /// The rooms that a user is a member of, at most `limit`.
+    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>>;
+
     /// Whether other processes may write to the store while this one does.
     fn is_shared(&self) -> bool {
         false
@@ -143,6 +170,21 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// something fails or the feed is closed. The feed is live from the moment on from which nothing is left out.
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
         let _ = feed;
+        Ok(())
+    }
+    /// Tells other processes who is connected to this one.
+    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+        let _ = (room, attendance);
+        Ok(())
+    }
+    /// Who is connected to other processes.
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+        let _ = room;
+        Ok(Vec::new())
+    }
+    /// Tells other processes what passes.
+    async fn announce(&self, signal: Signal) -> Result<()> {
+        let _ = signal;
         Ok(())
     }
     /// Succeeds if the store can be read and written by this process.

@@ -8,19 +8,25 @@
 //! changes. While that stream is not live, and while the result of a commit is unknown, no reader
 //! is told from the ring that there is nothing new.
 
+mod people;
 mod ring;
+mod users;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 
+use self::people::People;
 use self::ring::Ring;
-use crate::backend::Batch;
+pub use self::users::UserUpdate;
+use self::users::Users;
+use crate::backend::{Attendance, Batch, ProcessId};
+use crate::presence::Presence;
 use crate::shared::SharedMessage;
-use crate::types::{Range, RoomName, Seq};
+use crate::types::{Range, RoomName, Seq, Username};
 
 /// How long a room stays that nobody follows or reads.
 const KEEP: Duration = Duration::from_secs(60);
@@ -39,12 +45,38 @@ pub(crate) struct Feed {
     crowded: AtomicUsize,
     closed: AtomicBool,
     started: Instant,
+    /// Numbers what this process tells the others of its people.
+    told: AtomicI64,
+    /// The rooms whose people changed, and when to show it.
+    due: mpsc::UnboundedSender<Due>,
+    pub(crate) users: Users,
+}
+
+/// A room whose people changed, and when to show it. A room is due at most once at a time.
+pub(crate) type Due = (Instant, Arc<RoomFeed>);
+
+/// What a store holds in memory for those who read and follow. Made by
+/// [`ChatStore::live_counts`](crate::ChatStore::live_counts).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveCounts {
+    /// Rooms whose end is in memory. One that nobody follows or reads goes after a minute.
+    pub rooms: usize,
+    /// Followers and readers who wait, over all rooms.
+    pub followers: usize,
+    /// Presences that have not ended, over all rooms.
+    pub attending: usize,
+    /// Users who are watched.
+    pub users: usize,
+    /// About how many bytes of messages are in memory.
+    pub bytes: usize,
 }
 
 /// One of them.
 pub(crate) struct RoomFeed {
     pub(crate) name: RoomName,
     ring: Mutex<Ring>,
+    people: Mutex<People>,
     wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     doubts: AtomicU32,
@@ -59,6 +91,7 @@ impl RoomFeed {
         Self {
             name,
             ring: Mutex::default(),
+            people: Mutex::default(),
             wake: watch::Sender::new(()),
             doubts: AtomicU32::new(0),
             used: AtomicU64::new(0),
@@ -68,6 +101,10 @@ impl RoomFeed {
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A receiver that changes when there is something new. While it lives the room is followed.
@@ -88,6 +125,41 @@ impl RoomFeed {
         self.ring().read(range, limit)
     }
 
+    /// Who is there, if that is not what the follower saw last, and the number to see next time.
+    pub(crate) fn presence_after(&self, seen: u64) -> Option<(u64, Presence)> {
+        self.people().shown_after(seen)
+    }
+
+    /// Who typed since the follower looked last, and the number to ask with next time.
+    pub(crate) fn typing_after(&self, seen: u64) -> (u64, Vec<Username>) {
+        let people = self.people();
+        match people.typed() {
+            typed if typed == seen => (seen, Vec::new()),
+            typed => (typed, people.typing_after(seen, Instant::now())),
+        }
+    }
+
+    /// Whether it is known who is connected to other processes.
+    pub(crate) fn knows_elsewhere(&self) -> bool {
+        self.people().is_loaded()
+    }
+
+    pub(crate) fn load_people(&self, elsewhere: Vec<(ProcessId, Attendance)>) {
+        self.people().load(elsewhere);
+    }
+
+    /// Those connected to this process, if the others do not know of them.
+    pub(crate) fn refresh_people(&self) -> Option<Vec<Username>> {
+        self.people().refresh()
+    }
+
+    pub(crate) fn show_people(&self) {
+        let news = self.people().show(&self.name, Instant::now());
+        if news {
+            self.wake.send_replace(());
+        }
+    }
+
     pub(crate) fn is_near(&self, range: Range, limit: usize) -> bool {
         self.ring().is_near(range, limit)
     }
@@ -102,16 +174,22 @@ impl RoomFeed {
 }
 
 impl Feed {
-    /// A feed that is `live` from the start if this process alone writes to the store.
-    pub(crate) fn new(live: bool) -> Self {
-        Self {
+    /// A feed that is `live` from the start if this process alone writes to the store, and what it
+    /// wants to be shown.
+    pub(crate) fn new(live: bool) -> (Self, mpsc::UnboundedReceiver<Due>) {
+        let (due, shown) = mpsc::unbounded_channel();
+        let feed = Self {
             rooms: RwLock::default(),
             live: AtomicBool::new(live),
             bytes: AtomicUsize::new(0),
             crowded: AtomicUsize::new(2 * MAX_IDLE),
             closed: AtomicBool::new(false),
             started: Instant::now(),
-        }
+            told: AtomicI64::new(0),
+            due,
+            users: Users::default(),
+        };
+        (feed, shown)
     }
 
     fn get(&self, room: &RoomName) -> Option<Arc<RoomFeed>> {
@@ -173,24 +251,25 @@ impl Feed {
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
                 let messages = part.messages.iter().map(|(message, _)| message.clone().into());
-                self.publish_to(&room, messages);
+                self.publish_to(&room, messages, true);
             }
         }
         self.shrink();
     }
 
-    /// Tells the followers of a room of committed messages, which are in `seq` order.
+    /// Tells the followers of a room of messages that another process committed, in `seq` order.
     #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
     pub(crate) fn publish(&self, room: &RoomName, messages: impl IntoIterator<Item = SharedMessage>) {
         if let Some(room) = self.get(room) {
-            self.publish_to(&room, messages);
+            self.publish_to(&room, messages, false);
             self.shrink();
         }
     }
 
-    fn publish_to(&self, room: &RoomFeed, messages: impl IntoIterator<Item = SharedMessage>) {
-        let news = self
-            .change(room, |ring| messages.into_iter().filter(|message| ring.publish(message)).count() > 0);
+    fn publish_to(&self, room: &RoomFeed, messages: impl IntoIterator<Item = SharedMessage>, now: bool) {
+        let news = self.change(room, |ring| {
+            messages.into_iter().filter(|message| ring.publish(message, now)).count() > 0
+        });
         if news {
             room.wake.send_replace(());
         }
@@ -205,7 +284,7 @@ impl Feed {
             }
             let before = ring.end();
             ring.load(loaded, reaches_end);
-            before.is_some() && ring.end() > before
+            ring.end() > before
         });
         if news {
             room.wake.send_replace(());
@@ -257,6 +336,7 @@ impl Feed {
     pub(crate) fn go_live(&self) {
         for room in self.all() {
             self.forget(&room);
+            self.change_people(&room, People::unload);
         }
         self.live.store(true, Ordering::SeqCst);
     }
@@ -274,11 +354,17 @@ impl Feed {
 
     /// Drops the rooms that nobody follows and nobody read for a while.
     pub(crate) fn sweep(&self) {
-        let now = self.started.elapsed().as_secs();
+        self.sweep_at(self.started.elapsed().as_secs());
+    }
+
+    fn sweep_at(&self, now: u64) {
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         let is_idle = |room: &Arc<RoomFeed>| {
             // Whoever is about to listen holds a handle.
-            Arc::strong_count(room) == 1 && !room.is_followed() && room.doubts.load(Ordering::SeqCst) == 0
+            Arc::strong_count(room) == 1
+                && !room.is_followed()
+                && room.people().is_idle()
+                && room.doubts.load(Ordering::SeqCst) == 0
         };
         let mut idle: Vec<_> = rooms
             .values()
@@ -321,5 +407,168 @@ impl Feed {
             }
             self.change(&room, Ring::drop_messages);
         }
+    }
+
+    /// Changes the people of a room, and sees to it that the change is shown.
+    fn change_people<T>(&self, room: &Arc<RoomFeed>, change: impl FnOnce(&mut People) -> T) -> T {
+        let mut people = room.people();
+        let result = change(&mut people);
+        if let Some(at) = people.schedule(Instant::now()) {
+            // Fails only when the store is gone, and with it everyone who could look.
+            let _ = self.due.send((at, room.clone()));
+        }
+        result
+    }
+
+    /// Has the people of a room shown, if they never were.
+    pub(crate) fn want_people(&self, room: &Arc<RoomFeed>) {
+        self.change_people(room, People::want);
+    }
+
+    pub(crate) fn enter(&self, room: &Arc<RoomFeed>, user: &Username) {
+        self.change_people(room, |people| people.enter(user));
+    }
+
+    pub(crate) fn leave(&self, room: &Arc<RoomFeed>, user: &Username) {
+        self.change_people(room, |people| people.leave(user));
+    }
+
+    /// Shows the people of a room later, because it could not be done.
+    pub(crate) fn postpone_people(&self, room: &Arc<RoomFeed>) {
+        self.change_people(room, People::retell);
+    }
+
+    /// Numbers what is told to other processes.
+    pub(crate) fn next_version(&self) -> i64 {
+        self.told.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes note of who is connected to another process; `None` if nobody is any more.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    pub(crate) fn hear_people(&self, room: &RoomName, process: ProcessId, there: Option<Attendance>) {
+        let Some(room) = self.get(room) else { return };
+        self.change_people(&room, |people| match there {
+            Some(attendance) => people.hear(process, attendance),
+            None => people.hear_end(process),
+        });
+    }
+
+    /// Takes note that others were told wrongly of who is connected to this process.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    pub(crate) fn retell_people(&self, room: &RoomName) {
+        if let Some(room) = self.get(room) {
+            self.change_people(&room, |people| {
+                if !people.is_empty() {
+                    people.retell();
+                }
+            });
+        }
+    }
+
+    /// Tells followers that a user types; says whether that is news.
+    pub(crate) fn hear_typing(&self, room: &RoomName, user: &Username) -> bool {
+        let Some(room) = self.get(room) else { return true };
+        let news = room.people().hear_typing(user, Instant::now());
+        if news {
+            room.wake.send_replace(());
+        }
+        news
+    }
+
+    /// What is held for those who read and follow.
+    pub(crate) fn counts(&self) -> LiveCounts {
+        let rooms = self.all();
+        LiveCounts {
+            rooms: rooms.len(),
+            followers: rooms.iter().map(|room| room.wake.receiver_count()).sum(),
+            attending: rooms.iter().map(|room| room.people().connections()).sum(),
+            users: self.users.len(),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::Timestamp;
+    use crate::types::Message;
+
+    fn name(text: &str) -> RoomName {
+        text.parse().expect(text)
+    }
+
+    fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
+        Message {
+            room: room.clone(),
+            seq: Seq::new(seq).expect("a place"),
+            sender: "ann".parse().expect("a name"),
+            text: text.parse().expect("a text"),
+            timestamp: Timestamp::from_micros(seq),
+            verified: false,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_room_nobody_reads_or_follows_goes_after_a_while() {
+        let (feed, _due) = Feed::new(true);
+        let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
+        feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], true);
+        let listener = feed.room(&followed).listen();
+        feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
+        feed.sweep_at(KEEP.as_secs());
+        assert_eq!(feed.counts().rooms, 3, "not yet");
+        feed.sweep_at(KEEP.as_secs() + 1);
+        assert!(feed.get(&read).is_none());
+        assert_eq!((feed.counts().rooms, feed.counts().bytes), (2, 0));
+        drop(listener);
+        feed.sweep_at(KEEP.as_secs() + 1);
+        assert!(feed.get(&followed).is_none() && feed.get(&attended).is_some());
+    }
+
+    #[test]
+    fn the_number_of_rooms_that_are_only_read_has_a_limit() {
+        let (feed, _due) = Feed::new(true);
+        for i in 0..4 * MAX_IDLE {
+            feed.room(&name(&i.to_string()));
+        }
+        assert!(feed.counts().rooms <= 2 * MAX_IDLE + 1);
+    }
+
+    #[test]
+    fn the_memory_of_all_rings_has_a_limit() {
+        let (feed, _due) = Feed::new(true);
+        let text = "x".repeat(4_000);
+        let listeners: Vec<_> = (0..400)
+            .map(|i| {
+                let room = name(&i.to_string());
+                let entry = feed.room(&room);
+                let listener = entry.listen();
+                for seq in 1..=40 {
+                    feed.publish_to(&entry, [message(&room, seq, &text)], true);
+                    feed.shrink();
+                }
+                assert!(feed.counts().bytes <= MAX_BYTES);
+                listener
+            })
+            .collect();
+        let sum: usize = feed.all().iter().map(|room| room.ring().bytes()).sum();
+        assert_eq!(sum, feed.counts().bytes);
+        assert!(sum > MAX_BYTES / 2 && listeners.len() == 400);
+        // Where a room ends is still known.
+        assert!(feed.all().iter().all(|room| room.end() == Seq::new(40)));
+    }
+
+    #[test]
+    fn a_feed_that_is_deaf_says_nothing_and_knows_nothing_afterwards() {
+        let (feed, _due) = Feed::new(true);
+        let room = name("a");
+        feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], true);
+        assert!(feed.read(&room, Range::Newest, 1).is_some());
+        feed.go_deaf();
+        assert!(feed.read(&room, Range::Newest, 1).is_none());
+        feed.go_live();
+        assert!(feed.read(&room, Range::Newest, 1).is_none(), "it may have changed meanwhile");
     }
 }

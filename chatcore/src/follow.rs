@@ -1,16 +1,17 @@
-//! Following one room.
+//! Following one room, watching who is in it, and being in it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::error::Result;
-use crate::feed::RoomFeed;
+use crate::feed::{RoomFeed, UserUpdate};
+use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::store::ChatStore;
-use crate::types::{RoomName, Seq};
+use crate::types::{RoomName, Seq, Username};
 
 /// The messages of one room from a place on: in `seq` order, none left out, none twice.
 ///
@@ -80,5 +81,139 @@ impl Follower {
             Some((batch, follower))
         });
         batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten()
+    }
+}
+
+/// What is new in a room.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// Messages, in `seq` order: at least one, at most 64.
+    Messages(Vec<SharedMessage>),
+    /// Who is there now.
+    Presence(Presence),
+    /// Who types. That holds for 5 seconds, unless it comes again.
+    Typing(Vec<Username>),
+}
+
+/// A [`Follower`] that also tells who is in the room and who types. Made by
+/// [`ChatStore::watch`].
+#[derive(Debug)]
+pub struct Watcher {
+    follower: Follower,
+    /// The numbers of what was seen last.
+    presence: u64,
+    typed: u64,
+}
+
+impl Watcher {
+    pub(crate) fn new(follower: Follower) -> Self {
+        Self { follower, presence: 0, typed: 0 }
+    }
+
+    /// The room that is watched.
+    #[must_use]
+    pub fn room(&self) -> &RoomName {
+        self.follower.room()
+    }
+
+    /// Waits until there is something new. Of who is there, only the latest is told.
+    ///
+    /// The future may be dropped at any time; nothing is skipped by it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable); calling again goes on where it was.
+    pub async fn next(&mut self) -> Result<Update> {
+        loop {
+            let Follower { store, room, wake, after } = &mut self.follower;
+            // Before the looks, so that whatever comes after them wakes.
+            wake.mark_unchanged();
+            let messages = store.next_of(room, *after).await?;
+            if let Some(last) = messages.last() {
+                *after = last.seq;
+                return Ok(Update::Messages(messages));
+            }
+            if let Some((number, presence)) = room.presence_after(self.presence) {
+                self.presence = number;
+                return Ok(Update::Presence(presence));
+            }
+            let (number, users) = room.typing_after(self.typed);
+            self.typed = number;
+            if !users.is_empty() {
+                return Ok(Update::Typing(users));
+            }
+            // The sender lives as long as `room`.
+            let _ = wake.changed().await;
+        }
+    }
+}
+
+/// What is new with one user, from whatever process. Made by [`ChatStore::watch_user`].
+pub struct UserWatcher {
+    store: ChatStore,
+    user: Username,
+    updates: broadcast::Receiver<UserUpdate>,
+}
+
+impl UserWatcher {
+    pub(crate) fn new(store: ChatStore, user: Username) -> Self {
+        let updates = store.0.feed.users.listen(&user);
+        Self { store, user, updates }
+    }
+
+    /// Waits until there is something new. The future may be dropped at any time; nothing is skipped
+    /// by it. Of a watcher that was too slow, the updates it lost come as one
+    /// [`UserUpdate::SessionsEnded`].
+    pub async fn next(&mut self) -> UserUpdate {
+        match self.updates.recv().await {
+            Ok(update) => update,
+            Err(broadcast::error::RecvError::Lagged(_)) => UserUpdate::SessionsEnded,
+            // The sender stays while somebody listens.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl fmt::Debug for UserWatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserWatcher").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Drop for UserWatcher {
+    fn drop(&mut self) {
+        // This one listens no more; the others may.
+        self.updates = broadcast::channel(1).1;
+        self.store.0.feed.users.forget(&self.user);
+    }
+}
+
+/// A user's presence in a room; ends when it is dropped. Made by [`ChatStore::attend`].
+#[must_use = "the presence ends when this is dropped"]
+pub struct Attending {
+    store: ChatStore,
+    room: Arc<RoomFeed>,
+    user: Username,
+}
+
+impl Attending {
+    pub(crate) fn new(store: ChatStore, room: Arc<RoomFeed>, user: Username) -> Self {
+        store.0.feed.enter(&room, &user);
+        Self { store, room, user }
+    }
+}
+
+impl fmt::Debug for Attending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attending")
+            .field("room", &self.room.name)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.store.0.feed.leave(&self.room, &self.user);
     }
 }

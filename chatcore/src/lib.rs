@@ -10,6 +10,7 @@ mod error;
 mod feed;
 mod follow;
 mod live;
+mod presence;
 mod session;
 mod shared;
 mod store;
@@ -17,12 +18,14 @@ mod timestamp;
 mod types;
 
 pub use error::{Error, Invalid, Result};
-pub use follow::Follower;
+pub use feed::{LiveCounts, UserUpdate};
+pub use follow::{Attending, Follower, Update, UserWatcher, Watcher};
+pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
 pub use shared::SharedMessage;
 pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{
     MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce, Posted, Range,
-    Room, RoomName, Seq, Username,
+    Room, RoomName, Seq, UserRoom, Username,
 };

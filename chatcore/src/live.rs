@@ -4,14 +4,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
-use crate::error::{Error, Result};
-use crate::feed::RoomFeed;
-use crate::follow::Follower;
+use crate::backend::{Attendance, Signal};
+use crate::error::{Error, Invalid, Result};
+use crate::feed::{Due, LiveCounts, RoomFeed, UserUpdate};
+use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
-use crate::store::{ChatStore, MAX_MESSAGES, Shared};
-use crate::types::{Range, RoomName, Seq};
+use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, Shared};
+use crate::types::{Range, RoomName, Seq, UserRoom, Username};
 
 /// The most messages that a follower takes at once.
 const FOLLOW_LIMIT: u32 = 64;
@@ -81,6 +83,92 @@ impl ChatStore {
     #[must_use]
     pub fn follow(&self, room: &RoomName, after: Seq) -> Follower {
         Follower::new(self.clone(), self.0.feed.room(room), after)
+    }
+
+    /// Follows a room as [`follow`](Self::follow) does, and besides who is there and who types.
+    #[must_use]
+    pub fn watch(&self, room: &RoomName, after: Seq) -> Watcher {
+        let room = self.0.feed.room(room);
+        self.0.feed.want_people(&room);
+        Watcher::new(Follower::new(self.clone(), room, after))
+    }
+
+    /// Hears what is new with a user: what was read elsewhere, and that sessions ended.
+    #[must_use]
+    pub fn watch_user(&self, user: &Username) -> UserWatcher {
+        UserWatcher::new(self.clone(), user.clone())
+    }
+
+    /// Tells those who watch a user, at every process, that some of the user's sessions ended.
+    pub(crate) fn sessions_ended(&self, user: &Username) {
+        self.0.feed.users.tell(user, UserUpdate::SessionsEnded);
+        if self.0.backend.is_shared() {
+            self.announce(Signal::SessionsEnded(user.clone()));
+        }
+    }
+
+    /// Counts a user as present in a room until the returned value is dropped.
+    pub fn attend(&self, room: &RoomName, user: &Username) -> Attending {
+        Attending::new(self.clone(), self.0.feed.room(room), user.clone())
+    }
+
+    /// Tells those who watch a room that a user types in it; holds for 5 seconds. Said again within
+    /// a second, it changes nothing.
+    pub fn type_in(&self, room: &RoomName, user: &Username) {
+        if self.0.feed.hear_typing(room, user) && self.0.backend.is_shared() {
+            self.announce(Signal::Typing(room.clone(), user.clone()));
+        }
+    }
+
+    /// Tells other processes, in the background: what passes is not worth a wait.
+    fn announce(&self, signal: Signal) {
+        let store = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.call(store.0.backend.announce(signal)).await {
+                tracing::debug!(%error, "other processes could not be told");
+            }
+        });
+    }
+
+    /// What is held in memory for those who read and follow.
+    #[must_use]
+    pub fn live_counts(&self) -> LiveCounts {
+        self.0.feed.counts()
+    }
+
+    /// Moves a user's mark of what was read in a room forward to `seq`, never back; returns where it
+    /// is then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Invalid`] for a place after the newest message,
+    /// [`Error::Unavailable`], [`Error::Full`].
+    pub async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
+        let heads = self.call(self.0.backend.heads(vec![room.clone()])).await?;
+        let head = heads.into_iter().flatten().next().ok_or(Error::RoomNotFound)?;
+        if seq > head.seq {
+            return Err(
+                Invalid::new("seq", format!("must be at most {}, the newest message", head.seq)).into()
+            );
+        }
+        let read = self.call(self.0.backend.mark_read(user.clone(), room.clone(), seq)).await?;
+        // Of a shared store's marks every process hears, this one included.
+        if !self.0.backend.is_shared() {
+            self.0.feed.users.tell(user, UserUpdate::Read(room.clone(), read));
+        }
+        Ok(read)
+    }
+
+    /// The rooms that a user is a member of, sorted, with what the user has not read: at most
+    /// [`MAX_NAMES`](crate::MAX_NAMES) of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn rooms_of(&self, user: &Username) -> Result<Vec<UserRoom>> {
+        let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), MAX_NAMES)).await?;
+        rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
+        Ok(rooms)
     }
 
     /// The place of a room's newest message; 0 if it has none, or does not exist.
@@ -165,10 +253,38 @@ impl ChatStore {
 }
 
 /// Starts what keeps the feed of a store up to date, until the store is closed or dropped.
-pub(crate) fn start(shared: &Arc<Shared>) {
+pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
     tokio::spawn(tend(Arc::downgrade(shared)));
+    tokio::spawn(show(Arc::downgrade(shared), due));
     if shared.backend.is_shared() {
         tokio::spawn(hear(Arc::downgrade(shared)));
+    }
+}
+
+/// Shows the people of rooms when they have changed.
+async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
+    while let Some((at, room)) = due.recv().await {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            let Some(store) = shared.upgrade().map(ChatStore) else { return };
+            let (backend, feed) = (&store.0.backend, &store.0.feed);
+            let mut done = Ok(());
+            if backend.is_shared() && !room.knows_elsewhere() {
+                let elsewhere = store.call(backend.attendance(room.name.clone())).await;
+                done = elsewhere.map(|elsewhere| room.load_people(elsewhere));
+            }
+            if let Some(users) = room.refresh_people() {
+                let attendance = Attendance { version: feed.next_version(), users };
+                done = done.and(store.call(backend.attend(room.name.clone(), attendance)).await);
+            }
+            room.show_people();
+            if let Err(error) = done {
+                tracing::debug!(%error, "other processes could not be told who is here, or asked");
+                tokio::time::sleep(TEND).await;
+                feed.postpone_people(&room);
+            }
+        });
     }
 }
 

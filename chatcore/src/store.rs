@@ -142,7 +142,8 @@ impl ChatStore {
     }
 
     pub(crate) fn over(backend: Arc<dyn Backend>, options: Options) -> Self {
-        let feed = Arc::new(Feed::new(!backend.is_shared()));
+        let (feed, due) = Feed::new(!backend.is_shared());
+        let feed = Arc::new(feed);
         let (committer, ended) = Committer::start(
             backend.clone(),
             feed.clone(),
@@ -152,7 +153,7 @@ impl ChatStore {
         );
         let committer_ended = Mutex::new(Some(ended));
         let shared = Arc::new(Shared { backend, feed, committer, committer_ended, options });
-        live::start(&shared);
+        live::start(&shared, due);
         Self(shared)
     }
 
@@ -296,7 +297,13 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn log_out(&self, token: &SessionToken) -> Result<()> {
-        self.call(self.0.backend.end_session(token.hash())).await
+        let now = self.now();
+        let session = self.call(self.0.backend.session(token.hash(), self.alive_since(now))).await?;
+        self.call(self.0.backend.end_session(token.hash())).await?;
+        if let Some(session) = session {
+            self.sessions_ended(&session.username);
+        }
+        Ok(())
     }
 
     /// A user's sessions, the oldest first.
@@ -314,7 +321,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
-        self.call(self.0.backend.end_session_of(user.clone(), id)).await
+        let ended = self.call(self.0.backend.end_session_of(user.clone(), id)).await?;
+        self.sessions_ended(user);
+        Ok(ended)
     }
 
     /// Ends every session of a user, except one if given; says how many it ended.
@@ -323,7 +332,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
-        self.call(self.0.backend.end_sessions_of(user.clone(), except)).await
+        let ended = self.call(self.0.backend.end_sessions_of(user.clone(), except)).await?;
+        self.sessions_ended(user);
+        Ok(ended)
     }
 
     /// Succeeds if the store answers and this process may write to it.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
@@ -247,6 +248,36 @@ pub struct Room {
     pub created_at: Timestamp,
     /// How many users are members.
     pub users: u64,
+}
+
+/// A room as one of its members sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRoom {
+    /// Its name.
+    pub room: RoomName,
+    /// The newest message's place; 0 in a room without messages.
+    pub last_seq: Seq,
+    /// The place up to which the user has read; 0 if nothing.
+    pub read_seq: Seq,
+}
+
+impl UserRoom {
+    /// How many messages the user has not read.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.last_seq.get().saturating_sub(self.read_seq.get()).max(0).unsigned_abs()
+    }
+}
+
+impl Serialize for UserRoom {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("UserRoom", 4)?;
+        fields.serialize_field("room", &self.room)?;
+        fields.serialize_field("last_seq", &self.last_seq)?;
+        fields.serialize_field("read_seq", &self.read_seq)?;
+        fields.serialize_field("unread", &self.unread())?;
+        fields.end()
+    }
 }
 
 /// Which messages of a room to read.

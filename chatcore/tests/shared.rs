@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chat_testkit::mongod::{self, Kind};
-use chatcore::{ChatStore, NewMessage, Range, Seq};
+use chatcore::{ChatStore, NewMessage, Range, Seq, Update, UserUpdate, Username, Watcher};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
@@ -65,4 +65,59 @@ async fn a_reader_at_one_process_is_woken_by_a_post_at_the_other() {
         assert_eq!(found.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), [i]);
         assert_eq!(here.messages(&room, Range::Newest, 1).await.expect("read"), found);
     }
+}
+
+fn user(name: &str) -> Username {
+    name.parse().expect("a name")
+}
+
+async fn until_present(watcher: &mut Watcher, names: &[&str]) {
+    let wanted: Vec<_> = names.iter().map(|name| user(name)).collect();
+    let found = async {
+        loop {
+            match watcher.next().await.expect("watched") {
+                Update::Presence(presence) if presence.users() == wanted => break,
+                _ => {}
+            }
+        }
+    };
+    timeout(SOON, found).await.expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
+    let [here, there] = two().await;
+    let room = "a".parse().expect("a name");
+    post(&there, "x").await;
+    // Ann was there before anybody here looked.
+    let ann = there.attend(&room, &user("ann"));
+    let mut watcher = here.watch(&room, Seq::ZERO);
+    let bob = here.attend(&room, &user("bob"));
+    until_present(&mut watcher, &["ann", "bob"]).await;
+    let eve = there.attend(&room, &user("eve"));
+    drop(bob);
+    until_present(&mut watcher, &["ann", "eve"]).await;
+
+    let mut reader = here.watch_user(&user("ann"));
+    there.mark_read(&user("ann"), &room, Seq::ZERO.next()).await.expect("marked");
+    let heard = timeout(SOON, reader.next()).await.expect("in time");
+    assert_eq!(heard, UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO.next()));
+    there.end_sessions(&user("ann"), None).await.expect("ended");
+    assert_eq!(timeout(SOON, reader.next()).await.expect("in time"), UserUpdate::SessionsEnded);
+
+    there.type_in(&room, &user("ann"));
+    let typing = async {
+        loop {
+            if let Update::Typing(users) = watcher.next().await.expect("watched") {
+                break users;
+            }
+        }
+    };
+    assert_eq!(timeout(SOON, typing).await.expect("in time"), [user("ann")]);
+    drop(ann);
+    until_present(&mut watcher, &["eve"]).await;
+    // A process that ends takes its people with it.
+    std::mem::forget(eve);
+    there.close().await.expect("closed");
+    until_present(&mut watcher, &[]).await;
 }

@@ -14,6 +14,7 @@ mod find;
 mod guarded;
 mod lease;
 mod peers;
+mod people;
 mod schema;
 mod transaction;
 mod watch;
@@ -32,13 +33,13 @@ use tokio::sync::{Mutex, Semaphore};
 use self::counters::Counters;
 use self::guarded::Guarded;
 use self::peers::Peers;
-use super::{Append, Backend, Batch, Head, NonceKey, Page};
+use super::{Append, Attendance, Backend, Batch, Head, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Username};
+use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// The database, if the URI names none.
 const DATABASE: &str = "chat";
@@ -265,6 +266,26 @@ impl Backend for Mongo {
             Ok(this.find(find::user(&user), documents::message_count).await?.pop().unwrap_or(0))
         })
         .await
+    }
+
+    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
+        self.run(|this| async move { this.mark_read(&user, &room, seq).await }).await
+    }
+
+    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
+        self.run(|this| async move { this.rooms_of(&user, limit).await }).await
+    }
+
+    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+        self.run(|this| async move { this.attend(&room, &attendance).await }).await
+    }
+
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+        self.run(|this| async move { this.attendance(&room).await }).await
+    }
+
+    async fn announce(&self, signal: Signal) -> Result<()> {
+        self.run(|this| async move { this.announce(&signal).await }).await
     }
 
     async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::session::{Session, SessionId, TokenHash, expired_before};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Seq, Username};
+use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// How long a statement waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -300,6 +300,26 @@ impl Backend for Sqlite {
                     .prepare_cached(sql::MESSAGE_COUNT)?
                     .query_row([user.as_str()], |row| row.get::<_, i64>(0));
                 Ok(count.optional()?.unwrap_or(0).unsigned_abs())
+            })
+            .await
+    }
+
+    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
+        self.writer
+            .run(move |c| {
+                let mark = params![user.as_str(), room.as_str(), seq.get()];
+                c.prepare_cached(sql::MARK_READ)?.query_row(mark, |row| self::seq(row, 0))
+            })
+            .await
+    }
+
+    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
+        self.readers
+            .run(move |c| {
+                let read = |row: &Row<'_>| {
+                    Ok(UserRoom { room: parsed(row, 0)?, last_seq: seq(row, 1)?, read_seq: seq(row, 2)? })
+                };
+                c.prepare_cached(sql::ROOMS_OF)?.query_map(params![user.as_str(), limit], read)?.collect()
             })
             .await
     }

@@ -123,6 +123,12 @@ impl Backend for Faulty {
     async fn message_count(&self, user: Username) -> Result<u64> {
         self.inner.message_count(user).await
     }
+    async fn mark_read(&self, user: Username, room: RoomName, seq: crate::Seq) -> Result<crate::Seq> {
+        self.inner.mark_read(user, room, seq).await
+    }
+    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<crate::UserRoom>> {
+        self.inner.rooms_of(user, limit).await
+    }
     async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
         self.inner.add_session(token, session).await
     }

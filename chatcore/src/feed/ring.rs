@@ -14,8 +14,11 @@ const MAX_BYTES: usize = 512 * 1024;
 /// newest of the room.
 #[derive(Default)]
 pub(super) struct Ring {
-    /// The newest message's place and time, once it is known; place 0 in an empty room.
+    /// The place and time of the newest message heard of; place 0 in an empty room.
     end: Option<(Seq, Timestamp)>,
+    /// Whether that was the newest message of the room when it was heard of, and not one of which
+    /// another process's stream of changes tells late. Nothing is answered before.
+    known: bool,
     messages: VecDeque<SharedMessage>,
     bytes: usize,
     /// Grows whenever all that was known becomes doubtful, so that an answer which was asked for
@@ -33,12 +36,14 @@ impl Ring {
         self.generation
     }
 
+    /// The place of the newest message, once it is known.
     pub(super) fn end(&self) -> Option<Seq> {
-        self.end.map(|(seq, _)| seq)
+        self.end.filter(|_| self.known).map(|(seq, _)| seq)
     }
 
-    /// Takes in a message that was committed. Says whether it is news.
-    pub(super) fn publish(&mut self, message: &SharedMessage) -> bool {
+    /// Takes in a message that was committed, `now` if by this process. Says whether it is news.
+    pub(super) fn publish(&mut self, message: &SharedMessage, now: bool) -> bool {
+        self.known |= now;
         match self.end {
             Some((end, _)) if message.seq <= end => return false,
             // Another process's messages between are not seen yet: the store has them.
@@ -65,10 +70,12 @@ impl Ring {
         let (Some(first), Some(last)) = (loaded.first(), loaded.last()) else {
             return;
         };
-        let Some(end) = self.end() else {
-            if reaches_end {
-                loaded.iter().for_each(|message| self.push(message.clone()));
-            }
+        if !self.known && !reaches_end {
+            return;
+        }
+        self.known = true;
+        let Some((end, _)) = self.end else {
+            loaded.iter().for_each(|message| self.push(message.clone()));
             return;
         };
         if first.seq > end.next() {
@@ -89,6 +96,7 @@ impl Ring {
 
     /// Takes note that the room had no message when the store was asked.
     pub(super) fn load_empty(&mut self) {
+        self.known = true;
         self.end.get_or_insert((Seq::ZERO, Timestamp::from_micros(0)));
     }
 
@@ -102,12 +110,13 @@ impl Ring {
     pub(super) fn clear(&mut self) {
         self.drop_messages();
         self.end = None;
+        self.known = false;
         self.generation += 1;
     }
 
     /// The messages that the store would give, or `None` where the ring does not reach.
     pub(super) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
-        let (end, end_time) = self.end?;
+        let (end, end_time) = self.end.filter(|_| self.known)?;
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         let from_start = start <= Seq::ZERO.next();
         let take = |from: usize, to: usize| self.messages.range(from..to.max(from)).cloned().collect();
@@ -135,7 +144,7 @@ impl Ring {
     /// Whether a read of this range at the store joins on to what is here, so that one reader's
     /// answer serves the others who miss the same.
     pub(super) fn is_near(&self, range: Range, limit: usize) -> bool {
-        let Some((end, _)) = self.end else { return true };
+        let Some(end) = self.end() else { return true };
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         match range {
             Range::After(seq) => start.get() - seq.get() <= i64::try_from(limit).unwrap_or(i64::MAX),
@@ -197,8 +206,10 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// So many messages are committed, and each is heard of unless its bit is set.
+        /// So many messages are committed, by this process unless its bit is set.
         Commit(i64, u8),
+        /// The stream of changes tells of the message that lies so far back, perhaps late.
+        Hear(i64),
         /// A reader asks, the store if need be, whose answer is loaded.
         Read(Range, usize),
         DropMessages,
@@ -209,6 +220,7 @@ mod tests {
         let step = prop_oneof![
             4 => (1_i64..4, prop_oneof![3 => Just(0_u8), 1 => any::<u8>()]).prop_map(|(n, deaf)| Step::Commit(n, deaf)),
             6 => (ranges(), 1_usize..12).prop_map(|(range, limit)| Step::Read(range, limit)),
+            3 => (0_i64..6).prop_map(Step::Hear),
             1 => Just(Step::DropMessages),
             1 => Just(Step::Clear),
         ];
@@ -217,24 +229,27 @@ mod tests {
 
     proptest! {
         /// Whatever was heard of and loaded before, the ring answers like the store as of the last
-        /// message heard of, or not at all.
+        /// message of this process or the last look at the store, or later; or not at all.
         #[test]
         fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {
             let mut ring = Ring::default();
-            let (mut stored, mut heard) = (0, 0);
+            let (mut stored, mut promised) = (0, 0);
             for step in steps {
                 match step {
                     Step::Commit(n, deaf) => for bit in 0..n {
                         stored += 1;
                         if deaf & (1 << bit) == 0 {
-                            ring.publish(&message(stored));
-                            heard = stored;
+                            ring.publish(&message(stored), true);
+                            promised = stored;
                         }
+                    },
+                    Step::Hear(back) => if stored - back > 0 {
+                        ring.publish(&message(stored - back), false);
                     },
                     Step::Read(range, limit) => {
                         if let Some(found) = ring.read(range, limit) {
                             let end = ring.end().expect("what answers is known").get();
-                            prop_assert!(end >= heard);
+                            prop_assert!(end >= promised);
                             prop_assert_eq!(found, model(end, range, limit));
                         } else {
                             let loaded = model(stored, range, limit);
@@ -246,6 +261,9 @@ mod tests {
                             ring.load(&loaded, reaches_end);
                             if loaded.is_empty() && stored == 0 {
                                 ring.load_empty();
+                            }
+                            if reaches_end && !loaded.is_empty() {
+                                promised = stored;
                             }
                         }
                     }
@@ -263,13 +281,13 @@ mod tests {
     #[test]
     fn a_ring_is_bounded_by_number_and_by_size() {
         let mut ring = Ring::default();
-        messages(1..=10_000).iter().for_each(|m| assert!(ring.publish(m)));
+        messages(1..=10_000).iter().for_each(|m| assert!(ring.publish(m, true)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
             let text = "x".repeat(4_000).parse().expect("a text");
             SharedMessage::from(Message { text, ..(*message(seq)).clone() })
         };
-        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq))));
+        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), true)));
         assert!(ring.bytes() <= MAX_BYTES && ring.messages.len() > 10, "{}", ring.messages.len());
     }
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use chatcore::{ChatStore, Range, Seq, SharedMessage};
+use chatcore::{ChatStore, Error, Range, Seq, SharedMessage, Update, UserUpdate, Watcher};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
-use crate::{Place, post, post_many, room};
+use crate::{Place, post, post_many, room, user};
 
 /// For what must happen; no test passes by waiting this long.
 const SOON: Duration = Duration::from_secs(20);
@@ -90,4 +90,93 @@ pub(crate) async fn a_follower_is_told_when_the_store_closes(place: &Place) {
     store.close().await.expect("closed");
     let told = timeout(SOON, told).await.expect("in time").expect("no panic");
     assert!(told.is_err());
+}
+
+async fn until<T>(watcher: &mut Watcher, mut wanted: impl FnMut(Update) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = wanted(watcher.next().await.expect("watched")) {
+                return found;
+            }
+        }
+    };
+    timeout(SOON, found).await.expect("in time")
+}
+
+/// Waits until these are there.
+async fn until_present(watcher: &mut Watcher, names: &[&str]) {
+    let wanted: Vec<_> = names.iter().map(|name| user(name)).collect();
+    until(watcher, |update| matches!(update, Update::Presence(p) if p.users() == wanted).then_some(())).await;
+}
+
+pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place: &Place) {
+    let store = place.open().await;
+    let mut watcher = store.watch(&room("a"), Seq::ZERO);
+    until_present(&mut watcher, &[]).await;
+    let ann = store.attend(&room("a"), &user("ann"));
+    let ann_again = store.attend(&room("a"), &user("ann"));
+    let bob = store.attend(&room("a"), &user("bob"));
+    let _elsewhere = store.attend(&room("b"), &user("eve"));
+    until_present(&mut watcher, &["ann", "bob"]).await;
+    drop((ann, bob));
+    until_present(&mut watcher, &["ann"]).await;
+    store.type_in(&room("a"), &user("ann"));
+    let typing = until(&mut watcher, |update| match update {
+        Update::Typing(users) => Some(users),
+        _ => None,
+    });
+    assert_eq!(typing.await, [user("ann")]);
+    post(&store, "a", "ann", "hello").await;
+    let posted = until(&mut watcher, |update| match update {
+        Update::Messages(messages) => Some(places(&messages)),
+        _ => None,
+    });
+    assert_eq!(posted.await, [1]);
+    drop(ann_again);
+    until_present(&mut watcher, &[]).await;
+}
+
+pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
+    let store = place.open().await;
+    let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a place"));
+    assert!(matches!(store.mark_read(&ann, &room("a"), seq(0)).await, Err(Error::RoomNotFound)));
+    post_many(&store, "a", "bob", 5).await;
+    post_many(&store, "b", "bob", 2).await;
+    store.join(&room("a"), &ann).await.expect("joined");
+    store.join(&room("empty"), &ann).await.expect("joined");
+    let mut heard = store.watch_user(&ann);
+    for (to, is) in [(3, 3), (2, 3), (5, 5), (0, 5)] {
+        assert_eq!(store.mark_read(&ann, &room("a"), seq(to)).await.expect("marked"), seq(is));
+    }
+    let first = timeout(SOON, heard.next()).await.expect("in time");
+    assert_eq!(first, UserUpdate::Read(room("a"), seq(3)));
+    let beyond = store.mark_read(&ann, &room("a"), seq(6)).await.expect_err("beyond the end");
+    assert_eq!(beyond.to_string(), "seq must be at most 5, the newest message");
+    // What was read of a room that one has not joined is kept for when one does.
+    store.mark_read(&ann, &room("b"), seq(1)).await.expect("marked");
+    post(&store, "a", "bob", "6").await;
+    let summary = async || {
+        let rooms = store.rooms_of(&ann).await.expect("rooms");
+        rooms.iter().map(|r| (r.room.to_string(), r.read_seq.get(), r.unread())).collect::<Vec<_>>()
+    };
+    assert_eq!(summary().await, [("a".into(), 5, 1), ("empty".into(), 0, 0)]);
+    store.join(&room("b"), &ann).await.expect("joined");
+    assert_eq!(summary().await, [("a".into(), 5, 1), ("b".into(), 1, 1), ("empty".into(), 0, 0)]);
+    store.leave(&room("a"), &ann).await.expect("left");
+    assert_eq!(summary().await, [("b".into(), 1, 1), ("empty".into(), 0, 0)]);
+    assert!(store.rooms_of(&user("nobody")).await.expect("rooms").is_empty());
+}
+
+pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
+    let store = place.open().await;
+    let mut held = Vec::new();
+    for i in 0..50 {
+        let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
+        held.push((store.watch(&name, Seq::ZERO), store.attend(&name, &who), store.watch_user(&who)));
+    }
+    let counts = store.live_counts();
+    assert_eq!((counts.rooms, counts.followers, counts.attending, counts.users), (3, 50, 50, 7));
+    drop(held);
+    let counts = store.live_counts();
+    assert_eq!((counts.followers, counts.attending, counts.users), (0, 0, 0));
 }

@@ -71,7 +71,10 @@ on_every_backend! {
         followers_of_a_room_share_its_messages,
         a_reader_who_waits_is_answered_by_the_next_post,
         what_was_posted_is_read_at_once,
-        a_follower_is_told_when_the_store_closes;
+        a_follower_is_told_when_the_store_closes,
+        a_watcher_sees_who_comes_who_types_and_what_is_posted,
+        a_mark_of_what_was_read_only_moves_forward,
+        nothing_stays_of_those_who_go;
     posting:
         a_post_comes_back_as_it_is_stored,
         seq_has_no_hole_and_time_strictly_increases,

@@ -8,7 +8,10 @@
 //! | `members` | `{room, user}` | `joined_at` |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
+//! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid` |
+//! | `presence` | `{room, process}` | `users` who are connected there, `version` |
+//! | `signals` | an id | what passes: `typing` or `sessions_ended`, `at` |
 //!
 //! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
 //! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
@@ -25,7 +28,7 @@ use mongodb::bson::{
     Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
 };
 
-use crate::backend::{Batch, BatchId, Head};
+use crate::backend::{Attendance, Batch, BatchId, Head, ProcessId, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
@@ -87,6 +90,64 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
         created_at: time(document, "created_at")?,
         users: 0,
     })
+}
+
+/// Whose mark it is, and in which room.
+pub(super) fn marked(key: &RawDocument) -> Result<(Username, RoomName)> {
+    let id = key.get_document("_id").map_err(corrupt)?;
+    Ok((text(id, "user")?, text(id, "room")?))
+}
+
+pub(super) fn marked_seq(document: &RawDocument) -> Result<Seq> {
+    seq(document, "seq")
+}
+
+/// The room and the place up to which it was read.
+pub(super) fn mark(document: &RawDocument) -> Result<(RoomName, Seq)> {
+    Ok((room_name(document)?, seq(document, "seq")?))
+}
+
+pub(super) fn process(document: &RawDocument) -> Result<ProcessId> {
+    let id = document.get_document("_id").and_then(|id| id.get_object_id("process")).map_err(corrupt)?;
+    Ok(ProcessId(id.bytes()))
+}
+
+pub(super) fn attendance(document: &RawDocument) -> Result<Attendance> {
+    let users = document.get_array("users").map_err(corrupt)?;
+    let users = users
+        .into_iter()
+        .map(|user| user.map_err(corrupt)?.as_str().unwrap_or_default().parse().map_err(corrupt));
+    Ok(Attendance {
+        version: document.get_i64("version").map_err(corrupt)?,
+        users: users.collect::<Result<_>>()?,
+    })
+}
+
+pub(super) fn new_attendance(attendance: &Attendance) -> Document {
+    let users: Vec<_> = attendance.users.iter().map(Username::as_str).collect();
+    doc! { "version": attendance.version, "users": users }
+}
+
+pub(super) fn new_signal(signal: &Signal) -> Document {
+    let mut document = doc! { "at": DateTime::now() };
+    match signal {
+        Signal::Typing(room, user) => {
+            document.insert("typing", doc! { "room": room.as_str(), "user": user.as_str() })
+        }
+        Signal::SessionsEnded(user) => document.insert("sessions_ended", doc! { "user": user.as_str() }),
+    };
+    document
+}
+
+pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
+    if let Ok(typing) = document.get_document("typing") {
+        return Ok(Some(Signal::Typing(text(typing, "room")?, text(typing, "user")?)));
+    }
+    if let Ok(ended) = document.get_document("sessions_ended") {
+        return Ok(Some(Signal::SessionsEnded(text(ended, "user")?)));
+    }
+    // From a newer version.
+    Ok(None)
 }
 
 /// The `_id` of a room's counter.

@@ -2,6 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 use mongodb::Collection;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 
 use super::documents;
@@ -169,6 +170,47 @@ pub(super) fn member(room: &RoomName, user: &Username) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": user.as_str() } }
 }
 
+/// The rooms that a user is a member of.
+pub(super) fn memberships(user: &Username, limit: u32) -> Query {
+    Query {
+        sort: doc! { "_id.room": 1 },
+        projection: doc! { "_id": 1 },
+        limit,
+        ..Query::one("members", doc! { "_id.user": user.as_str() })
+    }
+}
+
+/// The ends of rooms, as a majority has them.
+pub(super) fn ends(rooms: &[RoomName]) -> Query {
+    Query { newest_state: false, ..heads(rooms) }
+}
+
+pub(super) fn mark(user: &Username, room: &RoomName) -> Document {
+    doc! { "_id": { "user": user.as_str(), "room": room.as_str() } }
+}
+
+/// How far a user has read in rooms.
+pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
+    let ids: Vec<_> =
+        rooms.iter().map(|room| doc! { "user": user.as_str(), "room": room.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    Query { limit, ..Query::one("marks", doc! { "_id": { "$in": ids } }) }
+}
+
+/// Who is connected to a room, by process.
+pub(super) fn presence(room: &RoomName) -> Query {
+    let filter = within(room, "process", Bson::MinKey, Bson::MaxKey);
+    Query { limit: MAX_NAMES, newest_state: true, ..Query::one("presence", filter) }
+}
+
+pub(super) fn presence_at(room: &RoomName, process: ObjectId) -> Document {
+    doc! { "_id": { "room": room.as_str(), "process": process } }
+}
+
+pub(super) fn presence_of(process: ObjectId) -> Document {
+    doc! { "_id.process": process }
+}
+
 pub(super) fn token(hash: TokenHash) -> Document {
     doc! { "_id": documents::token(hash) }
 }
@@ -272,6 +314,10 @@ mod tests {
             super::user(&user),
             members(&name, &Page { after: Some(user.clone()), limit: 10 }),
             session(token, time),
+            memberships(&user, 10),
+            ends(std::slice::from_ref(&name)),
+            marks(&user, std::slice::from_ref(&name)),
+            presence(&name),
             sessions(&user, time),
         ] {
             plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
@@ -280,6 +326,9 @@ mod tests {
             ("messages", places(&name, seq, seq)),
             ("members", members_of(&name)),
             ("members", member(&name, &user)),
+            ("marks", mark(&user, &name)),
+            ("presence", presence_at(&name, ObjectId::new())),
+            ("presence", presence_of(ObjectId::new())),
             ("sessions", super::token(token)),
             ("sessions", session_of(&user, id)),
             ("sessions", sessions_of(&user, Some(id))),

@@ -18,7 +18,7 @@ use mongodb::{Collection, Database};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::error;
+use super::{error, find};
 use crate::error::Result;
 
 /// How often a process counts, and looks at the others.
@@ -29,11 +29,13 @@ const STILL: u32 = 4;
 
 /// This process among the others. It signs off when this is dropped or closed.
 pub(super) struct Peers {
+    pub(super) id: ObjectId,
     closing: watch::Sender<()>,
 }
 
 struct Me {
     processes: Collection<Document>,
+    presence: Collection<Document>,
     id: ObjectId,
     /// What is written down: the session, and where the process runs.
     card: Document,
@@ -46,9 +48,10 @@ impl Peers {
     /// dead.
     pub(super) async fn join(database: &Database, session: &Document) -> Result<Self> {
         let card = doc! { "session": session.clone(), "host": host(), "pid": i64::from(std::process::id()) };
-        let processes = database.collection("processes");
-        let mut me = Me { processes, id: ObjectId::new(), card, seen: HashMap::new() };
+        let (processes, presence) = (database.collection("processes"), database.collection("presence"));
+        let mut me = Me { processes, presence, id: ObjectId::new(), card, seen: HashMap::new() };
         me.beat().await.map_err(error)?;
+        let id = me.id;
         let (closing, mut closed) = watch::channel(());
         tokio::spawn(async move {
             loop {
@@ -60,9 +63,10 @@ impl Peers {
                     tracing::debug!(error = %e.kind, "the other processes could not be looked at");
                 }
             }
+            let _ = me.presence.delete_many(find::presence_of(me.id)).await;
             let _ = me.processes.delete_one(doc! { "_id": me.id }).await;
         });
-        Ok(Self { closing })
+        Ok(Self { id, closing })
     }
 
     /// Signs off, once no transaction is open any more.
@@ -117,6 +121,7 @@ impl Me {
             let kill = doc! { "killSessions": [session.clone()] };
             self.processes.client().database("admin").run_command(kill).await?;
         }
+        self.presence.delete_many(find::presence_of(id)).await?;
         self.processes.delete_one(doc! { "_id": id }).await?;
         self.seen.remove(&id);
         Ok(())

@@ -14,7 +14,11 @@ const VERSION: i64 = 1;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 6] = ["counters", "messages", "members", "sessions", "state", "processes"];
+const COLLECTIONS: [&str; 9] =
+    ["counters", "messages", "members", "marks", "sessions", "state", "processes", "presence", "signals"];
+
+/// How long a signal stays, which was heard of when it was made.
+const SIGNALS: Duration = Duration::from_secs(60);
 
 /// What kind of deployment the database is on.
 pub(super) struct Server {
@@ -97,6 +101,16 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
         ),
     ];
     database.collection::<Document>("messages").create_indexes(messages).await.map_err(error)?;
+
+    let members = database.collection::<Document>("members");
+    let by_user = index(doc! { "_id.user": 1, "_id.room": 1 }, IndexOptions::default());
+    members.create_index(by_user).await.map_err(error)?;
+    let presence = database.collection::<Document>("presence");
+    let by_process = index(doc! { "_id.process": 1 }, IndexOptions::default());
+    presence.create_index(by_process).await.map_err(error)?;
+    let signals = database.collection::<Document>("signals");
+    let passing = IndexOptions::builder().expire_after(SIGNALS).build();
+    signals.create_index(index(doc! { "at": 1 }, passing)).await.map_err(error)?;
 
     let sessions = database.collection::<Document>("sessions");
     sessions

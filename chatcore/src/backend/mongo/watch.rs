@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
 use tokio::time::timeout;
 
 use super::{Inner, documents, error};
+use crate::backend::Signal;
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::feed::{Feed, UserUpdate};
 
 /// How long the server holds a question when there is no change.
 const AWAIT: Duration = Duration::from_millis(250);
@@ -27,7 +28,7 @@ pub(super) async fn watch(inner: &Inner, feed: &Feed) -> Result<()> {
     feed.go_live();
     while !feed.is_closed() {
         if let Some(change) = timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
-            take(feed, change)?;
+            take(inner, feed, change)?;
         }
     }
     Ok(())
@@ -44,15 +45,55 @@ async fn begin(inner: &Inner) -> Result<Changes> {
         .and_then(|time| time.get_timestamp("ts"))
         .or_else(|_| hello.get_timestamp("operationTime"));
     let seen = seen.map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))?;
-    let only = doc! { "$match": { "ns.coll": "messages", "operationType": "insert" } };
+    let only = doc! { "$match": {
+        "ns.coll": { "$in": ["messages", "presence", "signals", "marks"] },
+        "operationType": { "$in": ["insert", "replace", "update", "delete"] },
+    } };
     let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
     let watch = watch.start_at_operation_time(seen);
     Ok(watch.await.map_err(error)?.with_type())
 }
 
-fn take(feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -> Result<()> {
-    let Some(document) = change.full_document else { return Ok(()) };
-    let room = documents::room_name(&document)?;
-    feed.publish(&room, [documents::message(&room, &document)?.into()]);
+fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -> Result<()> {
+    let of = |change: &ChangeStreamEvent<_>| change.ns.as_ref().and_then(|ns| ns.coll.clone());
+    let Some(collection) = of(&change) else { return Ok(()) };
+    // What was deleted, or changed in part, is named by its key alone.
+    let key = change.document_key.map(|key| to_raw(&key)).transpose()?;
+    match (collection.as_str(), change.full_document, key) {
+        ("messages", Some(document), _) => {
+            let room = documents::room_name(&document)?;
+            feed.publish(&room, [documents::message(&room, &document)?.into()]);
+        }
+        ("presence", there, Some(key)) => {
+            let (room, process) = (documents::room_name(&key)?, documents::process(&key)?);
+            match there {
+                there if !inner.is_me(process) => {
+                    let there = there.map(|there| documents::attendance(&there)).transpose()?;
+                    feed.hear_people(&room, process, there);
+                }
+                // This process was taken for dead.
+                None => feed.retell_people(&room),
+                Some(_) => {}
+            }
+        }
+        ("signals", Some(document), _) => match documents::signal(&document)? {
+            Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
+            Some(Signal::SessionsEnded(user)) => feed.users.tell(&user, UserUpdate::SessionsEnded),
+            None => {}
+        },
+        ("marks", document, Some(key)) => {
+            let (user, room) = documents::marked(&key)?;
+            let updated =
+                change.update_description.map(|update| to_raw(&update.updated_fields)).transpose()?;
+            if let Some(seq) = document.or(updated).map(|seq| documents::marked_seq(&seq)).transpose()? {
+                feed.users.tell(&user, UserUpdate::Read(room, seq));
+            }
+        }
+        _ => {}
+    }
     Ok(())
+}
+
+fn to_raw(document: &Document) -> Result<RawDocumentBuf> {
+    RawDocumentBuf::try_from(document).map_err(|e| Error::Corrupt(e.to_string()))
 }

@@ -7,10 +7,9 @@ use crate::error::{Error, Result};
 
 /// Marks the file as a chat store: "chat" in ASCII.
 const APPLICATION_ID: i64 = 0x6368_6174;
-/// The version of the tables below.
-pub(super) const VERSION: i64 = 1;
-
-const TABLES: &str = "
+/// What makes a file of each version one of the next. The first begins with an empty file.
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -53,9 +52,22 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_user ON sessions (username, created_at);
 CREATE INDEX sessions_by_use ON sessions (last_seen);
-";
+",
+    "
+CREATE INDEX members_by_user ON members (username, room_id);
+CREATE TABLE read_marks (
+    username TEXT NOT NULL,
+    room_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (username, room_id)
+) STRICT, WITHOUT ROWID;
+",
+];
 
-/// Creates the tables in a new file and refuses a file that is not ours or is newer. A refused
+/// The version of a file after all of them.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// Makes the tables that are missing, and refuses a file that is not ours or is newer. A refused
 /// file is left as it was.
 pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
@@ -68,7 +80,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
     let tables = number("SELECT count(*) FROM sqlite_schema").map_err(error)?;
     match (application, version) {
         (0, 0) if tables == 0 => {}
-        (APPLICATION_ID, VERSION) => {}
+        (APPLICATION_ID, 1..=VERSION) => {}
         (APPLICATION_ID, newer) if newer > VERSION => {
             return Err(Error::Open(format!(
                 "it was written by a newer version (schema {newer}, this version knows {VERSION})"
@@ -76,16 +88,18 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
         }
         _ => return Err(Error::Open("the file is an SQLite database of another program".into())),
     }
-    configure(connection, tables == 0).map_err(error)
+    configure(connection, version).map_err(error)
 }
 
-fn configure(connection: &mut Connection, create: bool) -> rusqlite::Result<()> {
+fn configure(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     // FULL syncs the log before a commit returns, and readers see a commit only after that.
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")?;
-    if create {
+    if version < VERSION {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(TABLES)?;
+        for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute_batch(step)?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;

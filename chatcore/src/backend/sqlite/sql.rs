@@ -35,6 +35,11 @@ statements! {
     LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
     COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1 WHERE name = ?1";
 
+    MARK_READ = "INSERT INTO read_marks (username, room_id, seq) SELECT ?1, id, ?3 FROM rooms WHERE name = ?2
+        ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq) RETURNING seq";
+    ROOMS_OF = "SELECT r.name, r.last_seq, coalesce(k.seq, 0) FROM members m JOIN rooms r ON r.id = m.room_id
+        LEFT JOIN read_marks k ON k.username = m.username AND k.room_id = m.room_id WHERE m.username = ?1 LIMIT ?2";
+
     MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
     MESSAGES_AFTER = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id

@@ -1,0 +1,77 @@
+//! What users have read, and who is connected where.
+
+use std::collections::HashMap;
+
+use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::options::{Acknowledgment, ReturnDocument, WriteConcern};
+
+use super::{Inner, Mode, documents, error, find};
+use crate::backend::{Attendance, Head, ProcessId, Signal};
+use crate::error::Result;
+use crate::types::{RoomName, Seq, UserRoom, Username};
+
+/// What passes is not worth a wait for the journal.
+fn light() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Nodes(1)).build()
+}
+
+impl Inner {
+    pub(super) async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
+        let marks = self.database.collection::<RawDocumentBuf>("marks");
+        let forward = doc! { "$max": { "seq": seq.get() } };
+        let marked = marks
+            .find_one_and_update(find::mark(user, room), forward)
+            .upsert(true)
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(error)?;
+        Ok(marked.map(|marked| documents::mark(&marked)).transpose()?.map_or(seq, |(_, seq)| seq))
+    }
+
+    pub(super) async fn rooms_of(&self, user: &Username, limit: u32) -> Result<Vec<UserRoom>> {
+        let rooms = self.find(find::memberships(user, limit), documents::room_name).await?;
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read: HashMap<_, _> =
+            self.find(find::marks(user, &rooms), documents::mark).await?.into_iter().collect();
+        // After the marks, so that no mark lies after the end that is shown with it.
+        let ends: HashMap<_, _> = self.find(find::ends(&rooms), documents::head).await?.into_iter().collect();
+        let seen = |room: RoomName| {
+            let last_seq = ends.get(room.as_str()).map_or(Seq::ZERO, |head: &Head| head.seq);
+            let read_seq = read.get(&room).copied().unwrap_or(Seq::ZERO);
+            UserRoom { room, last_seq, read_seq }
+        };
+        Ok(rooms.into_iter().map(seen).collect())
+    }
+
+    pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
+        let Mode::Transactions { peers, .. } = &self.mode else { return Ok(()) };
+        let (presence, here) = (self.collection("presence"), find::presence_at(room, peers.id));
+        if attendance.users.is_empty() {
+            presence.delete_one(here).write_concern(light()).await.map_err(error)?;
+        } else {
+            let document = documents::new_attendance(attendance);
+            presence.replace_one(here, document).upsert(true).write_concern(light()).await.map_err(error)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn attendance(&self, room: &RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+        let read = |document: &_| Ok((documents::process(document)?, documents::attendance(document)?));
+        let mut all = self.find(find::presence(room), read).await?;
+        all.retain(|(process, _)| !self.is_me(*process));
+        Ok(all)
+    }
+
+    pub(super) async fn announce(&self, signal: &Signal) -> Result<()> {
+        let signals = self.collection("signals");
+        signals.insert_one(documents::new_signal(signal)).write_concern(light()).await.map_err(error)?;
+        Ok(())
+    }
+
+    /// Whether that is this process.
+    pub(super) fn is_me(&self, process: ProcessId) -> bool {
+        matches!(&self.mode, Mode::Transactions { peers, .. } if peers.id.bytes() == process.0)
+    }
+}

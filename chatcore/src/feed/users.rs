@@ -1,0 +1,53 @@
+//! What concerns one user, wherever that user is connected.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+
+use crate::types::{RoomName, Seq, Username};
+
+/// Events that a connection may lag behind. It learns no more of those it lost.
+const LAG: usize = 16;
+
+/// What is new with a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserUpdate {
+    /// The user has read a room up to a place.
+    Read(RoomName, Seq),
+    /// Some of the user's sessions may have ended: ask again for the one in use.
+    SessionsEnded,
+}
+
+/// The users who are connected to this process.
+#[derive(Default)]
+pub(crate) struct Users(Mutex<HashMap<Username, broadcast::Sender<UserUpdate>>>);
+
+impl Users {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Username, broadcast::Sender<UserUpdate>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What happens to a user from now on.
+    pub(crate) fn listen(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
+        self.lock().entry(user.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
+    }
+
+    /// Forgets a user to whom nobody listens any more.
+    pub(crate) fn forget(&self, user: &Username) {
+        let mut users = self.lock();
+        if users.get(user).is_some_and(|sender| sender.receiver_count() == 0) {
+            users.remove(user);
+        }
+    }
+
+    pub(crate) fn tell(&self, user: &Username, event: UserUpdate) {
+        if let Some(sender) = self.lock().get(user) {
+            let _ = sender.send(event);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
