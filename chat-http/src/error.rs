@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use chatcore::{Error, Invalid};
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
 use serde::Serialize;
 
 use crate::response::{Response, whole};
@@ -41,6 +41,14 @@ impl HttpError {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// There is no session, or there was one which has ended.
+    pub(crate) fn no_session(ended: bool) -> Self {
+        Self::unauthorized(match ended {
+            true => "the session has ended; log in",
+            false => "there is no session; log in",
+        })
+    }
+
     pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
@@ -61,6 +69,11 @@ impl HttpError {
 
     pub(crate) fn too_large(most: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body must be at most {} KiB", most / 1024))
+    }
+
+    pub(crate) fn upgrade_required(detail: &'static str) -> Self {
+        let protocol = Some((UPGRADE, HeaderValue::from_static("websocket")));
+        Self { header: protocol, ..Self::new(StatusCode::UPGRADE_REQUIRED, detail) }
     }
 
     pub(crate) fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {

@@ -25,6 +25,7 @@ mod auth;
 mod config;
 mod error;
 mod handlers;
+mod live;
 mod metrics;
 mod pages;
 mod request;

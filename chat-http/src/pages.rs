@@ -28,6 +28,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const FILES: &[(&str, &str, &[u8])] = &[
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../templates/static/style.css")),
+    ("live.js", "text/javascript; charset=utf-8", include_bytes!("../../templates/static/live.js")),
     ("room.js", "text/javascript; charset=utf-8", include_bytes!("../../templates/static/room.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("../../templates/static/icon.svg")),
 ];
@@ -300,8 +301,9 @@ async fn draw_room(
         live: bool,
         older: Option<String>,
         newer: Option<String>,
-        /// The newest message shown, which polling goes on from.
-        since: Timestamp,
+        events: String,
+        /// The newest message shown, after which the page goes on.
+        last: i64,
         text: &'a str,
         nonce: &'a str,
         error: Option<&'a str>,
@@ -319,7 +321,8 @@ async fn draw_room(
         live: range == Range::Newest,
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (range != Range::Newest).then(|| page.clone()),
-        since: read.last().map_or(Timestamp::from_micros(0), |m| m.timestamp),
+        events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
+        last: read.last().map_or(0, |m| m.seq.get()),
         page,
         text: draft.text,
         nonce: &draft.nonce,

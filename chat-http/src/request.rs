@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatcore::{Invalid, RoomName, Session, SessionToken, Username};
+use chatcore::{Invalid, RoomName, Seq, Session, SessionToken, Username};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
@@ -25,9 +25,7 @@ pub(crate) struct Call {
     /// Whether there were credentials, of a session that has ended or never was.
     pub(crate) ended: bool,
     /// What the request came by.
-    #[expect(dead_code, reason = "for the live routes, which are to come")]
     pub(crate) connection: Arc<Connection>,
-    #[expect(dead_code, reason = "for the live routes, which are to come")]
     /// The way to the bare connection, for a client that asks to speak another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -70,11 +68,7 @@ impl Call {
 
     /// The session, on routes that need one.
     pub(crate) fn session(&self) -> Result<&Session> {
-        match &self.who {
-            Some(who) => Ok(&who.session),
-            None if self.ended => Err(HttpError::unauthorized("the session has ended; log in")),
-            None => Err(HttpError::unauthorized("there is no session; log in")),
-        }
+        self.who.as_ref().map(|who| &who.session).ok_or_else(|| HttpError::no_session(self.ended))
     }
 
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
@@ -99,18 +93,7 @@ impl Call {
         if self.kind()? == Kind::Form {
             return Err(HttpError::unsupported_media_type("the Content-Type must be application/json"));
         }
-        let text = utf8(&self.body, "the body")?;
-        if text.trim().is_empty() {
-            return Err(HttpError::bad_request("the body is empty; it must be a JSON object"));
-        }
-        match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => Ok(Fields(fields)),
-            Ok(other) => Err(HttpError::bad_request(format!(
-                "the body must be a JSON object, not {}",
-                kind_of(&other)
-            ))),
-            Err(e) => Err(HttpError::bad_request(format!("the body is not valid JSON: {e}"))),
-        }
+        Fields::parse(utf8(&self.body, "the body")?, "the body")
     }
 
     /// The fields of a form.
@@ -134,6 +117,31 @@ impl Call {
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
+    /// The fields of a JSON object, which errors call `what`.
+    pub(crate) fn parse(text: &str, what: &str) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(HttpError::bad_request(format!("{what} is empty; it must be a JSON object")));
+        }
+        match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(other) => {
+                Err(HttpError::bad_request(format!("{what} must be a JSON object, not {}", kind_of(&other))))
+            }
+            Err(e) => Err(HttpError::bad_request(format!("{what} is not valid JSON: {e}"))),
+        }
+    }
+
+    /// A place in a room; `null` counts as left out.
+    pub(crate) fn seq(&self, name: &str) -> Result<Option<Seq>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_i64().and_then(Seq::new) {
+                Some(seq) => Ok(Some(seq)),
+                None => Err(HttpError::bad_request(format!("{name} must be a whole number from 0 up"))),
+            },
+        }
+    }
+
     /// A text field; `null` counts as left out.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
         match self.0.get(name) {

@@ -24,7 +24,7 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
     Either::Left(Full::new(bytes.into()))
 }
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// Enough of a hash that two bodies of one address never share it.
 const ETAG_BYTES: usize = 12;

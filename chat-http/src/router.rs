@@ -18,7 +18,7 @@ use crate::handlers::{auth, messages, operations, rooms, users};
 use crate::request::{Call, Query, decode};
 use crate::response::Response;
 use crate::server::Connection;
-use crate::{App, pages};
+use crate::{App, live, pages};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 64 * 1024;
@@ -75,6 +75,7 @@ static ROUTES: &[Route] = routes! {
     DELETE "/auth/sessions/{id}"       Asks    Programs auth::end_session;
 
     GET    "/users/{username}/count"   Ignores Programs users::count;
+    GET    "/users/{username}/rooms"   Asks    Programs users::rooms;
 
     GET    "/chat"                     Ignores Programs rooms::to_list;
     GET    "/chat/"                    Ignores Programs rooms::list;
@@ -83,8 +84,11 @@ static ROUTES: &[Route] = routes! {
     GET    "/chat/{room}/users"        Ignores Programs rooms::users;
     POST   "/chat/{room}/join"         Asks    Programs rooms::join;
     POST   "/chat/{room}/leave"        Asks    Programs rooms::leave;
+    POST   "/chat/{room}/read"         Asks    Programs rooms::read;
     GET    "/chat/{room}/messages"     Ignores Programs messages::read;
     POST   "/chat/{room}/messages"     Asks    Programs messages::post;
+    GET    "/chat/{room}/events"       Ignores Programs live::events;
+    GET    "/ws"                       Asks    Programs live::socket;
 
     GET    "/"                         Asks    People   pages::rooms;
     GET    "/login"                    Asks    People   pages::log_in;

@@ -35,14 +35,12 @@ pub(crate) struct Connection {
     #[expect(dead_code, reason = "the limits by address are to come")]
     pub(crate) peer: SocketAddr,
     /// Changes when the server stops.
-    #[expect(dead_code, reason = "for the live routes, which are to come")]
     pub(crate) stopping: watch::Receiver<()>,
     /// What the connection does once it speaks HTTP no more.
     next: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Connection {
-    #[expect(dead_code, reason = "for the live routes, which are to come")]
     /// Hands the connection over to `next` after the answer under way, which must be a `101`.
     pub(crate) fn hand_over(&self, next: BoxFuture<'static, ()>) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);

@@ -1,6 +1,8 @@
 //! Reading and posting.
 
-use chatcore::{Message, NewMessage, Nonce, Posted, Range, Username};
+use std::time::Duration;
+
+use chatcore::{Message, NewMessage, Nonce, Posted, Range, Session, SharedMessage, Username};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 use serde::Serialize;
@@ -9,16 +11,55 @@ use crate::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
-use crate::response::{Response, cacheable_json, json};
+use crate::response::{JSON, Response, cacheable, json};
 
 /// Messages in an answer, if the client does not say.
 const DEFAULT_LIMIT: u32 = 50;
+/// Seconds that a reader may wait for messages.
+const LONGEST_WAIT: u64 = 30;
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, range) = (call.room()?, range(&call.query)?);
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
-    let messages = app.store().messages(&room, range, limit).await?;
-    cacheable_json(&call, &messages)
+    let messages = match patience(&call.query, range)? {
+        None => app.store().messages(&room, range, limit).await?,
+        Some(patience) => {
+            let mut stopping = call.connection.stopping.clone();
+            tokio::select! {
+                messages = app.store().wait_for_messages(&room, range, limit, patience) => messages?,
+                _ = stopping.changed() => Vec::new(),
+            }
+        }
+    };
+    Ok(cacheable(&call, JSON, array(&messages)))
+}
+
+/// How long a reader waits if there is nothing yet.
+fn patience(query: &Query, range: Range) -> Result<Option<Duration>> {
+    let Some(text) = query.get("wait")? else { return Ok(None) };
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
+    let seconds = seconds.ok_or_else(|| {
+        HttpError::bad_request(format!("wait must be a whole number of seconds from 0 to {LONGEST_WAIT}"))
+    })?;
+    match range {
+        Range::Since(_) | Range::After(_) => Ok((seconds > 0).then(|| Duration::from_secs(seconds))),
+        _ => Err(HttpError::bad_request("wait goes with since or after")),
+    }
+}
+
+/// The messages as a JSON array, each as it was encoded for its first reader.
+fn array(messages: &[SharedMessage]) -> Vec<u8> {
+    let length: usize = messages.iter().map(|message| message.json().len() + 1).sum();
+    let mut array = Vec::with_capacity(length + 2);
+    array.push(b'[');
+    for message in messages {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        array.extend_from_slice(message.json());
+    }
+    array.push(b']');
+    array
 }
 
 /// Which messages a query asks for.
@@ -44,7 +85,8 @@ struct Answer<'a> {
 pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let fields = call.json()?;
-    let (sender, verified) = sender(&app, &call, fields.get("sender")?)?;
+    let session = call.who.as_ref().map(|who| &who.session);
+    let (sender, verified) = sender(&app, session, call.ended, fields.get("sender")?)?;
     let text = fields.required("text")?;
     let nonce = nonce(&call, fields.get("nonce")?)?;
     let posted = store(&app, NewMessage { room, sender, text, nonce, verified }).await?;
@@ -61,10 +103,18 @@ pub(crate) async fn store(app: &App, message: NewMessage) -> Result<Posted> {
 }
 
 /// Who posts, and whether that is proved.
-fn sender(app: &App, call: &Call, named: Option<Username>) -> Result<(Username, bool)> {
-    let session = call.who.as_ref().map(|who| &who.session);
-    if app.settings().guests == Guests::Deny && !call.session()?.verified {
-        return Err(HttpError::forbidden("this server does not take guests"));
+pub(crate) fn sender(
+    app: &App,
+    session: Option<&Session>,
+    ended: bool,
+    named: Option<Username>,
+) -> Result<(Username, bool)> {
+    if app.settings().guests == Guests::Deny {
+        match session {
+            Some(session) if session.verified => {}
+            Some(_) => return Err(HttpError::forbidden("this server does not take guests")),
+            None => return Err(HttpError::no_session(ended)),
+        }
     }
     match (session, named) {
         (Some(session), Some(named)) if named != session.username => {
@@ -72,7 +122,7 @@ fn sender(app: &App, call: &Call, named: Option<Username>) -> Result<(Username, 
         }
         (Some(session), _) => Ok((session.username.clone(), session.verified)),
         (None, Some(named)) => Ok((named, false)),
-        (None, None) if call.ended => Err(HttpError::unauthorized("the session has ended; log in")),
+        (None, None) if ended => Err(HttpError::no_session(ended)),
         (None, None) => Err(HttpError::bad_request("sender is missing; name one, or log in")),
     }
 }

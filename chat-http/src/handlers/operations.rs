@@ -20,7 +20,11 @@ pub(crate) async fn readyz(app: App, _: Call) -> Result<Response> {
 }
 
 pub(crate) async fn metrics(app: App, _: Call) -> Result<Response> {
-    Ok(bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", app.metrics().render()))
+    Ok(bytes(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        app.metrics().render(&app.store().live_counts()),
+    ))
 }
 
 pub(crate) async fn openapi(_: App, call: Call) -> Result<Response> {

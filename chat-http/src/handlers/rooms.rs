@@ -1,7 +1,8 @@
 //! Rooms and their members.
 
-use chatcore::MAX_NAMES;
+use chatcore::{MAX_NAMES, Seq};
 use hyper::StatusCode;
+use serde::Serialize;
 
 use crate::App;
 use crate::config::Guests;
@@ -39,6 +40,19 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
     let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
     let users = app.store().users(&call.room()?, after.as_ref(), limit).await?;
     cacheable_json(&call, &users)
+}
+
+/// How far the user has read.
+#[derive(Serialize)]
+struct Read {
+    read_seq: Seq,
+}
+
+pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
+    let (room, user) = (call.room()?, &call.session()?.username);
+    app.throttle().check(user)?;
+    let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
+    json(StatusCode::OK, &Read { read_seq: app.store().mark_read(user, &room, seq).await? })
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {

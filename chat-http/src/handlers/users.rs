@@ -1,17 +1,26 @@
 //! Users and their counters.
 
 use chatcore::Username;
+use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::App;
-use crate::error::Result;
+use crate::error::{HttpError, Result};
 use crate::request::Call;
-use crate::response::{Response, cacheable_json};
+use crate::response::{Response, cacheable_json, json};
 
 #[derive(Serialize)]
 struct Count {
     username: Username,
     message_count: u64,
+}
+
+pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
+    let username = call.username()?;
+    if call.session()?.username != username {
+        return Err(HttpError::forbidden("only a user's own rooms may be listed"));
+    }
+    json(StatusCode::OK, &app.store().rooms_of(&username).await?)
 }
 
 pub(crate) async fn count(app: App, call: Call) -> Result<Response> {

@@ -1,0 +1,39 @@
+//! What stays open: event streams and sockets.
+
+mod events;
+mod frames;
+mod handshake;
+mod pace;
+mod socket;
+
+use hyper::header::ORIGIN;
+
+use crate::error::{HttpError, Result};
+use crate::request::Call;
+use crate::response::Response;
+use crate::{App, auth};
+
+pub(crate) use events::events;
+
+/// `GET /ws`: from here on the connection speaks WebSocket.
+pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
+    // A browser sends cookies to any site that a page names, and lets the page read what a socket
+    // says, so a foreign page must not get one.
+    if call.headers.contains_key(ORIGIN) {
+        auth::check_origin(app.settings(), &call.headers)?;
+    }
+    if call.ended {
+        return Err(HttpError::no_session(true));
+    }
+    let (response, connection) = handshake::accept(&mut call)?;
+    let stopping = call.connection.stopping.clone();
+    let who = call.who.take();
+    let socket = async move {
+        match connection.await {
+            Ok(connection) => socket::run(app, who, connection, stopping).await,
+            Err(error) => tracing::debug!(%error, "a connection was not handed over"),
+        }
+    };
+    call.connection.hand_over(Box::pin(socket));
+    Ok(response)
+}

@@ -1,0 +1,89 @@
+//! Server-Sent Events: one room as a stream that a browser resumes by itself.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chatcore::{Follower, Invalid, Seq, SharedMessage};
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt as _, Either, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::App;
+use crate::error::Result;
+use crate::request::Call;
+use crate::response::Response;
+
+/// Longest silence. Proxies and clients take a longer one for a lost connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a browser waits before it comes back, in milliseconds.
+const RETRY: &str = "retry: 1000\n\n";
+
+struct Events {
+    follower: Follower,
+    stopping: watch::Receiver<()>,
+}
+
+/// `GET /chat/{room}/events`
+pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    let after = match last_event_id(&call)? {
+        Some(after) => after,
+        None => match call.query.parsed("after")? {
+            Some(after) => after,
+            None => app.store().last_seq(&room).await?,
+        },
+    };
+    let events =
+        Events { follower: app.store().follow(&room, after), stopping: call.connection.stopping.clone() };
+    let first = stream::once(async { Bytes::from_static(RETRY.as_bytes()) });
+    let rest = stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
+    let frames = first.chain(rest).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold back what it has not enough of.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// What a browser that comes back saw last.
+fn last_event_id(call: &Call) -> Result<Option<Seq>> {
+    let id = call.header(HeaderName::from_static("last-event-id")).filter(|id| !id.is_empty());
+    Ok(id.map(str::parse).transpose().map_err(|e| Invalid { field: "Last-Event-ID", ..e })?)
+}
+
+impl Events {
+    /// What to write next; the end of the stream if the store cannot be read or the server stops.
+    /// The client comes back with the id of the last event it saw.
+    async fn next(&mut self) -> Option<Bytes> {
+        tokio::select! {
+            ready = timeout(KEEP_ALIVE, self.follower.next()) => match ready {
+                Ok(Ok(messages)) => Some(encode(&messages)),
+                Ok(Err(_)) => None,
+                Err(_) => Some(Bytes::from_static(b":\n\n")),
+            },
+            _ = self.stopping.changed() => None,
+        }
+    }
+}
+
+/// All messages in one piece, so that they are written by one call.
+fn encode(messages: &[SharedMessage]) -> Bytes {
+    let length: usize = messages.iter().map(|message| message.json().len() + 64).sum();
+    let mut text = Vec::with_capacity(length);
+    for message in messages {
+        text.extend_from_slice(b"event: message\nid: ");
+        text.extend_from_slice(message.seq.to_string().as_bytes());
+        // JSON has no line break, so one line of data carries it.
+        text.extend_from_slice(b"\ndata: ");
+        text.extend_from_slice(message.json());
+        text.extend_from_slice(b"\n\n");
+    }
+    text.into()
+}

@@ -1,0 +1,397 @@
+//! One WebSocket: the rooms that a client follows, and what it says.
+//!
+//! A socket holds no messages. It holds a place in each room, takes what is ready when the client
+//! has taken what came before, and writes it in one call. While the client takes nothing, nothing
+//! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chatcore::{
+    Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username, Watcher,
+};
+use futures_util::future::{AbortHandle, BoxFuture};
+use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, stream};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
+
+use super::frames::{self, Misunderstood, Said, Say};
+use super::pace::Pace;
+use crate::App;
+use crate::error::{HttpError, Result};
+use crate::handlers::messages;
+use crate::request::Who;
+
+/// The largest frame, and the largest message of many frames.
+const MAX_FRAME: usize = 64 * 1024;
+/// Rooms that one socket follows.
+const MAX_SUBSCRIPTIONS: usize = 100;
+/// Posts under way. While there are so many, nothing more is read.
+const MAX_POSTS: usize = 32;
+/// Bytes that are queued before they are written.
+const FLUSH: usize = 64 * 1024;
+/// How long a client may be silent before it is asked whether it is there, and again before it is
+/// taken for gone.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of what is written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a follower waits after the store could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+/// Updates that are taken together before they are written.
+const AT_ONCE: usize = 8;
+
+type Stream = WebSocketStream<TokioIo<Upgraded>>;
+/// What is new in a room.
+type News = (RoomName, Update);
+
+/// Why a socket ends.
+enum End {
+    /// The connection is lost or closed.
+    Gone,
+    /// It is closed with a code and a reason.
+    Close(CloseCode, &'static str),
+}
+
+type Flow = std::result::Result<(), End>;
+
+struct Socket {
+    app: App,
+    who: Option<Who>,
+    stream: Stream,
+    /// What is new with the user, if it is known who that is.
+    user: Option<UserWatcher>,
+    rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
+    subscriptions: HashMap<RoomName, Subscription>,
+    /// Answers to posts, in the order of the posts.
+    posts: FuturesOrdered<BoxFuture<'static, Bytes>>,
+    pace: Pace,
+    heard: Instant,
+    /// Whether the client was asked if it is there, since it was heard last.
+    asked: bool,
+}
+
+/// A room that is followed. Ends when it is dropped.
+struct Subscription {
+    stream: AbortHandle,
+    _attending: Option<Attending>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.stream.abort();
+    }
+}
+
+/// Serves a socket until it ends.
+pub(super) async fn run(app: App, who: Option<Who>, connection: Upgraded, stopping: watch::Receiver<()>) {
+    let stream = ServerBuilder::new()
+        .limits(Limits::default().max_payload_len(Some(MAX_FRAME)))
+        .config(Config::default().flush_threshold(FLUSH))
+        .serve(TokioIo::new(connection));
+    app.metrics().socket_opened();
+    let user = who.as_ref().map(|who| app.store().watch_user(&who.session.username));
+    let mut socket = Socket {
+        app,
+        who,
+        stream,
+        user,
+        rooms: SelectAll::new(),
+        subscriptions: HashMap::new(),
+        posts: FuturesOrdered::new(),
+        pace: Pace::new(Instant::now()),
+        heard: Instant::now(),
+        asked: false,
+    };
+    if let Err(End::Close(code, reason)) = socket.serve(stopping).await {
+        socket.say_goodbye(code, reason).await;
+    }
+    socket.app.metrics().socket_closed();
+}
+
+impl Socket {
+    async fn serve(&mut self, mut stopping: watch::Receiver<()>) -> Flow {
+        let mut silence = Box::pin(sleep(SILENCE));
+        loop {
+            let paused = self.pace.paused_until(Instant::now());
+            let reads = paused.is_none() && self.posts.len() < MAX_POSTS;
+            tokio::select! {
+                frame = self.stream.next(), if reads => self.take(frame).await?,
+                Some(answer) = self.posts.next() => self.say(answer).await?,
+                Some(news) = self.rooms.next() => self.pass_on(news).await?,
+                update = next_of(&mut self.user) => self.pass_on_of_user(update).await?,
+                () = sleep_until(paused.unwrap_or(self.heard)), if paused.is_some() => {}
+                () = &mut silence => self.look_after(silence.as_mut()).await?,
+                _ = stopping.changed() => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
+            }
+            self.flush().await?;
+        }
+    }
+
+    async fn take(&mut self, frame: Option<std::result::Result<Message, Error>>) -> Flow {
+        let message = match frame {
+            Some(Ok(message)) => message,
+            Some(Err(Error::PayloadTooLong { .. })) => {
+                return Err(End::Close(CloseCode::MESSAGE_TOO_BIG, "a frame must be at most 64 KiB"));
+            }
+            // The answer to a violated protocol, or to a goodbye, is queued by now.
+            Some(Err(_)) | None => {
+                let _ = timeout(GOODBYE, self.part()).await;
+                return Err(End::Gone);
+            }
+        };
+        let now = Instant::now();
+        self.heard = now;
+        self.asked = false;
+        self.pace.count(now);
+        match message.as_text() {
+            Some(text) => match frames::parse(text) {
+                Ok(said) => self.hear(said).await,
+                Err(misunderstood) => {
+                    let Misunderstood { error, nonce } = *misunderstood;
+                    self.refuse(&error, nonce.as_deref()).await
+                }
+            },
+            None if message.is_binary() => {
+                self.refuse(&HttpError::bad_request("a frame must be text, a JSON object"), None).await
+            }
+            // Pings are answered by the protocol.
+            None => Ok(()),
+        }
+    }
+
+    async fn hear(&mut self, said: Said) -> Flow {
+        let done = match said {
+            Said::Subscribe { room, after } => self.subscribe(room, after).await,
+            Said::Unsubscribe { room } => {
+                self.subscriptions.remove(&room);
+                Ok(None)
+            }
+            Said::Post { room, sender, text, nonce } => {
+                self.check_session().await?;
+                match messages::sender(&self.app, self.session(), false, sender) {
+                    Ok((sender, verified)) => {
+                        self.post(NewMessage { room, sender, text, nonce, verified });
+                        Ok(None)
+                    }
+                    Err(error) => {
+                        return self.refuse(&error, nonce.as_ref().map(chatcore::Nonce::as_str)).await;
+                    }
+                }
+            }
+            Said::Typing { room } => {
+                self.check_session().await?;
+                self.user().map(|user| {
+                    self.app.store().type_in(&room, user);
+                    None
+                })
+            }
+            Said::Read { room, seq } => {
+                self.check_session().await?;
+                self.mark_read(&room, seq).await
+            }
+        };
+        match done {
+            Ok(None) => Ok(()),
+            Ok(Some(answer)) => self.say(answer).await,
+            Err(error) => self.refuse(&error, None).await,
+        }
+    }
+
+    /// Follows a room from `after` on, in place of what was followed of it before.
+    async fn subscribe(&mut self, room: RoomName, after: Option<Seq>) -> Result<Option<Bytes>> {
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS && !self.subscriptions.contains_key(&room) {
+            let detail = format!("a socket may follow at most {MAX_SUBSCRIPTIONS} rooms");
+            return Err(HttpError::too_many_requests(detail, 1));
+        }
+        let store = self.app.store();
+        let last_seq = store.last_seq(&room).await?;
+        let watcher = store.watch(&room, after.unwrap_or(last_seq));
+        let attending = self.session().map(|session| store.attend(&room, &session.username));
+        let (handle, registration) = AbortHandle::new_pair();
+        self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
+        let answer = Say::Subscribed { room: &room, last_seq }.encode();
+        self.subscriptions.insert(room, Subscription { stream: handle, _attending: attending });
+        Ok(Some(answer.into()))
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.who.as_ref().map(|who| &who.session)
+    }
+
+    fn user(&self) -> Result<&Username> {
+        self.session().map(|session| &session.username).ok_or_else(|| HttpError::no_session(false))
+    }
+
+    /// A session that has ended since the socket was opened ends the socket. One that cannot be
+    /// looked up does not, because nothing can be changed then either.
+    async fn check_session(&mut self) -> Flow {
+        let Some(who) = &self.who else { return Ok(()) };
+        match self.app.store().session(&who.token).await {
+            Ok(None) => {
+                self.refuse(&HttpError::no_session(true), None).await?;
+                Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
+            }
+            Ok(Some(_)) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a session could not be looked up");
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves the user's mark. All of the user's sockets hear of it, this one included.
+    async fn mark_read(&mut self, room: &RoomName, seq: Seq) -> Result<Option<Bytes>> {
+        let user = self.user()?.clone();
+        self.app.throttle().check(&user)?;
+        self.app.store().mark_read(&user, room, seq).await?;
+        Ok(None)
+    }
+
+    /// Hands a message to the store. The store takes it before it takes the next one.
+    fn post(&mut self, message: NewMessage) {
+        let app = self.app.clone();
+        self.posts.push_back(Box::pin(async move {
+            let (room, nonce) = (message.room.clone(), message.nonce.clone());
+            let nonce = nonce.as_ref().map(chatcore::Nonce::as_str);
+            let said = match messages::store(&app, message).await {
+                Ok(posted) => Say::Posted { room: &room, seq: posted.message.seq, nonce }.encode(),
+                Err(error) => {
+                    Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode()
+                }
+            };
+            said.into()
+        }));
+    }
+
+    async fn pass_on(&mut self, news: News) -> Flow {
+        self.say_news(news).await?;
+        for _ in 1..AT_ONCE {
+            match self.rooms.next().now_or_never() {
+                Some(Some(news)) => self.say_news(news).await?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn say_news(&mut self, (room, update): News) -> Flow {
+        match update {
+            Update::Messages(messages) => {
+                for message in messages {
+                    self.say(message.tagged_json().clone()).await?;
+                }
+            }
+            Update::Presence(presence) => self.say(presence.tagged_json().clone()).await?,
+            Update::Typing(mut users) => {
+                users.retain(|user| self.session().is_none_or(|session| session.username != *user));
+                for username in &users {
+                    self.say(Say::Typing { room: &room, username }.encode()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass_on_of_user(&mut self, update: UserUpdate) -> Flow {
+        match update {
+            UserUpdate::Read(room, seq) => self.say(Say::Read { room: &room, seq }.encode()).await,
+            UserUpdate::SessionsEnded => self.check_session().await,
+        }
+    }
+
+    async fn refuse(&mut self, error: &HttpError, nonce: Option<&str>) -> Flow {
+        self.say(Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode()).await
+    }
+
+    /// Queues a frame; writes only when much is queued.
+    async fn say(&mut self, text: impl Into<Bytes>) -> Flow {
+        self.write(Message::text(text.into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> Flow {
+        in_time(self.stream.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Flow {
+        in_time(self.stream.flush()).await
+    }
+
+    /// Now and then: whether the session is still there, and the client.
+    async fn look_after(&mut self, mut timer: Pin<&mut Sleep>) -> Flow {
+        self.check_session().await?;
+        let now = Instant::now();
+        if now < self.heard + SILENCE {
+            timer.as_mut().reset(self.heard + SILENCE);
+            return Ok(());
+        }
+        if self.asked {
+            return Err(End::Close(CloseCode::GOING_AWAY, "the client is silent"));
+        }
+        self.asked = true;
+        timer.reset(now + SILENCE);
+        self.write(Message::ping(Bytes::new())).await
+    }
+
+    async fn say_goodbye(&mut self, code: CloseCode, reason: &str) {
+        let goodbye = async {
+            // Fails if the protocol has its own queued already.
+            let _ = self.stream.feed(Message::close(Some(code), reason)).await;
+            self.part().await
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+
+    /// Writes what is queued, and reads until the client closes too: a connection that is dropped
+    /// with something unread is reset, and the client might never see why.
+    async fn part(&mut self) -> std::io::Result<()> {
+        let _ = self.stream.flush().await;
+        let connection = self.stream.get_mut();
+        connection.shutdown().await?;
+        let mut unread = vec![0; 4096];
+        while connection.read(&mut unread).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// What is new in a room, for as long as the socket wants it.
+fn news(watcher: Watcher) -> impl futures_util::Stream<Item = News> {
+    stream::unfold(watcher, |mut watcher| async move {
+        loop {
+            match watcher.next().await {
+                Ok(update) => return Some(((watcher.room().clone(), update), watcher)),
+                Err(error) => {
+                    tracing::debug!(%error, "a follower waits for the store");
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    })
+}
+
+async fn next_of(user: &mut Option<UserWatcher>) -> UserUpdate {
+    match user {
+        Some(user) => user.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn in_time(write: impl Future<Output = std::result::Result<(), Error>>) -> Flow {
+    match timeout(WRITE_TIMEOUT, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        // It would not read a goodbye either.
+        Err(_) => {
+            tracing::debug!("a socket takes nothing; closing it");
+            Err(End::Gone)
+        }
+    }
+}
