@@ -96,3 +96,66 @@ async fn without_scripts_the_forms_do_it() {
     ann.wait_for(&shown("by a form")).await;
     assert_eq!(ann.evaluate("document.querySelector('#status').textContent").await, json!(""));
 }
+
+async fn until_by(browser: &mut Browser, way: &str) {
+    browser.wait_for(&format!("document.querySelector('#status').dataset.by === {}", json!(way))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_follows_by_socket_else_by_events_else_by_polling() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    for (way, missing) in [("socket", ""), ("events", "WebSocket"), ("poll", "WebSocket EventSource")] {
+        let mut ann = Browser::start(chromium.clone()).await;
+        for name in missing.split_whitespace() {
+            // As behind a proxy that knows nothing of it: there, and never open.
+            ann.run_first(&format!("window.{name} = class {{ constructor() {{ setTimeout(() => (this.onclose ?? this.onerror)?.()); }} addEventListener() {{}} close() {{}} }};")).await;
+        }
+        enter(&server, &mut ann, "ann", way).await;
+        until_by(&mut ann, way).await;
+        let text = format!("live by {way}");
+        let post = json!({ "sender": "bob", "text": text });
+        server.client().post(&format!("/chat/{way}/messages"), &post).await;
+        ann.wait_for(&shown(&text)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_shows_who_is_there_and_who_types() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium.clone()).await;
+    let mut bob = Browser::start(chromium).await;
+    enter(&server, &mut ann, "ann", "a").await;
+    enter(&server, &mut bob, "bob", "a").await;
+    ann.wait_for("document.querySelector('#present').textContent === 'Here now: ann, bob'").await;
+    bob.fill("textarea", "so").await;
+    ann.wait_for("document.querySelector('#typing').textContent === 'bob is typing…'").await;
+    say(&mut bob, "mething").await;
+    ann.wait_for(&shown("something")).await;
+    ann.wait_for("document.querySelector('#typing').textContent === ''").await;
+    drop(bob);
+    ann.wait_for("document.querySelector('#present').textContent === 'Here now: ann'").await;
+    let rooms = server.store.rooms_of(&"bob".parse().expect("a name")).await.expect("rooms");
+    assert_eq!(rooms.iter().map(|room| room.unread()).collect::<Vec<_>>(), [0], "what was shown is read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_says_that_it_reconnects_and_misses_nothing() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium).await;
+    enter(&server, &mut ann, "ann", "a").await;
+    until_by(&mut ann, "socket").await;
+    say(&mut ann, "before").await;
+    let paused = server.pause().await;
+    ann.wait_for("document.querySelector('#status').textContent === 'Reconnecting…'").await;
+    let server = paused.go_on().await;
+    for text in ["1", "2"] {
+        server.client().post("/chat/a/messages", &json!({ "sender": "bob", "text": text })).await;
+    }
+    ann.wait_for(&shown("2")).await;
+    let seqs = "[...document.querySelectorAll('#messages li')].map((li) => li.dataset.seq).join()";
+    assert_eq!(ann.evaluate(seqs).await, json!("1,2,3"));
+    assert_eq!(ann.evaluate("document.querySelector('#status').textContent").await, json!(""));
+}

@@ -108,6 +108,11 @@ impl Browser {
         self.command("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
     }
 
+    /// Runs this in every page from now on, before its own scripts.
+    pub async fn run_first(&mut self, script: &str) {
+        self.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
     /// The value of a JavaScript expression; `null` while a page is being replaced.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod checker;
 pub mod http;
+pub mod live;
 pub mod mongod;
 pub mod server;
 

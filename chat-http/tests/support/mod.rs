@@ -17,7 +17,8 @@ pub(crate) struct Running {
     pub(crate) store: ChatStore,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<()>,
-    _folder: Option<tempfile::TempDir>,
+    settings: Settings,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Running {
@@ -44,15 +45,24 @@ impl Running {
     }
 
     async fn start(store: &str, settings: Settings, folder: Option<tempfile::TempDir>) -> Self {
+        Self::start_at("127.0.0.1:0", store, settings, folder).await
+    }
+
+    async fn start_at(
+        address: &str,
+        store: &str,
+        settings: Settings,
+        folder: Option<tempfile::TempDir>,
+    ) -> Self {
         let store = ChatStore::open_with(store, Options::default()).await.expect("the store opens");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its number");
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = App::new(store.clone(), settings);
+        let app = App::new(store.clone(), settings.clone());
         let ended = tokio::spawn(async move {
             chat_http::run(listener, app, async { drop(stopped.await) }).await;
         });
-        Self { address, store, stop: Some(stop), ended, _folder: folder }
+        Self { address, store, stop: Some(stop), ended, settings, folder }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -68,7 +78,33 @@ impl Running {
 
     /// Stops the server in good order.
     pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
         drop(self.stop.take());
         (&mut self.ended).await.expect("the server ended");
+    }
+
+    /// Stops a server on SQLite; the returned value starts it again at the same address.
+    pub(crate) async fn pause(mut self) -> Paused {
+        self.end().await;
+        self.store.close().await.expect("closed");
+        Paused { address: self.address, settings: self.settings, folder: self.folder }
+    }
+}
+
+/// A server that is stopped.
+pub(crate) struct Paused {
+    address: SocketAddr,
+    settings: Settings,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Paused {
+    pub(crate) async fn go_on(self) -> Running {
+        let store = self.folder.as_ref().expect("on SQLite").path().join("chat.db");
+        let store = store.to_str().expect("a UTF-8 path");
+        Running::start_at(&self.address.to_string(), store, self.settings, self.folder).await
     }
 }
