@@ -8,6 +8,7 @@
 //! nothing that was read can be rolled back.
 
 mod access;
+mod buckets;
 mod counters;
 mod documents;
 mod find;
@@ -16,6 +17,9 @@ mod lease;
 mod peers;
 mod people;
 mod schema;
+mod tally;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod watch;
 
@@ -30,9 +34,12 @@ use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, WriteConce
 use mongodb::{Client, ClientSession, Database};
 use tokio::sync::{Mutex, Semaphore};
 
+use self::buckets::Bucket;
 use self::counters::Counters;
 use self::guarded::Guarded;
 use self::peers::Peers;
+use self::schema::Server;
+use self::tally::Tally;
 use super::{Append, Attendance, Backend, Batch, Head, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -78,6 +85,7 @@ enum Mode {
         /// was left open; the lock makes sure that nobody waits for that one any more.
         session: Box<Mutex<ClientSession>>,
         peers: Peers,
+        tally: Option<Tally>,
     },
     /// A standalone mongod.
     Guarded(Guarded),
@@ -107,22 +115,36 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
     let database = client.database(&database_name);
 
     let server = schema::prepare(&database, options.session_idle).await?;
-    let mode = if server.transactions {
-        let session = client.start_session().await.map_err(error)?;
-        let peers = Peers::join(&database, session.id()).await?;
-        Mode::Transactions { session: Box::new(Mutex::new(session)), peers }
-    } else {
-        Mode::Guarded(Guarded::open(&database).await?)
-    };
     tracing::info!(
         version = server.version,
         kind = server.kind,
         database = database_name,
         "connected to MongoDB"
     );
+    start(database, &server, options.timeout).await
+}
+
+/// Takes this process's place among those that work on the database.
+async fn start(database: Database, server: &Server, timeout: Duration) -> Result<Arc<dyn Backend>> {
+    let mode = if server.transactions {
+        let session = database.client().start_session().await.map_err(error)?;
+        let (peers, slot) = Peers::join(&database, session.id()).await?;
+        let tally = (!server.sharded).then(|| Tally::new(slot));
+        Mode::Transactions { session: Box::new(Mutex::new(session)), peers, tally }
+    } else {
+        Mode::Guarded(Guarded::open(&database).await?)
+    };
     let inner = Inner { database, timeout, counters: Counters::default(), mode };
-    if let Mode::Guarded(guarded) = &inner.mode {
-        guarded.settle(&inner).await?;
+    match &inner.mode {
+        Mode::Guarded(guarded) => guarded.settle(&inner).await?,
+        Mode::Transactions { session, tally, .. } => {
+            let mut session = session.lock().await;
+            // Without tallies, what they held when this was a replica set is in the counters.
+            let slots = tally.as_ref().map_or(0..tally::SLOTS, |tally| tally.slot()..tally.slot() + 1);
+            for slot in slots {
+                transaction::fold(&inner, &mut session, slot).await?;
+            }
+        }
     }
     let inner = Arc::new(inner);
     Ok(Arc::new(Mongo { inner, calls: Arc::new(Semaphore::new(CALLS)) }))
@@ -174,8 +196,8 @@ impl Backend for Mongo {
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
         self.run(|this| async move {
             match &this.mode {
-                Mode::Transactions { session, .. } => {
-                    transaction::append(&this, &mut *session.lock().await, &batch).await
+                Mode::Transactions { session, tally, .. } => {
+                    transaction::append(&this, &mut *session.lock().await, tally.as_ref(), &batch).await
                 }
                 Mode::Guarded(guarded) => guarded.append(&this, &batch).await,
             }
@@ -199,8 +221,9 @@ impl Backend for Mongo {
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
         self.run(|this| async move {
             let one = async |key: NonceKey| {
-                let found = this.find(find::by_nonce(&key), |d| documents::message(&key.0, d)).await;
-                found.map(|mut found| found.pop())
+                let read = |d: &_| Bucket::new(&key.0, d)?.by_nonce(&key);
+                let found = this.find(find::by_nonce(&key), read).await;
+                found.map(|mut found| found.pop().flatten())
             };
             futures_util::stream::iter(keys).map(one).buffered(LOOKUPS).try_collect().await
         })
@@ -262,10 +285,7 @@ impl Backend for Mongo {
     }
 
     async fn message_count(&self, user: Username) -> Result<u64> {
-        self.run(|this| async move {
-            Ok(this.find(find::user(&user), documents::message_count).await?.pop().unwrap_or(0))
-        })
-        .await
+        self.run(|this| async move { this.message_count(&user).await }).await
     }
 
     async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
@@ -366,9 +386,9 @@ impl Backend for Mongo {
     async fn close(&self) -> Result<()> {
         self.run(|this| async move {
             match &this.mode {
-                Mode::Transactions { session, peers } => {
+                Mode::Transactions { session, peers, .. } => {
                     let _no_attempt_is_under_way = session.lock().await;
-                    peers.leave();
+                    peers.leave().await;
                 }
                 Mode::Guarded(guarded) => guarded.close().await,
             }

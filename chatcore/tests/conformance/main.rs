@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chat_testkit::mongod::{self, Kind};
-use chatcore::{ChatStore, NewMessage, Options, Posted, RoomName, Timestamp, Username};
+use chatcore::{ChatStore, Message, NewMessage, Options, Posted, RoomName, Timestamp, Username};
 
 /// Where a case keeps its store. The store may be opened more than once, one after the other.
 struct Place {
@@ -84,6 +84,7 @@ on_every_backend! {
         a_nonce_belongs_to_its_sender_and_room,
         the_same_nonce_at_the_same_time_makes_one_message,
         a_nonce_clash_fails_alone,
+        the_nonces_of_a_burst_are_found_again,
         a_dropped_post_is_stored_whole_or_not_at_all;
     reading:
         an_unknown_room_has_no_messages,
@@ -91,7 +92,8 @@ on_every_backend! {
         limits_are_checked,
         a_room_of_10_000_messages_is_paged_in_both_directions,
         texts_come_back_to_the_letter,
-        counters_are_exact_and_zero_for_strangers;
+        counters_are_exact_and_zero_for_strangers,
+        counters_of_many_users_are_exact_at_every_moment;
     ranges:
         every_range_is_what_a_simple_model_says;
     rooms:
@@ -134,19 +136,20 @@ async fn post(store: &ChatStore, to: &str, sender: &str, text: &str) -> Posted {
 }
 
 /// Posts `n` messages, "1" to "n", all under way at once; they are stored in that order.
-async fn post_many(store: &ChatStore, to: &str, sender: &str, n: usize) {
+async fn post_many(store: &ChatStore, to: &str, sender: &str, n: usize) -> Vec<Message> {
     let mut posts = tokio::task::JoinSet::new();
+    let mut stored = Vec::new();
     for i in 1..=n {
         let (store, message) = (store.clone(), message(to, sender, &i.to_string()));
         // The queue is bounded.
         if posts.len() >= 1_000 {
-            posts.join_next().await.expect("a post").expect("no panic");
+            stored.push(posts.join_next().await.expect("a post").expect("no panic"));
         }
-        posts.spawn(async move { store.post(message).await.expect("the post is stored") });
+        posts.spawn(async move { store.post(message).await.expect("the post is stored").message });
     }
-    while let Some(posted) = posts.join_next().await {
-        posted.expect("no panic");
-    }
+    stored.extend(posts.join_all().await);
+    stored.sort_by_key(|message| message.seq);
+    stored
 }
 
 /// A clock that a test moves.

@@ -164,6 +164,35 @@ pub(crate) async fn a_nonce_clash_fails_alone(place: &Place) {
     assert_eq!(places.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
 }
 
+pub(crate) async fn the_nonces_of_a_burst_are_found_again(place: &Place) {
+    let store = place.open().await;
+    let burst = async |store: &chatcore::ChatStore| {
+        let mut posts = tokio::task::JoinSet::new();
+        for i in 0..60 {
+            let store = store.clone();
+            // Every third without a nonce, so that those with one are not in a row.
+            let mut message = message("a", ["ann", "bob"][i % 2], &i.to_string());
+            if i % 3 > 0 {
+                message = message.with_nonce(format!("n{}", i / 2).parse().expect("a nonce"));
+            }
+            posts.spawn(async move { (i, store.post(message).await.expect("stored")) });
+        }
+        let mut posted = posts.join_all().await;
+        posted.sort_by_key(|(i, _)| *i);
+        posted.into_iter().map(|(_, posted)| posted).collect::<Vec<_>>()
+    };
+    let first = burst(&store).await;
+    store.close().await.expect("closed");
+    let store = place.open().await;
+    let again = burst(&store).await;
+    for (i, (first, again)) in first.iter().zip(&again).enumerate() {
+        assert!(!first.repeated);
+        assert_eq!(again.repeated, i % 3 > 0, "{i}");
+        assert_eq!(first.message == again.message, i % 3 > 0, "{i}");
+    }
+    assert_eq!(store.messages(&room("a"), Range::Newest, 200).await.expect("read").len(), 80);
+}
+
 pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(place: &Place) {
     let store = place.open().await;
     for i in 0..20 {

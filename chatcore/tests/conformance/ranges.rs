@@ -2,7 +2,7 @@ use chatcore::{Message, Range, Seq, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::{Place, TestClock, post, room};
+use crate::{Place, TestClock, post, post_many, room};
 
 /// What a range means, said in the plainest way.
 fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
@@ -20,15 +20,17 @@ pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
     let clock = TestClock::at("2026-11-22T20:00:00Z");
     let store = place.open_with(clock.options()).await;
     let mut all = Vec::new();
-    for i in 0_i64..60 {
-        all.push(post(&store, "a", "ann", &i.to_string()).await.message);
+    // Alone and in bursts, which may be stored together.
+    for (i, size) in (0_i64..30).zip([1, 1, 1, 5, 1, 40].into_iter().cycle()) {
+        all.extend(post_many(&store, "a", "ann", size).await);
         post(&store, "A", "ann", "another room").await;
         // Runs of equal, later and earlier clock readings.
         clock.advance([0, 0, 7, -3][usize::try_from(i % 4).expect("small")]);
     }
     let first = all[0].timestamp.as_micros();
-    let last = all[59].timestamp.as_micros();
-    let seq = prop_oneof![0_i64..=62, Just(i64::MAX)].prop_map(|n| Seq::new(n).expect("not negative"));
+    let last = all[all.len() - 1].timestamp.as_micros();
+    assert_eq!(all.len(), 245);
+    let seq = prop_oneof![0_i64..=247, Just(i64::MAX)].prop_map(|n| Seq::new(n).expect("not negative"));
     let near = proptest::sample::select(all.iter().map(|m| m.timestamp.as_micros()).collect::<Vec<_>>());
     let time = prop_oneof![first - 5..=last + 5, near, Just(i64::MIN), Just(i64::MAX)]
         .prop_map(Timestamp::from_micros);

@@ -136,3 +136,26 @@ pub(crate) async fn counters_are_exact_and_zero_for_strangers(place: &Place) {
     store.join(&room("a"), &user("lurker")).await.expect("joined");
     assert_eq!(store.message_count(&user("lurker")).await.expect("count"), 0);
 }
+
+pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(place: &Place) {
+    const USERS: usize = 700;
+    const EACH: u64 = 3;
+    let store = place.open().await;
+    let watched = user("user0");
+    for round in 0..EACH {
+        let mut posts = tokio::task::JoinSet::new();
+        for i in 0..USERS {
+            let (store, message) = (store.clone(), message("a", &format!("user{i}"), "x"));
+            posts.spawn(async move { store.post(message).await.expect("stored") });
+        }
+        while !posts.is_empty() {
+            let count = store.message_count(&watched).await.expect("count");
+            assert!((round..=round + 1).contains(&count), "{count} in round {round}");
+            while posts.try_join_next().is_some() {}
+        }
+    }
+    for i in 0..USERS {
+        let count = store.message_count(&user(&format!("user{i}"))).await.expect("count");
+        assert_eq!(count, EACH, "user{i}");
+    }
+}

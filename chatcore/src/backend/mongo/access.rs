@@ -5,12 +5,16 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{ClientSession, Collection};
 
+use super::buckets::Bucket;
 use super::find::{self, Query};
-use super::{DUPLICATE_KEY, Inner, Mode, documents, error};
+use super::{DUPLICATE_KEY, Inner, Mode, documents, error, tally};
 use crate::backend::Head;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName};
+use crate::types::{Message, Range, Room, RoomName, Username};
+
+/// Looks at a count that a fold may come between. One fold is rare; as many as this are none.
+const LOOKS: u32 = 16;
 
 /// What the server answered to an `insert`, `update` or `delete` command.
 pub(super) struct Written {
@@ -18,6 +22,11 @@ pub(super) struct Written {
     pub(super) n: i64,
     /// The fields of the unique index that refused a document.
     pub(super) duplicate: Option<Document>,
+}
+
+/// Whether these are the fields of the index that keeps nonces unique.
+pub(super) fn is_of_nonces(index: &Document) -> bool {
+    index.contains_key("nonces.nonce")
 }
 
 impl Inner {
@@ -44,14 +53,14 @@ impl Inner {
             },
         };
         let n = reply.get_i64("n").or_else(|_| reply.get_i32("n").map(i64::from)).unwrap_or(0);
-        let mut duplicate = None;
+        let mut duplicate: Option<Document> = None;
         for failed in reply.get_array("writeErrors").into_iter().flatten().filter_map(|e| e.as_document()) {
             if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
                 return Err(mongodb::error::Error::custom(failed.to_string()));
             }
             let index = failed.get_document("keyPattern").cloned().unwrap_or_default();
             // A repeat of an insert meets its own messages; what matters beside them is a nonce.
-            if duplicate.is_none() || index.contains_key("nonce") {
+            if duplicate.is_none() || is_of_nonces(&index) {
                 duplicate = Some(index);
             }
         }
@@ -69,7 +78,7 @@ impl Inner {
     pub(super) async fn find<T>(
         &self,
         query: Query,
-        read: impl Fn(&RawDocument) -> Result<T>,
+        read: impl FnMut(&RawDocument) -> Result<T>,
     ) -> Result<Vec<T>> {
         let concern = match &self.mode {
             Mode::Transactions { .. } if !query.newest_state => Some(ReadConcern::majority()),
@@ -109,11 +118,36 @@ impl Inner {
         bound: Option<Head>,
     ) -> Result<Vec<Message>> {
         let query = find::messages(room, range, limit, bound);
-        let mut messages = self.find(query, |d| documents::message(room, d)).await?;
+        let mut wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read = |document: &RawDocument| {
+            if wanted == 0 {
+                return Ok(Vec::new());
+            }
+            let messages = Bucket::new(room, document)?.in_range(range, wanted)?;
+            wanted -= messages.len();
+            Ok(messages)
+        };
+        let mut pieces = self.find(query, read).await?;
         if matches!(range, Range::Newest | Range::Before(_)) {
-            messages.reverse();
+            pieces.reverse();
         }
-        Ok(messages)
+        Ok(pieces.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn message_count(&self, user: &Username) -> Result<u64> {
+        // A standalone mongod may have been a replica set.
+        let tallies = match &self.mode {
+            Mode::Transactions { tally: None, .. } => 0,
+            Mode::Transactions { .. } | Mode::Guarded(_) => tally::SLOTS,
+        };
+        let field = tally::field(user);
+        for _ in 0..LOOKS {
+            let parts = self.find(find::count(user, tallies), |d| tally::part(d, &field)).await?;
+            if let Some(count) = tally::sum(&parts) {
+                return Ok(count);
+            }
+        }
+        Err(Error::Corrupt("a counter holds more of a tally than the tally says".into()))
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {

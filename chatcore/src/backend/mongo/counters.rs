@@ -67,10 +67,15 @@ impl Counters {
         }
     }
 
+    /// Looks at every counter as if it might not be there.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Takes note that a batch found less than it expected, most likely another head.
     pub(super) fn refused(&self) {
         if self.refused.fetch_add(1, Ordering::Relaxed) >= REFUSALS {
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget();
         }
     }
 }

@@ -3,13 +3,14 @@
 //! | collection | `_id` | fields |
 //! |---|---|---|
 //! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at` |
-//! | `counters` | `{user}` | `message_count` |
-//! | `messages` | `{room, seq}` | `sender`, `text`, `timestamp`, `verified`, `nonce`?, `batch` |
+//! | `counters` | `{user}` | `message_count`, `folded`? |
+//! | `counters` | `{tally}` | `counts`, `folds`: see `tally.rs` |
+//! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
 //! | `members` | `{room, user}` | `joined_at` |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
-//! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid` |
+//! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
 //! | `signals` | an id | what passes: `typing` or `sessions_ended`, `at` |
 //!
@@ -24,17 +25,15 @@ use std::str::FromStr;
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{
-    Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
-};
+use mongodb::bson::{Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
 
-use crate::backend::{Attendance, Batch, BatchId, Head, ProcessId, Signal};
+use crate::backend::{Attendance, BatchId, Head, ProcessId, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Nonce, Room, RoomName, Seq, Username};
+use crate::types::{Room, RoomName, Seq, Username};
 
-fn corrupt(e: impl std::fmt::Display) -> Error {
+pub(super) fn corrupt(e: impl std::fmt::Display) -> Error {
     Error::Corrupt(e.to_string())
 }
 
@@ -42,28 +41,17 @@ pub(super) fn text<T: FromStr<Err = Invalid>>(document: &RawDocument, key: &str)
     document.get_str(key).map_err(corrupt)?.parse().map_err(corrupt)
 }
 
-fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
+pub(super) fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
     let value = document.get_i64(key).map_err(corrupt)?;
     Seq::new(value).ok_or_else(|| corrupt("a seq is negative"))
 }
 
-fn time(document: &RawDocument, key: &str) -> Result<Timestamp> {
+pub(super) fn time(document: &RawDocument, key: &str) -> Result<Timestamp> {
     document.get_i64(key).map(Timestamp::from_micros).map_err(corrupt)
 }
 
 pub(super) fn batch_id(id: BatchId) -> ObjectId {
     ObjectId::from_bytes(id.0)
-}
-
-pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message> {
-    Ok(Message {
-        room: room.clone(),
-        seq: seq(document.get_document("_id").map_err(corrupt)?, "seq")?,
-        sender: text(document, "sender")?,
-        text: text(document, "text")?,
-        timestamp: time(document, "timestamp")?,
-        verified: document.get_bool("verified").map_err(corrupt)?,
-    })
 }
 
 pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
@@ -160,16 +148,17 @@ pub(super) fn user_id(user: &Username) -> RawDocumentBuf {
     rawdoc! { "user": user.as_str() }
 }
 
+/// The `_id` of a tally.
+pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
+    rawdoc! { "tally": slot }
+}
+
 pub(super) fn new_room(now: Timestamp) -> Document {
     doc! { "last_seq": 0_i64, "last_timestamp": 0_i64, "departures": 0_i64, "created_at": now.as_micros() }
 }
 
 pub(super) fn member(document: &RawDocument) -> Result<Username> {
     text(document.get_document("_id").map_err(corrupt)?, "user")
-}
-
-pub(super) fn message_count(document: &RawDocument) -> Result<u64> {
-    document.get_i64("message_count").map(i64::unsigned_abs).map_err(corrupt)
 }
 
 pub(super) fn token(token: TokenHash) -> Binary {
@@ -202,28 +191,6 @@ pub(super) fn session(document: &RawDocument) -> Result<Session> {
         created_at: time(document, "created_at")?,
         last_seen: time(document, "last_seen")?,
     })
-}
-
-/// The messages of a batch, as the documents of an `insert` command.
-pub(super) fn new_messages(batch: &Batch) -> RawArrayBuf {
-    let id = batch_id(batch.id);
-    let all = batch.rooms.iter().flat_map(|room| &room.messages);
-    all.map(|(message, nonce)| new_message(message, nonce.as_ref(), id)).collect()
-}
-
-fn new_message(message: &Message, nonce: Option<&Nonce>, batch: ObjectId) -> RawDocumentBuf {
-    let mut document = rawdoc! {
-        "_id": { "room": message.room.as_str(), "seq": message.seq.get() },
-        "sender": message.sender.as_str(),
-        "text": message.text.as_str(),
-        "timestamp": message.timestamp.as_micros(),
-        "verified": message.verified,
-        "batch": batch,
-    };
-    if let Some(nonce) = nonce {
-        document.append(cstr!("nonce"), nonce.as_str());
-    }
-    document
 }
 
 /// The upserts that make a batch's senders members.

@@ -2,10 +2,12 @@
 
 use futures_util::TryStreamExt as _;
 use mongodb::Collection;
+use mongodb::action::Action as _;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::Hint;
 
-use super::documents;
+use super::{buckets, documents, tally};
 use crate::backend::{Head, NonceKey, Page};
 use crate::error::Result;
 use crate::session::{SessionId, TokenHash};
@@ -19,6 +21,8 @@ pub(super) struct Query {
     pub(super) filter: Document,
     sort: Document,
     projection: Document,
+    /// The keys of the index to use, where the server would have to try which one is best.
+    hint: Option<Document>,
     limit: u32,
     /// Reads the primary's newest state, which a failover may still take back, where the answer
     /// is only a guess that a guard checks.
@@ -28,14 +32,14 @@ pub(super) struct Query {
 impl Query {
     fn one(collection: &'static str, filter: Document) -> Self {
         let (sort, projection) = (Document::new(), Document::new());
-        Self { collection, filter, sort, projection, limit: 1, newest_state: false }
+        Self { collection, filter, sort, projection, hint: None, limit: 1, newest_state: false }
     }
 
     /// Runs the query and reads each document with `read`.
     pub(super) async fn run<T>(
         self,
         collection: &Collection<RawDocumentBuf>,
-        read: impl Fn(&RawDocument) -> Result<T>,
+        mut read: impl FnMut(&RawDocument) -> Result<T>,
     ) -> Result<Vec<T>> {
         // A negative limit asks for one reply, which has 101 documents unless it may have more.
         let find = collection
@@ -43,7 +47,8 @@ impl Query {
             .sort(self.sort)
             .projection(self.projection)
             .batch_size(self.limit)
-            .limit(-i64::from(self.limit));
+            .limit(-i64::from(self.limit))
+            .optional(self.hint, |find, keys| find.hint(Hint::Keys(keys)));
         let mut batches = find.batch().await.map_err(super::error)?;
         let mut values = Vec::new();
         while let Some(batch) = batches.try_next().await.map_err(super::error)? {
@@ -94,27 +99,38 @@ fn within(room: &RoomName, field: &str, above: impl Into<Bson>, below: impl Into
     }
 }
 
-/// The messages in a range; the newest first for [`Range::Newest`] and [`Range::Before`]. Nothing
-/// above `bound`.
+/// The buckets that the messages of a range are in; the newest first for [`Range::Newest`] and
+/// [`Range::Before`]. Nothing above `bound`.
+///
+/// As many buckets as messages are wanted, since each may hold one.
 pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<Head>) -> Query {
     let end = bound.map_or(i64::MAX, |head| head.seq.get() + 1);
-    let (filter, sort) = match range {
-        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }),
-        Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), doc! { "_id": -1 }),
-        Range::After(seq) => (within(room, "seq", seq.get(), end), doc! { "_id": 1 }),
+    let by_place = doc! { "_id": 1 };
+    let (filter, sort, hint) = match range {
+        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }, by_place),
+        Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), doc! { "_id": -1 }, by_place),
+        Range::After(seq) => {
+            // The next message may be the last of its bucket, and the page is full that far on.
+            let reach = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
+            let below = seq.get().saturating_add(i64::from(limit) + 1).min(end);
+            let mut filter = within(room, "seq", seq.get().saturating_sub(reach - 1), below);
+            filter.insert("last_seq", doc! { "$gt": seq.get() });
+            (filter, doc! { "_id": 1 }, by_place)
+        }
         Range::Since(time) => {
             let mut times = doc! { "$gt": time.as_micros() };
             if let Some(head) = bound {
                 times.insert("$lte", head.timestamp.as_micros());
             }
-            (doc! { "_id.room": room.as_str(), "timestamp": times }, doc! { "timestamp": 1 })
+            let filter = doc! { "_id.room": room.as_str(), "last_timestamp": times };
+            (filter, doc! { "last_timestamp": 1 }, doc! { "_id.room": 1, "last_timestamp": 1 })
         }
     };
-    Query { sort, limit, ..Query::one("messages", filter) }
+    Query { sort, limit, hint: Some(hint), ..Query::one("messages", filter) }
 }
 
-/// The ids of the messages in a batch's part of a room.
-pub(super) fn batch_messages(room: &RoomName, after: Seq, last: Seq, limit: u32) -> Query {
+/// The buckets of a batch's part of a room, of `limit` messages.
+pub(super) fn batch_buckets(room: &RoomName, after: Seq, last: Seq, limit: u32) -> Query {
     Query {
         sort: doc! { "_id": 1 },
         limit,
@@ -123,28 +139,45 @@ pub(super) fn batch_messages(room: &RoomName, after: Seq, last: Seq, limit: u32)
     }
 }
 
-/// The messages above `after`, up to `last`.
+/// The buckets above `after`, up to `last`.
 pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
     within(room, "seq", after.get(), last.get() + 1)
 }
 
-pub(super) fn message_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
+/// Whose batch the bucket is that begins at a place.
+pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     let filter = doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
-    Query { newest_state, ..Query::one("messages", filter) }
+    Query { newest_state, projection: doc! { "batch": 1 }, ..Query::one("messages", filter) }
 }
 
+/// The bucket in which a nonce is.
 pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
-    // `$eq` beside `$exists`: the index holds only messages that have a nonce.
+    // `$exists` because the index holds only buckets that have nonces.
     let filter = doc! {
         "_id.room": room.as_str(),
-        "sender": sender.as_str(),
-        "nonce": { "$eq": nonce.as_str(), "$exists": true },
+        "nonces": {
+            "$elemMatch": { "sender": sender.as_str(), "nonce": nonce.as_str() },
+            "$exists": true,
+        },
     };
     Query::one("messages", filter)
 }
 
-pub(super) fn user(user: &Username) -> Query {
-    Query::one("counters", doc! { "_id": { "user": user.as_str() } })
+/// A user's counter, after what `tallies` tallies say of the user.
+pub(super) fn count(user: &Username, tallies: i32) -> Query {
+    let mut ids: Vec<_> = (0..tallies).map(|slot| doc! { "tally": slot }).collect();
+    ids.push(doc! { "user": user.as_str() });
+    let mut projection = doc! { "message_count": 1 };
+    if tallies > 0 {
+        projection.extend(doc! { "folded": 1, "folds": 1, format!("counts.{}", tally::field(user)): 1 });
+    }
+    Query {
+        limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+        // Numbers come before texts.
+        sort: doc! { "_id": 1 },
+        projection,
+        ..Query::one("counters", doc! { "_id": { "$in": ids } })
+    }
 }
 
 pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
@@ -270,9 +303,13 @@ mod tests {
     }
 
     async fn find(database: &Database, query: Query) -> Vec<String> {
-        let Query { collection, filter, sort, projection, limit, .. } = query;
+        let Query { collection, filter, sort, projection, hint, limit, .. } = query;
         let limit = i64::from(limit);
-        explain(database, doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit }).await
+        let mut find = doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit };
+        if let Some(keys) = hint {
+            find.insert("hint", keys);
+        }
+        explain(database, find).await
     }
 
     async fn delete(database: &Database, collection: &str, filter: Document) -> Vec<String> {
@@ -308,10 +345,10 @@ mod tests {
             heads(&[name.clone(), "b".parse().expect("a name")]),
             room(&name),
             rooms(&Page { after: None, limit: 10 }),
-            batch_messages(&name, seq, seq, 10),
-            message_at(&name, seq, true),
+            batch_buckets(&name, seq, seq, 10),
+            batch_at(&name, seq, true),
             by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
-            super::user(&user),
+            count(&user, tally::SLOTS),
             members(&name, &Page { after: Some(user.clone()), limit: 10 }),
             session(token, time),
             memberships(&user, 10),

@@ -25,6 +25,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::{Collection, Database};
 
+use super::access::is_of_nonces;
+use super::buckets::{self, Bucket};
 use super::lease::Lease;
 use super::{Inner, documents, error, find};
 use crate::backend::{Append, Batch, BatchId, Head};
@@ -158,18 +160,16 @@ impl Guarded {
 
     async fn store(&self, mongo: &Inner, batch: &Batch, number: i64, repeat: bool) -> Result<Append> {
         self.step(mongo, plan(batch, number)).await?;
-        // A repeat finds messages of the first attempt and goes on behind them.
+        // A repeat finds buckets of the first attempt and goes on behind them.
         let messages = rawdoc! {
             "insert": "messages",
-            "documents": documents::new_messages(batch),
+            "documents": buckets::new_buckets(batch),
             "ordered": !repeat,
         };
-        if let Some(index) =
-            self.step(mongo, messages).await?.filter(|index| !repeat || index.contains_key("nonce"))
+        if let Some(index) = self.step(mongo, messages).await?.filter(|index| !repeat || is_of_nonces(index))
         {
             self.withdraw(mongo, batch).await?;
-            let nonce = index.contains_key("nonce");
-            return Ok(if nonce { Append::NonceTaken } else { Append::HeadMoved });
+            return Ok(if is_of_nonces(&index) { Append::NonceTaken } else { Append::HeadMoved });
         }
         let effects = Effects {
             number,
@@ -324,7 +324,7 @@ struct Arrived {
 }
 
 /// Reads the messages between `after` and `last` that belong to the batch `id`, up to the first
-/// that is missing.
+/// bucket that is missing.
 async fn arrived_messages(
     mongo: &Inner,
     room: &RoomName,
@@ -333,19 +333,21 @@ async fn arrived_messages(
     id: ObjectId,
 ) -> Result<Arrived> {
     let most = u32::try_from(last.get() - after.get()).unwrap_or(u32::MAX);
-    let query = find::batch_messages(room, after, last, most);
-    let stored =
-        mongo.find(query, |d| Ok((documents::message(room, d)?, d.get_object_id("batch").ok()))).await?;
-    let mut arrived = Arrived::default();
+    let query = find::batch_buckets(room, after, last, most);
     let mut expected = after.next();
-    for (message, _) in stored.into_iter().take_while(|(_, batch)| *batch == Some(id)) {
-        if message.seq != expected {
-            break;
+    let stored = mongo.find(query, |d| {
+        let bucket = Bucket::new(room, d)?;
+        let follows = bucket.first == expected && bucket.batch() == Some(id);
+        expected = if follows { bucket.last.next() } else { Seq::ZERO };
+        if follows { Ok((bucket.all()?, bucket.head()?)) } else { Ok((Vec::new(), Head::EMPTY)) }
+    });
+    let mut arrived = Arrived::default();
+    for (messages, head) in stored.await?.into_iter().take_while(|(messages, _)| !messages.is_empty()) {
+        let first = messages.first().map_or(head.timestamp, |message| message.timestamp);
+        arrived.span = Some((arrived.span.map_or(first, |(first, _)| first), head));
+        for message in messages {
+            *arrived.senders.entry(message.sender).or_insert(0) += 1;
         }
-        expected = expected.next();
-        let first = arrived.span.map_or(message.timestamp, |(first, _)| first);
-        arrived.span = Some((first, Head { seq: message.seq, timestamp: message.timestamp, departures: 0 }));
-        *arrived.senders.entry(message.sender).or_insert(0) += 1;
     }
     arrived.members = arrived.senders.keys().cloned().collect();
     Ok(arrived)

@@ -162,7 +162,7 @@ fn holder() -> String {
     )
 }
 
-fn is_duplicate(e: &mongodb::error::Error) -> bool {
+pub(super) fn is_duplicate(e: &mongodb::error::Error) -> bool {
     use mongodb::error::{ErrorKind, WriteFailure};
     matches!(&*e.kind, ErrorKind::Write(WriteFailure::WriteError(e)) if e.code == DUPLICATE_KEY)
 }

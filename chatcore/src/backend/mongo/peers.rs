@@ -15,9 +15,11 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Collection, Database};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::time::sleep;
 
+use super::lease::is_duplicate;
+use super::tally::SLOTS;
 use super::{error, find};
 use crate::error::Result;
 
@@ -30,6 +32,9 @@ const STILL: u32 = 4;
 /// This process among the others. It signs off when this is dropped or closed.
 pub(super) struct Peers {
     pub(super) id: ObjectId,
+    /// Whether this process may still say who is connected to it. Held while it does, so that
+    /// nothing is said after it signed off.
+    pub(super) is_on: RwLock<bool>,
     closing: watch::Sender<()>,
 }
 
@@ -37,7 +42,7 @@ struct Me {
     processes: Collection<Document>,
     presence: Collection<Document>,
     id: ObjectId,
-    /// What is written down: the session, and where the process runs.
+    /// What is written down: the session, the tally, and where the process runs.
     card: Document,
     /// Where the others were last, and how many looks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
@@ -45,11 +50,13 @@ struct Me {
 
 impl Peers {
     /// Signs on with the session `session`, and ends the sessions of processes that are known to be
-    /// dead.
-    pub(super) async fn join(database: &Database, session: &Document) -> Result<Self> {
+    /// dead. Returns a number of a tally too, which no other process has unless there are many.
+    pub(super) async fn join(database: &Database, session: &Document) -> Result<(Self, i32)> {
         let card = doc! { "session": session.clone(), "host": host(), "pid": i64::from(std::process::id()) };
         let (processes, presence) = (database.collection("processes"), database.collection("presence"));
         let mut me = Me { processes, presence, id: ObjectId::new(), card, seen: HashMap::new() };
+        me.look().await.map_err(error)?;
+        let tally = me.take_tally().await?;
         me.beat().await.map_err(error)?;
         let id = me.id;
         let (closing, mut closed) = watch::channel(());
@@ -59,28 +66,62 @@ impl Peers {
                     () = sleep(BEAT) => {}
                     _ = closed.changed() => break,
                 }
-                if let Err(e) = me.beat().await {
+                if let Err(e) = me.turn().await {
                     tracing::debug!(error = %e.kind, "the other processes could not be looked at");
                 }
             }
             let _ = me.presence.delete_many(find::presence_of(me.id)).await;
             let _ = me.processes.delete_one(doc! { "_id": me.id }).await;
         });
-        Ok(Self { id, closing })
+        Ok((Self { id, is_on: RwLock::new(true), closing }, tally))
     }
 
     /// Signs off, once no transaction is open any more.
-    pub(super) fn leave(&self) {
+    pub(super) async fn leave(&self) {
+        *self.is_on.write().await = false;
         self.closing.send_replace(());
     }
 }
 
 impl Me {
-    async fn beat(&mut self) -> mongodb::error::Result<()> {
+    /// Signs on with the first tally that is free, if there is one.
+    async fn take_tally(&mut self) -> Result<i32> {
+        for tally in 0..SLOTS {
+            let mut card = self.card.clone();
+            card.insert("tally", tally);
+            let mut process = doc! { "_id": self.id, "beats": 0_i64 };
+            process.extend(card.clone());
+            match self.processes.insert_one(process).await {
+                Err(e) if is_duplicate(&e) => {}
+                taken => {
+                    taken.map_err(error)?;
+                    self.card = card;
+                    return Ok(tally);
+                }
+            }
+        }
+        let [random] = crate::session::random()?;
+        Ok(i32::from(random) % SLOTS)
+    }
+
+    async fn turn(&mut self) -> mongodb::error::Result<()> {
+        match self.beat().await {
+            // Held for dead for a while; another process has the tally now. They share it.
+            Err(e) if is_duplicate(&e) => drop(self.card.remove("tally")),
+            done => done?,
+        }
+        self.look().await
+    }
+
+    async fn beat(&self) -> mongodb::error::Result<()> {
         // Not worth a wait for the journal: the next one is half a second away.
         let light = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
         let beat = doc! { "$inc": { "beats": 1_i64 }, "$setOnInsert": self.card.clone() };
         self.processes.update_one(doc! { "_id": self.id }, beat).upsert(true).write_concern(light).await?;
+        Ok(())
+    }
+
+    async fn look(&mut self) -> mongodb::error::Result<()> {
         let others = doc! { "_id": { "$gt": Bson::MinKey, "$ne": self.id } };
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
         let present: HashSet<_> = others.iter().filter_map(|other| other.get_object_id("_id").ok()).collect();

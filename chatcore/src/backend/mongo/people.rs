@@ -47,6 +47,10 @@ impl Inner {
 
     pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
         let Mode::Transactions { peers, .. } = &self.mode else { return Ok(()) };
+        let is_on = peers.is_on.read().await;
+        if !*is_on {
+            return Ok(());
+        }
         let (presence, here) = (self.collection("presence"), find::presence_at(room, peers.id));
         if attendance.users.is_empty() {
             presence.delete_one(here).write_concern(light()).await.map_err(error)?;

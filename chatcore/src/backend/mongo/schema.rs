@@ -10,7 +10,7 @@ use super::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
@@ -25,6 +25,7 @@ pub(super) struct Server {
     pub(super) version: String,
     pub(super) kind: &'static str,
     pub(super) transactions: bool,
+    pub(super) sharded: bool,
 }
 
 /// Checks the server and the version of the documents, and makes what is missing.
@@ -37,6 +38,11 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
         Some(Ok(newer)) if newer > VERSION => {
             return Err(Error::Open(format!(
                 "it was written by a newer version (schema {newer}, this version knows {VERSION})"
+            )));
+        }
+        Some(Ok(older)) if older > 0 => {
+            return Err(Error::Open(format!(
+                "it was written by an older version (schema {older}, this version knows {VERSION})"
             )));
         }
         Some(_) => return Err(Error::Open("the database belongs to another program".into())),
@@ -83,7 +89,7 @@ async fn server(database: &Database) -> Result<Server> {
     } else {
         ("standalone", false)
     };
-    Ok(Server { version, kind, transactions })
+    Ok(Server { version, kind, transactions, sharded: kind == "sharded cluster" })
 }
 
 async fn create_indexes(database: &Database, session_idle: Duration) -> Result<()> {
@@ -91,12 +97,13 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
         |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
     let messages = [
         // Not unique: the guard on the head sees to that, and a check here would cost every insert.
-        index(doc! { "_id.room": 1, "timestamp": 1 }, IndexOptions::default()),
+        index(doc! { "_id.room": 1, "last_timestamp": 1 }, IndexOptions::default()),
         index(
-            doc! { "_id.room": 1, "sender": 1, "nonce": 1 },
+            // Refuses a nonce of another document. Within a batch the committer has seen to that.
+            doc! { "_id.room": 1, "nonces.sender": 1, "nonces.nonce": 1 },
             IndexOptions::builder()
                 .unique(true)
-                .partial_filter_expression(doc! { "nonce": { "$exists": true } })
+                .partial_filter_expression(doc! { "nonces": { "$exists": true } })
                 .build(),
         ),
     ];
@@ -111,6 +118,12 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     let signals = database.collection::<Document>("signals");
     let passing = IndexOptions::builder().expire_after(SIGNALS).build();
     signals.create_index(index(doc! { "at": 1 }, passing)).await.map_err(error)?;
+    let tallies = IndexOptions::builder()
+        .unique(true)
+        .partial_filter_expression(doc! { "tally": { "$exists": true } })
+        .build();
+    let processes = database.collection::<Document>("processes");
+    processes.create_index(index(doc! { "tally": 1 }, tallies)).await.map_err(error)?;
 
     let sessions = database.collection::<Document>("sessions");
     sessions

@@ -9,7 +9,9 @@ use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
-use super::{Inner, documents, durable, error, find};
+use super::access::is_of_nonces;
+use super::tally::{self, Tally};
+use super::{Inner, buckets, documents, durable, error, find};
 use crate::backend::{Append, Batch, Head};
 use crate::error::{Error, Result};
 use crate::types::{RoomName, Username};
@@ -30,20 +32,27 @@ impl From<mongodb::error::Error> for Stop {
     }
 }
 
-pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
+pub(super) async fn append(
+    mongo: &Inner,
+    session: &mut ClientSession,
+    tally: Option<&Tally>,
+    batch: &Batch,
+) -> Result<Append> {
+    if let Some(tally) = tally.filter(|tally| tally.is_full(&batch.counts)) {
+        fold(mongo, session, tally.slot()).await?;
+        tally.folded();
+    }
     let deadline = Instant::now() + mongo.timeout;
     let mut commit_failed = false;
     loop {
-        session
-            .start_transaction()
-            .read_concern(ReadConcern::majority())
-            .write_concern(durable(mongo.timeout))
-            .await
-            .map_err(error)?;
-        let stop = match write(mongo, session, batch).await {
+        begin(mongo, session).await?;
+        let stop = match write(mongo, session, tally, batch).await {
             Ok(()) => match commit(session, deadline).await {
                 Ok(()) => {
-                    mongo.counters.remember(&batch.counts);
+                    match tally {
+                        Some(tally) => tally.remember(&batch.counts),
+                        None => mongo.counters.remember(&batch.counts),
+                    }
                     return Ok(Append::Committed);
                 }
                 Err(e) => {
@@ -73,7 +82,12 @@ pub(super) async fn append(mongo: &Inner, session: &mut ClientSession, batch: &B
 
 /// The writes of a batch. The heads come first: they are what two processes meet at, and the
 /// earlier a transaction meets another the less it has done in vain.
-async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<(), Stop> {
+async fn write(
+    mongo: &Inner,
+    session: &mut ClientSession,
+    tally: Option<&Tally>,
+    batch: &Batch,
+) -> Result<(), Stop> {
     let mut updates = RawArrayBuf::new();
     for room in &batch.rooms {
         let id = documents::room_id(&room.room);
@@ -91,9 +105,15 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
             },
         });
     }
-    let grow = |n| rawdoc! { "$inc": { "message_count": n } };
-    mongo.counters.add_statements(&mut updates, &batch.counts, |id| rawdoc! { "_id": id }, grow);
-    let expected = batch.rooms.len() + batch.counts.len();
+    let counted = if let Some(tally) = tally {
+        updates.push(tally.statement(&batch.counts)?);
+        1
+    } else {
+        let grow = |n| rawdoc! { "$inc": { "message_count": n } };
+        mongo.counters.add_statements(&mut updates, &batch.counts, |id| rawdoc! { "_id": id }, grow);
+        batch.counts.len()
+    };
+    let expected = batch.rooms.len() + counted;
     match mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await {
         Ok(done) if done.duplicate.is_none() && usize::try_from(done.n) == Ok(expected) => {}
         Ok(_) => {
@@ -109,10 +129,9 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
         Err(e) => return Err(e.into()),
     }
 
-    let messages = rawdoc! { "insert": "messages", "documents": documents::new_messages(batch) };
+    let messages = rawdoc! { "insert": "messages", "documents": buckets::new_buckets(batch) };
     if let Some(index) = mongo.write(messages, Some(session)).await?.duplicate {
-        let nonce = index.contains_key("nonce");
-        return Err(Stop::Refused(if nonce { Append::NonceTaken } else { Append::HeadMoved }));
+        return Err(Stop::Refused(if is_of_nonces(&index) { Append::NonceTaken } else { Append::HeadMoved }));
     }
 
     let members = batch.rooms.iter().map(|r| (&r.room, r.members.as_slice(), r.created_at()));
@@ -124,6 +143,42 @@ async fn write(mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Res
         }
     }
     Ok(())
+}
+
+/// Folds the tally `slot` in a transaction of its own.
+pub(super) async fn fold(mongo: &Inner, session: &mut ClientSession, slot: i32) -> Result<()> {
+    let deadline = Instant::now() + mongo.timeout;
+    loop {
+        begin(mongo, session).await?;
+        let done = match tally::fold(mongo, session, slot).await {
+            Ok(()) => commit(session, deadline).await,
+            Err(e) => {
+                let _ = session.abort_transaction().await;
+                Err(e)
+            }
+        };
+        match done {
+            Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause().await,
+            done => return done.map_err(error),
+        }
+    }
+}
+
+async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
+    let transaction = session.start_transaction().read_concern(ReadConcern::majority());
+    transaction.write_concern(durable(mongo.timeout)).await.map_err(error)
+}
+
+/// The database was not as a transaction expected, and the next attempt expects less of it.
+#[derive(Debug)]
+struct Again;
+
+pub(super) fn again() -> mongodb::error::Error {
+    mongodb::error::Error::custom(Again)
+}
+
+fn is_worth_another(e: &mongodb::error::Error) -> bool {
+    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.get_custom::<Again>().is_some()
 }
 
 /// Ends a membership and counts the departure, which every batch that relies on it will notice.
@@ -174,7 +229,7 @@ pub(super) async fn holds(mongo: &Inner, batch: &Batch) -> Result<bool> {
     };
     let id = documents::batch_id(batch.id);
     let is_at = async |newest_state| {
-        let query = find::message_at(&first.0.room, first.0.seq, newest_state);
+        let query = find::batch_at(&first.0.room, first.0.seq, newest_state);
         let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
         Ok::<_, Error>(found.first() == Some(&Some(id)))
     };

@@ -7,6 +7,7 @@ use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
 use tokio::time::timeout;
 
+use super::buckets::Bucket;
 use super::{Inner, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
@@ -62,7 +63,8 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
     match (collection.as_str(), change.full_document, key) {
         ("messages", Some(document), _) => {
             let room = documents::room_name(&document)?;
-            feed.publish(&room, [documents::message(&room, &document)?.into()]);
+            let messages = Bucket::new(&room, &document)?.all()?;
+            feed.publish(&room, messages.into_iter().map(Into::into));
         }
         ("presence", there, Some(key)) => {
             let (room, process) = (documents::room_name(&key)?, documents::process(&key)?);

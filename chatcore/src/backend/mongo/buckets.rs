@@ -1,0 +1,253 @@
+//! Messages are stored in buckets: one document for up to [`CAPACITY`] messages of one room that are
+//! committed together.
+//!
+//! To insert a document costs the server much more than the bytes in it. A bucket is never added to,
+//! so a room's buckets and its heads meet: none reaches over the head that a batch follows.
+//!
+//! A message's `seq` is its position in the bucket after that of the first. Nonces stand beside the
+//! messages, because the unique index must hold nothing of those without one.
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
+
+use super::documents::{batch_id, corrupt, seq, text, time};
+use crate::backend::{Batch, Head, NonceKey};
+use crate::error::Result;
+use crate::types::{Message, Nonce, Range, RoomName, Seq};
+
+/// The most messages in a bucket. A page of messages is asked for as that many buckets, since each
+/// may hold one; this bounds how much more may come.
+pub(super) const CAPACITY: usize = 16;
+/// A bucket ends with the message that brings its texts to this size.
+const FULL_BYTES: usize = 16 * 1024;
+
+/// The buckets of a batch, as the documents of an `insert` command.
+pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
+    let id = batch_id(batch.id);
+    let mut buckets = RawArrayBuf::new();
+    for room in &batch.rooms {
+        let mut rest = room.messages.as_slice();
+        while !rest.is_empty() {
+            let (bucket, behind) = rest.split_at(size(rest));
+            buckets.push(new_bucket(bucket, id));
+            rest = behind;
+        }
+    }
+    buckets
+}
+
+/// How many of the messages go into the next bucket: at least one.
+fn size(messages: &[(Message, Option<Nonce>)]) -> usize {
+    let mut bytes = 0;
+    let before_full = messages.iter().take(CAPACITY).take_while(|(message, _)| {
+        let open = bytes < FULL_BYTES;
+        bytes += message.text.as_str().len();
+        open
+    });
+    before_full.count()
+}
+
+fn new_bucket(messages: &[(Message, Option<Nonce>)], batch: ObjectId) -> RawDocumentBuf {
+    let mut document = RawDocumentBuf::new();
+    let (Some((first, _)), Some((last, _))) = (messages.first(), messages.last()) else { return document };
+    let list: RawArrayBuf = messages
+        .iter()
+        .map(|(message, _)| {
+            rawdoc! {
+                "sender": message.sender.as_str(),
+                "text": message.text.as_str(),
+                "timestamp": message.timestamp.as_micros(),
+                "verified": message.verified,
+            }
+        })
+        .collect();
+    document.append(cstr!("_id"), rawdoc! { "room": first.room.as_str(), "seq": first.seq.get() });
+    document.append(cstr!("last_seq"), last.seq.get());
+    document.append(cstr!("last_timestamp"), last.timestamp.as_micros());
+    document.append(cstr!("messages"), list);
+    document.append(cstr!("batch"), batch);
+    let with_nonce = messages.iter().filter_map(|(message, nonce)| Some((message, nonce.as_ref()?)));
+    let nonces: RawArrayBuf = with_nonce
+        .map(|(message, nonce)| {
+            rawdoc! {
+                "sender": message.sender.as_str(),
+                "nonce": nonce.as_str(),
+                "seq": message.seq.get(),
+            }
+        })
+        .collect();
+    if !nonces.is_empty() {
+        document.append(cstr!("nonces"), nonces);
+    }
+    document
+}
+
+/// A bucket as it came from the database.
+pub(super) struct Bucket<'a> {
+    room: &'a RoomName,
+    document: &'a RawDocument,
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+}
+
+impl<'a> Bucket<'a> {
+    pub(super) fn new(room: &'a RoomName, document: &'a RawDocument) -> Result<Self> {
+        let first = seq(document.get_document("_id").map_err(corrupt)?, "seq")?;
+        Ok(Self { room, document, first, last: seq(document, "last_seq")? })
+    }
+
+    pub(super) fn head(&self) -> Result<Head> {
+        Ok(Head { seq: self.last, timestamp: time(self.document, "last_timestamp")?, departures: 0 })
+    }
+
+    pub(super) fn batch(&self) -> Option<ObjectId> {
+        self.document.get_object_id("batch").ok()
+    }
+
+    fn list(&self) -> Result<&'a RawArray> {
+        self.document.get_array("messages").map_err(corrupt)
+    }
+
+    /// The messages from the place `first` up to the place `last`.
+    fn messages(&self, first: Seq, last: Seq) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        let mut place = self.first;
+        for message in self.list()? {
+            if place > last {
+                break;
+            }
+            if place >= first {
+                let message = message.map_err(corrupt)?;
+                let message = message.as_document().ok_or_else(|| corrupt("a message is no document"))?;
+                messages.push(self.message(place, message)?);
+            }
+            place = place.next();
+        }
+        Ok(messages)
+    }
+
+    fn message(&self, seq: Seq, document: &RawDocument) -> Result<Message> {
+        Ok(Message {
+            room: self.room.clone(),
+            seq,
+            sender: text(document, "sender")?,
+            text: text(document, "text")?,
+            timestamp: time(document, "timestamp")?,
+            verified: document.get_bool("verified").map_err(corrupt)?,
+        })
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<Message>> {
+        self.messages(self.first, self.last)
+    }
+
+    /// The messages in `range`, at most `limit`: the oldest, or for [`Range::Newest`] and
+    /// [`Range::Before`] the newest.
+    pub(super) fn in_range(&self, range: Range, limit: usize) -> Result<Vec<Message>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let place = |n: i64| Seq::new(n).unwrap_or(Seq::ZERO);
+        let up_to = |last: i64| self.messages(place(last.saturating_sub(limit) + 1), place(last));
+        match range {
+            Range::Newest => up_to(self.last.get()),
+            Range::Before(seq) => up_to(self.last.get().min(seq.get() - 1)),
+            Range::After(seq) => {
+                let first = self.first.max(seq.next());
+                self.messages(first, place(first.get().saturating_add(limit) - 1))
+            }
+            Range::Since(time) => {
+                let mut messages = self.all()?;
+                messages.retain(|message| message.timestamp > time);
+                messages.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                Ok(messages)
+            }
+        }
+    }
+
+    /// The message that was stored under a nonce.
+    pub(super) fn by_nonce(&self, (_, sender, nonce): &NonceKey) -> Result<Option<Message>> {
+        for entry in self.document.get_array("nonces").map_err(corrupt)? {
+            let entry = entry.map_err(corrupt)?;
+            let entry = entry.as_document().ok_or_else(|| corrupt("a nonce is no document"))?;
+            let is = |key, value| entry.get_str(key).is_ok_and(|stored| stored == value);
+            if is("sender", sender.as_str()) && is("nonce", nonce.as_str()) {
+                let place = seq(entry, "seq")?;
+                return Ok(self.messages(place, place)?.pop());
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{BatchId, RoomBatch};
+    use crate::timestamp::Timestamp;
+
+    fn messages(texts: &[&str]) -> Vec<(Message, Option<Nonce>)> {
+        let message = |(n, text): (i64, &&str)| Message {
+            room: "a".parse().expect("a name"),
+            seq: Seq::new(n).expect("a place"),
+            sender: "ann".parse().expect("a name"),
+            text: text.parse().expect("a text"),
+            timestamp: Timestamp::from_micros(10 * n),
+            verified: n % 2 == 0,
+        };
+        let nonce = |n: i64| (n % 3 == 0).then(|| format!("n{n}").parse().expect("a nonce"));
+        (5..).zip(texts).map(|(n, text)| (message((n, text)), nonce(n))).collect()
+    }
+
+    fn buckets(messages: &[(Message, Option<Nonce>)]) -> Vec<RawDocumentBuf> {
+        let room = "a".parse().expect("a name");
+        let part = RoomBatch { room, after: None, messages: messages.to_vec(), members: Vec::new() };
+        let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new() };
+        let all = new_buckets(&batch);
+        all.into_iter().map(|b| b.expect("BSON").as_document().expect("a document").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_bucket_ends_with_its_capacity_and_with_its_size() {
+        let sizes = |texts: &[&str]| {
+            let room = "a".parse().expect("a name");
+            let size =
+                |b: &RawDocumentBuf| Bucket::new(&room, b).expect("a bucket").all().expect("read").len();
+            buckets(&messages(texts)).iter().map(size).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&["x"]), [1]);
+        assert_eq!(sizes(&["x"; 16]), [16]);
+        assert_eq!(sizes(&["x"; 40]), [16, 16, 8]);
+        let long = "𝄞".repeat(4_000);
+        assert_eq!(sizes(&[&long, &long, "x", "y", &long, &long, "z"]), [2, 4, 1]);
+    }
+
+    #[test]
+    fn a_bucket_gives_back_its_messages_by_range_and_by_nonce() {
+        let stored = messages(&["a", "b", "c", "d", "e"]);
+        let [bucket] = buckets(&stored).try_into().expect("one");
+        let room = "a".parse().expect("a name");
+        let bucket = Bucket::new(&room, &bucket).expect("a bucket");
+        let all: Vec<_> = stored.iter().map(|(message, _)| message.clone()).collect();
+        assert_eq!(bucket.all().expect("read"), all);
+        assert_eq!(bucket.head().expect("a head").timestamp, all[4].timestamp);
+        let seq = |n| Seq::new(n).expect("a place");
+        let read = |range, limit| bucket.in_range(range, limit).expect("read");
+        for limit in 1..=6 {
+            let newest = |n: usize| &all[n.saturating_sub(limit)..n];
+            let oldest = |n: usize| &all[n..(n + limit).min(5)];
+            assert_eq!(read(Range::Newest, limit), newest(5));
+            for n in 0..=5 {
+                let place = 5 + i64::try_from(n).expect("small");
+                assert_eq!(read(Range::Before(seq(place)), limit), newest(n));
+                assert_eq!(read(Range::After(seq(place - 1)), limit), oldest(n));
+                let time = Timestamp::from_micros(10 * place - 1);
+                assert_eq!(read(Range::Since(time), limit), oldest(n));
+            }
+        }
+        for (message, nonce) in &stored {
+            let key = |n: &str| (room.clone(), message.sender.clone(), n.parse().expect("a nonce"));
+            let name = nonce.as_ref().map_or("none", |nonce| nonce.as_str());
+            let found = bucket.by_nonce(&key(name)).expect("read");
+            assert_eq!(found.as_ref(), nonce.as_ref().map(|_| message));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a deployment turns into another one, and what a crash leaves, made by hand.
+
+use chat_testkit::mongod::{self, Kind};
+use mongodb::bson::{RawDocumentBuf, oid::ObjectId};
+
+use super::*;
+use crate::backend::{BatchId, RoomBatch};
+use crate::store::{ChatStore, Options};
+use crate::types::{NewMessage, Seq};
+
+async fn database(address: &str) -> Database {
+    let client = Client::with_uri_str(address).await.expect("a client");
+    client.default_database().expect("named in the address")
+}
+
+async fn post(store: &ChatStore, sender: &str) {
+    let message = NewMessage::new(
+        "a".parse().expect("a name"),
+        sender.parse().expect("a name"),
+        "x".parse().expect("a text"),
+    );
+    store.post(message).await.expect("stored");
+}
+
+async fn count(store: &ChatStore, user: &str) -> u64 {
+    store.message_count(&user.parse().expect("a name")).await.expect("a count")
+}
+
+/// Opens the store as it is opened on a sharded cluster.
+async fn open_as_sharded(address: &str) -> ChatStore {
+    let options = Options::default();
+    let database = database(address).await;
+    let server = schema::prepare(&database, options.session_idle).await.expect("prepared");
+    let server = Server { sharded: true, ..server };
+    ChatStore::over(start(database, &server, options.timeout).await.expect("a backend"), options)
+}
+
+/// `n` messages of bob's after `head`.
+fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
+    let message = |n: i64| Message {
+        room: room.clone(),
+        seq: Seq::new(n).expect("a place"),
+        sender: "bob".parse().expect("a name"),
+        text: n.to_string().parse().expect("a text"),
+        timestamp: Timestamp::from_micros(10 * n),
+        verified: false,
+    };
+    let messages = (1..=n).map(|i| (message(head.seq.get() + i), None)).collect();
+    let after = (head.seq > Seq::ZERO).then_some(head);
+    RoomBatch { room: room.clone(), after, messages, members: Vec::new() }
+}
+
+/// What a range means, said in the plainest way.
+fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
+    let (covered, oldest): (Vec<_>, bool) = match range {
+        Range::Newest => (all.iter().collect(), false),
+        Range::Before(seq) => (all.iter().filter(|m| m.seq < seq).collect(), false),
+        Range::After(seq) => (all.iter().filter(|m| m.seq > seq).collect(), true),
+        Range::Since(time) => (all.iter().filter(|m| m.timestamp > time).collect(), true),
+    };
+    let skipped = if oldest { 0 } else { covered.len().saturating_sub(limit) };
+    covered.into_iter().skip(skipped).take(limit).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
+    for kind in [Kind::ReplicaSet, Kind::Standalone] {
+        let backend = open(&mongod::database(kind), &Options::default()).await.expect("a backend");
+        let room: RoomName = "a".parse().expect("a name");
+        let mut head = Head::EMPTY;
+        let mut all = Vec::new();
+        for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
+            let part = part(&room, head, size);
+            head = part.head();
+            all.extend(part.messages.iter().map(|(message, _)| message.clone()));
+            let counts = vec![("bob".parse().expect("a name"), size)];
+            let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts };
+            assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
+        }
+        for limit in [1, 7, 16, 50, 200] {
+            let mut ranges = vec![Range::Newest, Range::Since(Timestamp::from_micros(i64::MIN))];
+            for n in (0..=head.seq.get() + 1).chain([i64::MAX]) {
+                let seq = Seq::new(n).expect("a place");
+                let time = Timestamp::from_micros(n.saturating_mul(10));
+                ranges.extend([Range::Before(seq), Range::After(seq), Range::Since(time)]);
+            }
+            for range in ranges {
+                let read = backend.messages(room.clone(), range, limit).await.expect("read");
+                assert_eq!(read, model(&all, range, limit as usize), "{kind:?} {range:?} {limit}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let with = ChatStore::open(&address).await.expect("a store");
+    post(&with, "ann").await;
+    post(&with, "a.n$n%").await;
+    with.close().await.expect("closed");
+
+    let without = open_as_sharded(&address).await;
+    assert_eq!((count(&without, "ann").await, count(&without, "a.n$n%").await), (1, 1));
+    for _ in 0..2 {
+        post(&without, "ann").await;
+        post(&without, "bob").await;
+    }
+    assert_eq!((count(&without, "ann").await, count(&without, "bob").await), (3, 2));
+    without.close().await.expect("closed");
+
+    let with = ChatStore::open(&address).await.expect("a store");
+    post(&with, "bob").await;
+    assert_eq!((count(&with, "ann").await, count(&with, "bob").await), (3, 3));
+    assert_eq!(count(&with, "a.n$n%").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let store = ChatStore::open(&address).await.expect("a store");
+    post(&store, "ann").await;
+    // As if a fold of the tally came between a reader's look at the tally and at the counter.
+    let counters = database(&address).await.collection::<RawDocumentBuf>("counters");
+    let ann = doc! { "_id": { "user": "ann" } };
+    let folded = doc! { "$set": { "message_count": 1_i64, "folded": { "0": 2_i64 } } };
+    counters.update_one(ann, folded).upsert(true).await.expect("written");
+    let ann = "ann".parse().expect("a name");
+    assert!(matches!(store.message_count(&ann).await, Err(Error::Corrupt(_))));
+    let after = doc! { "$set": { "folds": 2_i64, "counts": {} } };
+    counters.update_one(doc! { "_id": { "tally": 0 } }, after).await.expect("written");
+    assert_eq!(store.message_count(&ann).await.expect("a count"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
+    let address = mongod::database(Kind::Standalone);
+    let store = ChatStore::open(&address).await.expect("a store");
+    post(&store, "ann").await;
+    store.close().await.expect("closed");
+
+    // The plan and two of three buckets of a batch that a crash ended.
+    let room: RoomName = "a".parse().expect("a name");
+    let size = 2 * i64::try_from(buckets::CAPACITY).expect("small") + 1;
+    let (after, last) = (Head { seq: Seq::ZERO.next(), ..Head::EMPTY }, 1 + size);
+    let part = RoomBatch { after: Some(after), ..part(&room, after, size) };
+    let batch = Batch { id: BatchId([7; 12]), rooms: vec![part], counts: Vec::new() };
+    let written = buckets::new_buckets(&batch);
+    let written: Vec<_> = written
+        .into_iter()
+        .map(|bucket| bucket.expect("BSON").as_document().expect("a document").to_owned())
+        .collect();
+    assert_eq!(written.len(), 3);
+    let database = database(&address).await;
+    let there = [written[0].clone(), written[2].clone()];
+    database.collection::<RawDocumentBuf>("messages").insert_many(there).await.expect("written");
+    let plan = doc! {
+        "_id": "batch", "number": 2_i64, "id": ObjectId::from_bytes([7; 12]),
+        "rooms": [{ "room": "a", "after": 1_i64, "last": last }],
+    };
+    let state = database.collection::<mongodb::bson::Document>("state");
+    state.replace_one(doc! { "_id": "batch" }, plan).upsert(true).await.expect("written");
+
+    let store = ChatStore::open(&address).await.expect("a store");
+    let arrived = 1 + i64::try_from(buckets::CAPACITY).expect("small");
+    let read = store.messages(&room, Range::Newest, 200).await.expect("read");
+    assert_eq!(read.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=arrived).collect::<Vec<_>>());
+    assert_eq!(count(&store, "bob").await.cast_signed(), arrived - 1);
+    assert_eq!(store.room(&room).await.expect("a room").last_seq.get(), arrived);
+    post(&store, "ann").await;
+    let next = store.messages(&room, Range::Newest, 1).await.expect("read");
+    assert_eq!(next[0].seq.get(), arrived + 1);
+}
