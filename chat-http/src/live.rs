@@ -7,6 +7,7 @@ mod pace;
 mod socket;
 
 use hyper::header::ORIGIN;
+use hyper_util::rt::TokioIo;
 
 use crate::error::{HttpError, Result};
 use crate::request::Call;
@@ -30,7 +31,7 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     let who = call.who.take();
     let socket = async move {
         match connection.await {
-            Ok(connection) => socket::run(app, who, connection, stopping).await,
+            Ok(connection) => socket::run(app, who, TokioIo::new(connection), stopping).await,
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
     };

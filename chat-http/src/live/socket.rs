@@ -15,9 +15,7 @@ use chatcore::{
 use futures_util::future::{AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, stream};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
@@ -49,7 +47,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Updates that are taken together before they are written.
 const AT_ONCE: usize = 8;
 
-type Stream = WebSocketStream<TokioIo<Upgraded>>;
 /// What is new in a room.
 type News = (RoomName, Update);
 
@@ -63,10 +60,10 @@ enum End {
 
 type Flow = std::result::Result<(), End>;
 
-struct Socket {
+struct Socket<C> {
     app: App,
     who: Option<Who>,
-    stream: Stream,
+    stream: WebSocketStream<C>,
     /// What is new with the user, if it is known who that is.
     user: Option<UserWatcher>,
     rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
@@ -91,12 +88,15 @@ impl Drop for Subscription {
     }
 }
 
-/// Serves a socket until it ends.
-pub(super) async fn run(app: App, who: Option<Who>, connection: Upgraded, stopping: watch::Receiver<()>) {
+/// Serves a socket on a connection until it ends.
+pub(super) async fn run<C>(app: App, who: Option<Who>, connection: C, stopping: watch::Receiver<()>)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let stream = ServerBuilder::new()
         .limits(Limits::default().max_payload_len(Some(MAX_FRAME)))
         .config(Config::default().flush_threshold(FLUSH))
-        .serve(TokioIo::new(connection));
+        .serve(connection);
     app.metrics().socket_opened();
     let user = who.as_ref().map(|who| app.store().watch_user(&who.session.username));
     let mut socket = Socket {
@@ -117,7 +117,7 @@ pub(super) async fn run(app: App, who: Option<Who>, connection: Upgraded, stoppi
     socket.app.metrics().socket_closed();
 }
 
-impl Socket {
+impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn serve(&mut self, mut stopping: watch::Receiver<()>) -> Flow {
         let mut silence = Box::pin(sleep(SILENCE));
         loop {
@@ -393,5 +393,66 @@ async fn in_time(write: impl Future<Output = std::result::Result<(), Error>>) ->
             tracing::debug!("a socket takes nothing; closing it");
             Err(End::Gone)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::WebSocketStream as Client;
+    use tokio_tungstenite::tungstenite::Message as Said;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+    use crate::Settings;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A socket whose client is the returned stream, and its end.
+    async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("chat.db");
+        let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8")).await.expect("a store");
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let app = App::new(store, Settings::default());
+        let served = tokio::spawn(async move {
+            let (_running, stopping) = watch::channel(());
+            let began = Instant::now();
+            run(app, None, server, stopping).await;
+            began.elapsed()
+        });
+        (client, served, folder)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_silent_is_asked_and_then_let_go() {
+        let (_client, served, _folder) = serve().await;
+        let took = served.await.expect("no panic");
+        assert!(took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_when_asked_stays() {
+        let (client, served, _folder) = serve().await;
+        let mut client = Client::from_raw_socket(client, Role::Client, None).await;
+        let mut asked = 0;
+        // The library answers pings by itself while it reads.
+        let _ = timeout(10 * MINUTE, async {
+            while let Some(Ok(said)) = client.next().await {
+                asked += usize::from(matches!(said, Said::Ping(_)));
+            }
+        })
+        .await;
+        assert!(!served.is_finished());
+        assert!((15..=20).contains(&asked), "{asked}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_let_go() {
+        let (client, served, _folder) = serve().await;
+        let mut client = Client::from_raw_socket(client, Role::Client, None).await;
+        // Each is answered with an error; nobody reads the answers.
+        let frames = async { while client.send(Said::text("x".repeat(100))).await.is_ok() {} };
+        let (took, ()) = tokio::join!(served, frames);
+        assert!(took.expect("no panic") >= WRITE_TIMEOUT);
     }
 }
