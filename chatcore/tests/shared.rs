@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use chat_testkit::mongod::{self, Kind};
-use chatcore::{ChatStore, NewMessage, Range, Seq, Update, UserUpdate, Username, Watcher};
+use chat_testkit::mongod::{self, Deployment, Kind, with_database};
+use chatcore::{ChatStore, NewMessage, Range, Seq, SharedMessage, Update, UserUpdate, Username, Watcher};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use mongodb::bson::doc;
 use tokio::time::timeout;
 
 /// For what must happen; no test passes by waiting this long.
@@ -120,4 +121,44 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     std::mem::forget(eve);
     there.close().await.expect("closed");
     until_present(&mut watcher, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
+    let mongo = Deployment::start(Kind::ReplicaSet, 1);
+    let address = with_database(&mongo.uri(), "deaf");
+    let open = async || ChatStore::open(&address).await.expect("the store opens");
+    let [here, there] = [open().await, open().await];
+    let room = "a".parse().expect("a name");
+    post(&there, "1").await;
+    // From here on the room is live in memory.
+    assert_eq!(here.messages(&room, Range::Newest, 50).await.expect("read").len(), 1);
+    let mut follower = here.follow(&room, Seq::ZERO.next());
+    let fail = |mode: &str| {
+        let data = doc! { "failCommands": ["aggregate", "getMore"], "errorCode": 1 };
+        mongo.nodes[0].admin(doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data });
+    };
+    fail("alwaysOn");
+    for seq in 2..=20 {
+        post(&there, "deaf").await;
+        let places = |messages: &[SharedMessage]| messages.iter().map(|m| m.seq.get()).collect::<Vec<_>>();
+        let followed = timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+        assert_eq!(places(&followed), [seq]);
+        // Once the stream has ended, whoever asks is told at once.
+        if seq > 2 {
+            post(&there, "deaf, and asked").await;
+            let newest = here.messages(&room, Range::Newest, 1).await.expect("read");
+            assert_eq!(newest[0].text.as_str(), "deaf, and asked");
+            break;
+        }
+    }
+    fail("off");
+    // It hears again: of what it missed by the store, of the rest by the stream.
+    for _ in 0..20 {
+        post(&there, "heard").await;
+        let last = there.last_seq(&room).await.expect("read");
+        while follower.position() < last {
+            timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+        }
+    }
 }
