@@ -57,6 +57,10 @@ impl HttpError {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    pub(crate) fn conflict(detail: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
         let allow = HeaderValue::from_str(allowed).ok().map(|value| (ALLOW, value));

@@ -121,10 +121,10 @@ async fn curl_reads_an_event_stream_and_the_comments_that_keep_it_alive() {
             break;
         }
     }
-    assert_eq!(seen[..4], ["retry: 1000", "", "event: message", "id: 1"]);
-    let data: Value = serde_json::from_str(seen[4].strip_prefix("data: ").expect("data")).expect("JSON");
+    assert_eq!(seen[..5], ["retry: 1000", "id: 0", "", "event: message", "id: 1"]);
+    let data: Value = serde_json::from_str(seen[5].strip_prefix("data: ").expect("data")).expect("JSON");
     assert_eq!(data["text"], "one\ntwo");
-    assert_eq!(seen[5..], ["", ":"]);
+    assert_eq!(seen[6..], ["", ":"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,6 +212,8 @@ async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open() {
     ann.stream.send(Message::binary(vec![1, 2])).await.expect("sent");
     assert_eq!(ann.next().await.expect("an answer")["detail"], "a frame must be text, a JSON object");
     let mut nobody = Socket::open(server.address, &[]).await.expect("a socket");
+    ann.say(&json!({ "type": "typing", "room": "elsewhere" })).await;
+    assert_eq!(ann.expect("error").await["detail"], "subscribe to the room before typing in it");
     for frame in [json!({ "type": "typing", "room": "a" }), json!({ "type": "read", "room": "a", "seq": 0 })]
     {
         nobody.say(&frame).await;
@@ -272,6 +274,13 @@ async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake() {
     assert_eq!(opened(&[("cookie", "session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]).await, Some(401));
     let plain = server.client().get("/ws").await;
     assert_eq!((plain.status, plain.header("upgrade")), (426, Some("websocket")));
+    let old = format!(
+        "GET /ws HTTP/1.0\r\nHost: {}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.address
+    );
+    let reply = raw(server.address, old.as_bytes(), |reply| reply.contains("\r\n\r\n")).await;
+    assert!(reply.starts_with("HTTP/1.0 426 ") || reply.starts_with("HTTP/1.1 426 "), "{reply}");
     for (key, version, status) in [
         ("dGhlIHNhbXBsZSBub25jZQ==", "13", "101"),
         ("short", "13", "400"),

@@ -166,10 +166,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn is_shared(&self) -> bool {
         false
     }
-    /// Tells the feed of every commit to a shared store, this process's own included, until
-    /// something fails or the feed is closed. The feed is live from the moment on from which nothing is left out.
+    /// Keeps the feed in step with a store that other processes may write to, until something fails
+    /// or the feed is closed: tells it of every commit, this process's own included, and closes it
+    /// once the store is lost to another process. The feed is live while nothing is left out.
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
-        let _ = feed;
+        feed.closed().await;
         Ok(())
     }
     /// Tells other processes who is connected to this one.

@@ -43,7 +43,7 @@ pub(crate) struct Feed {
     bytes: AtomicUsize,
     /// The number of rooms at which a sweep is due.
     crowded: AtomicUsize,
-    closed: AtomicBool,
+    closed: watch::Sender<bool>,
     started: Instant,
     /// Numbers what this process tells the others of its people.
     told: AtomicI64,
@@ -84,6 +84,8 @@ pub(crate) struct RoomFeed {
     used: AtomicU64,
     /// Held by the one reader who reads from the store what all others wait for.
     loading: AsyncMutex<()>,
+    /// Held while others are told of the people here, so that nothing older is told after newer.
+    telling: AsyncMutex<()>,
 }
 
 impl RoomFeed {
@@ -96,6 +98,7 @@ impl RoomFeed {
             doubts: AtomicU32::new(0),
             used: AtomicU64::new(0),
             loading: AsyncMutex::new(()),
+            telling: AsyncMutex::new(()),
         }
     }
 
@@ -139,13 +142,18 @@ impl RoomFeed {
         }
     }
 
-    /// Whether it is known who is connected to other processes.
-    pub(crate) fn knows_elsewhere(&self) -> bool {
-        self.people().is_loaded()
+    pub(crate) fn telling(&self) -> &AsyncMutex<()> {
+        &self.telling
     }
 
-    pub(crate) fn load_people(&self, elsewhere: Vec<(ProcessId, Attendance)>) {
-        self.people().load(elsewhere);
+    /// If it is not known who is connected to other processes: what to load it with.
+    pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
+        self.people().lacks_elsewhere()
+    }
+
+    /// Takes in who is connected to other processes, as it was asked for at `generation`.
+    pub(crate) fn load_people(&self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
+        self.people().load(generation, elsewhere);
     }
 
     /// Those connected to this process, if the others do not know of them.
@@ -183,7 +191,7 @@ impl Feed {
             live: AtomicBool::new(live),
             bytes: AtomicUsize::new(0),
             crowded: AtomicUsize::new(2 * MAX_IDLE),
-            closed: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
             started: Instant::now(),
             told: AtomicI64::new(0),
             due,
@@ -219,7 +227,7 @@ impl Feed {
 
     /// Whether the ring of a room is known to be up to date.
     pub(crate) fn is_trusted(&self, room: &RoomFeed) -> bool {
-        self.live.load(Ordering::SeqCst) && room.doubts.load(Ordering::SeqCst) == 0
+        self.live.load(Ordering::SeqCst) && room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed()
     }
 
     /// What the store would answer, if that is known without asking it.
@@ -374,7 +382,7 @@ impl Feed {
         idle.sort_unstable();
         let surplus = idle.len().saturating_sub(MAX_IDLE);
         for (at, (used, name)) in idle.into_iter().enumerate() {
-            if (at < surplus || now - used > KEEP.as_secs())
+            if (at < surplus || now.saturating_sub(used) > KEEP.as_secs())
                 && let Some(room) = rooms.remove(&name)
             {
                 self.bytes.fetch_sub(room.ring().bytes(), Ordering::Relaxed);
@@ -384,14 +392,21 @@ impl Feed {
         self.crowded.store(rooms.len() + MAX_IDLE, Ordering::Relaxed);
     }
 
+    /// Waits for [`close`](Self::close).
+    pub(crate) async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
     /// Wakes everyone, to find that there will be nothing more.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.closed.send_replace(true);
         self.all().iter().for_each(|room| room.wake.send_replace(()));
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        *self.closed.borrow()
     }
 
     /// Keeps the memory of all rings within its limit.
@@ -400,7 +415,8 @@ impl Feed {
             return;
         }
         let mut rooms = self.all();
-        rooms.sort_by_key(|room| room.used.load(Ordering::Relaxed));
+        // Read once each: readers change it meanwhile.
+        rooms.sort_by_cached_key(|room| room.used.load(Ordering::Relaxed));
         for room in rooms {
             if self.bytes.load(Ordering::Relaxed) <= MAX_BYTES / 4 * 3 {
                 break;
@@ -431,6 +447,11 @@ impl Feed {
 
     pub(crate) fn leave(&self, room: &Arc<RoomFeed>, user: &Username) {
         self.change_people(room, |people| people.leave(user));
+    }
+
+    /// Has the people of a room looked at again.
+    pub(crate) fn look_again(&self, room: &Arc<RoomFeed>) {
+        self.change_people(room, |_| {});
     }
 
     /// Shows the people of a room later, because it could not be done.

@@ -116,6 +116,12 @@ impl Watcher {
         self.follower.room()
     }
 
+    /// Whether there will be nothing more, as after the store was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.follower.store.is_closed()
+    }
+
     /// Waits until there is something new. Of who is there, only the latest is told.
     ///
     /// The future may be dropped at any time; nothing is skipped by it.

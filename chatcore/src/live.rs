@@ -130,6 +130,13 @@ impl ChatStore {
         });
     }
 
+    /// Whether nothing will be read or stored any more: it was closed, or another process has taken
+    /// it over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.feed.is_closed()
+    }
+
     /// What is held in memory for those who read and follow.
     #[must_use]
     pub fn live_counts(&self) -> LiveCounts {
@@ -144,12 +151,17 @@ impl ChatStore {
     /// [`Error::RoomNotFound`], [`Error::Invalid`] for a place after the newest message,
     /// [`Error::Unavailable`], [`Error::Full`].
     pub async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
-        let heads = self.call(self.0.backend.heads(vec![room.clone()])).await?;
-        let head = heads.into_iter().flatten().next().ok_or(Error::RoomNotFound)?;
-        if seq > head.seq {
-            return Err(
-                Invalid::new("seq", format!("must be at most {}, the newest message", head.seq)).into()
-            );
+        let mut last = self.last_seq(room).await?;
+        if seq > last {
+            // Another process's message may not have been heard of yet.
+            let newest = self.call(self.stored(room, Range::Newest, 1)).await?;
+            last = newest.last().map_or(Seq::ZERO, |message| message.seq);
+        }
+        if last == Seq::ZERO {
+            self.room(room).await?;
+        }
+        if seq > last {
+            return Err(Invalid::new("seq", format!("must be at most {last}, the newest message")).into());
         }
         let read = self.call(self.0.backend.mark_read(user.clone(), room.clone(), seq)).await?;
         // Of a shared store's marks every process hears, this one included.
@@ -256,9 +268,7 @@ impl ChatStore {
 pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
     tokio::spawn(tend(Arc::downgrade(shared)));
     tokio::spawn(show(Arc::downgrade(shared), due));
-    if shared.backend.is_shared() {
-        tokio::spawn(hear(Arc::downgrade(shared)));
-    }
+    tokio::spawn(hear(Arc::downgrade(shared)));
 }
 
 /// Shows the people of rooms when they have changed.
@@ -269,20 +279,24 @@ async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
             tokio::time::sleep_until(at.into()).await;
             let Some(store) = shared.upgrade().map(ChatStore) else { return };
             let (backend, feed) = (&store.0.backend, &store.0.feed);
+            let _telling = room.telling().lock().await;
             let mut done = Ok(());
-            if backend.is_shared() && !room.knows_elsewhere() {
+            if let Some(generation) = room.lacks_elsewhere().filter(|_| backend.is_shared()) {
                 let elsewhere = store.call(backend.attendance(room.name.clone())).await;
-                done = elsewhere.map(|elsewhere| room.load_people(elsewhere));
+                done = elsewhere.map(|elsewhere| room.load_people(generation, elsewhere));
             }
             if let Some(users) = room.refresh_people() {
                 let attendance = Attendance { version: feed.next_version(), users };
                 done = done.and(store.call(backend.attend(room.name.clone(), attendance)).await);
             }
             room.show_people();
+            let heard_meanwhile = backend.is_shared() && room.lacks_elsewhere().is_some();
             if let Err(error) = done {
                 tracing::debug!(%error, "other processes could not be told who is here, or asked");
                 tokio::time::sleep(TEND).await;
                 feed.postpone_people(&room);
+            } else if heard_meanwhile {
+                feed.look_again(&room);
             }
         });
     }
@@ -330,7 +344,8 @@ async fn tend(shared: Weak<Shared>) {
                 let generation = room.generation();
                 // A failure is the next tick's to mend.
                 if let Ok(found) = store.call(store.stored(&room.name, after, MAX_MESSAGES)).await {
-                    store.0.feed.load(&room, generation, &found, found.len() < MAX_MESSAGES as usize);
+                    let reaches_end = after == Range::Newest || found.len() < MAX_MESSAGES as usize;
+                    store.0.feed.load(&room, generation, &found, reaches_end);
                 }
             }
         };

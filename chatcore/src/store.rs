@@ -109,6 +109,13 @@ pub(crate) struct Shared {
     options: Options,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Ends what follows the store on its behalf.
+        self.feed.close();
+    }
+}
+
 impl fmt::Debug for ChatStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatStore").field("options", &self.0.options).finish_non_exhaustive()

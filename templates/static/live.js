@@ -84,11 +84,16 @@ export class Live {
   #bySocket({ works, fails, take, current }) {
     const open = new WebSocket(this.socket);
     this.open = open;
+    let subscribed = false;
+    // It may open and then say nothing, or that the store is out of reach.
+    this.doubt = setTimeout(() => open.close(), PATIENCE);
     open.onopen = current(() => this.say({ type: "subscribe", after: this.last }));
     open.onmessage = current((event) => {
       const frame = JSON.parse(event.data);
       if (frame.type === "message") return take(frame);
+      if (frame.type === "error" && !subscribed) return open.close();
       if (frame.type === "subscribed") {
+        subscribed = true;
         clearTimeout(this.doubt);
         works("socket");
       }

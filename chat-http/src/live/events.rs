@@ -21,7 +21,7 @@ use crate::response::Response;
 /// Longest silence. Proxies and clients take a longer one for a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back, in milliseconds.
-const RETRY: &str = "retry: 1000\n\n";
+const RETRY: u32 = 1_000;
 
 struct Events {
     follower: Follower,
@@ -40,7 +40,9 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
     };
     let events =
         Events { follower: app.store().follow(&room, after), stopping: call.connection.stopping.clone() };
-    let first = stream::once(async { Bytes::from_static(RETRY.as_bytes()) });
+    // With an id from the start, so that whoever is cut off before the first message misses none.
+    let first = Bytes::from(format!("retry: {RETRY}\nid: {after}\n\n"));
+    let first = stream::once(async { first });
     let rest = stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
     let frames = first.chain(rest).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
     let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));

@@ -36,7 +36,9 @@ pub(super) fn accept(call: &mut Call) -> Result<(Response, OnUpgrade)> {
     hash.update(GUID);
     let accepted = STANDARD.encode(hash.digest().bytes());
     let accepted = HeaderValue::try_from(accepted).map_err(|_| HttpError::internal())?;
-    let connection = call.upgrade.take().ok_or_else(HttpError::internal)?;
+    // HTTP/1.0 has no upgrades.
+    let no_upgrade = || HttpError::upgrade_required("this path speaks WebSocket; use HTTP/1.1");
+    let connection = call.upgrade.take().ok_or_else(no_upgrade)?;
     let mut response = no_content();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

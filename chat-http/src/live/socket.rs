@@ -40,6 +40,8 @@ const FLUSH: usize = 64 * 1024;
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what is written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the last posts may take when a socket is closed.
+const FINISH: Duration = Duration::from_secs(5);
 /// How long it may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How long a follower waits after the store could not be read.
@@ -48,7 +50,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 8;
 
 /// What is new in a room.
-type News = (RoomName, Update);
+type News = (RoomName, std::result::Result<Update, Closed>);
+
+/// The store is closed, or lost to another process.
+struct Closed;
 
 /// Why a socket ends.
 enum End {
@@ -112,6 +117,7 @@ where
         asked: false,
     };
     if let Err(End::Close(code, reason)) = socket.serve(stopping).await {
+        socket.finish_posts().await;
         socket.say_goodbye(code, reason).await;
     }
     socket.app.metrics().socket_closed();
@@ -189,10 +195,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             }
             Said::Typing { room } => {
                 self.check_session().await?;
-                self.user().map(|user| {
-                    self.app.store().type_in(&room, user);
-                    None
-                })
+                self.type_in(&room)
             }
             Said::Read { room, seq } => {
                 self.check_session().await?;
@@ -211,6 +214,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS && !self.subscriptions.contains_key(&room) {
             let detail = format!("a socket may follow at most {MAX_SUBSCRIPTIONS} rooms");
             return Err(HttpError::too_many_requests(detail, 1));
+        }
+        if let Some(session) = self.session() {
+            // Each time the others are told that somebody is there.
+            self.app.throttle().check(&session.username)?;
         }
         let store = self.app.store();
         let last_seq = store.last_seq(&room).await?;
@@ -246,6 +253,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells the others in a room that the user types.
+    fn type_in(&self, room: &RoomName) -> Result<Option<Bytes>> {
+        let user = self.user()?;
+        if !self.subscriptions.contains_key(room) {
+            return Err(HttpError::conflict("subscribe to the room before typing in it"));
+        }
+        self.app.throttle().check(user)?;
+        self.app.store().type_in(room, user);
+        Ok(None)
     }
 
     /// Moves the user's mark. All of the user's sockets hear of it, this one included.
@@ -284,6 +302,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     async fn say_news(&mut self, (room, update): News) -> Flow {
+        let Ok(update) = update else {
+            return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed"));
+        };
         match update {
             Update::Messages(messages) => {
                 for message in messages {
@@ -341,6 +362,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.write(Message::ping(Bytes::new())).await
     }
 
+    /// Answers the posts that are under way.
+    async fn finish_posts(&mut self) {
+        let finish = async {
+            while let Some(answer) = self.posts.next().await {
+                self.say(answer).await?;
+            }
+            self.flush().await
+        };
+        let _ = timeout(FINISH, finish).await;
+    }
+
     async fn say_goodbye(&mut self, code: CloseCode, reason: &str) {
         let goodbye = async {
             // Fails if the protocol has its own queued already.
@@ -367,7 +399,10 @@ fn news(watcher: Watcher) -> impl futures_util::Stream<Item = News> {
     stream::unfold(watcher, |mut watcher| async move {
         loop {
             match watcher.next().await {
-                Ok(update) => return Some(((watcher.room().clone(), update), watcher)),
+                Ok(update) => return Some(((watcher.room().clone(), Ok(update)), watcher)),
+                Err(_) if watcher.is_closed() => {
+                    return Some(((watcher.room().clone(), Err(Closed)), watcher));
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a follower waits for the store");
                     sleep(RETRY).await;

@@ -370,7 +370,10 @@ impl Backend for Mongo {
     }
 
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
-        watch::watch(&self.inner, &feed).await
+        match &self.inner.mode {
+            Mode::Transactions { .. } => watch::watch(&self.inner, &feed).await,
+            Mode::Guarded(guarded) => watch::watch_lease(guarded, &feed).await,
+        }
     }
 
     async fn ping(&self) -> Result<()> {

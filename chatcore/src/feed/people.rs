@@ -27,6 +27,9 @@ pub(super) struct People {
     elsewhere: HashMap<ProcessId, Attendance>,
     /// Whether `elsewhere` was read since changes are heard of.
     loaded: bool,
+    /// Grows with each of these changes, so that an answer which was asked for before is not taken
+    /// for an answer after.
+    generation: u64,
     /// What followers are shown, and the number of it.
     shown: Option<Presence>,
     version: u64,
@@ -65,6 +68,11 @@ impl People {
 
     /// Takes note of who is connected to another process. Older news than what is known is ignored.
     pub(super) fn hear(&mut self, process: ProcessId, attendance: Attendance) {
+        self.generation += 1;
+        self.take(process, attendance);
+    }
+
+    fn take(&mut self, process: ProcessId, attendance: Attendance) {
         let known = self.elsewhere.get(&process).map_or(-1, |known| known.version);
         if attendance.version > known {
             self.dirty = true;
@@ -74,24 +82,32 @@ impl People {
 
     /// Takes note that nobody is connected to another process any more.
     pub(super) fn hear_end(&mut self, process: ProcessId) {
+        self.generation += 1;
         self.dirty |= self.elsewhere.remove(&process).is_some();
     }
 
-    /// Whether others must be asked for.
-    pub(super) fn is_loaded(&self) -> bool {
-        self.loaded
+    /// If others must be asked for: as of which generation.
+    pub(super) fn lacks_elsewhere(&self) -> Option<u64> {
+        (!self.loaded).then_some(self.generation)
     }
 
-    pub(super) fn load(&mut self, elsewhere: Vec<(ProcessId, Attendance)>) {
+    /// Takes in an answer, unless something was heard since it was asked for; then it has to be
+    /// asked for again.
+    pub(super) fn load(&mut self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
+        self.dirty = true;
+        if generation != self.generation {
+            return;
+        }
         self.loaded = true;
         self.elsewhere.retain(|process, _| elsewhere.iter().any(|(other, _)| other == process));
-        elsewhere.into_iter().for_each(|(process, attendance)| self.hear(process, attendance));
-        self.dirty = true;
+        elsewhere.into_iter().for_each(|(process, attendance)| self.take(process, attendance));
     }
 
-    /// Takes note that changes elsewhere went unheard.
+    /// Takes note that changes went unheard, elsewhere and perhaps to what others know of those here.
     pub(super) fn unload(&mut self) {
         self.loaded = false;
+        self.generation += 1;
+        self.untold |= !self.here.is_empty();
         self.dirty = true;
     }
 
@@ -223,8 +239,14 @@ mod tests {
         people.hear(other, attendance(2, "new"));
         people.hear(other, attendance(1, "old"));
         assert_eq!(shown(&mut people, now), Some(vec!["new".into()]));
-        people.load(vec![(other, attendance(1, "old"))]);
-        assert_eq!(shown(&mut people, now), Some(vec!["new".into()]));
+        let asked = people.lacks_elsewhere().expect("never asked");
+        people.hear(other, attendance(3, "newer"));
+        people.load(asked, vec![(other, attendance(2, "new"))]);
+        assert_eq!(shown(&mut people, now), Some(vec!["newer".into()]));
+        let asked = people.lacks_elsewhere().expect("to be asked again");
+        people.load(asked, vec![(other, attendance(1, "old"))]);
+        assert_eq!(people.lacks_elsewhere(), None);
+        assert_eq!(shown(&mut people, now), Some(vec!["newer".into()]));
         people.hear_end(other);
         assert_eq!(shown(&mut people, now), Some(vec![]));
     }

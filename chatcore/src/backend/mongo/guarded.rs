@@ -79,6 +79,11 @@ impl Guarded {
         Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
 
+    /// Fails if another process has the store.
+    pub(super) fn may_read(&self) -> Result<()> {
+        self.lease.may_read()
+    }
+
     pub(super) fn may_write(&self) -> Result<()> {
         self.lease.may_write()
     }

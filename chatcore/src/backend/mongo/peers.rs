@@ -15,7 +15,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Collection, Database};
-use tokio::sync::{RwLock, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
 use super::lease::is_duplicate;
@@ -33,8 +33,8 @@ const STILL: u32 = 4;
 pub(super) struct Peers {
     pub(super) id: ObjectId,
     /// Whether this process may still say who is connected to it. Held while it does, so that
-    /// nothing is said after it signed off.
-    pub(super) is_on: RwLock<bool>,
+    /// nothing is said after it signed off, and nothing older after newer.
+    pub(super) is_on: Mutex<bool>,
     closing: watch::Sender<()>,
 }
 
@@ -73,12 +73,12 @@ impl Peers {
             let _ = me.presence.delete_many(find::presence_of(me.id)).await;
             let _ = me.processes.delete_one(doc! { "_id": me.id }).await;
         });
-        Ok((Self { id, is_on: RwLock::new(true), closing }, tally))
+        Ok((Self { id, is_on: Mutex::new(true), closing }, tally))
     }
 
     /// Signs off, once no transaction is open any more.
     pub(super) async fn leave(&self) {
-        *self.is_on.write().await = false;
+        *self.is_on.lock().await = false;
         self.closing.send_replace(());
     }
 }

@@ -47,7 +47,7 @@ impl Inner {
 
     pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
         let Mode::Transactions { peers, .. } = &self.mode else { return Ok(()) };
-        let is_on = peers.is_on.read().await;
+        let is_on = peers.is_on.lock().await;
         if !*is_on {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use mongodb::change_stream::event::ChangeStreamEvent;
 use tokio::time::timeout;
 
 use super::buckets::Bucket;
+use super::guarded::Guarded;
 use super::{Inner, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
@@ -28,9 +29,35 @@ pub(super) async fn watch(inner: &Inner, feed: &Feed) -> Result<()> {
     let mut changes = timeout(BEGIN, begin(inner)).await.map_err(silent)??;
     feed.go_live();
     while !feed.is_closed() {
-        if let Some(change) = timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
-            take(inner, feed, change)?;
+        match timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
+            Some(change) => take(inner, feed, change)?,
+            // As after the database was dropped.
+            None if !changes.is_alive() => {
+                return Err(Error::Unavailable("the stream of changes has ended".into()));
+            }
+            None => {}
         }
+    }
+    Ok(())
+}
+
+/// On a standalone mongod nobody else writes, as long as the lease is valid. Once another process
+/// has it the store is lost.
+pub(super) async fn watch_lease(guarded: &Guarded, feed: &Feed) -> Result<()> {
+    let mut live = true;
+    while !feed.is_closed() {
+        if let Err(lost) = guarded.may_read() {
+            feed.close();
+            return Err(lost);
+        }
+        let is_mine = guarded.may_write().is_ok();
+        match (live, is_mine) {
+            (false, true) => feed.go_live(),
+            (true, false) => feed.go_deaf(),
+            _ => {}
+        }
+        live = is_mine;
+        tokio::time::sleep(AWAIT).await;
     }
     Ok(())
 }
