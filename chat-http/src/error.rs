@@ -130,7 +130,7 @@ impl From<Error> for HttpError {
             Error::NonceConflict => {
                 Self::new(StatusCode::CONFLICT, "the nonce was already used for a message with another text")
             }
-            Error::Busy => Self::unavailable("too many posts are waiting; nothing was stored, try again", 1),
+            Error::Busy => Self::unavailable("too many calls are waiting; nothing was stored, try again", 1),
             Error::Full => Self::unavailable("the store is full; nothing was stored", 10),
             Error::Unavailable(reason) | Error::InUse(reason) => {
                 tracing::warn!(reason, "the store is out of reach");

@@ -3,6 +3,7 @@
 //! The rules of the domain live above this trait, once. Every future here may be dropped: that
 //! abandons the answer, never the work, and leaves the backend usable.
 
+mod accounts;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo;
 #[cfg(feature = "sqlite")]
@@ -12,9 +13,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub(crate) use self::accounts::{Accounts, NewSession};
 use crate::error::Result;
 use crate::feed::Feed;
-use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
 
@@ -45,6 +46,9 @@ pub(crate) struct Batch {
     pub(crate) rooms: Vec<RoomBatch>,
     /// How much each sender's counter grows. No sender appears twice.
     pub(crate) counts: Vec<(Username, i64)>,
+    /// The senders who proved nothing, each once. The batch must not be stored if one of their
+    /// names, in any case, has an account.
+    pub(crate) guests: Vec<Username>,
 }
 
 /// The part of a batch that goes to one room.
@@ -84,6 +88,8 @@ pub(crate) enum Append {
     HeadMoved,
     /// Not stored: a nonce in it belongs to a stored message.
     NonceTaken,
+    /// Not stored: the name of a guest in it, in any case, has an account.
+    NameClaimed,
 }
 
 /// One of the processes that work on a shared store.
@@ -119,11 +125,11 @@ pub(crate) struct Page<T> {
 }
 
 #[async_trait]
-pub(crate) trait Backend: Send + Sync + 'static {
+pub(crate) trait Backend: Accounts {
     /// The heads of rooms, in the order asked for.
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>>;
     /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
-    /// [`Append::HeadMoved`] or [`Append::NonceTaken`].
+    /// that it is refused.
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
@@ -144,18 +150,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// At most `limit` messages, in `seq` order; none of a room that does not exist.
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>>;
     async fn message_count(&self, user: Username) -> Result<u64>;
-
-    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()>;
-    /// The session of a token, unless its last use lies before `alive_since`.
-    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>>;
-    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()>;
-    async fn end_session(&self, token: TokenHash) -> Result<()>;
-    /// A user's sessions that are alive, the oldest first.
-    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>>;
-    /// Ends one session of a user; says whether there was one.
-    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool>;
-    /// Ends all sessions of a user but one; says how many.
-    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64>;
 
     /// Moves a user's mark of what was read in a room forward; says where it is then.
     async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq>;

@@ -4,7 +4,8 @@
 //! while a commit is under way goes into the next one. There is no timer: a lone post is committed
 //! at once.
 
-use std::collections::hash_map::Entry;
+mod pending;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::backend::{Append, Backend, Batch, BatchId, Head, NonceKey, RoomBatch};
+use self::pending::{Job, Pending, answer, merge};
+use crate::account::{Fold, open_to_guests};
+use crate::backend::{Append, Backend, Batch, BatchId, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Username};
+use crate::types::{Message, NewMessage, Posted, RoomName, Username};
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
@@ -27,11 +30,6 @@ const MAX_MEMBERS: usize = 1_024;
 /// The pause before a failed commit is looked into, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-struct Job {
-    message: NewMessage,
-    reply: oneshot::Sender<Result<Posted>>,
-}
 
 /// The way in. The committer ends when the last of these is gone and the queue is empty.
 #[derive(Debug, Clone)]
@@ -78,43 +76,6 @@ impl Committer {
         })?;
         answer.await.unwrap_or_else(|_| Err(Error::Unavailable("it is closed".into())))
     }
-}
-
-/// One message to store and everyone who waits for it: more than one when the same nonce came
-/// more than once.
-struct Pending {
-    message: NewMessage,
-    waiters: Vec<(MessageText, oneshot::Sender<Result<Posted>>)>,
-}
-
-impl Pending {
-    fn key(&self) -> Option<NonceKey> {
-        key(&self.message)
-    }
-
-    /// Tells every waiter. Only the first can have made the message.
-    fn answer(self, stored: &Message, mut repeated: bool) {
-        for (text, reply) in self.waiters {
-            let answer = if text == stored.text {
-                Ok(Posted { message: stored.clone(), repeated })
-            } else {
-                Err(Error::NonceConflict)
-            };
-            repeated = true;
-            let _ = reply.send(answer);
-        }
-    }
-
-    fn fail(self, error: &Error) {
-        for (_, reply) in self.waiters {
-            let _ = reply.send(Err(error.clone()));
-        }
-    }
-}
-
-fn key(message: &NewMessage) -> Option<NonceKey> {
-    let nonce = message.nonce.clone()?;
-    Some((message.room.clone(), message.sender.clone(), nonce))
 }
 
 struct Remembered {
@@ -173,6 +134,10 @@ impl Worker {
                 Ok(Append::NonceTaken) => {
                     self.forget(&batch);
                     self.answer_repeats(pending, deadline).await?;
+                }
+                Ok(Append::NameClaimed) => {
+                    self.forget(&batch);
+                    self.refuse_guests(pending, deadline).await?;
                 }
                 Err(error) => {
                     self.forget(&batch);
@@ -257,7 +222,11 @@ impl Worker {
         rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
         let mut counts: Vec<_> = counts.into_iter().map(|(user, n)| (user.clone(), n)).collect();
         counts.sort_unstable();
-        Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts }))
+        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
+        let mut guests: Vec<_> = guests.map(|message| message.sender.clone()).collect();
+        guests.sort_unstable();
+        guests.dedup();
+        Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts, guests }))
     }
 
     async fn load_heads(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
@@ -341,6 +310,27 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// Fails and removes the posts of guests whose name, in any case, has an account by now.
+    async fn refuse_guests(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        if Instant::now() >= deadline {
+            return Err(out_of_time());
+        }
+        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
+        let names = guests.map(|message| Fold::from(&message.sender)).collect();
+        let mut owners = within(deadline, self.backend.owners(names)).await?.into_iter();
+        pending.retain_mut(|post| {
+            if post.message.verified {
+                return true;
+            }
+            let owner = owners.next().flatten();
+            match open_to_guests(&post.message.sender, owner.as_ref()) {
+                Ok(()) => true,
+                Err(refused) => post.refuse_guests(&refused),
+            }
+        });
+        Ok(())
+    }
 }
 
 /// Lets the tasks that are ready to run post first, so that those who were answered together post
@@ -360,26 +350,6 @@ async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
     }
 }
 
-/// Groups posts that carry the same nonce. A post whose caller has gone is left out.
-fn merge(jobs: impl Iterator<Item = Job>) -> Vec<Pending> {
-    let mut pending: Vec<Pending> = Vec::new();
-    let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
-    for Job { message, reply } in jobs.filter(|job| !job.reply.is_closed()) {
-        let waiter = (message.text.clone(), reply);
-        if let Some(key) = key(&message) {
-            match by_nonce.entry(key) {
-                Entry::Occupied(first) => {
-                    pending[*first.get()].waiters.push(waiter);
-                    continue;
-                }
-                Entry::Vacant(place) => place.insert(pending.len()),
-            };
-        }
-        pending.push(Pending { message, waiters: vec![waiter] });
-    }
-    pending
-}
-
 /// The message that follows `head`.
 fn place(new: &NewMessage, head: Head, now: Timestamp) -> Message {
     let earliest = Timestamp::from_micros(head.timestamp.as_micros() + 1);
@@ -390,17 +360,6 @@ fn place(new: &NewMessage, head: Head, now: Timestamp) -> Message {
         text: new.text.clone(),
         timestamp: now.max(earliest),
         verified: new.verified,
-    }
-}
-
-/// Answers every pending post with its message in the stored batch.
-fn answer(pending: &mut Vec<Pending>, batch: &Batch) {
-    let mut stored: HashMap<_, _> = batch.rooms.iter().map(|r| (&r.room, r.messages.iter())).collect();
-    for post in pending.drain(..) {
-        // Within a room the batch keeps the order of what was pending.
-        if let Some((message, _)) = stored.get_mut(&post.message.room).and_then(Iterator::next) {
-            post.answer(message, false);
-        }
     }
 }
 

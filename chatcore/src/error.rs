@@ -35,8 +35,27 @@ pub enum Error {
     #[error("nonce was already used for a message with another text")]
     NonceConflict,
 
-    /// The queue of posts is full. Nothing was stored; try again in a moment.
-    #[error("too many posts are waiting; nothing was stored, try again in a moment")]
+    /// The name, or one that differs only in case, has an account already.
+    #[error("the name is taken")]
+    NameTaken,
+
+    /// The name has an account, so that only a session made with its password may use it. Nothing
+    /// was stored.
+    #[error("the name belongs to an account")]
+    NameClaimed,
+
+    /// The name differs only in case from one that has an account, so that nobody may use it.
+    /// Nothing was stored.
+    #[error("the name differs only in case from one that belongs to an account")]
+    NameReserved,
+
+    /// No account has this name and password.
+    #[error("no account has this name and password")]
+    WrongPassword,
+
+    /// The queue of posts, or of passwords to check, is full. Nothing was stored; try again in a
+    /// moment.
+    #[error("too many calls are waiting; nothing was stored, try again in a moment")]
     Busy,
 
     /// The store has no room left. Nothing was stored.

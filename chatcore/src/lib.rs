@@ -4,6 +4,7 @@
 #[cfg(not(any(feature = "sqlite", feature = "mongodb")))]
 compile_error!("chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\"");
 
+mod account;
 mod backend;
 mod committer;
 mod error;
@@ -17,6 +18,7 @@ mod store;
 mod timestamp;
 mod types;
 
+pub use account::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password};
 pub use error::{Error, Invalid, Result};
 pub use feed::{LiveCounts, UserUpdate};
 pub use follow::{Attending, Follower, Update, UserWatcher, Watcher};

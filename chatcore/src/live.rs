@@ -99,9 +99,10 @@ impl ChatStore {
         UserWatcher::new(self.clone(), user.clone())
     }
 
-    /// Tells those who watch a user, at every process, that some of the user's sessions ended.
+    /// Tells those who watch a user, in any case of the name and at every process, that some of the
+    /// user's sessions ended.
     pub(crate) fn sessions_ended(&self, user: &Username) {
-        self.0.feed.users.tell(user, UserUpdate::SessionsEnded);
+        self.0.feed.users.sessions_ended(user);
         if self.0.backend.is_shared() {
             self.announce(Signal::SessionsEnded(user.clone()));
         }

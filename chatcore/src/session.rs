@@ -96,7 +96,7 @@ impl Serialize for SessionId {
     }
 }
 
-/// A log-in that has not ended.
+/// A log-in that has not ended. One of a guest ends when its name, in any case, is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
     /// Names the session to its owner.
@@ -114,16 +114,9 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn guest(username: Username, user_agent: &str, now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(username: Username, verified: bool, user_agent: &str, now: Timestamp) -> Result<Self> {
         let user_agent = user_agent.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect();
-        Ok(Self {
-            id: SessionId::random()?,
-            username,
-            verified: false,
-            created_at: now,
-            last_seen: now,
-            user_agent,
-        })
+        Ok(Self { id: SessionId::random()?, username, verified, created_at: now, last_seen: now, user_agent })
     }
 }
 

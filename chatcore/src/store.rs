@@ -1,5 +1,8 @@
 //! The store: checks, hands posts to the committer and the rest to the backend.
 
+mod accounts;
+mod sessions;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -7,12 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot};
 
+use crate::account::Hasher;
 use crate::backend::{Backend, Page};
 use crate::committer::Committer;
 use crate::error::{Error, Invalid, Result};
 use crate::feed::Feed;
 use crate::live;
-use crate::session::{SESSION_IDLE, Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
+use crate::session::{SESSION_IDLE, expired_before};
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{NewMessage, Posted, Range, Room, RoomName, Username};
@@ -61,7 +65,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Rooms, messages, counters and sessions, kept in SQLite or MongoDB.
+/// Rooms, messages, counters, accounts and sessions, kept in SQLite or MongoDB.
 ///
 /// A clone is another handle on the same store. All handles may be used at once from any number of
 /// tasks. Every future may be dropped at any time: a post is then stored whole or not at all.
@@ -106,6 +110,7 @@ pub(crate) struct Shared {
     committer: Committer,
     /// Taken by the first `close`, which waits for the committer's end.
     committer_ended: Mutex<Option<oneshot::Receiver<()>>>,
+    hasher: Hasher,
     options: Options,
 }
 
@@ -159,7 +164,8 @@ impl ChatStore {
             options.timeout,
         );
         let committer_ended = Mutex::new(Some(ended));
-        let shared = Arc::new(Shared { backend, feed, committer, committer_ended, options });
+        let hasher = Hasher::default();
+        let shared = Arc::new(Shared { backend, feed, committer, committer_ended, hasher, options });
         live::start(&shared, due);
         Self(shared)
     }
@@ -173,7 +179,12 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::NonceConflict`], [`Error::Busy`] and [`Error::Full`]: nothing was stored.
+    /// [`Error::NameClaimed`] and [`Error::NameReserved`] for a message that is not
+    /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
+    /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
+    /// process, no such message is stored. [`Error::NonceConflict`], [`Error::Busy`] and
+    /// [`Error::Full`]. After all of these nothing was stored.
+    ///
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
         within(self.0.options.timeout * 2, self.0.committer.post(message)).await
@@ -263,85 +274,6 @@ impl ChatStore {
     pub async fn leave(&self, room: &RoomName, user: &Username) -> Result<()> {
         let exists = self.call(self.0.backend.leave(room.clone(), user.clone())).await?;
         if exists { Ok(()) } else { Err(Error::RoomNotFound) }
-    }
-
-    /// Starts a session for a user who proves nothing: a guest. `user_agent` is what the client
-    /// says it is, kept for the list of sessions.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`], [`Error::Full`].
-    pub async fn log_in_guest(&self, user: &Username, user_agent: &str) -> Result<(SessionToken, Session)> {
-        let token = SessionToken::random()?;
-        let session = Session::guest(user.clone(), user_agent, self.now())?;
-        self.call(self.0.backend.add_session(token.hash(), session.clone())).await?;
-        Ok((token, session))
-    }
-
-    /// The session that a token stands for, if it has neither ended nor expired. Counts as a use
-    /// of it; the second value says whether that use was written down, which happens once an hour.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`].
-    pub async fn session(&self, token: &SessionToken) -> Result<Option<(Session, bool)>> {
-        let now = self.now();
-        let hash = token.hash();
-        let Some(session) = self.call(self.0.backend.session(hash, self.alive_since(now))).await? else {
-            return Ok(None);
-        };
-        let touched =
-            session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2));
-        if touched {
-            self.call(self.0.backend.touch_session(hash, now)).await?;
-        }
-        Ok(Some((session, touched)))
-    }
-
-    /// Ends the session of a token, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`].
-    pub async fn log_out(&self, token: &SessionToken) -> Result<()> {
-        let now = self.now();
-        let session = self.call(self.0.backend.session(token.hash(), self.alive_since(now))).await?;
-        self.call(self.0.backend.end_session(token.hash())).await?;
-        if let Some(session) = session {
-            self.sessions_ended(&session.username);
-        }
-        Ok(())
-    }
-
-    /// A user's sessions, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`].
-    pub async fn sessions(&self, user: &Username) -> Result<Vec<Session>> {
-        self.call(self.0.backend.sessions(user.clone(), self.alive_since(self.now()))).await
-    }
-
-    /// Ends one session of a user; says whether there was one with that id.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`].
-    pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
-        let ended = self.call(self.0.backend.end_session_of(user.clone(), id)).await?;
-        self.sessions_ended(user);
-        Ok(ended)
-    }
-
-    /// Ends every session of a user, except one if given; says how many it ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`].
-    pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
-        let ended = self.call(self.0.backend.end_sessions_of(user.clone(), except)).await?;
-        self.sessions_ended(user);
-        Ok(ended)
     }
 
     /// Succeeds if the store answers and this process may write to it.

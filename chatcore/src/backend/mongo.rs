@@ -8,12 +8,14 @@
 //! nothing that was read can be rolled back.
 
 mod access;
+mod accounts;
 mod buckets;
 mod counters;
 mod documents;
 mod find;
 mod guarded;
 mod lease;
+mod names;
 mod peers;
 mod people;
 mod schema;
@@ -43,7 +45,6 @@ use self::tally::Tally;
 use super::{Append, Attendance, Backend, Batch, Head, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::session::{Session, SessionId, TokenHash};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
@@ -306,63 +307,6 @@ impl Backend for Mongo {
 
     async fn announce(&self, signal: Signal) -> Result<()> {
         self.run(|this| async move { this.announce(&signal).await }).await
-    }
-
-    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
-        self.run(|this| async move {
-            let document = documents::new_session(token, &session);
-            this.collection("sessions").insert_one(document).await.map_err(error)?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
-        self.run(|this| async move {
-            Ok(this.find(find::session(token, alive_since), documents::session).await?.pop())
-        })
-        .await
-    }
-
-    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.run(|this| async move {
-            let used = doc! { "$set": documents::session_use(now) };
-            this.collection("sessions").update_one(find::token(token), used).await.map_err(error)?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn end_session(&self, token: TokenHash) -> Result<()> {
-        self.run(|this| async move {
-            this.collection("sessions").delete_one(find::token(token)).await.map_err(error)?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
-        self.run(
-            |this| async move { this.find(find::sessions(&user, alive_since), documents::session).await },
-        )
-        .await
-    }
-
-    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.run(|this| async move {
-            let ended =
-                this.collection("sessions").delete_one(find::session_of(&user, id)).await.map_err(error)?;
-            Ok(ended.deleted_count > 0)
-        })
-        .await
-    }
-
-    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.run(|this| async move {
-            let filter = find::sessions_of(&user, except);
-            Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
-        })
-        .await
     }
 
     fn is_shared(&self) -> bool {

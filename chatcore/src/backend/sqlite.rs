@@ -4,6 +4,7 @@
 //! database keeps other processes out, which is what makes it right that the committer remembers
 //! room heads, and that followers hear of every message.
 
+mod accounts;
 mod append;
 mod pool;
 mod schema;
@@ -21,7 +22,6 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, pa
 use self::pool::Pool;
 use super::{Append, Backend, Batch, Head, NonceKey, Page};
 use crate::error::{Error, Result};
-use crate::session::{Session, SessionId, TokenHash, expired_before};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
@@ -124,17 +124,6 @@ fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
         sender: parsed(row, 2)?,
         verified: row.get(3)?,
         text: parsed(row, 4)?,
-    })
-}
-
-fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        id: parsed(row, 0)?,
-        username: parsed(row, 1)?,
-        verified: row.get(2)?,
-        user_agent: row.get(3)?,
-        created_at: time(row, 4)?,
-        last_seen: time(row, 5)?,
     })
 }
 
@@ -320,76 +309,6 @@ impl Backend for Sqlite {
                     Ok(UserRoom { room: parsed(row, 0)?, last_seq: seq(row, 1)?, read_seq: seq(row, 2)? })
                 };
                 c.prepare_cached(sql::ROOMS_OF)?.query_map(params![user.as_str(), limit], read)?.collect()
-            })
-            .await
-    }
-
-    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
-        let expired = expired_before(session.created_at, self.session_idle);
-        self.writer
-            .run(move |c| {
-                let c = c.transaction()?;
-                c.prepare_cached(sql::DROP_EXPIRED_SESSIONS)?.execute([expired.as_micros()])?;
-                c.prepare_cached(sql::ADD_SESSION)?.execute(params![
-                    token.0,
-                    session.id.to_string(),
-                    session.username.as_str(),
-                    session.verified,
-                    session.user_agent,
-                    session.created_at.as_micros(),
-                    session.last_seen.as_micros(),
-                ])?;
-                c.commit()
-            })
-            .await
-    }
-
-    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
-        self.readers
-            .run(move |c| {
-                let key = params![token.0, alive_since.as_micros()];
-                c.prepare_cached(sql::SESSION)?.query_row(key, session).optional()
-            })
-            .await
-    }
-
-    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.writer
-            .run(move |c| {
-                c.prepare_cached(sql::TOUCH_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
-            })
-            .await
-    }
-
-    async fn end_session(&self, token: TokenHash) -> Result<()> {
-        self.writer.run(move |c| c.prepare_cached(sql::END_SESSION)?.execute([token.0]).map(drop)).await
-    }
-
-    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
-        self.readers
-            .run(move |c| {
-                let key = params![user.as_str(), alive_since.as_micros()];
-                c.prepare_cached(sql::SESSIONS)?.query_map(key, session)?.collect()
-            })
-            .await
-    }
-
-    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.writer
-            .run(move |c| {
-                let ended =
-                    c.prepare_cached(sql::END_SESSION_OF)?.execute([user.as_str(), &id.to_string()])?;
-                Ok(ended > 0)
-            })
-            .await
-    }
-
-    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.writer
-            .run(move |c| {
-                let except = except.map(|id| id.to_string()).unwrap_or_default();
-                let ended = c.prepare_cached(sql::END_SESSIONS_OF)?.execute([user.as_str(), &except])?;
-                Ok(ended as u64)
             })
             .await
     }

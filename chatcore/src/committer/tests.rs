@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 
 use super::*;
-use crate::backend::Page;
+use crate::account::{Account, Fold};
+use crate::backend::{Accounts, NewSession, NonceKey, Page};
 use crate::session::{Session, SessionId, TokenHash};
 use crate::store::{ChatStore, Options};
 use crate::types::{Range, Room};
@@ -129,8 +130,36 @@ impl Backend for Faulty {
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<crate::UserRoom>> {
         self.inner.rooms_of(user, limit).await
     }
-    async fn add_session(&self, token: TokenHash, session: Session) -> Result<()> {
-        self.inner.add_session(token, session).await
+    async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl Accounts for Faulty {
+    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+        self.inner.account(name).await
+    }
+    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+        self.inner.owners(names).await
+    }
+    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
+        self.inner.claim(account, first).await
+    }
+    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
+        self.inner.change_password(account, keep).await
+    }
+    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
+        self.inner.upgrade_hash(account, old).await
+    }
+    async fn add_guest(&self, new: NewSession) -> Result<bool> {
+        self.inner.add_guest(new).await
+    }
+    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
+        self.inner.add_session(new, version).await
     }
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
         self.inner.session(token, alive_since).await
@@ -138,7 +167,7 @@ impl Backend for Faulty {
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.inner.touch_session(token, now).await
     }
-    async fn end_session(&self, token: TokenHash) -> Result<()> {
+    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.inner.end_session(token).await
     }
     async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
@@ -149,12 +178,6 @@ impl Backend for Faulty {
     }
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
         self.inner.end_sessions_of(user, except).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
     }
 }
 

@@ -47,6 +47,14 @@ impl Users {
         }
     }
 
+    /// Tells of ended sessions of a name, in any case: when it is registered, those of all guests
+    /// who used it end.
+    pub(crate) fn sessions_ended(&self, user: &Username) {
+        for (_, sender) in self.lock().iter().filter(|(name, _)| name.is_same_but_for_case(user)) {
+            let _ = sender.send(UserUpdate::SessionsEnded);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }

@@ -1,6 +1,7 @@
 //! What a store promises, each case on every backend: SQLite, a MongoDB replica set, a standalone
 //! mongod.
 
+mod accounts;
 mod following;
 mod posting;
 mod ranges;
@@ -18,6 +19,8 @@ use chatcore::{ChatStore, Message, NewMessage, Options, Posted, RoomName, Timest
 /// Where a case keeps its store. The store may be opened more than once, one after the other.
 struct Place {
     address: String,
+    /// Whether more than one process may work on it.
+    shared: bool,
     /// Removed with the case.
     _folder: Option<tempfile::TempDir>,
 }
@@ -26,15 +29,23 @@ impl Place {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let address = folder.path().join("chat.db").to_str().expect("a UTF-8 path").to_owned();
-        Self { address, _folder: Some(folder) }
+        Self { address, shared: false, _folder: Some(folder) }
     }
 
     fn replica_set() -> Self {
-        Self { address: mongod::database(Kind::ReplicaSet), _folder: None }
+        Self { address: mongod::database(Kind::ReplicaSet), shared: true, _folder: None }
     }
 
     fn standalone() -> Self {
-        Self { address: mongod::database(Kind::Standalone), _folder: None }
+        Self { address: mongod::database(Kind::Standalone), shared: false, _folder: None }
+    }
+
+    /// Two stores on this place, as two processes have them, where that is possible; else the same
+    /// one twice.
+    async fn open_twice(&self) -> [ChatStore; 2] {
+        let store = self.open().await;
+        let other = if self.shared { self.open().await } else { store.clone() };
+        [store, other]
     }
 
     async fn open(&self) -> ChatStore {
@@ -66,6 +77,16 @@ macro_rules! on_every_backend {
 }
 
 on_every_backend! {
+    accounts:
+        an_account_is_registered_and_logged_into,
+        a_claimed_name_is_closed_to_guests_in_every_case,
+        a_refused_guest_fails_alone,
+        of_registrations_at_the_same_time_one_succeeds,
+        no_guest_posts_once_the_name_is_claimed,
+        no_guest_logs_in_once_the_name_is_claimed,
+        another_password_ends_the_other_sessions,
+        no_log_in_with_the_old_password_outlives_the_new_one,
+        ended_sessions_are_told;
     following:
         a_follower_gets_history_and_then_what_is_posted,
         followers_of_a_room_share_its_messages,

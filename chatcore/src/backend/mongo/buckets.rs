@@ -200,7 +200,7 @@ mod tests {
     fn buckets(messages: &[(Message, Option<Nonce>)]) -> Vec<RawDocumentBuf> {
         let room = "a".parse().expect("a name");
         let part = RoomBatch { room, after: None, messages: messages.to_vec(), members: Vec::new() };
-        let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new() };
+        let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
         let all = new_buckets(&batch);
         all.into_iter().map(|b| b.expect("BSON").as_document().expect("a document").to_owned()).collect()
     }

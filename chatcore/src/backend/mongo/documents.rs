@@ -4,10 +4,11 @@
 //! |---|---|---|
 //! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at` |
 //! | `counters` | `{user}` | `message_count`, `folded`? |
-//! | `counters` | `{tally}` | `counts`, `folds`: see `tally.rs` |
+//! | `counters` | `{tally}` | `counts`, `folds`, `claims`?: see `tally.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
 //! | `members` | `{room, user}` | `joined_at` |
-//! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used` |
+//! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
+//! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used`, `guest`? |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid`, `tally`? |
@@ -18,6 +19,10 @@
 //! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
 //! number of the batch that changed them last.
 //!
+//! `names.uses` is there to be written: a transaction that relies on who has a name writes it, and so
+//! does one that changes who has it, so that two such transactions never both succeed unseen by each
+//! other. `sessions.guest` is that name, for those of guests. `names.told`: see `names.rs`.
+//!
 //! What a post moves on is in one collection, so that one command moves all of it: a command costs
 //! more than what it does.
 
@@ -25,9 +30,12 @@ use std::str::FromStr;
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{
+    Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
+};
 
-use crate::backend::{Attendance, BatchId, Head, ProcessId, Signal};
+use crate::account::{Account, Fold};
+use crate::backend::{Attendance, BatchId, Head, NewSession, ProcessId, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
@@ -166,19 +174,47 @@ pub(super) fn token(token: TokenHash) -> Binary {
 }
 
 pub(super) fn session_use(at: Timestamp) -> Document {
-    doc! { "last_seen": at.as_micros(), "used": DateTime::from_millis(at.as_micros() / 1_000) }
+    doc! { "last_seen": at.as_micros(), "used": session_used(at) }
 }
 
-pub(super) fn new_session(hash: TokenHash, session: &Session) -> Document {
-    let mut document = doc! {
-        "_id": token(hash),
+fn session_used(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_micros() / 1_000)
+}
+
+pub(super) fn account(document: &RawDocument) -> Result<Account> {
+    let account = document.get_document("account").map_err(corrupt)?;
+    Ok(Account {
+        username: text(account, "username")?,
+        hash: account.get_str("hash").map_err(corrupt)?.to_owned(),
+        version: account.get_i64("version").map_err(corrupt)?,
+    })
+}
+
+/// The name in its `_id`, and who has an account of that name.
+pub(super) fn owner(document: &RawDocument) -> Result<(String, Username)> {
+    Ok((document.get_str("_id").map_err(corrupt)?.to_owned(), account(document)?.username))
+}
+
+pub(super) fn new_account(account: &Account) -> RawDocumentBuf {
+    let Account { username, hash, version } = account;
+    rawdoc! { "username": username.as_str(), "hash": hash.as_str(), "version": *version }
+}
+
+pub(super) fn new_session(NewSession { token: hash, session }: &NewSession) -> RawDocumentBuf {
+    let at = session.last_seen;
+    let mut document = rawdoc! {
+        "_id": token(*hash),
         "id": session.id.to_string(),
         "username": session.username.as_str(),
         "verified": session.verified,
-        "user_agent": &session.user_agent,
+        "user_agent": session.user_agent.as_str(),
         "created_at": session.created_at.as_micros(),
+        "last_seen": at.as_micros(),
+        "used": session_used(at),
     };
-    document.extend(session_use(session.last_seen));
+    if !session.verified {
+        document.append(cstr!("guest"), Fold::from(&session.username).as_str());
+    }
     document
 }
 

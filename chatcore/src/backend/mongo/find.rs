@@ -8,6 +8,7 @@ use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
 use super::{buckets, documents, tally};
+use crate::account::Fold;
 use crate::backend::{Head, NonceKey, Page};
 use crate::error::Result;
 use crate::session::{SessionId, TokenHash};
@@ -244,6 +245,33 @@ pub(super) fn presence_of(process: ObjectId) -> Document {
     doc! { "_id.process": process }
 }
 
+/// The names, in any case, that have an account.
+pub(super) fn accounts(names: &[Fold]) -> Query {
+    let ids: Vec<_> = names.iter().map(Fold::as_str).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let filter = doc! { "_id": { "$in": ids }, "account": { "$exists": true } };
+    Query { limit, ..Query::one("names", filter) }
+}
+
+pub(super) fn name(name: &Fold) -> Document {
+    doc! { "_id": name.as_str() }
+}
+
+/// How many claims a tally has been told of.
+pub(super) fn claims(slot: i32) -> Query {
+    let filter = doc! { "_id": { "tally": slot } };
+    Query { projection: doc! { "claims": 1 }, newest_state: true, ..Query::one("counters", filter) }
+}
+
+/// Every tally. Documents compare by type, then name, then value of their first field.
+pub(super) fn tallies() -> Document {
+    doc! { "_id": { "$gte": { "tally": Bson::MinKey }, "$lte": { "tally": Bson::MaxKey } } }
+}
+
+pub(super) fn guests_of(name: &Fold) -> Document {
+    doc! { "guest": name.as_str() }
+}
+
 pub(super) fn token(hash: TokenHash) -> Document {
     doc! { "_id": documents::token(hash) }
 }
@@ -331,6 +359,7 @@ mod tests {
 
         let name: RoomName = "a".parse().expect("a name");
         let user: Username = "ann".parse().expect("a name");
+        let fold = Fold::from(&user);
         let seq = Seq::new(5).expect("a place");
         let time = Timestamp::from_micros(5);
         let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
@@ -356,6 +385,8 @@ mod tests {
             marks(&user, std::slice::from_ref(&name)),
             presence(&name),
             sessions(&user, time),
+            claims(3),
+            accounts(&[fold.clone(), Fold::from(&user)]),
         ] {
             plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
         }
@@ -366,6 +397,9 @@ mod tests {
             ("marks", mark(&user, &name)),
             ("presence", presence_at(&name, ObjectId::new())),
             ("presence", presence_of(ObjectId::new())),
+            ("counters", tallies()),
+            ("names", super::name(&fold)),
+            ("sessions", guests_of(&fold)),
             ("sessions", super::token(token)),
             ("sessions", session_of(&user, id)),
             ("sessions", sessions_of(&user, Some(id))),

@@ -26,8 +26,10 @@ use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, r
 use mongodb::{Collection, Database};
 
 use super::access::is_of_nonces;
+use super::accounts::Change;
 use super::buckets::{self, Bucket};
 use super::lease::Lease;
+use super::names::OpenNames;
 use super::{Inner, documents, error, find};
 use crate::backend::{Append, Batch, BatchId, Head};
 use crate::error::{Error, Result};
@@ -50,6 +52,8 @@ struct Progress {
     number: i64,
     /// The last batch, and whether its last step is known to be done.
     last: Option<(BatchId, bool)>,
+    /// Names that are not claimed. Claims are made by this process alone.
+    open: OpenNames,
 }
 
 /// What steps 3 and 4 need to know of a batch.
@@ -75,7 +79,7 @@ impl Guarded {
         let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = tokio::sync::Mutex::new(Progress { number, last });
+        let progress = tokio::sync::Mutex::new(Progress { number, last, open: OpenNames::default() });
         Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
 
@@ -137,6 +141,18 @@ impl Guarded {
         Ok(())
     }
 
+    /// Makes a change of names and sessions while no batch is being stored, so that none counts on
+    /// what was before.
+    pub(super) async fn change(&self, mongo: &Inner, change: &Change) -> Result<bool> {
+        let mut progress = self.progress.lock().await;
+        self.may_write()?;
+        if let Some(name) = change.claims() {
+            // Before, because an error leaves open whether it was done.
+            progress.open.forget(&name);
+        }
+        change.make(mongo, None).await.map_err(error)
+    }
+
     pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
         let mut progress = self.progress.lock().await;
         let repeat = match progress.last {
@@ -148,6 +164,9 @@ impl Guarded {
             self.settle_locked(mongo, &mut progress).await?;
             if head_moved(mongo, batch).await? {
                 return Ok(Append::HeadMoved);
+            }
+            if progress.open.is_any_claimed(mongo, &batch.guests).await? {
+                return Ok(Append::NameClaimed);
             }
             self.may_write()?;
             progress.number += 1;

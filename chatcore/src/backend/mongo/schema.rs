@@ -14,8 +14,18 @@ const VERSION: i64 = 2;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 9] =
-    ["counters", "messages", "members", "marks", "sessions", "state", "processes", "presence", "signals"];
+const COLLECTIONS: [&str; 10] = [
+    "counters",
+    "messages",
+    "members",
+    "marks",
+    "names",
+    "sessions",
+    "state",
+    "processes",
+    "presence",
+    "signals",
+];
 
 /// How long a signal stays, which was heard of when it was made.
 const SIGNALS: Duration = Duration::from_secs(60);
@@ -126,6 +136,8 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     processes.create_index(index(doc! { "tally": 1 }, tallies)).await.map_err(error)?;
 
     let sessions = database.collection::<Document>("sessions");
+    let sparse = IndexOptions::builder().sparse(true).build();
+    sessions.create_index(index(doc! { "guest": 1 }, sparse)).await.map_err(error)?;
     sessions
         .create_index(index(doc! { "username": 1, "created_at": 1 }, IndexOptions::default()))
         .await

@@ -16,11 +16,12 @@ use std::sync::{Mutex, PoisonError};
 
 use mongodb::ClientSession;
 use mongodb::bson::raw::CString;
-use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::options::ReturnDocument;
 
 use super::Inner;
 use super::documents::{corrupt, tally_id};
+use super::names::{Claims, Guests};
 use crate::error::Result;
 use crate::types::Username;
 
@@ -34,25 +35,35 @@ pub(super) struct Tally {
     slot: i32,
     /// Who is in it, at least.
     users: Mutex<HashSet<Username>>,
+    pub(super) guests: Guests,
 }
 
 impl Tally {
     /// The tally `slot`, which has just been folded.
     pub(super) fn new(slot: i32) -> Self {
-        Self { slot, users: Mutex::default() }
+        Self { slot, users: Mutex::default(), guests: Guests::new(slot) }
     }
 
     pub(super) fn slot(&self) -> i32 {
         self.slot
     }
 
-    /// The statement of an `update` command that counts a batch.
-    pub(super) fn statement(&self, counts: &[(Username, i64)]) -> mongodb::error::Result<RawDocumentBuf> {
+    /// The statement of an `update` command that counts a batch; if there are guests in it, only
+    /// after no more claims than these.
+    pub(super) fn statement(
+        &self,
+        counts: &[(Username, i64)],
+        claims: Option<Claims>,
+    ) -> mongodb::error::Result<RawDocumentBuf> {
         let mut grow = RawDocumentBuf::new();
         for (user, n) in counts {
             grow.append(CString::try_from(format!("counts.{}", field(user)))?, *n);
         }
-        Ok(rawdoc! { "q": { "_id": tally_id(self.slot) }, "u": { "$inc": grow }, "upsert": true })
+        let mut found = rawdoc! { "_id": tally_id(self.slot) };
+        if let Some(claims) = claims {
+            found.append(cstr!("claims"), claims.value());
+        }
+        Ok(rawdoc! { "q": found, "u": { "$inc": grow }, "upsert": true })
     }
 
     /// Whether it should be folded before these are added.

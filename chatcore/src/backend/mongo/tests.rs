@@ -74,7 +74,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
             head = part.head();
             all.extend(part.messages.iter().map(|(message, _)| message.clone()));
             let counts = vec![("bob".parse().expect("a name"), size)];
-            let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts };
+            let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
             assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
         }
         for limit in [1, 7, 16, 50, 200] {
@@ -144,7 +144,7 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     let size = 2 * i64::try_from(buckets::CAPACITY).expect("small") + 1;
     let (after, last) = (Head { seq: Seq::ZERO.next(), ..Head::EMPTY }, 1 + size);
     let part = RoomBatch { after: Some(after), ..part(&room, after, size) };
-    let batch = Batch { id: BatchId([7; 12]), rooms: vec![part], counts: Vec::new() };
+    let batch = Batch { id: BatchId([7; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
     let written = buckets::new_buckets(&batch);
     let written: Vec<_> = written
         .into_iter()

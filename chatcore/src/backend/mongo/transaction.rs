@@ -1,5 +1,6 @@
 //! A batch as one transaction, on a replica set or a sharded cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,8 +11,11 @@ use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
 use super::access::is_of_nonces;
+use super::accounts::{self, Change};
+use super::names::Claims;
 use super::tally::{self, Tally};
 use super::{Inner, buckets, documents, durable, error, find};
+use crate::account::Fold;
 use crate::backend::{Append, Batch, Head};
 use crate::error::{Error, Result};
 use crate::types::{RoomName, Username};
@@ -42,11 +46,20 @@ pub(super) async fn append(
         fold(mongo, session, tally.slot()).await?;
         tally.folded();
     }
+    let claims = match tally {
+        Some(tally) if !batch.guests.is_empty() => {
+            let Some(claims) = tally.guests.admit(mongo, &batch.guests).await? else {
+                return Ok(Append::NameClaimed);
+            };
+            Some(claims)
+        }
+        _ => None,
+    };
     let deadline = Instant::now() + mongo.timeout;
     let mut commit_failed = false;
     loop {
         begin(mongo, session).await?;
-        let stop = match write(mongo, session, tally, batch).await {
+        let stop = match write(mongo, session, tally.map(|tally| (tally, claims)), batch).await {
             Ok(()) => match commit(session, deadline).await {
                 Ok(()) => {
                     match tally {
@@ -85,7 +98,7 @@ pub(super) async fn append(
 async fn write(
     mongo: &Inner,
     session: &mut ClientSession,
-    tally: Option<&Tally>,
+    tally: Option<(&Tally, Option<Claims>)>,
     batch: &Batch,
 ) -> Result<(), Stop> {
     let mut updates = RawArrayBuf::new();
@@ -105,8 +118,8 @@ async fn write(
             },
         });
     }
-    let counted = if let Some(tally) = tally {
-        updates.push(tally.statement(&batch.counts)?);
+    let counted = if let Some((tally, claims)) = tally {
+        updates.push(tally.statement(&batch.counts, claims)?);
         1
     } else {
         let grow = |n| rawdoc! { "$inc": { "message_count": n } };
@@ -117,16 +130,25 @@ async fn write(
     match mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await {
         Ok(done) if done.duplicate.is_none() && usize::try_from(done.n) == Ok(expected) => {}
         Ok(_) => {
-            // A head moved, or a user was created by another process, or is not there.
+            // A head moved, or a user was created by another process, or is not there, or a name has
+            // been claimed.
             mongo.counters.refused();
+            if let Some((tally, _)) = tally {
+                tally.guests.doubt().await;
+            }
             return Err(Stop::Refused(Append::HeadMoved));
         }
-        Err(e) if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) => {
-            // Another transaction is moving the head just now.
-            pause().await;
-            return Err(Stop::Refused(Append::HeadMoved));
+        // Another transaction is moving the head just now.
+        Err(e) => return Err(met(e).await),
+    }
+
+    if tally.is_none() && !batch.guests.is_empty() {
+        let names: BTreeSet<_> = batch.guests.iter().map(Fold::from).collect();
+        match mongo.write(accounts::use_by_guests(&names), Some(session)).await {
+            Ok(used) if used.duplicate.is_none() => {}
+            Ok(_) => return Err(Stop::Refused(Append::NameClaimed)),
+            Err(e) => return Err(met(e).await),
         }
-        Err(e) => return Err(e.into()),
     }
 
     let messages = rawdoc! { "insert": "messages", "documents": buckets::new_buckets(batch) };
@@ -143,6 +165,36 @@ async fn write(
         }
     }
     Ok(())
+}
+
+/// What to do after an error in a transaction that may have met another one.
+async fn met(e: mongodb::error::Error) -> Stop {
+    if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) {
+        pause().await;
+        return Stop::Refused(Append::HeadMoved);
+    }
+    Stop::Failed(e)
+}
+
+/// Makes a change of names and sessions, until it meets no other transaction; says whether it was
+/// right to.
+pub(super) async fn change(mongo: &Inner, session: &mut ClientSession, change: &Change) -> Result<bool> {
+    let deadline = Instant::now() + mongo.timeout;
+    loop {
+        begin(mongo, session).await?;
+        let made = match change.make(mongo, Some(session)).await {
+            Ok(true) => commit(session, deadline).await.map(|()| true),
+            other => {
+                // If this fails the server ends the transaction by itself.
+                let _ = session.abort_transaction().await;
+                other
+            }
+        };
+        match made {
+            Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause().await,
+            made => return made.map_err(error),
+        }
+    }
 }
 
 /// Folds the tally `slot` in a transaction of its own.

@@ -107,7 +107,7 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
         }
         ("signals", Some(document), _) => match documents::signal(&document)? {
             Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
-            Some(Signal::SessionsEnded(user)) => feed.users.tell(&user, UserUpdate::SessionsEnded),
+            Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
             None => {}
         },
         ("marks", document, Some(key)) => {

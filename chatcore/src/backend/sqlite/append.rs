@@ -4,12 +4,18 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::sql;
+use super::{accounts, sql};
 use crate::backend::{Append, Batch, Head, RoomBatch};
 use crate::types::Username;
 
 pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Append> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for guest in &batch.guests {
+        // Claims are made by this thread too, so what is true now is true at the commit.
+        if accounts::find(&transaction, &guest.into())?.is_some() {
+            return Ok(Append::NameClaimed);
+        }
+    }
     let mut senders: HashMap<&Username, i64> = HashMap::with_capacity(batch.counts.len());
     {
         let mut count = transaction.prepare_cached(sql::COUNT_MESSAGES)?;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Marks the file as a chat store: "chat" in ASCII.
 const APPLICATION_ID: i64 = 0x6368_6174;
 /// What makes a file of each version one of the next. The first begins with an empty file.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
@@ -62,6 +62,19 @@ CREATE TABLE read_marks (
     PRIMARY KEY (username, room_id)
 ) STRICT, WITHOUT ROWID;
 ",
+    // Sessions tell what their name is without regard to case. Those of before were all of guests,
+    // and end.
+    "
+CREATE TABLE accounts (
+    fold TEXT PRIMARY KEY,
+    username TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+DELETE FROM sessions;
+ALTER TABLE sessions ADD COLUMN fold TEXT NOT NULL;
+CREATE INDEX sessions_of_guests ON sessions (fold) WHERE verified = 0;
+",
 ];
 
 /// The version of a file after all of them.
@@ -105,4 +118,33 @@ fn configure(connection: &mut Connection, version: i64) -> rusqlite::Result<()> 
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every table and index, as SQL.
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut list = connection
+            .prepare("SELECT name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY name")
+            .expect("a list");
+        list.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("text")).collect()
+    }
+
+    #[test]
+    fn a_file_of_every_version_is_brought_to_the_newest_and_a_newer_one_is_refused() {
+        let mut fresh = Connection::open_in_memory().expect("memory");
+        prepare(&mut fresh).expect("made");
+        for version in 1..=STEPS.len() {
+            let mut old = Connection::open_in_memory().expect("memory");
+            STEPS[..version].iter().try_for_each(|step| old.execute_batch(step)).expect("an old file");
+            old.pragma_update(None, "user_version", version as i64).expect("set");
+            old.pragma_update(None, "application_id", APPLICATION_ID).expect("set");
+            prepare(&mut old).expect("upgraded");
+            assert_eq!(tables(&old), tables(&fresh), "from version {version}");
+        }
+        fresh.pragma_update(None, "user_version", STEPS.len() as i64 + 1).expect("set");
+        assert!(matches!(prepare(&mut fresh), Err(Error::Open(reason)) if reason.contains("newer version")));
+    }
 }

@@ -48,16 +48,22 @@ statements! {
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND timestamp > ?2 ORDER BY timestamp LIMIT ?3";
     MESSAGE_COUNT = "SELECT message_count FROM users WHERE name = ?1";
 
-    ADD_SESSION = "INSERT INTO sessions (token_hash, id, username, verified, user_agent, created_at, last_seen)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    ACCOUNT = "SELECT username, hash, version FROM accounts WHERE fold = ?1";
+    ADD_ACCOUNT = "INSERT INTO accounts (fold, username, hash, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    CHANGE_PASSWORD = "UPDATE accounts SET hash = ?3, version = ?2 + 1 WHERE fold = ?1 AND version = ?2";
+    UPGRADE_HASH = "UPDATE accounts SET hash = ?3 WHERE fold = ?1 AND hash = ?2";
+
+    ADD_SESSION = "INSERT INTO sessions (token_hash, id, username, fold, verified, user_agent, created_at, last_seen)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     SESSION = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
         WHERE token_hash = ?1 AND last_seen >= ?2";
     TOUCH_SESSION = "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1";
-    END_SESSION = "DELETE FROM sessions WHERE token_hash = ?1";
+    END_SESSION = "DELETE FROM sessions WHERE token_hash = ?1 RETURNING username";
     SESSIONS = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
         WHERE username = ?1 AND last_seen >= ?2 ORDER BY created_at LIMIT 1000";
     END_SESSION_OF = "DELETE FROM sessions WHERE username = ?1 AND id = ?2";
     END_SESSIONS_OF = "DELETE FROM sessions WHERE username = ?1 AND id <> ?2";
+    END_GUESTS = "DELETE FROM sessions WHERE fold = ?1 AND verified = 0";
     DROP_EXPIRED_SESSIONS = "DELETE FROM sessions WHERE last_seen < ?1";
 }
 

@@ -1,0 +1,259 @@
+//! Accounts and sessions.
+//!
+//! Who has a name is in the collection `names`, one document for a name in any case, and its `_id`
+//! decides between two who register it. What depends on it is changed together with it: in one
+//! transaction, or, on a standalone mongod, under the lock of the one process that works there, in
+//! an order that a crash may cut off anywhere.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
+
+use super::{Inner, Mode, Mongo, documents, error, find, names, transaction};
+use crate::account::{Account, Fold};
+use crate::backend::{Accounts, NewSession};
+use crate::error::Result;
+use crate::session::{Session, SessionId, TokenHash};
+use crate::timestamp::Timestamp;
+use crate::types::Username;
+
+/// A step that changes who has a name, or depends on it.
+pub(super) enum Change {
+    Claim(Account, NewSession),
+    Password(Account, SessionId),
+    Guest(NewSession),
+    /// A session for the version of the password that was proved.
+    LogIn(NewSession, i64),
+}
+
+impl Change {
+    /// The name that a step claims.
+    pub(super) fn claims(&self) -> Option<Fold> {
+        match self {
+            Self::Claim(account, _) => Some(Fold::from(&account.username)),
+            _ => None,
+        }
+    }
+
+    /// Makes the change; says whether it was right to. Without a transaction, a change that was not
+    /// right may have ended sessions that had to end anyway.
+    pub(super) async fn make(
+        &self,
+        mongo: &Inner,
+        mut session: Option<&mut ClientSession>,
+    ) -> mongodb::error::Result<bool> {
+        let transaction = session.is_some();
+        let mut write = async |mut command: RawDocumentBuf| {
+            if !transaction {
+                command.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
+            }
+            mongo.write(command, session.as_deref_mut()).await
+        };
+        match self {
+            Self::Claim(account, first) => {
+                let fold = Fold::from(&account.username);
+                if !transaction {
+                    // First, so that a crash in between leaves no guest with a claimed name.
+                    write(delete_all("sessions", find::guests_of(&fold))?).await?;
+                }
+                // First, because this is where transactions meet.
+                let open = rawdoc! { "_id": fold.as_str(), "account": { "$exists": false } };
+                let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
+                let statement = rawdoc! { "q": open, "u": set, "upsert": true };
+                if write(update("names", statement)).await?.duplicate.is_some() {
+                    return Ok(false);
+                }
+                if transaction {
+                    write(delete_all("sessions", find::guests_of(&fold))?).await?;
+                }
+                Ok(write(insert(first)).await?.duplicate.is_none())
+            }
+            Self::Password(account, keep) => {
+                let others = find::sessions_of(&account.username, Some(*keep));
+                write(delete_all("sessions", others)?).await?;
+                let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
+                let before = proved(&account.username, account.version - 1);
+                Ok(write(update("names", rawdoc! { "q": before, "u": set })).await?.n == 1)
+            }
+            Self::Guest(new) => {
+                let fold = Fold::from(&new.session.username);
+                let used = write(use_by_guests([&fold])).await?;
+                Ok(used.duplicate.is_none() && write(insert(new)).await?.duplicate.is_none())
+            }
+            Self::LogIn(new, version) => {
+                let current = proved(&new.session.username, *version);
+                let used = rawdoc! { "q": current, "u": { "$inc": { "uses": 1_i64 } } };
+                let used = write(update("names", used)).await?;
+                Ok(used.n == 1 && write(insert(new)).await?.duplicate.is_none())
+            }
+        }
+    }
+}
+
+/// Makes sure that nobody claims these names before the transaction ends. A duplicate key says that
+/// one has an account.
+pub(super) fn use_by_guests<'a>(names: impl IntoIterator<Item = &'a Fold>) -> RawDocumentBuf {
+    let mut updates = RawArrayBuf::new();
+    for name in names {
+        updates.push(rawdoc! {
+            "q": { "_id": name.as_str(), "account": { "$exists": false } },
+            "u": { "$inc": { "uses": 1_i64 } },
+            "upsert": true,
+        });
+    }
+    rawdoc! { "update": "names", "updates": updates }
+}
+
+/// An account with this version of the password.
+fn proved(user: &Username, version: i64) -> RawDocumentBuf {
+    rawdoc! {
+        "_id": Fold::from(user).as_str(),
+        "account.username": user.as_str(),
+        "account.version": version,
+    }
+}
+
+fn list(statement: RawDocumentBuf) -> RawArrayBuf {
+    let mut statements = RawArrayBuf::new();
+    statements.push(statement);
+    statements
+}
+
+fn update(collection: &str, statement: RawDocumentBuf) -> RawDocumentBuf {
+    rawdoc! { "update": collection, "updates": list(statement) }
+}
+
+fn delete_all(collection: &str, filter: Document) -> mongodb::error::Result<RawDocumentBuf> {
+    let statement = rawdoc! { "q": RawDocumentBuf::try_from(&filter)?, "limit": 0 };
+    Ok(rawdoc! { "delete": collection, "deletes": list(statement) })
+}
+
+fn insert(new: &NewSession) -> RawDocumentBuf {
+    rawdoc! { "insert": "sessions", "documents": list(documents::new_session(new)) }
+}
+
+impl Inner {
+    /// Makes a change as one step; says whether it was right to.
+    async fn change(&self, change: &Change) -> Result<bool> {
+        match &self.mode {
+            Mode::Transactions { session, tally, .. } => {
+                let made = transaction::change(self, &mut *session.lock().await, change).await?;
+                match (change.claims(), tally) {
+                    (Some(name), Some(_)) if made => names::tell(self, &name).await?,
+                    _ => {}
+                }
+                Ok(made)
+            }
+            Mode::Guarded(guarded) => guarded.change(self, change).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Accounts for Mongo {
+    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+        self.run(|this| async move {
+            let read = |document: &RawDocument| {
+                Ok((documents::account(document)?, document.get_bool("told").unwrap_or(false)))
+            };
+            let found = this.find(find::accounts(std::slice::from_ref(&name)), read).await?.pop();
+            let Some((account, told)) = found else { return Ok(None) };
+            // Whoever claimed the name died, or was cut off, before everyone was told.
+            if !told && matches!(this.mode, Mode::Transactions { tally: Some(_), .. }) {
+                names::tell(&this, &name).await?;
+            }
+            Ok(Some(account))
+        })
+        .await
+    }
+
+    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+        self.run(|this| async move { this.owners(&names).await }).await
+    }
+
+    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
+        self.run(|this| async move { this.change(&Change::Claim(account, first)).await }).await
+    }
+
+    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
+        self.run(|this| async move { this.change(&Change::Password(account, keep)).await }).await
+    }
+
+    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
+        self.run(|this| async move {
+            let fold = Fold::from(&account.username);
+            let stored = doc! { "_id": fold.as_str(), "account.hash": old };
+            let better = doc! { "$set": { "account.hash": account.hash } };
+            this.collection("names").update_one(stored, better).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn add_guest(&self, new: NewSession) -> Result<bool> {
+        self.run(|this| async move { this.change(&Change::Guest(new)).await }).await
+    }
+
+    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
+        self.run(move |this| async move { this.change(&Change::LogIn(new, version)).await }).await
+    }
+
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
+        self.run(|this| async move {
+            Ok(this.find(find::session(token, alive_since), documents::session).await?.pop())
+        })
+        .await
+    }
+
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.run(|this| async move {
+            let used = doc! { "$set": documents::session_use(now) };
+            this.collection("sessions").update_one(find::token(token), used).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
+        self.run(|this| async move {
+            let ended = this.collection("sessions").find_one_and_delete(find::token(token)).await;
+            Ok(ended.map_err(error)?.and_then(|session| session.get_str("username").ok()?.parse().ok()))
+        })
+        .await
+    }
+
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
+        self.run(
+            |this| async move { this.find(find::sessions(&user, alive_since), documents::session).await },
+        )
+        .await
+    }
+
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
+        self.run(move |this| async move {
+            let ended =
+                this.collection("sessions").delete_one(find::session_of(&user, id)).await.map_err(error)?;
+            Ok(ended.deleted_count > 0)
+        })
+        .await
+    }
+
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
+        self.run(move |this| async move {
+            let filter = find::sessions_of(&user, except);
+            Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// For each of these names, in any case, who has an account of it.
+    pub(super) async fn owners(&self, names: &[Fold]) -> Result<Vec<Option<Username>>> {
+        let found: HashMap<_, _> =
+            self.find(find::accounts(names), documents::owner).await?.into_iter().collect();
+        Ok(names.iter().map(|name| found.get(name.as_str()).cloned()).collect())
+    }
+}

@@ -1,0 +1,135 @@
+//! Accounts: registering, logging in, changing the password.
+
+use super::ChatStore;
+use crate::account::{Account, Fold, Password, Verdict};
+use crate::error::{Error, Result};
+use crate::session::{Session, SessionToken};
+use crate::types::Username;
+
+impl ChatStore {
+    /// Makes an account and starts its first session. From then on the name belongs to it: guests
+    /// cannot use it, nor any name that differs from it only in case, and their sessions of these
+    /// names have ended.
+    ///
+    /// Of registrations of one name at the same time, in any case and in any processes, one
+    /// succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`]: nothing was stored. [`Error::Busy`], [`Error::Full`].
+    /// [`Error::Unavailable`]: the account may be there or not; a log-in tells.
+    pub async fn register(
+        &self,
+        user: &Username,
+        password: &Password,
+        user_agent: &str,
+    ) -> Result<(SessionToken, Session)> {
+        // Spares the hash of a name that is taken; the claim decides.
+        if self.owner(user).await?.is_some() {
+            return Err(Error::NameTaken);
+        }
+        let hash = self.call(self.0.hasher.hash(password)).await?;
+        let (token, first) = self.new_session(user, true, user_agent)?;
+        let account = Account { username: user.clone(), hash, version: 1 };
+        if !self.call(self.0.backend.claim(account, first.clone())).await? {
+            return Err(Error::NameTaken);
+        }
+        self.sessions_ended(user);
+        Ok((token, first.session))
+    }
+
+    /// Starts a session of an account. Takes as long for a name without an account as for a wrong
+    /// password. A hash that was made with parameters other than today's is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongPassword`], [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`].
+    pub async fn log_in(
+        &self,
+        user: &Username,
+        password: &str,
+        user_agent: &str,
+    ) -> Result<(SessionToken, Session)> {
+        let account = self.verified(user, password).await?;
+        let (token, new) = self.new_session(user, true, user_agent)?;
+        if !self.call(self.0.backend.add_session(new.clone(), account.version)).await? {
+            // It was changed since it was read.
+            return Err(Error::WrongPassword);
+        }
+        Ok((token, new.session))
+    }
+
+    /// Gives the account of a session another password, and ends the account's other sessions.
+    ///
+    /// A log-in with the old password at the same time fails or its session ends with the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongPassword`] if `old` is not the password, or is not any more; nothing was
+    /// changed. [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: changed or not; other
+    /// sessions may have ended.
+    pub async fn change_password(&self, session: &Session, old: &str, new: &Password) -> Result<()> {
+        let user = &session.username;
+        let account = self.verified(user, old).await?;
+        let hash = self.call(self.0.hasher.hash(new)).await?;
+        let changed = Account { hash, version: account.version + 1, ..account };
+        if !self.call(self.0.backend.change_password(changed, session.id)).await? {
+            return Err(Error::WrongPassword);
+        }
+        self.sessions_ended(user);
+        Ok(())
+    }
+
+    /// The account of this name, if this is its password.
+    async fn verified(&self, user: &Username, password: &str) -> Result<Account> {
+        let account = self.call(self.0.backend.account(Fold::from(user))).await?;
+        // The account may be that of another case.
+        let account = account.filter(|account| account.username == *user);
+        let hash = account.as_ref().map(|account| account.hash.clone());
+        let verdict = self.call(self.0.hasher.verify(password, hash)).await?;
+        match (account, verdict) {
+            (None, _) | (_, Verdict::Wrong) => Err(Error::WrongPassword),
+            (Some(account), Verdict::Right) => Ok(account),
+            (Some(account), Verdict::RightUpgraded(better)) => {
+                let old = account.hash;
+                let account = Account { hash: better, ..account };
+                self.call(self.0.backend.upgrade_hash(account.clone(), old)).await?;
+                Ok(account)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use super::*;
+    use crate::account::tests::weak_hash;
+    use crate::store::Options;
+
+    #[tokio::test]
+    async fn a_log_in_replaces_a_hash_with_old_parameters() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
+        let store = ChatStore::over(backend.clone(), options);
+        let ann: Username = "ann".parse().unwrap();
+        let (_, first) = store.new_session(&ann, true, "").unwrap();
+        let hash = weak_hash("correct horse");
+        let account = Account { username: ann.clone(), hash: hash.clone(), version: 1 };
+        assert!(backend.claim(account, first).await.unwrap());
+        let stored = async || backend.account(Fold::from(&ann)).await.unwrap().unwrap().hash;
+
+        assert!(matches!(store.log_in(&ann, "wrong horse", "").await, Err(Error::WrongPassword)));
+        assert_eq!(stored().await, hash);
+        store.log_in(&ann, "correct horse", "").await.unwrap();
+        let better = stored().await;
+        assert!(better.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{better}");
+        store.log_in(&ann, "correct horse", "").await.unwrap();
+        assert_eq!(stored().await, better, "it is current, and stays");
+        // A change of the password is not undone by an upgrade that comes late.
+        let late = Account { username: ann.clone(), hash: "late".into(), version: 1 };
+        backend.upgrade_hash(late, hash).await.unwrap();
+        assert_eq!(stored().await, better);
+    }
+}

@@ -1,0 +1,116 @@
+//! Sessions: starting, using, listing and ending them.
+
+use super::ChatStore;
+use crate::account::{Fold, open_to_guests};
+use crate::backend::NewSession;
+use crate::error::{Error, Result};
+use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
+use crate::types::Username;
+
+impl ChatStore {
+    /// Starts a session for a user who proves nothing: a guest. `user_agent` is what the client
+    /// says it is, kept for the list of sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameClaimed`] and [`Error::NameReserved`] if the name, in any case, has an account;
+    /// a registration at the same time leaves no such session. [`Error::Unavailable`],
+    /// [`Error::Full`].
+    pub async fn log_in_guest(&self, user: &Username, user_agent: &str) -> Result<(SessionToken, Session)> {
+        let (token, new) = self.new_session(user, false, user_agent)?;
+        if self.call(self.0.backend.add_guest(new.clone())).await? {
+            return Ok((token, new.session));
+        }
+        let owner = self.owner(user).await?;
+        open_to_guests(user, owner.as_ref())?;
+        // An account is never removed, so there is one.
+        Err(Error::Corrupt("a name is claimed and has no account".into()))
+    }
+
+    pub(super) fn new_session(
+        &self,
+        user: &Username,
+        verified: bool,
+        user_agent: &str,
+    ) -> Result<(SessionToken, NewSession)> {
+        let token = SessionToken::random()?;
+        let session = Session::new(user.clone(), verified, user_agent, self.now())?;
+        let new = NewSession { token: token.hash(), session };
+        Ok((token, new))
+    }
+
+    /// The name that has an account, out of those that differ from `user` at most in case.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn owner(&self, user: &Username) -> Result<Option<Username>> {
+        let owners = self.call(self.0.backend.owners(vec![Fold::from(user)])).await?;
+        Ok(owners.into_iter().next().flatten())
+    }
+
+    /// The session that a token stands for, if it has neither ended nor expired. Counts as a use
+    /// of it; the second value says whether that use was written down, which happens once an hour.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<(Session, bool)>> {
+        let now = self.now();
+        let hash = token.hash();
+        let Some(session) = self.call(self.0.backend.session(hash, self.alive_since(now))).await? else {
+            return Ok(None);
+        };
+        let touched =
+            session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2));
+        if touched {
+            self.call(self.0.backend.touch_session(hash, now)).await?;
+        }
+        Ok(Some((session, touched)))
+    }
+
+    /// Ends the session of a token, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn log_out(&self, token: &SessionToken) -> Result<()> {
+        if let Some(user) = self.call(self.0.backend.end_session(token.hash())).await? {
+            self.sessions_ended(&user);
+        }
+        Ok(())
+    }
+
+    /// A user's sessions, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn sessions(&self, user: &Username) -> Result<Vec<Session>> {
+        self.call(self.0.backend.sessions(user.clone(), self.alive_since(self.now()))).await
+    }
+
+    /// Ends one session of a user; says whether there was one with that id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
+        let ended = self.call(self.0.backend.end_session_of(user.clone(), id)).await?;
+        if ended {
+            self.sessions_ended(user);
+        }
+        Ok(ended)
+    }
+
+    /// Ends every session of a user, except one if given; says how many it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
+        let ended = self.call(self.0.backend.end_sessions_of(user.clone(), except)).await?;
+        self.sessions_ended(user);
+        Ok(ended)
+    }
+}
