@@ -1,12 +1,12 @@
 //! Who makes a request, and whether the request comes from a page of ours.
 
-use chatcore::SessionToken;
+use chatcore::{Session, SessionToken};
 use cookie::{Cookie, SameSite, time};
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::HeaderName;
 
 use crate::App;
-use crate::config::{PublicUrl, Settings};
+use crate::config::{Guests, PublicUrl, Settings};
 use crate::error::{HttpError, Result};
 use crate::request::Who;
 use crate::response::Response;
@@ -82,6 +82,18 @@ pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Op
         .max_age(time::Duration::seconds(lifetime.cast_signed()));
     if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {
         response.headers_mut().append(SET_COOKIE, value);
+    }
+}
+
+/// Refuses who has no account's session, where guests are switched off.
+pub(crate) fn check_guest(app: &App, session: Option<&Session>, ended: bool) -> Result<()> {
+    match (app.settings().guests, session) {
+        (Guests::Allow, _) => Ok(()),
+        (Guests::Deny, Some(session)) if session.verified => Ok(()),
+        (Guests::Deny, Some(_)) => {
+            Err(HttpError::forbidden("this server does not take guests; log in to an account"))
+        }
+        (Guests::Deny, None) => Err(HttpError::no_session(ended)),
     }
 }
 

@@ -130,6 +130,14 @@ impl From<Error> for HttpError {
             Error::NonceConflict => {
                 Self::new(StatusCode::CONFLICT, "the nonce was already used for a message with another text")
             }
+            Error::NameTaken => Self::new(StatusCode::CONFLICT, "the name is taken"),
+            Error::NameClaimed => Self::unauthorized("the name has an account; log in with its password"),
+            Error::NameReserved => {
+                Self::forbidden("the name differs only in case from one that has an account; take another")
+            }
+            Error::WrongPassword => Self::unauthorized(
+                "no account has this name and password; a name without an account is used without a password",
+            ),
             Error::Busy => Self::unavailable("too many calls are waiting; nothing was stored, try again", 1),
             Error::Full => Self::unavailable("the store is full; nothing was stored", 10),
             Error::Unavailable(reason) | Error::InUse(reason) => {

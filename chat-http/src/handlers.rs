@@ -1,5 +1,6 @@
 //! What each route does, by subject.
 
+pub(crate) mod account;
 pub(crate) mod auth;
 pub(crate) mod messages;
 pub(crate) mod operations;

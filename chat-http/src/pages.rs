@@ -1,8 +1,10 @@
 //! The pages: server-rendered, usable without JavaScript.
 
+pub(crate) mod account;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Timestamp, Username};
+use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Timestamp};
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -11,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tinytemplate::TinyTemplate;
 
+use self::account::log_in_page;
 use crate::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
@@ -36,6 +39,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
 const TEMPLATES: &[(&str, &str)] = &[
     ("head", include_str!("../../templates/head.html")),
     ("login", include_str!("../../templates/login.html")),
+    ("account", include_str!("../../templates/account.html")),
     ("rooms", include_str!("../../templates/rooms.html")),
     ("room", include_str!("../../templates/room.html")),
     ("error", include_str!("../../templates/error.html")),
@@ -110,56 +114,6 @@ pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
     let mut response = cacheable(&call, content_type, *body);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
-}
-
-// Logging in
-
-pub(crate) fn log_in_page(app: &App) -> String {
-    format!("{}/login", app.prefix())
-}
-
-/// Back to the log-in page, with what was typed.
-pub(crate) fn to_log_in(app: &App, fields: &Fields, status: StatusCode) -> Result<Response> {
-    let kept = |name| encode(fields.text(name).ok().flatten().unwrap_or_default());
-    let page = log_in_page(app);
-    see_other(&format!(
-        "{page}?refused={}&username={}&next={}",
-        status.as_u16(),
-        kept("username"),
-        kept("next")
-    ))
-}
-
-/// Where a form wants to go, if that is on this server.
-pub(crate) fn after_log_in(app: &App, fields: &Fields) -> String {
-    let next = fields.text("next").ok().flatten().and_then(local);
-    format!("{}{}", app.prefix(), next.as_deref().unwrap_or("/"))
-}
-
-/// A path of a room's page. Anything else could lead to another site.
-fn local(next: &str) -> Option<String> {
-    let room = next.strip_prefix("/rooms/")?;
-    let room: RoomName = crate::request::decode(room).ok()?.parse().ok()?;
-    Some(format!("/rooms/{}", encode(room.as_str())))
-}
-
-pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        username: &'a str,
-        next: &'a str,
-        error: Option<String>,
-    }
-    let username = call.query.get("username")?.unwrap_or_default();
-    let next = call.query.get("next")?.unwrap_or_default();
-    let error = call.query.get("refused")?.map(|status| match (username.parse::<Username>(), status) {
-        (Err(e), _) => e.to_string(),
-        (Ok(_), "403") => "this server does not take guests".into(),
-        (Ok(name), _) => format!("{name} cannot log in with this password"),
-    });
-    let context = Context { head: Head::new(&app, &call, "Log in"), username, next, error };
-    render(StatusCode::OK, "login", &context)
 }
 
 /// With guests switched off, who has no account sees only the log-in page.

@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 
 use crate::auth::{self as credentials, Credentials};
 use crate::error::{HttpError, Result};
-use crate::handlers::{auth, messages, operations, rooms, users};
+use crate::handlers::{account, auth, messages, operations, rooms, users};
 use crate::request::{Call, Query, decode};
 use crate::response::Response;
 use crate::server::Connection;
@@ -70,6 +70,8 @@ static ROUTES: &[Route] = routes! {
     POST   "/auth/login"               Asks    Programs auth::log_in;
     POST   "/auth/logout"              Asks    Programs auth::log_out;
     GET    "/auth/me"                  Asks    Programs auth::me;
+    POST   "/auth/register"            Asks    Programs account::register;
+    POST   "/auth/password"            Asks    Programs account::change_password;
     GET    "/auth/sessions"            Asks    Programs auth::sessions;
     DELETE "/auth/sessions"            Asks    Programs auth::end_other_sessions;
     DELETE "/auth/sessions/{id}"       Asks    Programs auth::end_session;
@@ -91,7 +93,9 @@ static ROUTES: &[Route] = routes! {
     GET    "/ws"                       Asks    Programs live::socket;
 
     GET    "/"                         Asks    People   pages::rooms;
-    GET    "/login"                    Asks    People   pages::log_in;
+    GET    "/login"                    Asks    People   pages::account::log_in;
+    GET    "/account"                  Asks    People   pages::account::account;
+    POST   "/account/sessions"         Asks    People   pages::account::end_sessions;
     POST   "/rooms"                    Asks    People   pages::open_room;
     GET    "/rooms/{room}"             Asks    People   pages::room;
     POST   "/rooms/{room}"             Asks    People   pages::post;

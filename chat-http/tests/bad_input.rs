@@ -200,7 +200,12 @@ async fn a_name_that_is_not_ones_own_is_refused() {
         server.client().post("/auth/login", &json!({ "username": "ann", "password": "secret123" })).await;
     assert_eq!(
         (reply.status, reply.json()["detail"].clone()),
-        (401, json!("ann has no password; log in without one"))
+        (
+            401,
+            json!(
+                "no account has this name and password; a name without an account is used without a password"
+            )
+        )
     );
     for token in ["A".repeat(43), "short".into(), String::new()] {
         let mut forged = server.client().with_header("cookie", &format!("session={token}"));

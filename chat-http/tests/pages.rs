@@ -217,3 +217,85 @@ async fn a_public_url_decides_on_prefix_and_cookie() {
         assert_eq!(ann.get("/auth/me").await.status, 200, "a proxy may have removed the prefix");
     }
 }
+
+#[tokio::test]
+async fn a_person_registers_changes_the_password_and_ends_sessions() {
+    let server = Running::sqlite().await;
+    let mut client = server.client();
+    let page = client.get("/login").await.text();
+    assert!(page.contains("action=\"/auth/register\"") && page.contains("action=\"/auth/login\""), "{page}");
+    // A guest is led to registering the name that is in use.
+    let mut guest = server.guest("a&n").await;
+    let page = guest.get("/account").await.text();
+    assert!(page.contains("/login?form=register&amp;username=a%26n&amp;next=%2Faccount"), "{page}");
+    let page = client.get("/login?form=register&username=a%26n&next=%2Faccount").await.text();
+    assert!(page.contains("id=\"new-username\" name=\"username\" value=\"a&amp;n\""), "{page}");
+    let registered =
+        client.form("/auth/register", "username=a%26n&password=correct+horse&next=%2Faccount").await;
+    assert_eq!((registered.status, registered.header("location")), (303, Some("/account")));
+    let mut ann = server.client().with_header("cookie", &registered.cookie().expect("a cookie"));
+    let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
+    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let page = ann.get("/account").await.text();
+    assert!(page.contains("a&amp;n") && page.matches("class=\"guest\">this one").count() == 1, "{page}");
+
+    // Ends one, by the form of its line.
+    let at = page.find("name=\"id\" value=\"").expect("a form") + "name=\"id\" value=\"".len();
+    let ended = ann.form("/account/sessions", &format!("id={}", &page[at..at + 32])).await;
+    assert_eq!((ended.status, ended.header("location")), (303, Some("/account")));
+    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
+    assert!(!ann.get("/account").await.text().contains("End all others"));
+
+    let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
+    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    for (body, why) in [
+        ("password=wrong+horse&new_password=battery+staple", "the current password is wrong"),
+        ("password=correct+horse&new_password=short", "the new password must have 8 to 256 characters"),
+    ] {
+        let refused = ann.form("/auth/password", body).await;
+        assert_eq!(refused.status, 303);
+        let page = ann.get(refused.header("location").expect("a page")).await.text();
+        assert!(page.contains(why) && !page.contains("horse") && !page.contains("short\""), "{page}");
+    }
+    let changed =
+        ann.form("/auth/password", "username=a%26n&password=correct+horse&new_password=battery+staple").await;
+    assert_eq!((changed.status, changed.header("location")), (303, Some("/account?changed=")));
+    assert!(ann.get("/account?changed=").await.text().contains("The password was changed."));
+    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
+    let login = client.form("/auth/login", "username=a%26n&password=battery+staple").await;
+    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    assert_eq!(ann.form("/account/sessions", "").await.status, 303);
+    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
+    // Who has no session is sent to log in.
+    let away = other.get("/account").await;
+    assert_eq!((away.status, away.header("location")), (303, Some("/login?next=%2Faccount")));
+    assert_eq!(other.form("/account/sessions", "").await.status, 401);
+    let away = other.form("/auth/password", "password=a&new_password=battery+staple").await;
+    assert_eq!((away.status, away.header("location")), (303, Some("/login?next=%2Faccount")));
+}
+
+#[tokio::test]
+async fn a_refused_registration_says_why_and_keeps_the_name() {
+    let server = Running::sqlite().await;
+    server.account("ann").await;
+    let mut client = server.client();
+    for (path, body, why) in [
+        ("/auth/register", "username=ann&password=correct+horse", "ann is taken"),
+        ("/auth/register", "username=Ann&password=correct+horse", "Ann is taken"),
+        ("/auth/register", "username=bob&password=short", "the password must have 8 to 256 characters"),
+        ("/auth/register", "username=b+b&password=correct+horse", "username must not contain white space"),
+        ("/auth/login", "username=ann&password=", "ann cannot log in with this password"),
+        ("/auth/login", "username=Ann&password=", "Ann differs only in case from a name that has an account"),
+    ] {
+        let refused = client.form(path, &format!("{body}&next=%2Frooms%2Fx")).await;
+        let location = refused.header("location").expect("a page").to_owned();
+        assert!(
+            refused.status == 303 && !location.contains("horse") && !location.contains("short"),
+            "{location}"
+        );
+        let page = client.get(&location).await.text();
+        let name = body[9..].split('&').next().unwrap_or_default().replace('+', " ");
+        assert!(page.contains(why) && page.contains(&format!("value=\"{name}\"")), "{page}");
+        assert_eq!(page.matches("value=\"/rooms/x\"").count(), 2);
+    }
+}

@@ -1,32 +1,13 @@
 //! The documented routes, over real sockets, on every kind of store: the same answers but for
 //! timestamps.
 
+#[macro_use]
 mod support;
 
 use hyper::Method;
 use serde_json::{Value, json};
 
 use support::Running;
-
-macro_rules! on_every_store {
-    ($($case:ident),* $(,)?) => {
-        on_every_store!(@store sqlite $($case)*);
-        on_every_store!(@store replica_set $($case)*);
-        on_every_store!(@store standalone $($case)*);
-    };
-    (@store $store:ident $($case:ident)*) => {
-        mod $store {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let server = crate::Running::$store().await;
-                    crate::$case(&server).await;
-                    server.stop().await;
-                }
-            )*
-        }
-    };
-}
 
 on_every_store! {
     the_original_routes_answer_as_documented,

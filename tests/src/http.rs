@@ -76,6 +76,12 @@ impl Client {
         self
     }
 
+    /// A header that is sent with every request.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// `GET`.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! Logging in and out, and the list of sessions.
 
-use chatcore::{Session, SessionId, Timestamp, Username};
+use chatcore::{Session, SessionId, SessionToken, Timestamp, Username};
 use hyper::StatusCode;
 use hyper::header::USER_AGENT;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
 use crate::pages;
+use crate::pages::account::Form;
 use crate::request::{Call, Fields, Kind};
 use crate::response::{Response, done, json, no_content, see_other};
 use crate::{App, auth};
@@ -34,41 +35,56 @@ struct Listed {
 }
 
 pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
-    let is_form = call.kind()? == Kind::Form;
     let fields = call.fields()?;
-    let result = start_session(&app, &call, &fields).await;
-    let (token, session) = match result {
+    let started = log_in_as(&app, &call, &fields).await;
+    answer_start(&app, &call, &fields, Form::LogIn, started, StatusCode::OK).await
+}
+
+/// Answers a request for a session: with the session, or with why there is none.
+pub(super) async fn answer_start(
+    app: &App,
+    call: &Call,
+    fields: &Fields,
+    form: Form,
+    started: Result<(SessionToken, Session)>,
+    status: StatusCode,
+) -> Result<Response> {
+    let is_form = call.kind()? == Kind::Form;
+    let (token, session) = match started {
         Ok(started) => started,
         // A form is answered with a page, which says what is wrong with what was typed.
         Err(error) if is_form && error.status.is_client_error() => {
-            return pages::to_log_in(&app, &fields, error.status);
+            return pages::account::to_log_in(app, fields, form, &error);
         }
         Err(error) => return Err(error),
     };
+    // The client forgets the token it had, so nobody would ever end that session.
+    if let Some(who) = &call.who {
+        app.store().log_out(&who.token).await?;
+    }
     let mut response = if is_form {
-        see_other(&pages::after_log_in(&app, &fields))?
+        see_other(&pages::account::after_log_in(app, fields))?
     } else {
-        json(StatusCode::OK, &Me::from(&session))?
+        json(status, &Me::from(&session))?
     };
     auth::set_cookie(app.settings(), &mut response, Some(&token));
     Ok(response)
 }
 
-async fn start_session(app: &App, call: &Call, fields: &Fields) -> Result<(chatcore::SessionToken, Session)> {
+async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionToken, Session)> {
     let username: Username = fields.required("username")?;
+    let device = call.header(USER_AGENT).unwrap_or_default();
     // An empty field of a form is one that was left out.
-    if fields.text("password")?.is_some_and(|password| !password.is_empty()) {
-        return Err(HttpError::unauthorized(format!("{username} has no password; log in without one")));
+    if let Some(password) = fields.text("password")?.filter(|password| !password.is_empty()) {
+        return Ok(app.store().log_in(&username, password, device).await?);
     }
     if app.settings().guests == Guests::Deny {
+        if app.store().owner(&username).await?.as_ref() == Some(&username) {
+            return Err(chatcore::Error::NameClaimed.into());
+        }
         return Err(HttpError::forbidden("this server does not take guests"));
     }
-    let started = app.store().log_in_guest(&username, call.header(USER_AGENT).unwrap_or_default()).await?;
-    // The client forgets the token it had, so nobody would ever end that session.
-    if let Some(who) = &call.who {
-        app.store().log_out(&who.token).await?;
-    }
-    Ok(started)
+    Ok(app.store().log_in_guest(&username, device).await?)
 }
 
 pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
@@ -77,7 +93,7 @@ pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
     }
     // What the body says does not matter, only whether a page sent it.
     let mut response = match call.kind() {
-        Ok(Kind::Form) => see_other(&pages::log_in_page(&app))?,
+        Ok(Kind::Form) => see_other(&pages::account::log_in_page(&app))?,
         _ => done()?,
     };
     auth::set_cookie(app.settings(), &mut response, None);

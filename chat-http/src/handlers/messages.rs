@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 use serde::Serialize;
 
 use crate::App;
-use crate::config::Guests;
+use crate::auth::check_guest;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable, json};
@@ -109,13 +109,7 @@ pub(crate) fn sender(
     ended: bool,
     named: Option<Username>,
 ) -> Result<(Username, bool)> {
-    if app.settings().guests == Guests::Deny {
-        match session {
-            Some(session) if session.verified => {}
-            Some(_) => return Err(HttpError::forbidden("this server does not take guests")),
-            None => return Err(HttpError::no_session(ended)),
-        }
-    }
+    check_guest(app, session, ended)?;
     match (session, named) {
         (Some(session), Some(named)) if named != session.username => {
             Err(HttpError::forbidden(format!("sender must be {}, who is logged in", session.username)))

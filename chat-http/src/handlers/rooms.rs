@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::App;
-use crate::config::Guests;
+use crate::auth::check_guest;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
@@ -28,9 +28,7 @@ pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    if app.settings().guests == Guests::Deny && !call.session()?.verified {
-        return Err(HttpError::forbidden("this server does not take guests"));
-    }
+    check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let created = app.store().create_room(&room).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     json(status, &app.store().room(&room).await?)
@@ -56,6 +54,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
+    check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
     app.throttle().check(user)?;
     app.store().join(&room, user).await?;
@@ -63,6 +62,7 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
+    check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
     app.throttle().check(user)?;
     app.store().leave(&room, user).await?;

@@ -11,6 +11,31 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// Makes every case a test on every store.
+#[allow(unused_macros, reason = "each test binary uses its part of it")]
+macro_rules! on_every_store {
+    ($($case:ident),* $(,)?) => {
+        on_every_store!(@store sqlite $($case)*);
+        on_every_store!(@store replica_set $($case)*);
+        on_every_store!(@store standalone $($case)*);
+    };
+    (@store $store:ident $($case:ident)*) => {
+        mod $store {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let server = crate::Running::$store().await;
+                    crate::$case(&server).await;
+                    server.stop().await;
+                }
+            )*
+        }
+    };
+}
+
+/// The password of every account.
+pub(crate) const PASSWORD: &str = "correct horse";
+
 /// A server that runs as long as this value lives.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -55,6 +80,20 @@ impl Running {
         folder: Option<tempfile::TempDir>,
     ) -> Self {
         let store = ChatStore::open_with(store, Options::default()).await.expect("the store opens");
+        Self::over(address, store, settings, folder).await
+    }
+
+    /// Another server on the same store.
+    pub(crate) async fn again(&self, settings: Settings) -> Self {
+        Self::over("127.0.0.1:0", self.store.clone(), settings, None).await
+    }
+
+    async fn over(
+        address: &str,
+        store: ChatStore,
+        settings: Settings,
+        folder: Option<tempfile::TempDir>,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its number");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -74,6 +113,14 @@ impl Running {
         let login = self.client().post("/auth/login", &serde_json::json!({ "username": name })).await;
         assert_eq!(login.status, 200, "{}", login.text());
         self.client().with_header("cookie", &login.cookie().expect("a cookie"))
+    }
+
+    /// A client with the first session of a new account.
+    pub(crate) async fn account(&self, name: &str) -> Client {
+        let account = serde_json::json!({ "username": name, "password": PASSWORD });
+        let registered = self.client().post("/auth/register", &account).await;
+        assert_eq!(registered.status, 201, "{}", registered.text());
+        self.client().with_header("cookie", &registered.cookie().expect("a cookie"))
     }
 
     /// Stops the server in good order.
