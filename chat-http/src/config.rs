@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::{Parser, ValueEnum};
 use hyper::Uri;
 
+use crate::address::Proxies;
+
 /// A chat server.
 #[derive(Debug, Parser)]
 #[command(name = "chat-http", version)]
@@ -38,11 +40,16 @@ pub struct Settings {
     /// Posts a second for one user, with bursts of four times that; 0 is no limit
     #[arg(long, env = "CHAT_POST_RATE", default_value_t = 50)]
     pub post_rate: u32,
+
+    /// Proxies whose X-Forwarded-For tells the client's address: addresses or networks such as
+    /// 10.0.0.0/8, separated by commas
+    #[arg(long, env = "CHAT_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Proxies>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { guests: Guests::Allow, public_url: None, post_rate: 50 }
+        Self { guests: Guests::Allow, public_url: None, post_rate: 50, trusted_proxies: Vec::new() }
     }
 }
 

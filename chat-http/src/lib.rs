@@ -21,10 +21,12 @@
 //! # }).unwrap();
 //! ```
 
+mod address;
 mod auth;
 mod config;
 mod error;
 mod handlers;
+mod limits;
 mod live;
 mod metrics;
 mod pages;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 
 use chatcore::ChatStore;
 
+pub use address::Proxies;
 pub use config::{Config, Guests, PublicUrl, Settings};
 pub use server::run;
 
@@ -48,7 +51,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     store: ChatStore,
     settings: Settings,
-    throttle: throttle::Throttle,
+    limits: limits::Limits,
     metrics: metrics::Metrics,
     router: router::Router,
 }
@@ -64,7 +67,7 @@ impl App {
     #[must_use]
     pub fn new(store: ChatStore, settings: Settings) -> Self {
         Self(Arc::new(Shared {
-            throttle: throttle::Throttle::new(settings.post_rate),
+            limits: limits::Limits::new(settings.post_rate),
             metrics: metrics::Metrics::default(),
             router: router::Router::new(),
             store,
@@ -80,8 +83,8 @@ impl App {
         &self.0.settings
     }
 
-    fn throttle(&self) -> &throttle::Throttle {
-        &self.0.throttle
+    fn limits(&self) -> &limits::Limits {
+        &self.0.limits
     }
 
     fn metrics(&self) -> &metrics::Metrics {

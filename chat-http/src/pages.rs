@@ -97,11 +97,16 @@ pub(crate) fn error(app: &App, error: HttpError) -> Response {
         detail: &'a str,
     }
     let head = Head { title: error.title(), prefix: app.prefix(), user: None };
-    let Ok(page) = render(error.status, "error", &Context { head, detail: &error.detail }) else {
-        return error.into_response();
-    };
+    match render(error.status, "error", &Context { head, detail: &error.detail }) {
+        Ok(page) => refused(error, page),
+        Err(_) => error.into_response(),
+    }
+}
+
+/// A page that tells of an error, with the error's status and headers: `Allow` and `Retry-After`
+/// belong to the page too.
+fn refused(error: HttpError, page: Response) -> Response {
     let (drawn, body) = page.into_parts();
-    // `Allow` and `Retry-After` belong to the page too.
     let mut response = error.into_response();
     response.headers_mut().extend(drawn.headers);
     *response.body_mut() = body;
@@ -143,16 +148,24 @@ pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     if let Some(away) = turned_away(&app, &call, "") {
         return away;
     }
-    draw_rooms(&app, &call, StatusCode::OK, None).await
+    draw_rooms(&app, &call, StatusCode::OK, "", None).await
 }
 
-async fn draw_rooms(app: &App, call: &Call, status: StatusCode, error: Option<&str>) -> Result<Response> {
+async fn draw_rooms(
+    app: &App,
+    call: &Call,
+    status: StatusCode,
+    typed: &str,
+    error: Option<&str>,
+) -> Result<Response> {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
         rooms: Vec<Link<'a>>,
         more: Option<String>,
         count: u64,
+        /// What the form holds.
+        typed: &'a str,
         error: Option<&'a str>,
     }
     let after = call.query.parsed("after")?;
@@ -165,7 +178,11 @@ async fn draw_rooms(app: &App, call: &Call, status: StatusCode, error: Option<&s
         Some(who) => app.store().message_count(&who.session.username).await?,
         None => 0,
     };
-    render(status, "rooms", &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, error })
+    render(
+        status,
+        "rooms",
+        &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, typed, error },
+    )
 }
 
 /// Creates the room that was typed, unless it is there, and opens it.
@@ -173,12 +190,18 @@ pub(crate) async fn open_room(app: App, call: Call) -> Result<Response> {
     if let Some(away) = turned_away(&app, &call, "") {
         return away;
     }
-    match call.form()?.required::<RoomName>("room") {
+    let fields = call.form()?;
+    let room = fields.required::<RoomName>("room");
+    match room.and_then(|room| app.limits().room(call.network(&app)).map(|()| room)) {
         Ok(room) => {
             app.store().create_room(&room).await?;
             see_other(&room_page(&app, &room))
         }
-        Err(error) => draw_rooms(&app, &call, error.status, Some(&error.detail)).await,
+        Err(error) => {
+            let typed = fields.text("room")?.unwrap_or_default();
+            let page = draw_rooms(&app, &call, error.status, typed, Some(&error.detail)).await?;
+            Ok(refused(error, page))
+        }
     }
 }
 
@@ -298,7 +321,8 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
         Ok(()) => see_other(&room_page(&app, &room)),
         Err(error) => {
             let draft = Draft { text: &text, ..Draft::new(Some(&error.detail))? };
-            draw_room(&app, &call, &room, error.status, &draft).await
+            let page = draw_room(&app, &call, &room, error.status, &draft).await?;
+            Ok(refused(error, page))
         }
     }
 }

@@ -10,6 +10,8 @@ use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use crate::App;
+use crate::address::{self, Network};
 use crate::error::{HttpError, Result};
 use crate::server::Connection;
 
@@ -69,6 +71,11 @@ impl Call {
     /// The session, on routes that need one.
     pub(crate) fn session(&self) -> Result<&Session> {
         self.who.as_ref().map(|who| &who.session).ok_or_else(|| HttpError::no_session(self.ended))
+    }
+
+    /// Where the request comes from, as limits count it.
+    pub(crate) fn network(&self, app: &App) -> Network {
+        address::client(&app.settings().trusted_proxies, self.connection.peer, &self.headers).into()
     }
 
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {

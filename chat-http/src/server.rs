@@ -32,7 +32,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection as the handlers of its requests see it.
 pub(crate) struct Connection {
     /// Who is at the other end: the client, or a proxy.
-    #[expect(dead_code, reason = "the limits by address are to come")]
     pub(crate) peer: SocketAddr,
     /// Changes when the server stops.
     pub(crate) stopping: watch::Receiver<()>,

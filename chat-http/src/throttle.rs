@@ -1,62 +1,84 @@
-//! How often one user may post: a token bucket for each.
+//! How often something may be done: a token bucket for each who does it, in bounded memory.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chatcore::Username;
-
-use crate::error::{HttpError, Result};
-
-/// A burst is this many seconds' worth of posts.
-const BURST: f64 = 4.0;
-/// Users remembered. A user who has not posted for [`BURST`] seconds need not be.
+/// Buckets remembered. A full one need not be.
 const MOST: usize = 50_000;
 
-pub(crate) struct Throttle {
-    /// Posts a second; 0 is no limit.
+/// A bucket for each key.
+pub(crate) struct Buckets<K> {
+    /// Tokens a second; 0 is no limit.
     rate: f64,
-    users: Mutex<HashMap<Username, Bucket>>,
+    full: f64,
+    buckets: Mutex<HashMap<K, Bucket>>,
 }
 
+#[derive(Clone, Copy)]
 struct Bucket {
     tokens: f64,
     filled: Instant,
 }
 
-impl Throttle {
-    pub(crate) fn new(posts_a_second: u32) -> Self {
-        Self { rate: posts_a_second.into(), users: Mutex::default() }
+impl<K: Eq + Hash + Clone> Buckets<K> {
+    /// Buckets that hold `burst` tokens and get `rate` a second.
+    pub(crate) fn new(rate: f64, burst: f64) -> Self {
+        Self { rate, full: burst, buckets: Mutex::default() }
     }
 
-    /// Takes one post from the user's allowance.
-    pub(crate) fn check(&self, user: &Username) -> Result<()> {
-        self.check_at(user, Instant::now()).map_err(|wait| {
-            let seconds = wait.as_secs() + 1;
-            HttpError::too_many_requests(format!("{user} posts too fast; wait {seconds} s"), seconds)
-        })
+    /// Takes a token; without one, says how long until there is.
+    pub(crate) fn take(&self, key: &K) -> Result<(), Duration> {
+        self.take_at(key, Instant::now())
     }
 
-    fn check_at(&self, user: &Username, now: Instant) -> Result<(), Duration> {
+    fn take_at(&self, key: &K, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
         }
-        let full = self.rate * BURST;
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if users.len() >= MOST && !users.contains_key(user) {
-            users.retain(|_, bucket| (now - bucket.filled).as_secs_f64() < BURST);
-            if users.len() >= MOST {
-                return Err(Duration::from_secs(1));
-            }
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MOST && !buckets.contains_key(key) {
+            self.make_room(&mut buckets, now);
         }
-        let bucket = users.entry(user.clone()).or_insert(Bucket { tokens: full, filled: now });
-        let earned = (now - bucket.filled).as_secs_f64() * self.rate;
-        *bucket = Bucket { tokens: (bucket.tokens + earned).min(full), filled: now };
+        let bucket = buckets.entry(key.clone()).or_insert(Bucket { tokens: self.full, filled: now });
+        *bucket = Bucket { tokens: self.tokens(bucket, now), filled: now };
         if bucket.tokens < 1.0 {
             return Err(Duration::from_secs_f64((1.0 - bucket.tokens) / self.rate));
         }
         bucket.tokens -= 1.0;
         Ok(())
+    }
+
+    /// Puts a token back, for what was done after all without cause for a limit.
+    pub(crate) fn give_back(&self, key: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(key) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.full);
+        }
+    }
+
+    fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
+        let earned = now.saturating_duration_since(bucket.filled).as_secs_f64() * self.rate;
+        (bucket.tokens + earned).min(self.full)
+    }
+
+    /// Forgets the buckets that are full again, and if that is not enough, the fuller half: whoever
+    /// comes next is never refused for what others do.
+    fn make_room(&self, buckets: &mut HashMap<K, Bucket>, now: Instant) {
+        buckets.retain(|_, bucket| self.tokens(bucket, now) < self.full);
+        if buckets.len() < MOST {
+            return;
+        }
+        let mut levels: Vec<f64> = buckets.values().map(|bucket| self.tokens(bucket, now)).collect();
+        let middle = levels.len() / 2;
+        let (_, median, _) = levels.select_nth_unstable_by(middle, f64::total_cmp);
+        let median = *median;
+        buckets.retain(|_, bucket| self.tokens(bucket, now) < median);
+        // All alike.
+        if buckets.len() >= MOST {
+            buckets.clear();
+        }
     }
 }
 
@@ -66,17 +88,29 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_the_rate() {
-        let throttle = Throttle::new(10);
-        let (ann, bob) = ("ann".parse().expect("a name"), "bob".parse().expect("a name"));
+        let throttle = Buckets::new(10.0, 40.0);
         let start = Instant::now();
-        assert!((0..40).all(|_| throttle.check_at(&ann, start).is_ok()));
-        assert_eq!(throttle.check_at(&ann, start), Err(Duration::from_millis(100)));
-        assert!(throttle.check_at(&bob, start).is_ok(), "another user has another bucket");
+        assert!((0..40).all(|_| throttle.take_at(&"ann", start).is_ok()));
+        assert_eq!(throttle.take_at(&"ann", start), Err(Duration::from_millis(100)));
+        assert!(throttle.take_at(&"bob", start).is_ok(), "another user has another bucket");
         let later = start + Duration::from_millis(150);
-        assert!(throttle.check_at(&ann, later).is_ok());
-        assert!(throttle.check_at(&ann, later).is_err());
+        assert!(throttle.take_at(&"ann", later).is_ok());
+        assert!(throttle.take_at(&"ann", later).is_err());
+        throttle.give_back(&"ann");
+        assert!(throttle.take_at(&"ann", later).is_ok());
         let rested = start + Duration::from_secs(100);
-        assert_eq!((0..50).filter(|_| throttle.check_at(&ann, rested).is_ok()).count(), 40);
-        assert!((0..1_000).all(|_| Throttle::new(0).check_at(&ann, start).is_ok()));
+        assert_eq!((0..50).filter(|_| throttle.take_at(&"ann", rested).is_ok()).count(), 40);
+        assert!((0..1_000).all(|_| Buckets::new(0.0, 0.0).take_at(&"ann", start).is_ok()));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_newcomer_is_not_refused() {
+        let throttle = Buckets::new(0.001, 2.0);
+        let start = Instant::now();
+        assert!(throttle.take_at(&usize::MAX, start).is_ok() && throttle.take_at(&usize::MAX, start).is_ok());
+        for key in 0..MOST * 2 + 10 {
+            assert!(throttle.take_at(&key, start).is_ok(), "{key}");
+            assert!(throttle.buckets.lock().unwrap().len() <= MOST);
+        }
     }
 }

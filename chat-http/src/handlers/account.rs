@@ -7,7 +7,7 @@ use hyper::header::USER_AGENT;
 use super::auth::answer_start;
 use crate::App;
 use crate::error::{HttpError, Result};
-use crate::pages::account::{Form, account_page, to_account};
+use crate::pages::account::{Form, account_page, draw_account, to_account};
 use crate::request::{Call, Fields, Kind};
 use crate::response::{Response, done, see_other};
 
@@ -16,6 +16,7 @@ pub(crate) async fn register(app: App, call: Call) -> Result<Response> {
     let started = async {
         let username: Username = fields.required("username")?;
         let password: Password = fields.required("password")?;
+        app.limits().registration(call.network(&app))?;
         let device = call.header(USER_AGENT).unwrap_or_default();
         Ok(app.store().register(&username, &password, device).await?)
     };
@@ -29,6 +30,9 @@ pub(crate) async fn change_password(app: App, call: Call) -> Result<Response> {
     match change(&app, &call, &fields).await {
         Ok(()) if is_form => see_other(&format!("{}?changed=", account_page(&app))),
         Ok(()) => done(),
+        Err(error) if is_form && error.status == StatusCode::TOO_MANY_REQUESTS => {
+            draw_account(&app, &call, Some(error)).await
+        }
         Err(error) if is_form && error.status.is_client_error() => to_account(&app, &error),
         Err(error) => Err(error),
     }
@@ -41,9 +45,14 @@ async fn change(app: &App, call: &Call, fields: &Fields) -> Result<()> {
     }
     let old = fields.text("password")?.ok_or_else(|| HttpError::bad_request("password is missing"))?;
     let new: Password = fields.required("new_password")?;
+    // A guess, like a log-in.
+    let attempt = app.limits().log_in(&session.username, call.network(app))?;
     match app.store().change_password(session, old, &new).await {
         // Not a 401: the session is as good as before.
         Err(Error::WrongPassword) => Err(HttpError::forbidden("password is not the account's password")),
-        changed => Ok(changed?),
+        changed => {
+            attempt.give_back();
+            Ok(changed?)
+        }
     }
 }

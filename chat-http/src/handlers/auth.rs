@@ -1,6 +1,6 @@
 //! Logging in and out, and the list of sessions.
 
-use chatcore::{Session, SessionId, SessionToken, Timestamp, Username};
+use chatcore::{Error, Session, SessionId, SessionToken, Timestamp, Username};
 use hyper::StatusCode;
 use hyper::header::USER_AGENT;
 use serde::Serialize;
@@ -53,6 +53,9 @@ pub(super) async fn answer_start(
     let (token, session) = match started {
         Ok(started) => started,
         // A form is answered with a page, which says what is wrong with what was typed.
+        Err(error) if is_form && error.status == StatusCode::TOO_MANY_REQUESTS => {
+            return pages::account::log_in_later(app, call, fields, form, error);
+        }
         Err(error) if is_form && error.status.is_client_error() => {
             return pages::account::to_log_in(app, fields, form, &error);
         }
@@ -76,14 +79,22 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
     let device = call.header(USER_AGENT).unwrap_or_default();
     // An empty field of a form is one that was left out.
     if let Some(password) = fields.text("password")?.filter(|password| !password.is_empty()) {
-        return Ok(app.store().log_in(&username, password, device).await?);
+        let attempt = app.limits().log_in(&username, call.network(app))?;
+        let started = app.store().log_in(&username, password, device).await;
+        match &started {
+            Ok(_) => attempt.succeed(),
+            Err(Error::WrongPassword) => {}
+            Err(_) => attempt.give_back(),
+        }
+        return Ok(started?);
     }
     if app.settings().guests == Guests::Deny {
         if app.store().owner(&username).await?.as_ref() == Some(&username) {
-            return Err(chatcore::Error::NameClaimed.into());
+            return Err(Error::NameClaimed.into());
         }
         return Err(HttpError::forbidden("this server does not take guests"));
     }
+    app.limits().guest(call.network(app))?;
     Ok(app.store().log_in_guest(&username, device).await?)
 }
 

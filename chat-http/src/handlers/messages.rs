@@ -96,7 +96,7 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
 
 /// Stores a message within its sender's allowance.
 pub(crate) async fn store(app: &App, message: NewMessage) -> Result<Posted> {
-    app.throttle().check(&message.sender)?;
+    app.limits().post(&message.sender)?;
     let posted = app.store().post(message).await?;
     app.metrics().posted(posted.repeated);
     Ok(posted)

@@ -29,6 +29,7 @@ pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
+    app.limits().room(call.network(&app))?;
     let created = app.store().create_room(&room).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     json(status, &app.store().room(&room).await?)
@@ -48,7 +49,7 @@ struct Read {
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, user) = (call.room()?, &call.session()?.username);
-    app.throttle().check(user)?;
+    app.limits().post(user)?;
     let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
     json(StatusCode::OK, &Read { read_seq: app.store().mark_read(user, &room, seq).await? })
 }
@@ -56,7 +57,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
-    app.throttle().check(user)?;
+    app.limits().post(user)?;
     app.store().join(&room, user).await?;
     done()
 }
@@ -64,7 +65,7 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
-    app.throttle().check(user)?;
+    app.limits().post(user)?;
     app.store().leave(&room, user).await?;
     done()
 }

@@ -224,7 +224,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
         if let Some(session) = self.session() {
             // Each time the others are told that somebody is there.
-            self.app.throttle().check(&session.username)?;
+            self.app.limits().post(&session.username)?;
         }
         let store = self.app.store();
         let last_seq = store.last_seq(&room).await?;
@@ -268,7 +268,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         if !self.subscriptions.contains_key(room) {
             return Err(HttpError::conflict("subscribe to the room before typing in it"));
         }
-        self.app.throttle().check(user)?;
+        self.app.limits().post(user)?;
         self.app.store().type_in(room, user);
         Ok(None)
     }
@@ -276,7 +276,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     /// Moves the user's mark. All of the user's sockets hear of it, this one included.
     async fn mark_read(&mut self, room: &RoomName, seq: Seq) -> Result<Option<Bytes>> {
         let user = self.user()?.clone();
-        self.app.throttle().check(&user)?;
+        self.app.limits().post(&user)?;
         self.app.store().mark_read(&user, room, seq).await?;
         Ok(None)
     }

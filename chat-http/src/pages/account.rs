@@ -4,7 +4,7 @@ use chatcore::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, RoomName, Session, Sessio
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::{Head, encode, render};
+use super::{Head, encode, refused, render};
 use crate::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
@@ -90,6 +90,35 @@ fn password_rule(which: &str) -> String {
 }
 
 pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
+    let username = call.query.get("username")?.unwrap_or_default();
+    let next = call.query.get("next")?.unwrap_or_default();
+    let registers = call.query.get("form")? == Some(Form::Register.name());
+    let form = if registers { Form::Register } else { Form::LogIn };
+    let error = call.query.get("refused")?.map(|status| reason(&app, form, status, username));
+    draw_log_in(&app, &call, StatusCode::OK, form, [username, next], error)
+}
+
+/// The log-in page itself, with what was typed but for the password, for who has to wait.
+pub(crate) fn log_in_later(
+    app: &App,
+    call: &Call,
+    fields: &Fields,
+    form: Form,
+    error: HttpError,
+) -> Result<Response> {
+    let typed = ["username", "next"].map(|name| fields.text(name).ok().flatten().unwrap_or_default());
+    let page = draw_log_in(app, call, error.status, form, typed, Some(error.detail.to_string()))?;
+    Ok(refused(error, page))
+}
+
+fn draw_log_in(
+    app: &App,
+    call: &Call,
+    status: StatusCode,
+    form: Form,
+    [username, next]: [&str; 2],
+    error: Option<String>,
+) -> Result<Response> {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
@@ -101,16 +130,12 @@ pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
         register_error: Option<String>,
         guests: bool,
     }
-    let username = call.query.get("username")?.unwrap_or_default();
-    let next = call.query.get("next")?.unwrap_or_default();
-    let registers = call.query.get("form")? == Some(Form::Register.name());
-    let form = if registers { Form::Register } else { Form::LogIn };
-    let error = call.query.get("refused")?.map(|status| reason(&app, form, status, username));
+    let registers = form == Form::Register;
     let (log_in, register) = if registers { ("", username) } else { (username, "") };
     let (error, register_error) = if registers { (None, error) } else { (error, None) };
     let guests = app.settings().guests == Guests::Allow;
-    let head = Head::new(&app, &call, "Log in");
-    render(StatusCode::OK, "login", &Context { head, log_in, register, next, error, register_error, guests })
+    let head = Head::new(app, call, "Log in");
+    render(status, "login", &Context { head, log_in, register, next, error, register_error, guests })
 }
 
 /// Back to the account page after a password was refused.
@@ -122,6 +147,11 @@ pub(crate) fn to_account(app: &App, error: &HttpError) -> Result<Response> {
 }
 
 pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
+    draw_account(&app, &call, None).await
+}
+
+/// The account page; with an error, for who has to wait before the next try.
+pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError>) -> Result<Response> {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
@@ -143,7 +173,7 @@ pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
         current: bool,
     }
     let Some(who) = &call.who else {
-        return see_other(&format!("{}?next=%2Faccount", log_in_page(&app)));
+        return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
     let sessions = app.store().sessions(&who.session.username).await?;
     let minutes =
@@ -155,13 +185,14 @@ pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
         seen: minutes(session.last_seen),
         current: session.id == who.session.id,
     };
-    let error = call.query.get("refused")?.map(|status| match status {
+    let told = call.query.get("refused")?.map(|status| match status {
         "400" => password_rule("the new password"),
         "403" => "the current password is wrong".into(),
         _ => "this did not work".into(),
     });
+    let error = later.as_ref().map(|later| later.detail.to_string()).or(told);
     let context = Context {
-        head: Head::new(&app, &call, "Account"),
+        head: Head::new(app, call, "Account"),
         name: encode(who.session.username.as_str()),
         verified: who.session.verified,
         changed: call.query.get("changed")?.is_some(),
@@ -169,7 +200,11 @@ pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
         others: sessions.len() > 1,
         sessions: sessions.iter().map(line).collect(),
     };
-    render(StatusCode::OK, "account", &context)
+    let page = render(later.as_ref().map_or(StatusCode::OK, |later| later.status), "account", &context)?;
+    Ok(match later {
+        Some(error) => refused(error, page),
+        None => page,
+    })
 }
 
 /// Ends the session whose id the form names, or all others if it names none.

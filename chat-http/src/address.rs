@@ -1,0 +1,124 @@
+//! Where a request comes from: the peer, or who a trusted proxy says it speaks for.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use hyper::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+/// Proxies whose `X-Forwarded-For` counts: an address, or a network such as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxies(IpNet);
+
+impl FromStr for Proxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| "must be an IP address, or a network such as 10.0.0.0/8".into())
+    }
+}
+
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whom limits count as one: an IPv4 address, or an IPv6 network of 64 bits, which is the least
+/// that one customer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network(IpAddr);
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let prefix = address.to_bits() & !u128::from(u64::MAX);
+                Self(Ipv6Addr::from_bits(prefix).into())
+            }
+            v4 => Self(v4),
+        }
+    }
+}
+
+pub(crate) fn is_trusted(proxies: &[Proxies], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    proxies.iter().any(|proxy| proxy.0.contains(&address))
+}
+
+/// The client's address. Every proxy appends whom it speaks for to the right of `X-Forwarded-For`,
+/// so the right-most address that is no trusted proxy is the last one that somebody trusted has
+/// seen; what stands left of it, anyone may have written.
+pub(crate) fn client(proxies: &[Proxies], peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+    let mut client = peer.ip().to_canonical();
+    if proxies.is_empty() {
+        return client;
+    }
+    let all = headers.get_all(HeaderName::from_static("x-forwarded-for"));
+    let listed: Vec<_> = all.iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let mut listed = listed.iter().flat_map(|list| list.split(',')).rev();
+    while is_trusted(proxies, client)
+        && let Some(before) = listed.next().and_then(address)
+    {
+        client = before.to_canonical();
+    }
+    client
+}
+
+/// An address as proxies write it, some with the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(proxies: &[&str], peer: &str, lists: &[&str]) -> String {
+        let proxies: Vec<Proxies> = proxies.iter().map(|text| text.parse().expect("proxies")).collect();
+        let mut headers = HeaderMap::new();
+        for list in lists {
+            headers.append("x-forwarded-for", list.parse().expect("a value"));
+        }
+        client(&proxies, SocketAddr::new(peer.parse().expect("an address"), 1), &headers).to_string()
+    }
+
+    #[test]
+    fn only_what_a_trusted_proxy_has_seen_counts() {
+        let trusted = ["10.0.0.0/8", "::1"];
+        for (proxies, peer, lists, client) in [
+            (&[][..], "10.0.0.1", &["192.0.2.1"][..], "10.0.0.1"),
+            (&trusted, "198.51.100.9", &["192.0.2.1"], "198.51.100.9"),
+            (&trusted, "10.0.0.1", &[], "10.0.0.1"),
+            (&trusted, "10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
+            (&trusted, "::ffff:10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+            (&trusted, "::1", &["[2001:db8::1]:443"], "2001:db8::1"),
+            (&trusted, "::1", &["[2001:db8::1]"], "2001:db8::1"),
+            // What stands further left was written by the client.
+            (&trusted, "10.0.0.1", &["1.1.1.1, 192.0.2.1"], "192.0.2.1"),
+            (&trusted, "10.0.0.1", &["1.1.1.1", "192.0.2.1, 10.2.3.4"], "192.0.2.1"),
+            (&trusted, "10.0.0.1", &["10.9.9.9"], "10.9.9.9"),
+            // Nobody else is blamed for what cannot be read.
+            (&trusted, "10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
+            (&trusted, "10.0.0.1", &[""], "10.0.0.1"),
+        ] {
+            assert_eq!(found(proxies, peer, lists), client, "{proxies:?} {peer} {lists:?}");
+        }
+        for text in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
+            assert!(text.parse::<Proxies>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_customer_are_one() {
+        let network = |text: &str| Network::from(text.parse::<IpAddr>().expect("an address"));
+        assert_eq!(network("2001:db8:1:2::3"), network("2001:db8:1:2:ffff::"));
+        assert_ne!(network("2001:db8:1:2::3"), network("2001:db8:1:3::3"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+}

@@ -1,0 +1,168 @@
+//! Limits: `429` with `Retry-After`, for whom they are meant and for nobody else.
+
+#[macro_use]
+mod support;
+
+use chat_http::Settings;
+use chat_testkit::http::{Client, Reply};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use support::{PASSWORD, Running};
+
+on_every_store! {
+    failed_log_ins_are_limited_where_they_come_from,
+    registrations_are_limited_by_address,
+    rooms_are_opened_so_fast_and_no_faster,
+    a_refused_form_keeps_what_was_typed,
+}
+
+/// A server that believes a proxy on this machine, so that a test can come from any address.
+async fn behind_a_proxy(server: &Running) -> Running {
+    let trusted_proxies = vec!["127.0.0.1".parse().expect("a proxy")];
+    server.again(Settings { trusted_proxies, ..Settings::default() }).await
+}
+
+fn from(server: &Running, address: &str) -> Client {
+    server.client().with_header("x-forwarded-for", address)
+}
+
+fn log_in(name: &str, password: &str) -> Value {
+    json!({ "username": name, "password": password })
+}
+
+/// A refusal that says how long to wait.
+fn assert_limited(reply: &Reply, what: &str) {
+    assert_eq!(reply.status, 429, "{what}: {}", reply.text());
+    let wait: u64 = reply.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert!((1..=60).contains(&wait), "{what}: {wait}");
+}
+
+async fn failed_log_ins_are_limited_where_they_come_from(server: &Running) {
+    let server = behind_a_proxy(server).await;
+    let mut owner = server.account("ann").await;
+    let mut attacker = from(&server, "192.0.2.1");
+    for _ in 0..10 {
+        assert_eq!(attacker.post("/auth/login", &log_in("ann", "wrong horse")).await.status, 401);
+    }
+    let refused = attacker.post("/auth/login", &log_in("ann", "wrong horse")).await;
+    assert_limited(&refused, "the eleventh");
+    let detail = refused.json()["detail"].as_str().expect("a sentence").to_owned();
+    assert!(detail.starts_with("too many log-ins failed; wait "), "{detail}");
+    assert_limited(&attacker.post("/auth/login", &log_in("ann", PASSWORD)).await, "nor the right one");
+    // What the attacker writes itself into the header does not make it another.
+    let mut forged = from(&server, "198.51.100.1, 192.0.2.1");
+    assert_limited(&forged.post("/auth/login", &log_in("ann", PASSWORD)).await, "forged");
+    // Nobody else is kept out, and a session is as good as before.
+    assert_eq!(owner.get("/auth/me").await.status, 200);
+    assert_eq!(owner.post("/chat/a/messages", &json!({ "text": "x" })).await.status, 201);
+    let elsewhere = from(&server, "192.0.2.2").post("/auth/login", &log_in("ann", PASSWORD)).await;
+    assert_eq!(elsewhere.status, 200);
+    assert_eq!(attacker.post("/auth/login", &json!({ "username": "bob" })).await.status, 200);
+
+    // A guess by way of the password form is a guess.
+    let change = json!({ "password": "wrong horse", "new_password": "battery staple" });
+    let mut thief = owner.with_header("x-forwarded-for", "192.0.2.3");
+    for _ in 0..10 {
+        assert_eq!(thief.post("/auth/password", &change).await.status, 403);
+    }
+    assert_limited(&thief.post("/auth/password", &change).await, "the eleventh guess");
+    // Right ones cost nothing.
+    let mut busy = from(&server, "192.0.2.4");
+    for _ in 0..15 {
+        assert_eq!(busy.post("/auth/login", &log_in("ann", PASSWORD)).await.status, 200);
+    }
+    // All addresses of one IPv6 network are one.
+    for i in 0..10 {
+        let mut v6 = from(&server, &format!("2001:db8::{i}"));
+        assert_eq!(v6.post("/auth/login", &log_in("ann", "wrong horse")).await.status, 401);
+    }
+    let mut v6 = from(&server, "[2001:db8::ffff:1]:4711");
+    assert_limited(&v6.post("/auth/login", &log_in("ann", "wrong horse")).await, "the same network");
+    let mut v6 = from(&server, "2001:db8:0:1::1");
+    assert_eq!(v6.post("/auth/login", &log_in("ann", "wrong horse")).await.status, 401);
+    server.stop().await;
+}
+
+async fn registrations_are_limited_by_address(server: &Running) {
+    let server = behind_a_proxy(server).await;
+    let mut client = from(&server, "192.0.2.1");
+    for i in 0..20 {
+        // A name that is taken costs the same.
+        let name = if i % 2 == 0 { "ann".to_owned() } else { format!("user{i}") };
+        let registered = client.post("/auth/register", &log_in(&name, PASSWORD)).await;
+        assert_eq!(registered.status, if i == 0 || i % 2 == 1 { 201 } else { 409 });
+    }
+    assert_limited(&client.post("/auth/register", &log_in("late", PASSWORD)).await, "the twenty-first");
+    let other = from(&server, "192.0.2.2").post("/auth/register", &log_in("late", PASSWORD)).await;
+    assert_eq!(other.status, 201);
+    server.stop().await;
+}
+
+async fn rooms_are_opened_so_fast_and_no_faster(server: &Running) {
+    let server = behind_a_proxy(server).await;
+    let mut client = from(&server, "192.0.2.1");
+    let mut opened = 0;
+    let refused = loop {
+        let reply = client.send(Method::PUT, &format!("/chat/room{opened}"), "").await;
+        if reply.status != 201 {
+            break reply;
+        }
+        opened += 1;
+        assert!(opened < 1_000, "no limit");
+    };
+    assert_limited(&refused, "too many rooms");
+    assert!(opened >= 200, "{opened}");
+    // The form is limited with it, and keeps the name.
+    let mut ann = server.account("ann").await.with_header("x-forwarded-for", "192.0.2.1");
+    let mut refused = ann.form("/rooms", "room=kept+name").await;
+    while refused.status == 303 {
+        refused = ann.form("/rooms", "room=kept+name").await;
+    }
+    assert_limited(&refused, "the form");
+    assert!(refused.text().contains("value=\"kept name\""), "{}", refused.text());
+    assert_eq!(from(&server, "192.0.2.2").send(Method::PUT, "/chat/other", "").await.status, 201);
+    server.stop().await;
+}
+
+async fn a_refused_form_keeps_what_was_typed(server: &Running) {
+    let trusted_proxies = vec!["127.0.0.0/8".parse().expect("a proxy")];
+    let server = server.again(Settings { trusted_proxies, post_rate: 1, ..Settings::default() }).await;
+    let mut ann = server.account("ann").await;
+    let mut posted = ann.form("/rooms/a", "text=kept+text").await;
+    while posted.status == 303 {
+        posted = ann.form("/rooms/a", "text=kept+text").await;
+    }
+    assert_limited(&posted, "a post");
+    assert!(posted.text().contains(">kept text</textarea>"), "{}", posted.text());
+
+    let mut client = from(&server, "192.0.2.1");
+    let wrong = "username=ann&password=wrong+horse&next=%2Frooms%2Fx";
+    let mut login = client.form("/auth/login", wrong).await;
+    while login.status == 303 {
+        login = client.form("/auth/login", wrong).await;
+    }
+    assert_limited(&login, "a log-in");
+    assert_eq!(login.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = login.text();
+    assert!(page.contains("value=\"ann\"") && page.contains("value=\"/rooms/x\""), "{page}");
+    assert!(page.contains("too many log-ins failed") && !page.contains("horse"), "{page}");
+
+    let taken = "username=ann&password=correct+horse";
+    let mut registered = client.form("/auth/register", taken).await;
+    while registered.status == 303 {
+        registered = client.form("/auth/register", taken).await;
+    }
+    assert_limited(&registered, "a registration");
+    assert!(registered.text().contains("id=\"new-username\" name=\"username\" value=\"ann\""));
+
+    let mut thief = ann.with_header("x-forwarded-for", "192.0.2.9");
+    let guess = "password=wrong+horse&new_password=battery+staple";
+    let mut changed = thief.form("/auth/password", guess).await;
+    while changed.status == 303 {
+        changed = thief.form("/auth/password", guess).await;
+    }
+    assert_limited(&changed, "another password");
+    assert!(changed.text().contains("too many log-ins failed") && !changed.text().contains("staple"));
+    server.stop().await;
+}
