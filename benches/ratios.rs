@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use chat_benches::{floor, http_posts, posts, posts_from_two, serve, sqlite};
+use chat_benches::turns::{Run, median};
+use chat_benches::{floor, http_posts, posts, posts_from_two, process, serve, sqlite};
 use chat_testkit::mongod::{self, Kind};
 use chat_testkit::server::Start;
 use chatcore::ChatStore;
@@ -26,19 +27,14 @@ fn row(
         rates[0].push(n[0] as f64 / ours(n[0]).as_secs_f64());
         rates[1].push(n[1] as f64 / other(n[1]).as_secs_f64());
     }
-    let [ours, other] = rates.map(|mut all| {
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    });
+    let [ours, other] = rates.map(median);
     println!("| {what} | {ours:.0} | {other:.0} | {:.2} |", ours / other);
 }
 
 fn main() {
-    // `cargo bench` says so; `cargo test --benches` does not.
-    let arguments: Vec<_> = std::env::args().collect();
-    let short = !arguments.iter().any(|a| a == "--bench") || arguments.iter().any(|a| a == "--test");
-    let rounds = if short { 1 } else { 9 };
-    let scale = if short { 1 } else { 10 };
+    let run = Run::from_arguments();
+    let rounds = run.rounds;
+    let scale = run.pick(1, 10);
     let many = 640 * scale;
     let few = 64 * scale;
     let runtime = Runtime::new().expect("a runtime");
@@ -100,9 +96,7 @@ fn main() {
 
 /// What the server itself needs while 64 connections post: the binary, if it has been built.
 fn memory(runtime: &Runtime, n: u64) {
-    let built =
-        std::env::current_exe().ok().and_then(|bench| Some(bench.parent()?.parent()?.join("chat-http")));
-    let Some(executable) = built.filter(|file| file.is_file()) else {
+    let Some(executable) = process::built() else {
         println!(
             "\nno memory figures: there is no chat-http beside this benchmark; build it in the same profile"
         );

@@ -1,7 +1,15 @@
 //! The work that the benchmarks time. Each function does `n` of something and returns how long it
 //! took; the floors do by hand what the database itself can do with the same messages.
 
+mod fixed;
 pub mod floor;
+pub mod load;
+pub mod process;
+mod raw;
+pub mod sockets;
+pub mod turns;
+
+pub use fixed::keep;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
