@@ -26,8 +26,10 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
 
 pub(crate) const JSON: &str = "application/json";
 
-/// Enough of a hash that two bodies of one address never share it.
+/// Enough of a hash that two bodies of one address never share it; four characters for three bytes in Base64, and
+/// two quotes.
 const ETAG_BYTES: usize = 12;
+const ETAG_LENGTH: usize = ETAG_BYTES / 3 * 4 + 2;
 
 pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut response = HyperResponse::new(whole(body));
@@ -68,28 +70,41 @@ pub(crate) fn cacheable_json(call: &Call, value: &impl Serialize) -> Result<Resp
 
 pub(crate) fn cacheable(call: &Call, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let body = body.into();
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..ETAG_BYTES]));
+    let hash = Sha256::digest(&body);
+    cacheable_as(call, content_type, hash.into(), || body)
+}
+
+/// The same for a body that is made only if it is wanted; `hash` must be another if it is.
+pub(crate) fn cacheable_as<B: Into<Bytes>>(
+    call: &Call,
+    content_type: &'static str,
+    hash: [u8; 32],
+    body: impl FnOnce() -> B,
+) -> Response {
+    let mut tag = [b'"'; ETAG_LENGTH];
+    // Fails only where there is too little room.
+    let _ = URL_SAFE_NO_PAD.encode_slice(&hash[..ETAG_BYTES], &mut tag[1..ETAG_LENGTH - 1]);
     let known = call.headers.get_all(IF_NONE_MATCH).iter().any(|value| matches(value, &tag));
     let mut response = if known {
         let mut unchanged = HyperResponse::new(whole(Bytes::new()));
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
-        bytes(StatusCode::OK, content_type, body)
+        bytes(StatusCode::OK, content_type, body())
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::try_from(tag) {
+    if let Ok(tag) = HeaderValue::from_bytes(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
 /// Weak comparison (RFC 9110, 8.8.3.2) with each tag in the list.
-fn matches(list: &HeaderValue, tag: &str) -> bool {
-    let list = list.to_str().unwrap_or_default();
-    list.split(',')
-        .map(str::trim)
-        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+fn matches(list: &HeaderValue, tag: &[u8]) -> bool {
+    list.as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag)
 }
 
 /// To another page, by `GET`.

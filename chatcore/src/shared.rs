@@ -6,11 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 use crate::types::Message;
 
 /// What goes before the fields of a message in its tagged form.
 const TAG: &[u8] = br#"{"type":"message","#;
+
+/// Bytes of a digest: enough of a hash that nobody finds two messages that share it.
+const DIGEST: usize = 16;
 
 /// A stored message, shared by all who read it: a clone is another handle on the same one.
 ///
@@ -22,6 +26,7 @@ struct Inner {
     message: Message,
     json: OnceLock<Bytes>,
     tagged: OnceLock<Bytes>,
+    digest: OnceLock<[u8; DIGEST]>,
 }
 
 impl SharedMessage {
@@ -41,6 +46,16 @@ impl SharedMessage {
         self.0.tagged.get_or_init(|| [TAG, self.json().get(1..).unwrap_or_default()].concat().into())
     }
 
+    /// A digest of [`json`](Self::json): two messages that differ in anything have two digests.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; DIGEST] {
+        self.0.digest.get_or_init(|| {
+            let mut digest = [0; DIGEST];
+            digest.copy_from_slice(&Sha256::digest(self.json())[..DIGEST]);
+            digest
+        })
+    }
+
     /// About how many bytes of memory the message takes, its JSON included.
     pub(crate) fn weight(&self) -> usize {
         const FIXED: usize = 640;
@@ -50,7 +65,12 @@ impl SharedMessage {
 
 impl From<Message> for SharedMessage {
     fn from(message: Message) -> Self {
-        Self(Arc::new(Inner { message, json: OnceLock::new(), tagged: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            message,
+            json: OnceLock::new(),
+            tagged: OnceLock::new(),
+            digest: OnceLock::new(),
+        }))
     }
 }
 
@@ -117,5 +137,31 @@ mod tests {
         let tag = tagged.as_object_mut().and_then(|fields| fields.remove("type"));
         assert_eq!((tag, tagged), (Some("message".into()), json));
         assert_eq!(shared.json().as_ptr(), shared.clone().json().as_ptr());
+    }
+
+    #[test]
+    fn whatever_changes_in_a_message_changes_its_digest() {
+        let message = Message {
+            room: "a".parse().expect("a name"),
+            seq: Seq::ZERO.next(),
+            sender: "ann".parse().expect("a name"),
+            text: "x".parse().expect("a text"),
+            timestamp: Timestamp::from_micros(0),
+            verified: true,
+        };
+        let digest = |message: Message| *SharedMessage::from(message).digest();
+        let mut all = vec![
+            digest(message.clone()),
+            digest(Message { room: "b".parse().expect("a name"), ..message.clone() }),
+            digest(Message { seq: message.seq.next(), ..message.clone() }),
+            digest(Message { sender: "bob".parse().expect("a name"), ..message.clone() }),
+            digest(Message { text: "y".parse().expect("a text"), ..message.clone() }),
+            digest(Message { timestamp: Timestamp::from_micros(1), ..message.clone() }),
+            digest(Message { verified: false, ..message.clone() }),
+        ];
+        assert_eq!(digest(message.clone()), all[0]);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 7);
     }
 }

@@ -6,12 +6,13 @@ use chatcore::{Message, NewMessage, Nonce, Posted, Range, Session, SharedMessage
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::App;
 use crate::auth::check_guest;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
-use crate::response::{JSON, Response, cacheable, json};
+use crate::response::{JSON, Response, cacheable_as, json};
 
 /// Messages in an answer, if the client does not say.
 const DEFAULT_LIMIT: u32 = 50;
@@ -31,7 +32,17 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
             }
         }
     };
-    Ok(cacheable(&call, JSON, array(&messages)))
+    Ok(cacheable_as(&call, JSON, hash(&messages), || array(&messages)))
+}
+
+/// A hash of an answer, made of what is known of each message, so that a long answer costs little.
+/// All digests are of one length, so no two answers are one sequence of bytes.
+fn hash(messages: &[SharedMessage]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for message in messages {
+        hash.update(message.digest());
+    }
+    hash.finalize().into()
 }
 
 /// How long a reader waits if there is nothing yet.
