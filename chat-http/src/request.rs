@@ -18,8 +18,8 @@ use crate::server::Connection;
 /// A request as a handler sees it.
 pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
-    /// The decoded parts of the path that the route leaves open, by name.
-    pub(crate) path: Vec<(&'static str, String)>,
+    /// The decoded part of the path that the route leaves open.
+    pub(crate) segment: Option<String>,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
     /// Who the credentials stand for, on routes that ask.
@@ -47,8 +47,7 @@ pub(crate) enum Kind {
 
 impl Call {
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
-        let found = self.path.iter().find(|(n, _)| *n == name);
-        let (_, text) = found.ok_or_else(HttpError::internal)?;
+        let text = self.segment.as_deref().ok_or_else(HttpError::internal)?;
         Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
     }
 
@@ -65,7 +64,7 @@ impl Call {
     }
 
     pub(crate) fn file(&self) -> Option<&str> {
-        self.path.iter().find(|(n, _)| *n == "file").map(|(_, text)| text.as_str())
+        self.segment.as_deref()
     }
 
     /// The session, on routes that need one.
@@ -227,7 +226,9 @@ impl Query {
 /// `application/x-www-form-urlencoded`, of which a query is one, but with errors where the WHATWG's
 /// parser would put replacement characters.
 fn pairs(text: &str) -> Result<Vec<(String, String)>> {
-    let decode = |part: &str| decode(&part.replace('+', " "));
+    let decode = |part: &str| {
+        if part.contains('+') { decode(&part.replace('+', " ")) } else { decode(part) }
+    };
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::SET_COOKIE;
+use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
 use crate::auth::{self as credentials, Credentials};
@@ -130,53 +131,57 @@ impl Router {
 }
 
 /// Answers a request. A handler that panics costs its client a `500`, not the connection.
-pub(crate) async fn respond(app: &App, connection: Arc<Connection>, request: Request<Incoming>) -> Response {
-    let path = request.uri().path().to_owned();
-    let response = catch(&path, answer(app, connection, request)).await;
-    app.metrics().answered(response.status());
+pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
+    let (mut head, body) = request.into_parts();
+    let response = catch(answer(connection, &mut head, body)).await;
+    connection.app.metrics().answered(response.status());
     if response.status().is_server_error() {
-        tracing::warn!(status = response.status().as_u16(), path, "a request failed");
+        tracing::warn!(status = response.status().as_u16(), path = head.uri.path(), "a request failed");
     }
     response
 }
 
-async fn catch(path: &str, answer: impl Future<Output = Response>) -> Response {
+async fn catch(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(path, "a handler panicked");
+        tracing::error!("a handler panicked");
         HttpError::internal().into_response()
     })
 }
 
-async fn answer(app: &App, connection: Arc<Connection>, request: Request<Incoming>) -> Response {
-    let path = request.uri().path();
+async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: Incoming) -> Response {
+    let app = &connection.app;
+    let (route, segment) = match find(app, head) {
+        Ok(found) => found,
+        Err(error) => return error.into_response(),
+    };
+    let answered = match segment {
+        Ok(segment) => handle(route, segment, connection, head, body).await,
+        Err(error) => Err(error),
+    };
+    answered.unwrap_or_else(|error| match route.audience {
+        Programs => error.into_response(),
+        People => pages::error(app, error),
+    })
+}
+
+/// The route of a request, and the part of its path that the route leaves open.
+fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Option<String>>)> {
+    let path = head.uri.path();
     // A proxy may have removed the prefix already.
     let path = match path.strip_prefix(app.prefix()) {
         Some("") => "/",
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    let Ok(found) = app.router().0.at(path) else {
-        return HttpError::not_found("nothing is at this path").into_response();
-    };
+    let found = app.router().0.at(path).map_err(|_| HttpError::not_found("nothing is at this path"))?;
     // A `HEAD` is a `GET` whose body the connection leaves out.
-    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let Some(route) = found.value.iter().find(|route| route.method == *method) else {
-        return HttpError::method_not_allowed(&allowed(found.value)).into_response();
-    };
-    let mut names = Vec::with_capacity(found.params.len());
-    for (name, value) in found.params.iter() {
-        // The names are those of the table.
-        if let Some(name) = NAMES.iter().find(|known| **known == name) {
-            names.push((*name, value.to_owned()));
-        }
-    }
-    handle(app, route, names, connection, request).await.unwrap_or_else(|error| match route.audience {
-        Programs => error.into_response(),
-        People => pages::error(app, error),
-    })
+    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+    let route = found.value.iter().copied().find(|route| route.method == *method);
+    let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
+    // A wrong part of a path is told in the form that the route's readers want.
+    let segment = found.params.iter().next().map(|(_, text)| decode(text)).transpose();
+    Ok((route, segment))
 }
-
-const NAMES: &[&str] = &["room", "username", "id", "file"];
 
 fn allowed(routes: &[&Route]) -> String {
     let mut methods: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
@@ -187,23 +192,23 @@ fn allowed(routes: &[&Route]) -> String {
 }
 
 async fn handle(
-    app: &App,
     route: &Route,
-    path: Vec<(&'static str, String)>,
-    connection: Arc<Connection>,
-    request: Request<Incoming>,
+    segment: Option<String>,
+    connection: &Arc<Connection>,
+    head: &mut Parts,
+    body: Incoming,
 ) -> Result<Response> {
-    let (mut head, body) = request.into_parts();
+    let app = &connection.app;
     let upgrade = head.extensions.remove();
     let changes_state = route.method != Method::GET;
     if changes_state {
         credentials::check_origin(app.settings(), &head.headers)?;
     }
-    let path = path.into_iter().map(|(name, text)| Ok((name, decode(&text)?))).collect::<Result<_>>()?;
     let query = Query::parse(head.uri.query())?;
-    let body = if changes_state { read(body).await? } else { Bytes::new() };
+    // In memory of their own, which the many requests that need neither do not pass around.
+    let body = if changes_state { Box::pin(read(body)).await? } else { Bytes::new() };
     let known = match route.session {
-        Asks => credentials::look_up(app, &head.headers).await?,
+        Asks => Box::pin(credentials::look_up(app, &head.headers)).await?,
         Ignores => Credentials::None,
     };
     let ended = matches!(known, Credentials::Ended);
@@ -214,7 +219,9 @@ async fn handle(
         }
         _ => (None, None),
     };
-    let call = Call { headers: head.headers, path, query, body, who, ended, connection, upgrade };
+    let headers = std::mem::take(&mut head.headers);
+    let connection = connection.clone();
+    let call = Call { headers, segment, query, body, who, ended, connection, upgrade };
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
     if let Some(token) = renewed.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
@@ -270,7 +277,7 @@ mod tests {
             let path = route.path.replace(['{', '}'], "");
             let found = router.0.at(&path).expect(route.path);
             assert!(found.value.iter().any(|other| std::ptr::eq(*other, route)), "{}", route.path);
-            assert!(found.params.iter().all(|(name, _)| NAMES.contains(&name)), "{}", route.path);
+            assert!(found.params.len() <= 1, "{}: one part is left open at most", route.path);
         }
     }
 
@@ -299,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered() {
-        let response = catch("/", async { panic!("a bug") }).await;
+        let response = catch(async { panic!("a bug") }).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -31,6 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection as the handlers of its requests see it.
 pub(crate) struct Connection {
+    pub(crate) app: App,
     /// Who is at the other end: the client, or a proxy.
     pub(crate) peer: SocketAddr,
     /// Changes when the server stops.
@@ -94,10 +95,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: App, mut stopping: watc
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     app.metrics().connection_opened();
-    let this = Arc::new(Connection { peer, stopping: stopping.clone(), next: Mutex::default() });
+    let this =
+        Arc::new(Connection { app: app.clone(), peer, stopping: stopping.clone(), next: Mutex::default() });
     let service = service_fn(|request| {
-        let (app, this) = (app.clone(), this.clone());
-        async move { Ok::<_, Infallible>(router::respond(&app, this, request).await) }
+        let this = this.clone();
+        async move { Ok::<_, Infallible>(router::respond(&this, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -108,6 +110,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: App, mut stopping: watc
     // In memory of its own, which is free again when the connection is handed over.
     let mut connection = Box::pin(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();

@@ -8,6 +8,7 @@
 //! changes. While that stream is not live, and while the result of a commit is unknown, no reader
 //! is told from the ring that there is nothing new.
 
+mod counts;
 mod people;
 mod ring;
 mod users;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 
+use self::counts::{Counts, Reading};
 use self::people::People;
 use self::ring::Ring;
 pub use self::users::UserUpdate;
@@ -50,6 +52,9 @@ pub(crate) struct Feed {
     /// The rooms whose people changed, and when to show it.
     due: mpsc::UnboundedSender<Due>,
     pub(crate) users: Users,
+    counts: Counts,
+    /// Commits whose result is unknown, over all rooms.
+    doubts: AtomicU32,
 }
 
 /// A room whose people changed, and when to show it. A room is due at most once at a time.
@@ -181,6 +186,10 @@ impl RoomFeed {
     }
 }
 
+fn senders(batch: &Batch) -> impl Iterator<Item = &Username> {
+    batch.counts.iter().map(|(sender, _)| sender)
+}
+
 impl Feed {
     /// A feed that is `live` from the start if this process alone writes to the store, and what it
     /// wants to be shown.
@@ -196,6 +205,8 @@ impl Feed {
             told: AtomicI64::new(0),
             due,
             users: Users::default(),
+            counts: Counts::default(),
+            doubts: AtomicU32::new(0),
         };
         (feed, shown)
     }
@@ -222,7 +233,11 @@ impl Feed {
     }
 
     fn touch(&self, room: &RoomFeed) {
-        room.used.store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+        let now = self.started.elapsed().as_secs();
+        // What is only read stays in the caches of all processors.
+        if room.used.load(Ordering::Relaxed) != now {
+            room.used.store(now, Ordering::Relaxed);
+        }
     }
 
     /// Whether the ring of a room is known to be up to date.
@@ -232,11 +247,30 @@ impl Feed {
 
     /// What the store would answer, if that is known without asking it.
     pub(crate) fn read(&self, room: &RoomName, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
-        let room = self.get(room)?;
-        self.touch(&room);
+        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
+        let room = rooms.get(room)?;
+        self.touch(room);
         let found = room.read(range, limit)?;
         // Asked last: what became doubtful while the ring was read must not count.
-        self.is_trusted(&room).then_some(found)
+        self.is_trusted(room).then_some(found)
+    }
+
+    /// How many messages a user has, if that is known without asking the store.
+    pub(crate) fn count(&self, user: &Username) -> Option<u64> {
+        let known = self.counts.get(user)?;
+        // Asked last, as above.
+        let trusted = self.live.load(Ordering::SeqCst) && self.doubts.load(Ordering::SeqCst) == 0;
+        trusted.then_some(known)
+    }
+
+    /// To be called before the store is asked how many messages a user has.
+    pub(crate) fn begin_count(&self, user: &Username) -> Reading {
+        self.counts.begin(user)
+    }
+
+    /// Takes in what the store answered.
+    pub(crate) fn end_count(&self, user: &Username, reading: Reading, count: u64) {
+        self.counts.end(user, reading, count);
     }
 
     /// Changes a room's ring and keeps the account of memory.
@@ -256,6 +290,7 @@ impl Feed {
 
     /// Tells the followers of a batch's rooms. The batch must be committed.
     pub(crate) fn publish_batch(&self, batch: &Batch) {
+        self.counts.forget(senders(batch));
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
                 let messages = part.messages.iter().map(|(message, _)| message.clone().into());
@@ -267,7 +302,8 @@ impl Feed {
 
     /// Tells the followers of a room of messages that another process committed, in `seq` order.
     #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
-    pub(crate) fn publish(&self, room: &RoomName, messages: impl IntoIterator<Item = SharedMessage>) {
+    pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
+        self.counts.forget(messages.iter().map(|message| &message.sender));
         if let Some(room) = self.get(room) {
             self.publish_to(&room, messages, false);
             self.shrink();
@@ -310,6 +346,8 @@ impl Feed {
 
     /// From now until [`settle`](Self::settle) the batch may be committed unheard.
     pub(crate) fn doubt(&self, batch: &Batch) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.counts.forget(senders(batch));
         for part in &batch.rooms {
             let room = self.room(&part.room);
             room.doubts.fetch_add(1, Ordering::SeqCst);
@@ -326,6 +364,8 @@ impl Feed {
                 room.doubts.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        self.counts.forget(senders(batch));
+        self.doubts.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Forgets what is known of a room, and has its followers ask the store.
@@ -346,6 +386,7 @@ impl Feed {
             self.forget(&room);
             self.change_people(&room, People::unload);
         }
+        self.counts.clear();
         self.live.store(true, Ordering::SeqCst);
     }
 

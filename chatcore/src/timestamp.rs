@@ -1,5 +1,6 @@
 //! Points in time, in microseconds.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -67,9 +68,9 @@ impl FromStr for Timestamp {
         let refused =
             || Invalid::new("since", "must be an RFC 3339 timestamp such as 2026-11-22T20:07:52.743123Z");
         // Only the space before an offset is a lost `+`; the one between date and time is not.
-        let mut text = text.to_owned();
+        let mut text = Cow::Borrowed(text);
         if let Some(at) = text.rfind(' ').filter(|&at| at > "2026-11-22".len()) {
-            text.replace_range(at..=at, "+");
+            text.to_mut().replace_range(at..=at, "+");
         }
         let parsed = DateTime::parse_from_rfc3339(&text)
             .map(|t| t.to_utc())

@@ -26,10 +26,14 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
         None => app.store().messages(&room, range, limit).await?,
         Some(patience) => {
             let mut stopping = call.connection.stopping.clone();
-            tokio::select! {
-                messages = app.store().wait_for_messages(&room, range, limit, patience) => messages?,
-                _ = stopping.changed() => Vec::new(),
-            }
+            let wait = async {
+                tokio::select! {
+                    messages = app.store().wait_for_messages(&room, range, limit, patience) => messages,
+                    _ = stopping.changed() => Ok(Vec::new()),
+                }
+            };
+            // In memory of its own, which those who do not wait need not pass around.
+            Box::pin(wait).await?
         }
     };
     Ok(cacheable_as(&call, JSON, hash(&messages), || array(&messages)))

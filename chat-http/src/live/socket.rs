@@ -5,6 +5,7 @@
 //! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -346,11 +347,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     async fn write(&mut self, message: Message) -> Flow {
-        in_time(self.stream.feed(message)).await
+        let mut ready = poll_fn(|cx| self.stream.poll_ready_unpin(cx));
+        // There is nearly always room, and then no clock is needed.
+        match (&mut ready).now_or_never() {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Err(End::Gone),
+            None => in_time(ready).await?,
+        }
+        self.stream.start_send_unpin(message).map_err(|_| End::Gone)
     }
 
     async fn flush(&mut self) -> Flow {
-        in_time(self.stream.flush()).await
+        let mut flush = self.stream.flush();
+        match (&mut flush).now_or_never() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(End::Gone),
+            None => in_time(flush).await,
+        }
     }
 
     /// Now and then: whether the session is still there, and the client.

@@ -91,7 +91,7 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
         ("messages", Some(document), _) => {
             let room = documents::room_name(&document)?;
             let messages = Bucket::new(&room, &document)?.all()?;
-            feed.publish(&room, messages.into_iter().map(Into::into));
+            feed.publish(&room, messages.into_iter().map(Into::into).collect());
         }
         ("presence", there, Some(key)) => {
             let (room, process) = (documents::room_name(&key)?, documents::process(&key)?);
