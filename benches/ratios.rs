@@ -102,13 +102,19 @@ fn memory(runtime: &Runtime, n: u64) {
         );
         return;
     };
-    println!("\n| memory of the server, MiB | idle | after {n} posts by 64 connections |\n|---|---|---|");
+    println!(
+        "\n| memory of the server, MiB | idle | at most during {n} posts by 64 connections |\n|---|---|---|"
+    );
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("chat.db").to_str().expect("UTF-8").to_owned();
     for (name, store) in [("SQLite", file), ("replica set", mongod::database(Kind::ReplicaSet))] {
         let server = Start::new(&executable, &store).run().expect("it starts");
         let idle = server.memory_kib();
         runtime.block_on(http_posts(server.address, "a", WRITERS, n));
-        println!("| {name} | {:.1} | {:.1} |", idle as f64 / 1024.0, server.memory_kib() as f64 / 1024.0);
+        println!(
+            "| {name} | {:.1} | {:.1} |",
+            idle as f64 / 1024.0,
+            server.peak_memory_kib() as f64 / 1024.0
+        );
     }
 }

@@ -6,13 +6,17 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chat_http::{App, Settings};
 use chat_testkit::announce;
 use chat_testkit::checker::Load;
 use chat_testkit::http::{Client, Reply};
 use chat_testkit::mongod::{Deployment, Kind, with_database};
 use chat_testkit::server::{Server, Start};
+use chatcore::{ChatStore, Options};
 use mongodb::bson::doc;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 /// The limits of the store are 5 s for a call and 10 s for a post; the rest is for a slow machine.
@@ -196,6 +200,62 @@ async fn a_server_that_lost_its_lease_writes_no_more() {
         3
     );
     assert_eq!(successor.get("/users/ann/count").await.json()["message_count"], 3);
+}
+
+/// While the store stands still posts wait in a bounded queue; what finds no place is refused at
+/// once, and is not stored later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
+    let mongo = Deployment::start(Kind::ReplicaSet, 1);
+    let mut options = Options::default();
+    options.queue = 2;
+    let store = ChatStore::open_with(&with_database(&mongo.uri(), "outage"), options).await.expect("a store");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number");
+    let app = App::new(store, Settings { post_rate: 0, ..Settings::default() });
+    tokio::spawn(chat_http::run(listener, app, std::future::pending()));
+
+    mongo.nodes[0].signal("STOP");
+    let mut posts = JoinSet::new();
+    let (mut refused, mut stored) = (Vec::new(), Vec::new());
+    let mut sort = |text: u32, reply: Reply| match (reply.status, reply.json()["detail"].as_str()) {
+        (201, _) => stored.push(text),
+        (503, Some(detail)) if detail.contains("too many posts") => {
+            assert_eq!(reply.header("retry-after"), Some("1"));
+            refused.push(text);
+        }
+        other => panic!("{other:?}"),
+    };
+    let mut next = 0_u32;
+    // One is being committed and two wait, unless more of them came together at first.
+    let (text, first) = loop {
+        let text = next;
+        next += 1;
+        posts.spawn(async move {
+            let body = json!({ "sender": "ann", "text": text.to_string() });
+            (text, Client::new(address).post("/chat/a/messages", &body).await)
+        });
+        match tokio::time::timeout(Duration::from_millis(100), posts.join_next()).await {
+            Ok(answered) => break answered.expect("a post").expect("no panic"),
+            Err(_) => assert!(next < 40, "none of {next} posts was refused"),
+        }
+    };
+    sort(text, first);
+    mongo.nodes[0].signal("CONT");
+    for (text, reply) in posts.join_all().await {
+        sort(text, reply);
+    }
+    assert!(!refused.is_empty() && stored.len() >= 2, "{refused:?} {stored:?}");
+    let read = Client::new(address).get("/chat/a/messages?limit=200").await.json();
+    let mut texts: Vec<u32> = read
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|message| message["text"].as_str()?.parse().ok())
+        .collect();
+    texts.sort_unstable();
+    stored.sort_unstable();
+    assert_eq!(texts, stored);
 }
 
 /// Runs a server whose files cannot grow beyond a size, by the limit that the system has for it.
