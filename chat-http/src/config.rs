@@ -45,11 +45,21 @@ pub struct Settings {
     /// 10.0.0.0/8, separated by commas
     #[arg(long, env = "CHAT_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Proxies>,
+
+    /// Connections from one address at once, a quarter of all if not given; 0 is no limit
+    #[arg(long, env = "CHAT_CONNECTIONS_PER_ADDRESS")]
+    pub connections_per_address: Option<usize>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { guests: Guests::Allow, public_url: None, post_rate: 50, trusted_proxies: Vec::new() }
+        Self {
+            guests: Guests::Allow,
+            public_url: None,
+            post_rate: 50,
+            trusted_proxies: Vec::new(),
+            connections_per_address: None,
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Connections: taking them, limiting them, and ending them in good order.
 
+mod patient;
+mod places;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,16 +15,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use self::patient::Patient;
+use self::places::Places;
 use crate::{App, router};
 
-/// Connections at once. Those beyond wait in the system's queue.
-const MAX_CONNECTIONS: usize = 16_384;
 /// How long a client may take to send the head of a request, and stay silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same once places are scarce, so that they change hands quickly.
+const SCARCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The head of a request: larger ones get `431`.
 const MAX_HEAD: usize = 32 * 1024;
 /// How long requests under way may take to end after a shutdown began.
@@ -58,22 +63,29 @@ impl Connection {
 pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let settings = app.settings();
+    let places = Places::new(settings.connections_per_address, settings.trusted_proxies.clone());
     let mut connections = JoinSet::new();
     loop {
         let next = async {
-            let permit = room.clone().acquire_owned().await;
-            (listener.accept().await, permit)
+            let place = places.take().await;
+            (listener.accept().await, place)
         };
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (accepted, permit) = next => match accepted {
+            (accepted, place) = next => match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve(stream, peer, app.clone(), stopping.clone());
+                    let Some(place) = place else { break };
+                    let Some(share) = places.share(peer) else {
+                        places.refuse(stream, place);
+                        continue;
+                    };
+                    let patience = if places.are_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
+                    let serving = serve(stream, peer, patience, app.clone(), stopping.clone());
                     connections.spawn(async move {
                         serving.await;
-                        drop(permit);
+                        drop((place, share));
                     });
                 }
                 Err(error) => {
@@ -91,7 +103,13 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, app: App, mut stopping: watch::Receiver<()>) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    patience: Duration,
+    app: App,
+    mut stopping: watch::Receiver<()>,
+) {
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     app.metrics().connection_opened();
@@ -103,9 +121,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: App, mut stopping: watc
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(patience)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .with_upgrades();
     // In memory of its own, which is free again when the connection is handed over.
     let mut connection = Box::pin(connection);

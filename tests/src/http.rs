@@ -1,6 +1,6 @@
 //! A plain HTTP/1.1 client over real sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -10,7 +10,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Why there was no answer.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +19,8 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    /// Where it connects from, if that matters.
+    from: Option<IpAddr>,
     connection: Option<http1::SendRequest<Full<Bytes>>>,
     headers: HeaderMap,
 }
@@ -65,7 +67,14 @@ impl Client {
     /// A client of the server at `address`; connects with the first request.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None, headers: HeaderMap::new() }
+        Self { address, from: None, connection: None, headers: HeaderMap::new() }
+    }
+
+    /// Connects from this address of this machine.
+    #[must_use]
+    pub fn from_address(mut self, from: IpAddr) -> Self {
+        self.from = Some(from);
+        self
     }
 
     /// Sends this header with every request from now on.
@@ -132,7 +141,7 @@ impl Client {
         }
         let mut connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
-            None => connect(self.address).await?,
+            None => connect(self.address, self.from).await?,
         };
         connection.ready().await?;
         let (head, body) = connection.send_request(request).await?.into_parts();
@@ -142,8 +151,18 @@ impl Client {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<http1::SendRequest<Full<Bytes>>, Error> {
-    let stream = TcpStream::connect(address).await?;
+async fn connect(
+    address: SocketAddr,
+    from: Option<IpAddr>,
+) -> Result<http1::SendRequest<Full<Bytes>>, Error> {
+    let stream = match from {
+        None => TcpStream::connect(address).await?,
+        Some(from) => {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(from, 0))?;
+            socket.connect(address).await?
+        }
+    };
     stream.set_nodelay(true)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

@@ -46,9 +46,14 @@ pub(crate) struct Running {
     folder: Option<tempfile::TempDir>,
 }
 
+/// Settings that let a test go as fast as it can.
+fn unlimited() -> Settings {
+    Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() }
+}
+
 impl Running {
     pub(crate) async fn sqlite() -> Self {
-        Self::sqlite_with(Settings { post_rate: 0, ..Settings::default() }).await
+        Self::sqlite_with(unlimited()).await
     }
 
     pub(crate) async fn sqlite_with(settings: Settings) -> Self {
@@ -66,7 +71,7 @@ impl Running {
     }
 
     async fn mongodb(kind: Kind) -> Self {
-        Self::start(&mongod::database(kind), Settings { post_rate: 0, ..Settings::default() }, None).await
+        Self::start(&mongod::database(kind), unlimited(), None).await
     }
 
     async fn start(store: &str, settings: Settings, folder: Option<tempfile::TempDir>) -> Self {

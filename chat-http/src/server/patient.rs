@@ -1,0 +1,172 @@
+//! A connection that does not wait for ever for its client to take what is written.
+
+use std::future::Future as _;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long a client that holds up a write may take for [`LEAST`].
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes: less than anyone who wants to read takes in that time, and more than who only pretends to.
+const LEAST: usize = 16 * 1024;
+
+/// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
+/// the system's buffers are full, and ends when everything is written.
+pub(super) struct Patient<S> {
+    stream: S,
+    /// Since the client holds up a write; not there for the many who do not.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// What the client has taken since.
+    taken: usize,
+}
+
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, waiting: None, taken: 0 }
+    }
+
+    fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(n)) => {
+                self.taken += n;
+                if self.taken >= LEAST {
+                    self.waiting = None;
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                if self.waiting.is_none() {
+                    self.taken = 0;
+                }
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                if waiting.as_mut().poll(context).is_ready() {
+                    let late = "the client does not take the answer";
+                    return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, late)));
+                }
+            }
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, buffer);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.waiting = None;
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Writes 256 KiB to a client that takes `bytes` every `pause`; says when the write ended, and
+    /// whether all was written.
+    async fn write_to_one_who_takes(bytes: usize, pause: Duration) -> (Duration, io::Result<()>) {
+        let (ours, mut theirs) = duplex(8 * 1024);
+        let client = tokio::spawn(async move {
+            let mut buffer = vec![0; bytes];
+            loop {
+                tokio::time::sleep(pause).await;
+                if theirs.read_exact(&mut buffer).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut stream = Patient::new(ours);
+        let started = Instant::now();
+        let written = stream.write_all(&[0; 256 * 1024]).await;
+        drop(stream);
+        client.await.expect("no panic");
+        (started.elapsed(), written)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_or_next_to_nothing_is_cut_off() {
+        let hour = Duration::from_secs(3_600);
+        for (bytes, pause) in [(1, hour), (1, Duration::from_secs(1)), (1_024, Duration::from_secs(10))] {
+            let (time, written) = write_to_one_who_takes(bytes, pause).await;
+            assert_eq!(written.map_err(|e| e.kind()), Err(ErrorKind::TimedOut), "{bytes} in {pause:?}");
+            assert!(time <= PATIENCE + Duration::from_secs(1), "{time:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_but_reads_is_served() {
+        let (time, written) = write_to_one_who_takes(4 * 1_024, Duration::from_secs(5)).await;
+        assert!(written.is_ok() && time > 5 * PATIENCE, "{time:?} {written:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_between_two_answers_is_nobodys_fault() {
+        let (ours, mut theirs) = duplex(1_024);
+        let mut stream = Patient::new(ours);
+        let mut buffer = [0; 2_048];
+        for _ in 0..3 {
+            let read = async {
+                tokio::time::sleep(PATIENCE / 2).await;
+                theirs.read_exact(&mut buffer).await
+            };
+            let (written, read) = tokio::join!(
+                async {
+                    stream.write_all(&[0; 2_048]).await?;
+                    stream.flush().await
+                },
+                read
+            );
+            written.expect("written");
+            read.expect("read");
+            tokio::time::sleep(2 * PATIENCE).await;
+        }
+    }
+}
