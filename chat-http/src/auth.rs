@@ -2,7 +2,7 @@
 
 use chatcore::{Session, SessionToken};
 use cookie::{Cookie, SameSite, time};
-use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::HeaderName;
 
 use crate::App;
@@ -82,6 +82,7 @@ pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Op
         .max_age(time::Duration::seconds(lifetime.cast_signed()));
     if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {
         response.headers_mut().append(SET_COOKIE, value);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 
@@ -101,7 +102,9 @@ pub(crate) fn check_guest(app: &App, session: Option<&Session>, ended: bool) -> 
 /// not browsers send neither header.
 pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<()> {
     let foreign = || HttpError::forbidden("the request comes from a page of another site");
-    if headers.get(HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site == "cross-site") {
+    // `same-site` is another host below the same domain; `none` is a person who typed the address.
+    let site = headers.get(HeaderName::from_static("sec-fetch-site"));
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(foreign());
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use chatcore::{Error, Invalid};
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
 use serde::Serialize;
 
 use crate::response::{Response, whole};
@@ -111,6 +111,8 @@ impl HttpError {
         let mut response = Response::new(whole(body));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        // It may be gone, or be another's, the next time.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

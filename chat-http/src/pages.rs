@@ -6,9 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Timestamp};
 use hyper::StatusCode;
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tinytemplate::TinyTemplate;
@@ -78,12 +76,9 @@ fn render(status: StatusCode, template: &str, context: &impl Serialize) -> Resul
         HttpError::internal()
     })?;
     let mut response = bytes(status, "text/html; charset=utf-8", page);
-    for (name, value) in [
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, "same-origin"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
+    for (name, value) in
+        [(CACHE_CONTROL, "no-store"), (CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "same-origin")]
+    {
         response.headers_mut().insert::<HeaderName>(name, HeaderValue::from_static(value));
     }
     Ok(response)
@@ -116,9 +111,7 @@ fn refused(error: HttpError, page: Response) -> Response {
 pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
     let found = FILES.iter().find(|(name, ..)| Some(*name) == call.file());
     let (_, content_type, body) = found.ok_or_else(|| HttpError::not_found("there is no such file"))?;
-    let mut response = cacheable(&call, content_type, *body);
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+    Ok(cacheable(&call, content_type, *body))
 }
 
 /// With guests switched off, who has no account sees only the log-in page.

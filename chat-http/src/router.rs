@@ -1,5 +1,8 @@
 //! The routes, on one page, and the way of a request to its handler and back.
 
+#[cfg(test)]
+mod access;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::SET_COOKIE;
+use hyper::header::{HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
@@ -133,7 +136,10 @@ impl Router {
 /// Answers a request. A handler that panics costs its client a `500`, not the connection.
 pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
     let (mut head, body) = request.into_parts();
-    let response = catch(answer(connection, &mut head, body)).await;
+    let mut response = catch(answer(connection, &mut head, body)).await;
+    // What is JSON or text stays that, whatever somebody managed to write into it.
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     connection.app.metrics().answered(response.status());
     if response.status().is_server_error() {
         tracing::warn!(status = response.status().as_u16(), path = head.uri.path(), "a request failed");

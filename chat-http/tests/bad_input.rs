@@ -221,13 +221,20 @@ async fn a_name_that_is_not_ones_own_is_refused() {
 async fn another_site_cannot_change_anything() {
     let server = Running::sqlite().await;
     let post = json!({ "sender": "ann", "text": "x" });
-    for (name, value) in
-        [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")]
-    {
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
         let mut foreign = server.client().with_header(name, value);
         assert_eq!(foreign.post(POST, &post).await.status, 403, "{name}: {value}");
         assert_eq!(foreign.send(Method::PUT, "/chat/a", "").await.status, 403);
-        assert_eq!(foreign.form("/auth/login", "username=ann").await.status, 403);
+        for path in
+            ["/auth/login", "/auth/register", "/auth/password", "/auth/logout", "/account/sessions", "/rooms"]
+        {
+            assert_eq!(foreign.form(path, "username=ann&password=correct+horse").await.status, 403, "{path}");
+        }
         assert_eq!(foreign.get("/chat/").await.json(), json!([]));
     }
     let own = format!("http://{}", server.address);

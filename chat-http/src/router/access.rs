@@ -1,0 +1,171 @@
+//! Every route, asked by everyone: a route without its line here fails the test.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use chat_testkit::http::raw;
+use chatcore::{ChatStore, SessionToken};
+use tokio::net::TcpListener;
+
+use super::ROUTES;
+use crate::{App, Settings, run};
+
+const PASSWORD: &str = "correct horse";
+
+/// Who asks: without a session; a guest; an account that has nothing to do with the room; a member
+/// of it; who made it; and with the token of a session that has ended.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Nobody,
+    Guest,
+    Other,
+    Member,
+    Owner,
+    Ended,
+}
+
+const ROLES: [Role; 6] = [Role::Nobody, Role::Guest, Role::Other, Role::Member, Role::Owner, Role::Ended];
+
+/// A request, and the status that each role gets. `{n}` is another number each time.
+struct Line {
+    route: &'static str,
+    path: &'static str,
+    body: &'static str,
+    status: [u16; 6],
+}
+
+const fn line(route: &'static str, path: &'static str, body: &'static str, status: [u16; 6]) -> Line {
+    Line { route, path, body, status }
+}
+
+/// Whatever the session.
+const fn all(status: u16) -> [u16; 6] {
+    [status; 6]
+}
+
+/// With a session, and without.
+const fn session(status: u16, none: u16) -> [u16; 6] {
+    [none, status, status, status, status, none]
+}
+
+#[rustfmt::skip]
+const TABLE: &[Line] = &[
+    line("POST /auth/login", "/auth/login", r#"{"username":"visitor{n}"}"#, all(200)),
+    line("POST /auth/logout", "/auth/logout", "", all(200)),
+    line("GET /auth/me", "/auth/me", "", session(200, 401)),
+    line("POST /auth/register", "/auth/register", r#"{"username":"new{n}","password":"correct horse"}"#, all(201)),
+    line("POST /auth/password", "/auth/password", r#"{"password":"correct horse","new_password":"correct horse"}"#,
+        [401, 403, 200, 200, 200, 401]),
+    line("GET /auth/sessions", "/auth/sessions", "", session(200, 401)),
+    line("DELETE /auth/sessions", "/auth/sessions", "", session(204, 401)),
+    line("DELETE /auth/sessions/{id}", "/auth/sessions/00000000000000000000000000000000", "", session(404, 401)),
+
+    line("GET /users/{username}/count", "/users/owner/count", "", all(200)),
+    line("GET /users/{username}/rooms", "/users/owner/rooms", "", [401, 403, 403, 403, 200, 401]),
+
+    line("GET /chat", "/chat", "", all(308)),
+    line("GET /chat/", "/chat/", "", all(200)),
+    line("GET /chat/{room}", "/chat/home", "", all(200)),
+    line("PUT /chat/{room}", "/chat/home", "", all(200)),
+    line("GET /chat/{room}/users", "/chat/home/users", "", all(200)),
+    line("POST /chat/{room}/join", "/chat/lobby/join", "", session(200, 401)),
+    line("POST /chat/{room}/leave", "/chat/lobby/leave", "", session(200, 401)),
+    line("POST /chat/{room}/read", "/chat/home/read", r#"{"seq":1}"#, session(200, 401)),
+    line("GET /chat/{room}/messages", "/chat/home/messages", "", all(200)),
+    line("POST /chat/{room}/messages", "/chat/lobby/messages", r#"{"text":"x"}"#, [400, 201, 201, 201, 201, 401]),
+    line("GET /chat/{room}/events", "/chat/home/events", "", all(200)),
+    line("GET /ws", "/ws", "", [101, 101, 101, 101, 101, 401]),
+
+    line("GET /", "/", "", all(200)),
+    line("GET /login", "/login", "", all(200)),
+    line("GET /account", "/account", "", session(200, 303)),
+    line("POST /account/sessions", "/account/sessions", "others=", session(303, 401)),
+    line("POST /rooms", "/rooms", "room=home", all(303)),
+    line("GET /rooms/{room}", "/rooms/home", "", all(200)),
+    line("POST /rooms/{room}", "/rooms/lobby", "text=x", session(303, 401)),
+    line("GET /static/{file}", "/static/style.css", "", all(200)),
+
+    line("GET /healthz", "/healthz", "", all(200)),
+    line("GET /readyz", "/readyz", "", all(200)),
+    line("GET /metrics", "/metrics", "", all(200)),
+    line("GET /openapi.json", "/openapi.json", "", all(200)),
+];
+
+#[test]
+fn every_route_has_its_line() {
+    let served: HashSet<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let asked: HashSet<_> = TABLE.iter().map(|line| line.route.to_owned()).collect();
+    assert_eq!(served, asked);
+}
+
+/// A new session of a role.
+async fn token(store: &ChatStore, role: Role) -> Option<SessionToken> {
+    let account = async |name: &str| {
+        let user = name.parse().expect("a name");
+        store.log_in(&user, PASSWORD, "").await.expect("logged in").0
+    };
+    Some(match role {
+        Role::Nobody => return None,
+        Role::Guest => store.log_in_guest(&"guest".parse().expect("a name"), "").await.expect("logged in").0,
+        Role::Other => account("other").await,
+        Role::Member => account("member").await,
+        Role::Owner => account("owner").await,
+        Role::Ended => {
+            let token = account("owner").await;
+            store.log_out(&token).await.expect("ended");
+            token
+        }
+    })
+}
+
+async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n: usize) -> u16 {
+    let (method, _) = line.route.split_once(' ').expect("a method");
+    let body = line.body.replace("{n}", &n.to_string());
+    let kind = if body.starts_with('{') { "json" } else { "x-www-form-urlencoded" };
+    let mut request = format!("{method} {} HTTP/1.1\r\nhost: {address}\r\n", line.path);
+    if !body.is_empty() {
+        request += &format!("content-type: application/{kind}\r\ncontent-length: {}\r\n", body.len());
+    }
+    if let Some(token) = token {
+        request += &format!("cookie: session={token}\r\n");
+    }
+    if line.path == "/ws" {
+        request += "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    }
+    let reply = raw(address, format!("{request}\r\n{body}").as_bytes(), |r| r.contains("\r\n\r\n")).await;
+    reply.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{}: {reply}", line.route))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyone_gets_what_the_table_says() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("chat.db");
+    let store = ChatStore::open(path.to_str().expect("UTF-8")).await.expect("the store opens");
+    for name in ["other", "member", "owner"] {
+        let (user, password) = (name.parse().expect("a name"), PASSWORD.parse().expect("a password"));
+        store.register(&user, &password, "").await.expect("registered");
+    }
+    let [home, lobby] = ["home", "lobby"].map(|room| room.parse().expect("a name"));
+    store.create_room(&lobby).await.expect("created");
+    for name in ["owner", "member"] {
+        let user = name.parse().expect("a name");
+        let post = chatcore::NewMessage::new(home.clone(), user, "hello".parse().expect("a text"));
+        store.post(chatcore::NewMessage { verified: true, ..post }).await.expect("stored");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number");
+    let app = App::new(store.clone(), Settings::default());
+    let server = tokio::spawn(run(listener, app, std::future::pending()));
+    let mut wrong = Vec::new();
+    for (i, line) in TABLE.iter().enumerate() {
+        for (j, role) in ROLES.into_iter().enumerate() {
+            let got = status(address, line, token(&store, role).await, i * ROLES.len() + j).await;
+            if got != line.status[j] {
+                wrong.push(format!("{} as {role:?}: {got}, not {}", line.route, line.status[j]));
+            }
+        }
+    }
+    server.abort();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
