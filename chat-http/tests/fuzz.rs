@@ -43,7 +43,8 @@ fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&T
         let status = reply.get(9..12).unwrap_or("400");
         prop_assert!(!status.starts_with('5') && status.parse::<u16>().is_ok(), "{}", reply);
         let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
-        prop_assert!(!head.contains("x-injected"), "{}", reply);
+        // Encoded within a value it is harmless; a header of its own it must not become.
+        prop_assert!(!head.lines().any(|line| line.starts_with("x-injected")), "{}", reply);
         prop_assert!(!body.contains("<script>alert"), "{}", reply);
         Ok(())
     });
