@@ -72,7 +72,7 @@ async fn delivery(run: Run) {
         "| frames a second to {count} sockets | ours | raw frames | ratio | µs of processor each | raw | ratio |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for rate in run.pick(vec![1_000.0], vec![1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0]) {
+    for rate in run.pick(vec![1_000.0], vec![1_000.0, 2_000.0, 4_000.0]) {
         let n = (rate * run.pick(0.1, 2.0)) as u64;
         let mut sides = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
         for _ in 0..run.pick(1, 5) {
@@ -127,8 +127,9 @@ async fn memory(run: Run) {
                 }
             }
         }
-        let [memory, time] = rounds.map(median);
-        println!("| {what} | {memory:.1} | {time:.0} |");
+        let [memory, time] = rounds;
+        let time = if time.is_empty() { String::new() } else { format!("{:.0}", median(time)) };
+        println!("| {what} | {:.1} | {time} |", median(memory));
     }
 }
 
