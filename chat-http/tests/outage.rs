@@ -220,7 +220,7 @@ async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
     let (mut refused, mut stored) = (Vec::new(), Vec::new());
     let mut sort = |text: u32, reply: Reply| match (reply.status, reply.json()["detail"].as_str()) {
         (201, _) => stored.push(text),
-        (503, Some(detail)) if detail.contains("too many posts") => {
+        (503, Some(detail)) if detail.contains("nothing was stored") => {
             assert_eq!(reply.header("retry-after"), Some("1"));
             refused.push(text);
         }
