@@ -11,24 +11,25 @@
 mod counts;
 mod people;
 mod ring;
+mod room;
 mod users;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::counts::{Counts, Reading};
 use self::people::People;
 use self::ring::Ring;
+pub(crate) use self::room::RoomFeed;
 pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::{Attendance, Batch, ProcessId};
-use crate::presence::Presence;
 use crate::shared::SharedMessage;
-use crate::types::{Range, RoomName, Seq, Username};
+use crate::types::{Range, RoomName, Username};
 
 /// How long a room stays that nobody follows or reads.
 const KEEP: Duration = Duration::from_secs(60);
@@ -75,115 +76,6 @@ pub struct LiveCounts {
     pub users: usize,
     /// About how many bytes of messages are in memory.
     pub bytes: usize,
-}
-
-/// One of them.
-pub(crate) struct RoomFeed {
-    pub(crate) name: RoomName,
-    ring: Mutex<Ring>,
-    people: Mutex<People>,
-    wake: watch::Sender<()>,
-    /// Commits whose result is unknown.
-    doubts: AtomicU32,
-    /// When it was last read, in seconds since the feed began.
-    used: AtomicU64,
-    /// Held by the one reader who reads from the store what all others wait for.
-    loading: AsyncMutex<()>,
-    /// Held while others are told of the people here, so that nothing older is told after newer.
-    telling: AsyncMutex<()>,
-}
-
-impl RoomFeed {
-    fn new(name: RoomName) -> Self {
-        Self {
-            name,
-            ring: Mutex::default(),
-            people: Mutex::default(),
-            wake: watch::Sender::new(()),
-            doubts: AtomicU32::new(0),
-            used: AtomicU64::new(0),
-            loading: AsyncMutex::new(()),
-            telling: AsyncMutex::new(()),
-        }
-    }
-
-    fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn people(&self) -> MutexGuard<'_, People> {
-        self.people.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A receiver that changes when there is something new. While it lives the room is followed.
-    pub(crate) fn listen(&self) -> watch::Receiver<()> {
-        self.wake.subscribe()
-    }
-
-    fn is_followed(&self) -> bool {
-        self.wake.receiver_count() > 0
-    }
-
-    pub(crate) fn end(&self) -> Option<Seq> {
-        self.ring().end()
-    }
-
-    /// What the ring answers, whether it can be trusted to be up to date or not.
-    pub(crate) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
-        self.ring().read(range, limit)
-    }
-
-    /// Who is there, if that is not what the follower saw last, and the number to see next time.
-    pub(crate) fn presence_after(&self, seen: u64) -> Option<(u64, Presence)> {
-        self.people().shown_after(seen)
-    }
-
-    /// Who typed since the follower looked last, and the number to ask with next time.
-    pub(crate) fn typing_after(&self, seen: u64) -> (u64, Vec<Username>) {
-        let people = self.people();
-        match people.typed() {
-            typed if typed == seen => (seen, Vec::new()),
-            typed => (typed, people.typing_after(seen, Instant::now())),
-        }
-    }
-
-    pub(crate) fn telling(&self) -> &AsyncMutex<()> {
-        &self.telling
-    }
-
-    /// If it is not known who is connected to other processes: what to load it with.
-    pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
-        self.people().lacks_elsewhere()
-    }
-
-    /// Takes in who is connected to other processes, as it was asked for at `generation`.
-    pub(crate) fn load_people(&self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
-        self.people().load(generation, elsewhere);
-    }
-
-    /// Those connected to this process, if the others do not know of them.
-    pub(crate) fn refresh_people(&self) -> Option<Vec<Username>> {
-        self.people().refresh()
-    }
-
-    pub(crate) fn show_people(&self) {
-        let news = self.people().show(&self.name, Instant::now());
-        if news {
-            self.wake.send_replace(());
-        }
-    }
-
-    pub(crate) fn is_near(&self, range: Range, limit: usize) -> bool {
-        self.ring().is_near(range, limit)
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.ring().generation()
-    }
-
-    pub(crate) fn loading(&self) -> &AsyncMutex<()> {
-        &self.loading
-    }
 }
 
 fn senders(batch: &Batch) -> impl Iterator<Item = &Username> {
@@ -303,7 +195,6 @@ impl Feed {
     /// Tells the followers of a room of messages that another process committed, in `seq` order.
     #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
     pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
-        self.counts.forget(messages.iter().map(|message| &message.sender));
         if let Some(room) = self.get(room) {
             self.publish_to(&room, messages, false);
             self.shrink();
@@ -551,86 +442,4 @@ impl Feed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::timestamp::Timestamp;
-    use crate::types::Message;
-
-    fn name(text: &str) -> RoomName {
-        text.parse().expect(text)
-    }
-
-    fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
-        Message {
-            room: room.clone(),
-            seq: Seq::new(seq).expect("a place"),
-            sender: "ann".parse().expect("a name"),
-            text: text.parse().expect("a text"),
-            timestamp: Timestamp::from_micros(seq),
-            verified: false,
-        }
-        .into()
-    }
-
-    #[test]
-    fn a_room_nobody_reads_or_follows_goes_after_a_while() {
-        let (feed, _due) = Feed::new(true);
-        let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
-        feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], true);
-        let listener = feed.room(&followed).listen();
-        feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
-        feed.sweep_at(KEEP.as_secs());
-        assert_eq!(feed.counts().rooms, 3, "not yet");
-        feed.sweep_at(KEEP.as_secs() + 1);
-        assert!(feed.get(&read).is_none());
-        assert_eq!((feed.counts().rooms, feed.counts().bytes), (2, 0));
-        drop(listener);
-        feed.sweep_at(KEEP.as_secs() + 1);
-        assert!(feed.get(&followed).is_none() && feed.get(&attended).is_some());
-    }
-
-    #[test]
-    fn the_number_of_rooms_that_are_only_read_has_a_limit() {
-        let (feed, _due) = Feed::new(true);
-        for i in 0..4 * MAX_IDLE {
-            feed.room(&name(&i.to_string()));
-        }
-        assert!(feed.counts().rooms <= 2 * MAX_IDLE + 1);
-    }
-
-    #[test]
-    fn the_memory_of_all_rings_has_a_limit() {
-        let (feed, _due) = Feed::new(true);
-        let text = "x".repeat(4_000);
-        let listeners: Vec<_> = (0..400)
-            .map(|i| {
-                let room = name(&i.to_string());
-                let entry = feed.room(&room);
-                let listener = entry.listen();
-                for seq in 1..=40 {
-                    feed.publish_to(&entry, [message(&room, seq, &text)], true);
-                    feed.shrink();
-                }
-                assert!(feed.counts().bytes <= MAX_BYTES);
-                listener
-            })
-            .collect();
-        let sum: usize = feed.all().iter().map(|room| room.ring().bytes()).sum();
-        assert_eq!(sum, feed.counts().bytes);
-        assert!(sum > MAX_BYTES / 2 && listeners.len() == 400);
-        // Where a room ends is still known.
-        assert!(feed.all().iter().all(|room| room.end() == Seq::new(40)));
-    }
-
-    #[test]
-    fn a_feed_that_is_deaf_says_nothing_and_knows_nothing_afterwards() {
-        let (feed, _due) = Feed::new(true);
-        let room = name("a");
-        feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], true);
-        assert!(feed.read(&room, Range::Newest, 1).is_some());
-        feed.go_deaf();
-        assert!(feed.read(&room, Range::Newest, 1).is_none());
-        feed.go_live();
-        assert!(feed.read(&room, Range::Newest, 1).is_none(), "it may have changed meanwhile");
-    }
-}
+mod tests;

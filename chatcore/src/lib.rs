@@ -15,6 +15,8 @@ mod presence;
 mod session;
 mod shared;
 mod store;
+#[cfg(test)]
+mod testing;
 mod timestamp;
 mod types;
 

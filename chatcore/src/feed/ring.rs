@@ -159,18 +159,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing;
     use crate::types::Message;
 
     fn message(seq: i64) -> SharedMessage {
-        Message {
-            room: "a".parse().expect("a name"),
-            seq: Seq::new(seq).expect("a place"),
-            sender: "ann".parse().expect("a name"),
-            text: seq.to_string().parse().expect("a text"),
-            timestamp: Timestamp::from_micros(seq * 10),
-            verified: false,
-        }
-        .into()
+        testing::message(seq).into()
     }
 
     fn messages(seqs: impl IntoIterator<Item = i64>) -> Vec<SharedMessage> {
@@ -179,20 +172,8 @@ mod tests {
 
     /// What a room of `end` messages answers.
     fn model(end: i64, range: Range, limit: usize) -> Vec<SharedMessage> {
-        let all = messages(1..=end);
-        let fits: Vec<_> = all
-            .into_iter()
-            .filter(|m| match range {
-                Range::Newest => true,
-                Range::After(seq) => m.seq > seq,
-                Range::Before(seq) => m.seq < seq,
-                Range::Since(time) => m.timestamp > time,
-            })
-            .collect();
-        match range {
-            Range::Newest | Range::Before(_) => fits[fits.len().saturating_sub(limit)..].to_vec(),
-            Range::After(_) | Range::Since(_) => fits[..fits.len().min(limit)].to_vec(),
-        }
+        let all: Vec<_> = (1..=end).map(testing::message).collect();
+        testing::model(&all, range, limit).into_iter().map(SharedMessage::from).collect()
     }
 
     fn ranges() -> impl Strategy<Value = Range> {

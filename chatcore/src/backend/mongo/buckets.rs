@@ -182,16 +182,14 @@ impl<'a> Bucket<'a> {
 mod tests {
     use super::*;
     use crate::backend::{BatchId, RoomBatch};
+    use crate::testing;
     use crate::timestamp::Timestamp;
 
     fn messages(texts: &[&str]) -> Vec<(Message, Option<Nonce>)> {
         let message = |(n, text): (i64, &&str)| Message {
-            room: "a".parse().expect("a name"),
-            seq: Seq::new(n).expect("a place"),
-            sender: "ann".parse().expect("a name"),
             text: text.parse().expect("a text"),
-            timestamp: Timestamp::from_micros(10 * n),
             verified: n % 2 == 0,
+            ..testing::message(n)
         };
         let nonce = |n: i64| (n % 3 == 0).then(|| format!("n{n}").parse().expect("a nonce"));
         (5..).zip(texts).map(|(n, text)| (message((n, text)), nonce(n))).collect()

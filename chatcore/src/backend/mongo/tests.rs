@@ -6,6 +6,7 @@ use mongodb::bson::{RawDocumentBuf, oid::ObjectId};
 use super::*;
 use crate::backend::{BatchId, RoomBatch};
 use crate::store::{ChatStore, Options};
+use crate::testing::{self, model};
 use crate::types::{NewMessage, Seq};
 
 async fn database(address: &str) -> Database {
@@ -37,29 +38,11 @@ async fn open_as_sharded(address: &str) -> ChatStore {
 
 /// `n` messages of bob's after `head`.
 fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
-    let message = |n: i64| Message {
-        room: room.clone(),
-        seq: Seq::new(n).expect("a place"),
-        sender: "bob".parse().expect("a name"),
-        text: n.to_string().parse().expect("a text"),
-        timestamp: Timestamp::from_micros(10 * n),
-        verified: false,
-    };
+    let sender: Username = "bob".parse().expect("a name");
+    let message = |n| Message { room: room.clone(), sender: sender.clone(), ..testing::message(n) };
     let messages = (1..=n).map(|i| (message(head.seq.get() + i), None)).collect();
     let after = (head.seq > Seq::ZERO).then_some(head);
     RoomBatch { room: room.clone(), after, messages, members: Vec::new() }
-}
-
-/// What a range means, said in the plainest way.
-fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
-    let (covered, oldest): (Vec<_>, bool) = match range {
-        Range::Newest => (all.iter().collect(), false),
-        Range::Before(seq) => (all.iter().filter(|m| m.seq < seq).collect(), false),
-        Range::After(seq) => (all.iter().filter(|m| m.seq > seq).collect(), true),
-        Range::Since(time) => (all.iter().filter(|m| m.timestamp > time).collect(), true),
-    };
-    let skipped = if oldest { 0 } else { covered.len().saturating_sub(limit) };
-    covered.into_iter().skip(skipped).take(limit).cloned().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

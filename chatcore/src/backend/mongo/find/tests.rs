@@ -1,0 +1,119 @@
+//! How the server runs each query.
+
+use chat_testkit::mongod::{self, Kind};
+use mongodb::{Client, Database};
+
+use super::*;
+use crate::backend::mongo::schema;
+use crate::session::SESSION_IDLE;
+
+/// The stages of the plan that the server chooses.
+fn stages(plan: &Document, found: &mut Vec<String>) {
+    found.extend(plan.get_str("stage").map(str::to_owned));
+    for value in plan.values() {
+        match value {
+            Bson::Document(inner) => stages(inner, found),
+            Bson::Array(list) => {
+                list.iter().filter_map(Bson::as_document).for_each(|inner| stages(inner, found))
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn explain(database: &Database, command: Document) -> Vec<String> {
+    let explained =
+        database.run_command(doc! { "explain": command, "verbosity": "queryPlanner" }).await.expect("a plan");
+    let planner = explained.get_document("queryPlanner").expect("a planner");
+    let mut found = Vec::new();
+    stages(planner.get_document("winningPlan").expect("a winner"), &mut found);
+    found
+}
+
+async fn find(database: &Database, query: Query) -> Vec<String> {
+    let Query { collection, filter, sort, projection, hint, limit, .. } = query;
+    let limit = i64::from(limit);
+    let mut find =
+        doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit };
+    if let Some(keys) = hint {
+        find.insert("hint", keys);
+    }
+    explain(database, find).await
+}
+
+async fn delete(database: &Database, collection: &str, filter: Document) -> Vec<String> {
+    explain(database, doc! { "delete": collection, "deletes": [{ "q": filter, "limit": 0 }] }).await
+}
+
+#[tokio::test]
+async fn every_query_has_an_index() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let client = Client::with_uri_str(&address).await.expect("a client");
+    let database = client.default_database().expect("named in the address");
+    schema::prepare(&database, SESSION_IDLE).await.expect("indexes");
+    // So that the scan below is the only way, and is allowed.
+    database
+        .collection::<Document>("counters")
+        .insert_one(doc! { "_id": { "room": "a" } })
+        .await
+        .expect("stored");
+
+    let name: RoomName = "a".parse().expect("a name");
+    let user: Username = "ann".parse().expect("a name");
+    let fold = Fold::from(&user);
+    let seq = Seq::new(5).expect("a place");
+    let time = Timestamp::from_micros(5);
+    let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
+    let head = Some(Head { seq, timestamp: time, departures: 0 });
+    let mut plans = Vec::new();
+    for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
+        for bound in [None, head] {
+            plans.push((format!("{range:?}"), find(&database, messages(&name, range, 50, bound)).await));
+        }
+    }
+    for query in [
+        heads(&[name.clone(), "b".parse().expect("a name")]),
+        room(&name),
+        rooms(&Page { after: None, limit: 10 }),
+        batch_buckets(&name, seq, seq, 10),
+        batch_at(&name, seq, true),
+        by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
+        count(&user, tally::SLOTS),
+        members(&name, &Page { after: Some(user.clone()), limit: 10 }),
+        session(token, time),
+        memberships(&user, 10),
+        ends(std::slice::from_ref(&name)),
+        marks(&user, std::slice::from_ref(&name)),
+        presence(&name),
+        sessions(&user, time),
+        claims(3),
+        accounts(&[fold.clone(), Fold::from(&user)]),
+    ] {
+        plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
+    }
+    for (collection, filter) in [
+        ("messages", places(&name, seq, seq)),
+        ("members", members_of(&name)),
+        ("members", member(&name, &user)),
+        ("marks", mark(&user, &name)),
+        ("presence", presence_at(&name, ObjectId::new())),
+        ("presence", presence_of(ObjectId::new())),
+        ("counters", tallies()),
+        ("names", super::name(&fold)),
+        ("sessions", guests_of(&fold)),
+        ("sessions", super::token(token)),
+        ("sessions", session_of(&user, id)),
+        ("sessions", sessions_of(&user, Some(id))),
+    ] {
+        plans.push((format!("delete {collection} {filter}"), delete(&database, collection, filter).await));
+    }
+    for (what, stages) in plans {
+        let slow = stages.iter().find(|stage| matches!(stage.as_str(), "COLLSCAN" | "SORT"));
+        assert_eq!(slow, None, "{what}: {stages:?}");
+        let indexed = stages.iter().any(|stage| matches!(stage.as_str(), "IXSCAN" | "IDHACK"));
+        assert!(indexed, "{what}: {stages:?}");
+    }
+    // The check itself notices a sort.
+    let sorted = Query { sort: doc! { "created_at": 1 }, ..rooms(&Page { after: None, limit: 10 }) };
+    assert!(find(&database, sorted).await.iter().any(|stage| stage == "SORT"));
+}

@@ -1,0 +1,123 @@
+//! One room: its newest messages, who is there, and the wake-up of those who follow.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use super::people::People;
+use super::ring::Ring;
+use crate::backend::{Attendance, ProcessId};
+use crate::presence::Presence;
+use crate::shared::SharedMessage;
+use crate::types::{Range, RoomName, Seq, Username};
+
+/// A room that is followed or read.
+pub(crate) struct RoomFeed {
+    pub(crate) name: RoomName,
+    pub(super) ring: Mutex<Ring>,
+    pub(super) people: Mutex<People>,
+    pub(super) wake: watch::Sender<()>,
+    /// Commits whose result is unknown.
+    pub(super) doubts: AtomicU32,
+    /// When it was last read, in seconds since the feed began.
+    pub(super) used: AtomicU64,
+    /// Held by the one reader who reads from the store what all others wait for.
+    pub(super) loading: AsyncMutex<()>,
+    /// Held while others are told of the people here, so that nothing older is told after newer.
+    pub(super) telling: AsyncMutex<()>,
+}
+
+impl RoomFeed {
+    pub(super) fn new(name: RoomName) -> Self {
+        Self {
+            name,
+            ring: Mutex::default(),
+            people: Mutex::default(),
+            wake: watch::Sender::new(()),
+            doubts: AtomicU32::new(0),
+            used: AtomicU64::new(0),
+            loading: AsyncMutex::new(()),
+            telling: AsyncMutex::new(()),
+        }
+    }
+
+    pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A receiver that changes when there is something new. While it lives the room is followed.
+    pub(crate) fn listen(&self) -> watch::Receiver<()> {
+        self.wake.subscribe()
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.wake.receiver_count() > 0
+    }
+
+    pub(crate) fn end(&self) -> Option<Seq> {
+        self.ring().end()
+    }
+
+    /// What the ring answers, whether it can be trusted to be up to date or not.
+    pub(crate) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
+        self.ring().read(range, limit)
+    }
+
+    /// Who is there, if that is not what the follower saw last, and the number to see next time.
+    pub(crate) fn presence_after(&self, seen: u64) -> Option<(u64, Presence)> {
+        self.people().shown_after(seen)
+    }
+
+    /// Who typed since the follower looked last, and the number to ask with next time.
+    pub(crate) fn typing_after(&self, seen: u64) -> (u64, Vec<Username>) {
+        let people = self.people();
+        match people.typed() {
+            typed if typed == seen => (seen, Vec::new()),
+            typed => (typed, people.typing_after(seen, Instant::now())),
+        }
+    }
+
+    pub(crate) fn telling(&self) -> &AsyncMutex<()> {
+        &self.telling
+    }
+
+    /// If it is not known who is connected to other processes: what to load it with.
+    pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
+        self.people().lacks_elsewhere()
+    }
+
+    /// Takes in who is connected to other processes, as it was asked for at `generation`.
+    pub(crate) fn load_people(&self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
+        self.people().load(generation, elsewhere);
+    }
+
+    /// Those connected to this process, if the others do not know of them.
+    pub(crate) fn refresh_people(&self) -> Option<Vec<Username>> {
+        self.people().refresh()
+    }
+
+    pub(crate) fn show_people(&self) {
+        let news = self.people().show(&self.name, Instant::now());
+        if news {
+            self.wake.send_replace(());
+        }
+    }
+
+    pub(crate) fn is_near(&self, range: Range, limit: usize) -> bool {
+        self.ring().is_near(range, limit)
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.ring().generation()
+    }
+
+    pub(crate) fn loading(&self) -> &AsyncMutex<()> {
+        &self.loading
+    }
+}

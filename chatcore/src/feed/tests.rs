@@ -1,0 +1,74 @@
+use super::*;
+use crate::testing;
+use crate::types::{Message, Seq};
+
+fn name(text: &str) -> RoomName {
+    text.parse().expect(text)
+}
+
+fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
+    let text = text.parse().expect("a text");
+    Message { room: room.clone(), text, ..testing::message(seq) }.into()
+}
+
+#[test]
+fn a_room_nobody_reads_or_follows_goes_after_a_while() {
+    let (feed, _due) = Feed::new(true);
+    let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
+    feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], true);
+    let listener = feed.room(&followed).listen();
+    feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
+    feed.sweep_at(KEEP.as_secs());
+    assert_eq!(feed.counts().rooms, 3, "not yet");
+    feed.sweep_at(KEEP.as_secs() + 1);
+    assert!(feed.get(&read).is_none());
+    assert_eq!((feed.counts().rooms, feed.counts().bytes), (2, 0));
+    drop(listener);
+    feed.sweep_at(KEEP.as_secs() + 1);
+    assert!(feed.get(&followed).is_none() && feed.get(&attended).is_some());
+}
+
+#[test]
+fn the_number_of_rooms_that_are_only_read_has_a_limit() {
+    let (feed, _due) = Feed::new(true);
+    for i in 0..4 * MAX_IDLE {
+        feed.room(&name(&i.to_string()));
+    }
+    assert!(feed.counts().rooms <= 2 * MAX_IDLE + 1);
+}
+
+#[test]
+fn the_memory_of_all_rings_has_a_limit() {
+    let (feed, _due) = Feed::new(true);
+    let text = "x".repeat(4_000);
+    let listeners: Vec<_> = (0..400)
+        .map(|i| {
+            let room = name(&i.to_string());
+            let entry = feed.room(&room);
+            let listener = entry.listen();
+            for seq in 1..=40 {
+                feed.publish_to(&entry, [message(&room, seq, &text)], true);
+                feed.shrink();
+            }
+            assert!(feed.counts().bytes <= MAX_BYTES);
+            listener
+        })
+        .collect();
+    let sum: usize = feed.all().iter().map(|room| room.ring().bytes()).sum();
+    assert_eq!(sum, feed.counts().bytes);
+    assert!(sum > MAX_BYTES / 2 && listeners.len() == 400);
+    // Where a room ends is still known.
+    assert!(feed.all().iter().all(|room| room.end() == Seq::new(40)));
+}
+
+#[test]
+fn a_feed_that_is_deaf_says_nothing_and_knows_nothing_afterwards() {
+    let (feed, _due) = Feed::new(true);
+    let room = name("a");
+    feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], true);
+    assert!(feed.read(&room, Range::Newest, 1).is_some());
+    feed.go_deaf();
+    assert!(feed.read(&room, Range::Newest, 1).is_none());
+    feed.go_live();
+    assert!(feed.read(&room, Range::Newest, 1).is_none(), "it may have changed meanwhile");
+}

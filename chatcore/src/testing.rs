@@ -1,0 +1,29 @@
+//! What the unit tests of several modules need.
+
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Range, Seq};
+
+/// The message at place `seq` of the room "a", which says that number, ten microseconds after the
+/// one before.
+pub(crate) fn message(seq: i64) -> Message {
+    Message {
+        room: "a".parse().expect("a name"),
+        seq: Seq::new(seq).expect("a place"),
+        sender: "ann".parse().expect("a name"),
+        text: seq.to_string().parse().expect("a text"),
+        timestamp: Timestamp::from_micros(10 * seq),
+        verified: false,
+    }
+}
+
+/// What a range means, said in the plainest way.
+pub(crate) fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
+    let (covered, oldest): (Vec<_>, bool) = match range {
+        Range::Newest => (all.iter().collect(), false),
+        Range::Before(seq) => (all.iter().filter(|m| m.seq < seq).collect(), false),
+        Range::After(seq) => (all.iter().filter(|m| m.seq > seq).collect(), true),
+        Range::Since(time) => (all.iter().filter(|m| m.timestamp > time).collect(), true),
+    };
+    let skipped = if oldest { 0 } else { covered.len().saturating_sub(limit) };
+    covered.into_iter().skip(skipped).take(limit).cloned().collect()
+}
