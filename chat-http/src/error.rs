@@ -129,6 +129,14 @@ impl From<Error> for HttpError {
         match error {
             Error::Invalid(invalid) => invalid.into(),
             Error::RoomNotFound => Self::not_found("Room not found"),
+            Error::MessageNotFound => Self::not_found("Message not found"),
+            Error::AccountNotFound => Self::not_found("no account has this name"),
+            Error::Banned => Self::forbidden("this name is banned from the room"),
+            Error::Forbidden(reason) => Self::forbidden(reason),
+            Error::PrivacyFixed => {
+                Self::conflict("the room exists and is public; a private room is made under another name")
+            }
+            Error::RoomIsPublic => Self::conflict("the room is public: everyone may join it"),
             Error::NonceConflict => {
                 Self::new(StatusCode::CONFLICT, "the nonce was already used for a message with another text")
             }

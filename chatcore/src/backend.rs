@@ -4,6 +4,7 @@
 //! abandons the answer, never the work, and leaves the backend usable.
 
 mod accounts;
+mod moderation;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo;
 #[cfg(feature = "sqlite")]
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub(crate) use self::accounts::{Accounts, NewSession};
+pub(crate) use self::moderation::{Access, Deletion, Joined, Moderation};
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::timestamp::Timestamp;
@@ -24,14 +26,17 @@ use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Usernam
 pub(crate) struct Head {
     pub(crate) seq: Seq,
     pub(crate) timestamp: Timestamp,
-    /// How often a member has left. While it stays the same, members stay members.
+    /// How often a member has left or a user was banned. While it stays the same, members stay
+    /// members, and who may post may post.
     pub(crate) departures: i64,
+    /// Whether not everyone may post: it is private, or somebody was banned from it.
+    pub(crate) restricted: bool,
 }
 
 impl Head {
     /// The head of a room without messages.
     pub(crate) const EMPTY: Self =
-        Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0), departures: 0 };
+        Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0), departures: 0, restricted: false };
 }
 
 /// Names a batch across retries and processes: 96 random bits.
@@ -112,6 +117,8 @@ pub(crate) enum Signal {
     Typing(RoomName, Username),
     /// Some of a user's sessions ended.
     SessionsEnded(Username),
+    /// A room became private, or somebody may not be in it any more.
+    RoomClosed(RoomName),
 }
 
 /// What makes a post unique.
@@ -125,7 +132,7 @@ pub(crate) struct Page<T> {
 }
 
 #[async_trait]
-pub(crate) trait Backend: Accounts {
+pub(crate) trait Backend: Accounts + Moderation {
     /// The heads of rooms, in the order asked for.
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>>;
     /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
@@ -136,15 +143,17 @@ pub(crate) trait Backend: Accounts {
     /// The messages stored under these nonces, in the order asked for.
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>>;
 
-    /// Creates the room unless it exists; says whether it did.
+    /// Creates a public room that nobody owns unless it exists; says whether it did.
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool>;
+    /// The public rooms.
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>>;
     async fn room(&self, room: RoomName) -> Result<Option<Room>>;
     /// The members, or `None` if the room does not exist.
     async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>>;
-    /// Creates the room unless it exists, and makes the user a member.
-    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()>;
-    /// Ends a membership; says whether the room exists.
+    /// Makes the user a member of a room. Without an invitation, the room is created unless it exists.
+    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined>;
+    /// Ends a membership, so that no post that rests on it is stored after this; says whether the
+    /// room exists.
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool>;
 
     /// At most `limit` messages, in `seq` order; none of a room that does not exist.

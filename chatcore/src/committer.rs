@@ -6,27 +6,29 @@
 
 mod pending;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::pending::{Job, Pending, answer, merge};
+use self::pending::{Delete, Job, Pending, Post, answer, merge};
 use crate::account::{Fold, open_to_guests};
 use crate::backend::{Append, Backend, Batch, BatchId, Head, RoomBatch};
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::feed::{Feed, Visitor, Wish};
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, NewMessage, Posted, RoomName, Username};
+use crate::types::{Message, NewMessage, Posted, RoomName, Seq, Username};
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
 /// Rooms, and members of each, kept in memory.
 const MAX_ROOMS: usize = 4_096;
 const MAX_MEMBERS: usize = 1_024;
+/// Deletions that may be in doubt at once. While there are so many, no more are begun.
+const MAX_DOUBTS: usize = 8;
 /// The pause before a failed commit is looked into, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -53,8 +55,9 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (done, ended) = oneshot::channel();
         let closing = Arc::new(Notify::new());
-        let worker =
-            Worker { backend, feed, clock, timeout, rooms: HashMap::new(), closing: closing.clone() };
+        let queue = sender.downgrade();
+        let (rooms, doubts) = (HashMap::new(), Arc::new(Semaphore::new(MAX_DOUBTS)));
+        let worker = Worker { backend, feed, clock, timeout, rooms, queue, doubts, closing: closing.clone() };
         tokio::spawn(async move {
             worker.run(receiver).await;
             let _ = done.send(());
@@ -70,11 +73,26 @@ impl Committer {
     /// Stores a message. If the caller goes away it is stored whole or not at all.
     pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { message, reply }).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => Error::Busy,
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable("it is closed".into()),
-        })?;
-        answer.await.unwrap_or_else(|_| Err(Error::Unavailable("it is closed".into())))
+        self.queue.try_send(Job::Post(Post { message, reply })).map_err(refused)?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Deletes a message, which must exist. If the caller goes away it may be deleted all the same.
+    pub(crate) async fn delete(&self, room: RoomName, seq: Seq) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Job::Delete(Delete { room, seq, again: false, reply })).map_err(refused)?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("it is closed".into())
+}
+
+fn refused(e: mpsc::error::TrySendError<Job>) -> Error {
+    match e {
+        mpsc::error::TrySendError::Full(_) => Error::Busy,
+        mpsc::error::TrySendError::Closed(_) => closed(),
     }
 }
 
@@ -82,6 +100,14 @@ struct Remembered {
     head: Head,
     /// Some of the members. They are while `head.departures` stays the same.
     members: HashSet<Username>,
+    /// Some of those who may post in a restricted room, as long.
+    admitted: HashSet<Username>,
+}
+
+impl From<Head> for Remembered {
+    fn from(head: Head) -> Self {
+        Self { head, members: HashSet::new(), admitted: HashSet::new() }
+    }
 }
 
 struct Worker {
@@ -93,6 +119,10 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
+    /// For what has to be tried again.
+    queue: mpsc::WeakSender<Job>,
+    /// Places for deletions of which it is not known whether they are done.
+    doubts: Arc<Semaphore>,
     closing: Arc<Notify>,
 }
 
@@ -105,12 +135,43 @@ impl Worker {
                 () = self.closing.notified() => queue.close(),
             }
             gather(&mut queue, &mut jobs).await;
-            let mut pending = merge(jobs.drain(..));
+            let mut deletions = Vec::new();
+            let mut pending = merge(jobs.drain(..).filter_map(|job| match job {
+                Job::Post(post) => Some(post),
+                Job::Delete(delete) => {
+                    deletions.push(delete);
+                    None
+                }
+            }));
             if let Err(error) = self.commit(&mut pending).await {
                 tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
                 pending.into_iter().for_each(|p| p.fail(&error));
             }
+            for deletion in deletions {
+                self.delete(deletion).await;
+            }
         }
+    }
+
+    /// Deletes a message. It is done here, between two batches, because a store without
+    /// transactions has one change under way at a time.
+    async fn delete(&self, Delete { room, seq, again, reply }: Delete) {
+        let doubt = if again { None } else { self.doubts.clone().try_acquire_owned().ok() };
+        if doubt.is_none() && !again {
+            let _ = reply.send(Err(Error::Busy));
+            return;
+        }
+        let deadline = Instant::now() + self.timeout;
+        let deleted = within(deadline, self.backend.delete_message(room.clone(), seq)).await;
+        let answer = deleted.map(|deletion| {
+            self.feed.publish_deletion(&room, seq, deletion.as_ref().map(|deletion| &deletion.sender));
+        });
+        if let (Some(doubt), Err(Error::Unavailable(reason))) = (doubt, &answer) {
+            tracing::warn!(%room, %seq, reason, "a message may or may not be deleted");
+            self.feed.doubt_deletion(&room);
+            tokio::spawn(delete_again(self.queue.clone(), self.feed.clone(), room, seq, doubt));
+        }
+        let _ = reply.send(answer);
     }
 
     /// Stores what is pending and answers it. What is left in `pending` after an error was not
@@ -118,7 +179,12 @@ impl Worker {
     async fn commit(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
         while !pending.is_empty() {
-            let batch = self.plan(pending, deadline).await?;
+            self.load_heads(pending, deadline).await?;
+            self.turn_away(pending, deadline).await?;
+            if pending.is_empty() {
+                break;
+            }
+            let batch = self.plan(pending)?;
             match self.append(&batch, deadline).await {
                 Ok(Append::Committed) => {
                     self.remember(&batch);
@@ -173,10 +239,7 @@ impl Worker {
     fn remember(&mut self, batch: &Batch) {
         for room in &batch.rooms {
             let head = room.head();
-            let known = self
-                .rooms
-                .entry(room.room.clone())
-                .or_insert_with(|| Remembered { head, members: HashSet::new() });
+            let known = self.rooms.entry(room.room.clone()).or_insert_with(|| head.into());
             known.head = head;
             if known.members.len() > MAX_MEMBERS {
                 known.members.clear();
@@ -192,8 +255,7 @@ impl Worker {
     }
 
     /// Numbers and times the messages after the heads of their rooms.
-    async fn plan(&mut self, pending: &[Pending], deadline: Instant) -> Result<Arc<Batch>> {
-        self.load_heads(pending, deadline).await?;
+    fn plan(&self, pending: &[Pending]) -> Result<Arc<Batch>> {
         let now = (self.clock)();
         let mut rooms: Vec<RoomBatch> = Vec::new();
         let mut room_index: HashMap<&RoomName, usize> = HashMap::new();
@@ -244,7 +306,48 @@ impl Worker {
         let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             if let Some(head) = head {
-                self.rooms.insert(room, Remembered { head, members: HashSet::new() });
+                self.rooms.insert(room, head.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails and removes the posts to restricted rooms whose senders may not post there.
+    async fn turn_away(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        let is_unknown = |rooms: &HashMap<RoomName, Remembered>,
+                          NewMessage { room, sender, .. }: &NewMessage| {
+            rooms.get(room).is_some_and(|known| known.head.restricted && !known.admitted.contains(sender))
+        };
+        let mut unknown: BTreeMap<RoomName, BTreeMap<Username, bool>> = BTreeMap::new();
+        for Pending { message, .. } in pending.iter().filter(|p| is_unknown(&self.rooms, &p.message)) {
+            let senders = unknown.entry(message.room.clone()).or_default();
+            // If one is verified, the others are refused for using a name that has an account.
+            *senders.entry(message.sender.clone()).or_default() |= message.verified;
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut refused: HashMap<(RoomName, Username), Error> = HashMap::new();
+        for (room, senders) in unknown {
+            let names = senders.keys().cloned().collect();
+            let found = within(deadline, self.backend.admissions(room.clone(), names)).await?;
+            let Some(known) = self.rooms.get_mut(&room) else { continue };
+            if known.admitted.len() > MAX_MEMBERS {
+                known.admitted.clear();
+            }
+            for ((sender, verified), access) in senders.into_iter().zip(found) {
+                let writer = Visitor { user: Some(sender.clone()), verified, wish: Wish::TakePart };
+                match writer.check(access.as_ref()) {
+                    Ok(()) => drop(known.admitted.insert(sender)),
+                    Err(error) => drop(refused.insert((room.clone(), sender), error)),
+                }
+            }
+        }
+        let posts = std::mem::take(pending);
+        for post in posts {
+            match refused.get(&(post.message.room.clone(), post.message.sender.clone())) {
+                Some(error) => post.fail(error),
+                None => pending.push(post),
             }
         }
         Ok(())
@@ -333,6 +436,31 @@ impl Worker {
     }
 }
 
+/// Tries again until a message is known to be deleted, or the store is closed.
+async fn delete_again(
+    queue: mpsc::WeakSender<Job>,
+    feed: Arc<Feed>,
+    room: RoomName,
+    seq: Seq,
+    _doubt: OwnedSemaphorePermit,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let Some(queue) = queue.upgrade() else { break };
+        let (reply, answer) = oneshot::channel();
+        let again = Job::Delete(Delete { room: room.clone(), seq, again: true, reply });
+        let sent = queue.send(again).await;
+        drop(queue);
+        match (sent, answer.await) {
+            (Ok(()), Ok(Err(Error::Unavailable(_)))) => {}
+            _ => break,
+        }
+    }
+    feed.settle_deletion(&room);
+}
+
 /// Lets the tasks that are ready to run post first, so that those who were answered together post
 /// together again. Waits for nobody: it ends with the first turn that brings no post.
 async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
@@ -360,6 +488,7 @@ fn place(new: &NewMessage, head: Head, now: Timestamp) -> Message {
         text: new.text.clone(),
         timestamp: now.max(earliest),
         verified: new.verified,
+        deleted: false,
     }
 }
 

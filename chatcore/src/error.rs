@@ -31,6 +31,30 @@ pub enum Error {
     #[error("Room not found")]
     RoomNotFound,
 
+    /// The message does not exist.
+    #[error("Message not found")]
+    MessageNotFound,
+
+    /// No account has this name, and this is for accounts only.
+    #[error("no account has this name")]
+    AccountNotFound,
+
+    /// The user was banned from the room. Nothing was stored.
+    #[error("the user is banned from the room")]
+    Banned,
+
+    /// The user may not do this. Nothing was changed.
+    #[error("{0}")]
+    Forbidden(&'static str),
+
+    /// The room exists, and is private or public, otherwise than was asked for.
+    #[error("the room exists, and whether a room is private is decided when it is created")]
+    PrivacyFixed,
+
+    /// The room is public, and this is for private rooms only.
+    #[error("the room is public: everyone may join it")]
+    RoomIsPublic,
+
     /// The nonce was used before, by the same sender in the same room, for another text.
     #[error("nonce was already used for a message with another text")]
     NonceConflict,

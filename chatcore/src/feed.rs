@@ -9,6 +9,7 @@
 //! is told from the ring that there is nothing new.
 
 mod counts;
+mod door;
 mod people;
 mod ring;
 mod room;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use self::counts::{Counts, Reading};
+pub(crate) use self::door::{Visitor, Wish};
 use self::people::People;
 use self::ring::Ring;
 pub(crate) use self::room::RoomFeed;
@@ -29,7 +31,7 @@ pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::{Attendance, Batch, ProcessId};
 use crate::shared::SharedMessage;
-use crate::types::{Range, RoomName, Username};
+use crate::types::{Range, RoomName, Seq, Username};
 
 /// How long a room stays that nobody follows or reads.
 const KEEP: Duration = Duration::from_secs(60);
@@ -137,10 +139,31 @@ impl Feed {
         self.live.load(Ordering::SeqCst) && room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed()
     }
 
-    /// What the store would answer, if that is known without asking it.
-    pub(crate) fn read(&self, room: &RoomName, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
+    /// Whether every commit of another process is heard of, if there is another one.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is known that everyone may read a room.
+    pub(crate) fn is_readable(&self, room: &RoomName) -> bool {
+        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
+        rooms.get(room).is_some_and(|room| room.is_readable())
+    }
+
+    /// What the store would answer, if that is known without asking it, and for a visitor only if
+    /// everyone may read the room.
+    pub(crate) fn read(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: usize,
+        is_visitor: bool,
+    ) -> Option<Vec<SharedMessage>> {
         let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
         let room = rooms.get(room)?;
+        if is_visitor && !room.is_readable() {
+            return None;
+        }
         self.touch(room);
         let found = room.read(range, limit)?;
         // Asked last: what became doubtful while the ring was read must not count.
@@ -185,6 +208,7 @@ impl Feed {
         self.counts.forget(senders(batch));
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
+                room.committed_after(part.after);
                 let messages = part.messages.iter().map(|(message, _)| message.clone().into());
                 self.publish_to(&room, messages, true);
             }
@@ -207,6 +231,28 @@ impl Feed {
         });
         if news {
             room.wake.send_replace(());
+        }
+    }
+
+    /// Tells the followers of a room that a message was deleted. It must be.
+    pub(crate) fn publish_deletion(&self, room: &RoomName, seq: Seq, sender: Option<&Username>) {
+        self.counts.forget(sender);
+        self.hear_deletion(room, seq);
+    }
+
+    /// The same for a message that another process may have deleted.
+    pub(crate) fn hear_deletion(&self, room: &RoomName, seq: Seq) {
+        // Even if nobody reads the room yet: the message itself may be heard of later than this.
+        let room = self.room(room);
+        if self.change(&room, |ring| ring.delete(seq)) {
+            room.wake.send_replace(());
+        }
+    }
+
+    /// Has everyone who is in a room looked up again: the room was closed to somebody.
+    pub(crate) fn close_door(&self, room: &RoomName) {
+        if let Some(room) = self.get(room) {
+            room.close_door();
         }
     }
 
@@ -239,24 +285,43 @@ impl Feed {
     pub(crate) fn doubt(&self, batch: &Batch) {
         self.doubts.fetch_add(1, Ordering::SeqCst);
         self.counts.forget(senders(batch));
-        for part in &batch.rooms {
-            let room = self.room(&part.room);
-            room.doubts.fetch_add(1, Ordering::SeqCst);
-            self.forget(&room);
-        }
+        batch.rooms.iter().for_each(|part| self.doubt_room(&part.room));
     }
 
     /// The batch is committed or never will be.
     pub(crate) fn settle(&self, batch: &Batch) {
-        for part in &batch.rooms {
-            if let Some(room) = self.get(&part.room) {
-                // In this order: what is read from now on is the result.
-                self.forget(&room);
-                room.doubts.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
+        batch.rooms.iter().for_each(|part| self.settle_room(&part.room));
         self.counts.forget(senders(batch));
         self.doubts.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// From now until [`settle_deletion`](Self::settle_deletion) a message of the room may be deleted
+    /// unheard.
+    pub(crate) fn doubt_deletion(&self, room: &RoomName) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.doubt_room(room);
+    }
+
+    /// The message is deleted or never will be.
+    pub(crate) fn settle_deletion(&self, room: &RoomName) {
+        self.settle_room(room);
+        // Whose message it was may not be known.
+        self.counts.clear();
+        self.doubts.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn doubt_room(&self, room: &RoomName) {
+        let room = self.room(room);
+        room.doubts.fetch_add(1, Ordering::SeqCst);
+        self.forget(&room);
+    }
+
+    fn settle_room(&self, room: &RoomName) {
+        if let Some(room) = self.get(room) {
+            // In this order: what is read from now on is the result.
+            self.forget(&room);
+            room.doubts.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Forgets what is known of a room, and has its followers ask the store.
@@ -274,6 +339,8 @@ impl Feed {
     #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
     pub(crate) fn go_live(&self) {
         for room in self.all() {
+            self.change(&room, Ring::miss_deletions);
+            room.close_door();
             self.forget(&room);
             self.change_people(&room, People::unload);
         }

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{broadcast, watch};
 
 use crate::error::Result;
-use crate::feed::{RoomFeed, UserUpdate};
+use crate::feed::{RoomFeed, UserUpdate, Visitor};
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::store::ChatStore;
@@ -23,6 +23,8 @@ pub struct Follower {
     room: Arc<RoomFeed>,
     wake: watch::Receiver<()>,
     after: Seq,
+    /// Who follows, unless it is the program itself.
+    visitor: Option<Visitor>,
 }
 
 impl fmt::Debug for Follower {
@@ -35,9 +37,9 @@ impl fmt::Debug for Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(store: ChatStore, room: Arc<RoomFeed>, after: Seq) -> Self {
+    pub(crate) fn new(store: ChatStore, room: Arc<RoomFeed>, after: Seq, visitor: Option<Visitor>) -> Self {
         let wake = room.listen();
-        Self { store, room, wake, after }
+        Self { store, room, wake, after, visitor }
     }
 
     /// The room that is followed.
@@ -60,11 +62,13 @@ impl Follower {
     /// # Errors
     ///
     /// [`Error::Unavailable`](crate::Error::Unavailable); calling again goes on where it was.
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) if the room is private and the user who
+    /// follows is not, or no longer, a member.
     pub async fn next(&mut self) -> Result<Vec<SharedMessage>> {
         loop {
             // Before the look, so that whatever comes after it wakes.
             self.wake.mark_unchanged();
-            let messages = self.store.next_of(&self.room, self.after).await?;
+            let messages = self.store.next_of(&self.room, self.after, self.visitor.as_ref()).await?;
             if let Some(last) = messages.last() {
                 self.after = last.seq;
                 return Ok(messages);
@@ -72,6 +76,12 @@ impl Follower {
             // The sender lives as long as `room`.
             let _ = self.wake.changed().await;
         }
+    }
+
+    /// The same, and what is deleted too, but not who is there.
+    #[must_use]
+    pub fn with_deletions(self) -> Watcher {
+        Watcher::new(self, false)
     }
 
     /// The same as a stream of single messages. After an error it goes on where it was.
@@ -89,25 +99,33 @@ impl Follower {
 pub enum Update {
     /// Messages, in `seq` order: at least one, at most 64.
     Messages(Vec<SharedMessage>),
+    /// The places of messages that were deleted, whether they had been given or not. None at all
+    /// means that it is not known which were: read again what is shown.
+    Deleted(Vec<Seq>),
     /// Who is there now.
     Presence(Presence),
     /// Who types. That holds for 5 seconds, unless it comes again.
     Typing(Vec<Username>),
 }
 
-/// A [`Follower`] that also tells who is in the room and who types. Made by
+/// A [`Follower`] that also tells what is deleted, who is in the room and who types. Made by
 /// [`ChatStore::watch`].
 #[derive(Debug)]
 pub struct Watcher {
     follower: Follower,
+    /// Whether it tells of people.
+    people: bool,
     /// The numbers of what was seen last.
+    deletions: u64,
     presence: u64,
     typed: u64,
 }
 
 impl Watcher {
-    pub(crate) fn new(follower: Follower) -> Self {
-        Self { follower, presence: 0, typed: 0 }
+    pub(crate) fn new(follower: Follower, people: bool) -> Self {
+        // What was deleted before is not read as it was.
+        let deletions = follower.room.deletions();
+        Self { follower, people, deletions, presence: 0, typed: 0 }
     }
 
     /// The room that is watched.
@@ -129,24 +147,33 @@ impl Watcher {
     /// # Errors
     ///
     /// [`Error::Unavailable`](crate::Error::Unavailable); calling again goes on where it was.
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) if the room is private and the user who
+    /// watches is not, or no longer, a member, [`Error::Banned`](crate::Error::Banned) if the user
+    /// was banned.
     pub async fn next(&mut self) -> Result<Update> {
         loop {
-            let Follower { store, room, wake, after } = &mut self.follower;
+            let Follower { store, room, wake, after, visitor } = &mut self.follower;
             // Before the looks, so that whatever comes after them wakes.
             wake.mark_unchanged();
-            let messages = store.next_of(room, *after).await?;
+            let messages = store.next_of(room, *after, visitor.as_ref()).await?;
             if let Some(last) = messages.last() {
                 *after = last.seq;
                 return Ok(Update::Messages(messages));
             }
-            if let Some((number, presence)) = room.presence_after(self.presence) {
-                self.presence = number;
-                return Ok(Update::Presence(presence));
+            if let Some((number, deleted)) = room.deleted_after(self.deletions) {
+                self.deletions = number;
+                return Ok(Update::Deleted(deleted));
             }
-            let (number, users) = room.typing_after(self.typed);
-            self.typed = number;
-            if !users.is_empty() {
-                return Ok(Update::Typing(users));
+            if self.people {
+                if let Some((number, presence)) = room.presence_after(self.presence) {
+                    self.presence = number;
+                    return Ok(Update::Presence(presence));
+                }
+                let (number, users) = room.typing_after(self.typed);
+                self.typed = number;
+                if !users.is_empty() {
+                    return Ok(Update::Typing(users));
+                }
             }
             // The sender lives as long as `room`.
             let _ = wake.changed().await;

@@ -19,6 +19,7 @@ mod store;
 mod testing;
 mod timestamp;
 mod types;
+mod view;
 
 pub use account::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password};
 pub use error::{Error, Invalid, Result};
@@ -30,6 +31,7 @@ pub use shared::SharedMessage;
 pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{
-    MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce, Posted, Range,
-    Room, RoomName, Seq, UserRoom, Username,
+    MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce, Posted,
+    Privacy, Range, Room, RoomName, Seq, UserRoom, Username,
 };
+pub use view::View;

@@ -9,10 +9,10 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use crate::backend::{Attendance, Signal};
 use crate::error::{Error, Invalid, Result};
-use crate::feed::{Due, LiveCounts, RoomFeed, UserUpdate};
+use crate::feed::{Due, LiveCounts, RoomFeed, UserUpdate, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
-use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, Shared};
+use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, Shared, checked};
 use crate::types::{Range, RoomName, Seq, UserRoom, Username};
 
 /// The most messages that a follower takes at once.
@@ -48,11 +48,22 @@ impl ChatStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
+        self.wait(room, range, checked(limit, MAX_MESSAGES)?, patience, None).await
+    }
+
+    pub(crate) async fn wait(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        patience: Duration,
+        visitor: Option<&Visitor>,
+    ) -> Result<Vec<SharedMessage>> {
         let deadline = Instant::now() + patience;
         let mut wake = self.0.feed.room(room).listen();
         loop {
             wake.mark_unchanged();
-            let found = self.messages(room, range, limit).await?;
+            let found = self.read(room, range, limit, visitor).await?;
             if !found.is_empty() || self.0.feed.is_closed() {
                 return Ok(found);
             }
@@ -82,15 +93,20 @@ impl ChatStore {
     /// ```
     #[must_use]
     pub fn follow(&self, room: &RoomName, after: Seq) -> Follower {
-        Follower::new(self.clone(), self.0.feed.room(room), after)
+        Follower::new(self.clone(), self.0.feed.room(room), after, None)
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, and besides who is there and who types.
+    /// Follows a room as [`follow`](Self::follow) does, and besides what is deleted, who is there and
+    /// who types.
     #[must_use]
     pub fn watch(&self, room: &RoomName, after: Seq) -> Watcher {
+        self.watch_as(room, after, None)
+    }
+
+    pub(crate) fn watch_as(&self, room: &RoomName, after: Seq, visitor: Option<Visitor>) -> Watcher {
         let room = self.0.feed.room(room);
         self.0.feed.want_people(&room);
-        Watcher::new(Follower::new(self.clone(), room, after))
+        Watcher::new(Follower::new(self.clone(), room, after, visitor), true)
     }
 
     /// Hears what is new with a user: what was read elsewhere, and that sessions ended.
@@ -195,21 +211,54 @@ impl ChatStore {
     }
 
     /// What follows `after`, even where the ring may not be up to date: whoever follows is woken
-    /// for what it lacks.
-    pub(crate) async fn next_of(&self, room: &RoomFeed, after: Seq) -> Result<Vec<SharedMessage>> {
+    /// for what it lacks. A visitor who may not be there any more gets an error.
+    pub(crate) async fn next_of(
+        &self,
+        room: &RoomFeed,
+        after: Seq,
+        visitor: Option<&Visitor>,
+    ) -> Result<Vec<SharedMessage>> {
         if self.0.feed.is_closed() {
             return Err(Error::Unavailable("it is closed".into()));
         }
         let range = Range::After(after);
-        match room.read(range, FOLLOW_LIMIT as usize) {
-            Some(found) => Ok(found),
-            None => self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await,
+        let in_memory = room.read(range, FOLLOW_LIMIT as usize);
+        // What is read from the store may have been posted after something that was not heard of yet.
+        let afresh = in_memory.is_none();
+        let found = match in_memory {
+            Some(found) => found,
+            None => self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await?,
+        };
+        // Last, so that whoever was let in was so when this was posted.
+        if let Some(visitor) = visitor {
+            self.let_in(room, visitor, afresh).await?;
+        }
+        Ok(found)
+    }
+
+    /// Reads at most `limit` messages, from memory if it reaches; none for a visitor who may not.
+    pub(crate) async fn read(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        visitor: Option<&Visitor>,
+    ) -> Result<Vec<SharedMessage>> {
+        if let Some(found) = self.0.feed.read(room, range, limit as usize, visitor.is_some()) {
+            return Ok(found);
+        }
+        let found = self.read_any(room, range, limit).await?;
+        let Some(visitor) = visitor else { return Ok(found) };
+        match self.let_in(&self.0.feed.room(room), visitor, true).await {
+            Ok(()) => Ok(found),
+            Err(Error::RoomNotFound) => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
-    /// Reads at most `limit` messages, from memory if it reaches.
-    pub(crate) async fn read(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
-        if let Some(found) = self.0.feed.read(room, range, limit as usize) {
+    /// Reads for somebody who may.
+    async fn read_any(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+        if let Some(found) = self.0.feed.read(room, range, limit as usize, false) {
             return Ok(found);
         }
         // History needs no ring.

@@ -1,6 +1,7 @@
 //! The store: checks, hands posts to the committer and the rest to the backend.
 
 mod accounts;
+mod moderation;
 mod sessions;
 
 use std::fmt;
@@ -182,8 +183,9 @@ impl ChatStore {
     /// [`Error::NameClaimed`] and [`Error::NameReserved`] for a message that is not
     /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
     /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
-    /// process, no such message is stored. [`Error::NonceConflict`], [`Error::Busy`] and
-    /// [`Error::Full`]. After all of these nothing was stored.
+    /// process, no such message is stored. In the same way, [`Error::RoomNotFound`] if the room is
+    /// private and the sender no member, and [`Error::Banned`]. [`Error::NonceConflict`],
+    /// [`Error::Busy`] and [`Error::Full`]. After all of these nothing was stored.
     ///
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
@@ -201,7 +203,7 @@ impl ChatStore {
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
     pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.read(room, range, limit).await
+        self.read(room, range, limit, None).await
     }
 
     /// How many messages a user has stored; 0 for a name never seen.
@@ -224,7 +226,8 @@ impl ChatStore {
         Ok(count)
     }
 
-    /// Creates a room; says whether it did, `false` meaning that it was there.
+    /// Creates a public room that nobody owns; says whether it did, `false` meaning that it was
+    /// there.
     ///
     /// # Errors
     ///
@@ -233,7 +236,7 @@ impl ChatStore {
         self.call(self.0.backend.create_room(room.clone(), self.now())).await
     }
 
-    /// Lists at most `limit` rooms in code point order, from the first after `after`.
+    /// Lists at most `limit` public rooms in code point order, from the first after `after`.
     ///
     /// # Errors
     ///
@@ -272,9 +275,10 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::Full`].
+    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
+    /// [`Error::Banned`], [`Error::Unavailable`], [`Error::Full`].
     pub async fn join(&self, room: &RoomName, user: &Username) -> Result<()> {
-        self.call(self.0.backend.join(room.clone(), user.clone(), self.now())).await
+        self.add_member(room, user, false).await
     }
 
     /// Ends a user's membership of a room, if there is one. Messages stay.
@@ -283,8 +287,12 @@ impl ChatStore {
     ///
     /// [`Error::RoomNotFound`], [`Error::Unavailable`].
     pub async fn leave(&self, room: &RoomName, user: &Username) -> Result<()> {
-        let exists = self.call(self.0.backend.leave(room.clone(), user.clone())).await?;
-        if exists { Ok(()) } else { Err(Error::RoomNotFound) }
+        let left = self.call(self.0.backend.leave(room.clone(), user.clone())).await;
+        // Who leaves a private room sees no more of it. Whatever the result was, it may be done.
+        if !self.0.feed.is_readable(room) {
+            self.0.feed.close_door(room);
+        }
+        if left? { Ok(()) } else { Err(Error::RoomNotFound) }
     }
 
     /// Succeeds if the store answers and this process may write to it.
@@ -330,7 +338,7 @@ async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> 
     tokio::time::timeout(timeout, call).await.unwrap_or_else(late)
 }
 
-fn checked(limit: u32, most: u32) -> Result<u32> {
+pub(crate) fn checked(limit: u32, most: u32) -> Result<u32> {
     if (1..=most).contains(&limit) {
         return Ok(limit);
     }

@@ -13,6 +13,7 @@ pub(crate) fn message(seq: i64) -> Message {
         text: seq.to_string().parse().expect("a text"),
         timestamp: Timestamp::from_micros(10 * seq),
         verified: false,
+        deleted: false,
     }
 }
 

@@ -98,6 +98,20 @@ text_type! {
     }
 }
 
+impl Username {
+    /// The sender of a deleted message. No user has this name.
+    pub(crate) fn blank() -> Self {
+        Self("".into())
+    }
+}
+
+impl MessageText {
+    /// What a deleted message says.
+    pub(crate) fn blank() -> Self {
+        Self("".into())
+    }
+}
+
 fn name(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
     let normal: Arc<str> = if text.is_ascii() { text.into() } else { text.nfc().collect::<String>().into() };
     length(field, &normal, MAX_NAME_CHARS)?;
@@ -208,21 +222,39 @@ impl NewMessage {
     }
 }
 
-/// A stored message. It never changes.
+/// A stored message. It never changes, but for being deleted: then its place and its time stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// The room it is in.
     pub room: RoomName,
     /// Its place in the room.
     pub seq: Seq,
-    /// Who wrote it.
+    /// Who wrote it; empty if it is deleted.
     pub sender: Username,
-    /// What it says.
+    /// What it says; empty if it is deleted.
     pub text: MessageText,
     /// When it was stored. Strictly increases with `seq` within a room.
     pub timestamp: Timestamp,
     /// Whether the sender had proved to be who the name says.
     pub verified: bool,
+    /// Whether it was deleted. Not written as JSON unless it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+impl Message {
+    /// What is left of the message once it is deleted.
+    pub(crate) fn blanked(&self) -> Self {
+        Self {
+            room: self.room.clone(),
+            seq: self.seq,
+            sender: Username::blank(),
+            text: MessageText::blank(),
+            timestamp: self.timestamp,
+            verified: false,
+            deleted: true,
+        }
+    }
 }
 
 /// The answer to a post.
@@ -248,6 +280,21 @@ pub struct Room {
     pub created_at: Timestamp,
     /// How many users are members.
     pub users: u64,
+    /// Whether only members may know of it. Decided when the room is created.
+    pub private: bool,
+    /// Who made it, and may delete messages, ban users, and invite and remove members of a private
+    /// room. A room that came to be by a post or a join has no owner.
+    pub owner: Option<Username>,
+}
+
+/// Who may know of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privacy {
+    /// Everyone.
+    Public,
+    /// Its members.
+    Private,
 }
 
 /// A room as one of its members sees it.

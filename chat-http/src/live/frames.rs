@@ -38,6 +38,12 @@ pub(super) enum Say<'a> {
         room: &'a RoomName,
         seq: Seq,
     },
+    Deleted {
+        room: &'a RoomName,
+        /// Left out if it is not known which message was deleted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
+    },
     Error {
         status: u16,
         detail: &'a str,

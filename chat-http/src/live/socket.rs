@@ -319,6 +319,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     self.say(message.tagged_json().clone()).await?;
                 }
             }
+            Update::Deleted(places) if places.is_empty() => {
+                self.say(Say::Deleted { room: &room, seq: None }.encode()).await?;
+            }
+            Update::Deleted(places) => {
+                for seq in places {
+                    self.say(Say::Deleted { room: &room, seq: Some(seq) }.encode()).await?;
+                }
+            }
             Update::Presence(presence) => self.say(presence.tagged_json().clone()).await?,
             Update::Typing(mut users) => {
                 users.retain(|user| self.session().is_none_or(|session| session.username != *user));

@@ -11,14 +11,17 @@ mod access;
 mod accounts;
 mod buckets;
 mod counters;
+mod deletion;
 mod documents;
 mod find;
 mod guarded;
 mod lease;
+mod moderation;
 mod names;
 mod peers;
 mod people;
 mod schema;
+mod step;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -42,7 +45,7 @@ use self::guarded::Guarded;
 use self::peers::Peers;
 use self::schema::Server;
 use self::tally::Tally;
-use super::{Append, Attendance, Backend, Batch, Head, NonceKey, Page, ProcessId, Signal};
+use super::{Append, Attendance, Backend, Batch, Head, Joined, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::store::Options;
@@ -253,32 +256,12 @@ impl Backend for Mongo {
         .await
     }
 
-    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
-        self.run(|this| async move {
-            this.create_room(&room, now).await?;
-            let joined = doc! { "$setOnInsert": { "joined_at": now.as_micros() } };
-            let members = this.collection("members");
-            members.update_one(find::member(&room, &user), joined).upsert(true).await.map_err(error)?;
-            Ok(())
-        })
-        .await
+    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
+        self.run(move |this| async move { this.join(&room, &user, invited, now).await }).await
     }
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run(|this| async move {
-            // Who is no member holds up nobody.
-            if this.find(find::membership(&room, &user), |_| Ok(())).await?.is_empty() {
-                return this.room_exists(&room).await;
-            }
-            match &this.mode {
-                Mode::Transactions { session, .. } => {
-                    transaction::leave(&this, &mut *session.lock().await, &room, &user).await?;
-                }
-                Mode::Guarded(guarded) => guarded.leave(&this, &room, &user).await?,
-            }
-            this.room_exists(&room).await
-        })
-        .await
+        self.run(|this| async move { this.leave(&room, &user).await }).await
     }
 
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {

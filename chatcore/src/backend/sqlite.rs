@@ -6,6 +6,7 @@
 
 mod accounts;
 mod append;
+mod moderation;
 mod pool;
 mod schema;
 mod sql;
@@ -20,11 +21,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
 
 use self::pool::Pool;
-use super::{Append, Backend, Batch, Head, NonceKey, Page};
+use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
 use crate::error::{Error, Result};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{Message, MessageText, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// How long a statement waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -117,18 +118,25 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
 }
 
 fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
+    let deleted = row.get_ref(4)?.as_str()?.is_empty();
+    let (sender, text) = match deleted {
+        true => (Username::blank(), MessageText::blank()),
+        false => (parsed(row, 2)?, parsed(row, 4)?),
+    };
+    let verified = row.get(3)?;
     Ok(Message {
         room: room.clone(),
         seq: seq(row, 0)?,
         timestamp: time(row, 1)?,
-        sender: parsed(row, 2)?,
-        verified: row.get(3)?,
-        text: parsed(row, 4)?,
+        sender,
+        verified,
+        text,
+        deleted,
     })
 }
 
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
-    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)?, departures: row.get(2)? })
+    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)?, departures: row.get(2)?, restricted: row.get(3)? })
 }
 
 fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
@@ -161,7 +169,8 @@ impl Backend for Sqlite {
                 let key = params![last.room.as_str(), last.seq.get() - 1, 1];
                 let read = |row: &Row<'_>| message(&last.room, row);
                 let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
-                Ok(stored.as_ref() == Some(last))
+                // It may have been deleted since; its time is its own.
+                Ok(stored.is_some_and(|m| m == *last || m.deleted && m.timestamp == last.timestamp))
             })
             .await
     }
@@ -201,13 +210,15 @@ impl Backend for Sqlite {
                 let read = |row: &Row<'_>| {
                     let Head { seq: last_seq, timestamp, .. } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
-                    let users = row.get::<_, i64>(4)?.unsigned_abs();
+                    let owner = moderation::owner(row, 6)?;
                     Ok(Room {
                         name: room.clone(),
                         last_seq,
                         last_timestamp,
-                        created_at: time(row, 3)?,
-                        users,
+                        created_at: time(row, 4)?,
+                        users: row.get::<_, i64>(7)?.unsigned_abs(),
+                        private: row.get(5)?,
+                        owner,
                     })
                 };
                 c.prepare_cached(sql::ROOM)?.query_row([room.as_str()], read).optional()
@@ -232,17 +243,16 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
         self.writer
             .run(move |c| {
                 let c = c.transaction()?;
-                create_room(&c, &room, now)?;
-                c.prepare_cached(sql::JOIN)?.execute(params![
-                    room.as_str(),
-                    user.as_str(),
-                    now.as_micros()
-                ])?;
-                c.commit()
+                if !invited {
+                    create_room(&c, &room, now)?;
+                }
+                let joined = moderation::join(&c, &room, &user, invited, now)?;
+                c.commit()?;
+                Ok(joined)
             })
             .await
     }
@@ -251,9 +261,7 @@ impl Backend for Sqlite {
         self.writer
             .run(move |c| {
                 let c = c.transaction()?;
-                if c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0 {
-                    c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
-                }
+                moderation::leave(&c, &room, &user)?;
                 let exists =
                     c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_some();
                 c.commit()?;

@@ -7,12 +7,26 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Batch, NonceKey};
 use crate::error::{Error, Result};
-use crate::types::{Message, MessageText, NewMessage, Posted};
+use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Seq};
 
-/// A post in the queue.
-pub(super) struct Job {
+/// What waits in the queue.
+pub(super) enum Job {
+    Post(Post),
+    Delete(Delete),
+}
+
+pub(super) struct Post {
     pub(super) message: NewMessage,
     pub(super) reply: oneshot::Sender<Result<Posted>>,
+}
+
+/// A message to delete, which exists.
+pub(super) struct Delete {
+    pub(super) room: RoomName,
+    pub(super) seq: Seq,
+    /// Whether it was tried before and the result is unknown.
+    pub(super) again: bool,
+    pub(super) reply: oneshot::Sender<Result<()>>,
 }
 
 /// One message to store and everyone who waits for it: more than one when the same nonce came
@@ -36,7 +50,8 @@ impl Pending {
     /// Tells every waiter. Only the first can have made the message.
     pub(super) fn answer(self, stored: &Message, mut repeated: bool) {
         for Waiter { text, reply, .. } in self.waiters {
-            let answer = if text == stored.text {
+            // What a deleted message said is not known any more.
+            let answer = if stored.deleted || text == stored.text {
                 Ok(Posted { message: stored.clone(), repeated })
             } else {
                 Err(Error::NonceConflict)
@@ -70,10 +85,10 @@ fn key(message: &NewMessage) -> Option<NonceKey> {
 }
 
 /// Groups posts that carry the same nonce. A post whose caller has gone is left out.
-pub(super) fn merge(jobs: impl Iterator<Item = Job>) -> Vec<Pending> {
+pub(super) fn merge(posts: impl Iterator<Item = Post>) -> Vec<Pending> {
     let mut pending: Vec<Pending> = Vec::new();
     let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
-    for Job { message, reply } in jobs.filter(|job| !job.reply.is_closed()) {
+    for Post { message, reply } in posts.filter(|post| !post.reply.is_closed()) {
         let waiter = Waiter { text: message.text.clone(), verified: message.verified, reply };
         if let Some(key) = key(&message) {
             match by_nonce.entry(key) {

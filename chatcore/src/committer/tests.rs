@@ -1,185 +1,17 @@
 //! The committer over a backend that fails on demand: before, after, in between and slowly.
 
-use std::collections::VecDeque;
+mod faulty;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use tempfile::TempDir;
 
+use self::faulty::{Fault, Faulty};
 use super::*;
-use crate::account::{Account, Fold};
-use crate::backend::{Accounts, NewSession, NonceKey, Page};
-use crate::session::{Session, SessionId, TokenHash};
+use crate::follow::Update;
 use crate::store::{ChatStore, Options};
-use crate::types::{Range, Room};
-
-/// What happens to one call.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    /// It is not done, and the caller is told that the store is out of reach.
-    Before,
-    /// It is done, and the caller is told that the store is out of reach.
-    After,
-    /// It is done in a task that the caller stops waiting for.
-    Late,
-    /// It is not done, but a late call is, and the caller is told that the store is out of reach.
-    Overtaken,
-    /// It never ends and nothing is done.
-    Hangs,
-    /// It is refused as if another process had moved the head.
-    Moved,
-    /// The disk is full.
-    Full,
-    /// It is passed on.
-    None,
-}
-
-/// An SQLite store whose commits fail by a plan.
-struct Faulty {
-    inner: Arc<dyn Backend>,
-    appends: Mutex<VecDeque<Fault>>,
-    looks: Mutex<VecDeque<Fault>>,
-    appended: AtomicUsize,
-    /// Lets a late call go on.
-    release: Arc<Notify>,
-}
-
-fn next(plan: &Mutex<VecDeque<Fault>>) -> Fault {
-    plan.lock().unwrap().pop_front().unwrap_or(Fault::None)
-}
-
-fn out_of_reach<T>() -> Result<T> {
-    Err(Error::Unavailable("by plan".into()))
-}
-
-#[async_trait]
-impl Backend for Faulty {
-    async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
-        self.appended.fetch_add(1, Ordering::SeqCst);
-        match next(&self.appends) {
-            Fault::Before => out_of_reach(),
-            Fault::After => {
-                self.inner.append(batch).await?;
-                out_of_reach()
-            }
-            Fault::Late => {
-                let (inner, release) = (self.inner.clone(), self.release.clone());
-                tokio::spawn(async move {
-                    release.notified().await;
-                    inner.append(batch).await
-                });
-                out_of_reach()
-            }
-            Fault::Overtaken => {
-                self.release.notify_one();
-                let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
-                while self.inner.heads(rooms.clone()).await?.iter().all(Option::is_none) {
-                    tokio::task::yield_now().await;
-                }
-                out_of_reach()
-            }
-            Fault::Hangs => std::future::pending().await,
-            Fault::Moved => Ok(Append::HeadMoved),
-            Fault::Full => Err(Error::Full),
-            Fault::None => self.inner.append(batch).await,
-        }
-    }
-
-    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
-        match next(&self.looks) {
-            Fault::None => self.inner.holds(batch).await,
-            Fault::Hangs => std::future::pending().await,
-            _ => out_of_reach(),
-        }
-    }
-
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
-        self.inner.heads(rooms).await
-    }
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
-        self.inner.by_nonce(keys).await
-    }
-    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.inner.create_room(room, now).await
-    }
-    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.inner.rooms(page).await
-    }
-    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
-        self.inner.room(room).await
-    }
-    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
-        self.inner.users(room, page).await
-    }
-    async fn join(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
-        self.inner.join(room, user, now).await
-    }
-    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.inner.leave(room, user).await
-    }
-    async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
-        self.inner.messages(room, range, limit).await
-    }
-    async fn message_count(&self, user: Username) -> Result<u64> {
-        self.inner.message_count(user).await
-    }
-    async fn mark_read(&self, user: Username, room: RoomName, seq: crate::Seq) -> Result<crate::Seq> {
-        self.inner.mark_read(user, room, seq).await
-    }
-    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<crate::UserRoom>> {
-        self.inner.rooms_of(user, limit).await
-    }
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
-    }
-}
-
-#[async_trait]
-impl Accounts for Faulty {
-    async fn account(&self, name: Fold) -> Result<Option<Account>> {
-        self.inner.account(name).await
-    }
-    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
-        self.inner.owners(names).await
-    }
-    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.inner.claim(account, first).await
-    }
-    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.inner.change_password(account, keep).await
-    }
-    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
-        self.inner.upgrade_hash(account, old).await
-    }
-    async fn add_guest(&self, new: NewSession) -> Result<bool> {
-        self.inner.add_guest(new).await
-    }
-    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.inner.add_session(new, version).await
-    }
-    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
-        self.inner.session(token, alive_since).await
-    }
-    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.inner.touch_session(token, now).await
-    }
-    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
-        self.inner.end_session(token).await
-    }
-    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
-        self.inner.sessions(user, alive_since).await
-    }
-    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.inner.end_session_of(user, id).await
-    }
-    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.inner.end_sessions_of(user, except).await
-    }
-}
+use crate::types::Range;
 
 struct Setup {
     store: ChatStore,
@@ -196,6 +28,7 @@ async fn setup(appends: &[Fault], looks: &[Fault], queue: usize) -> Setup {
         inner,
         appends: Mutex::new(appends.iter().copied().collect()),
         looks: Mutex::new(looks.iter().copied().collect()),
+        deletions: Mutex::default(),
         appended: AtomicUsize::new(0),
         release: Arc::new(Notify::new()),
     });
@@ -380,4 +213,67 @@ async fn what_arrives_during_a_commit_is_one_batch() {
     // The attempt that hung, and one batch of a hundred.
     assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 2);
     assert_eq!(setup.stored().await.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_in_doubt_is_carried_out_and_told() {
+    for fault in [Fault::Before, Fault::After, Fault::Hangs] {
+        let setup = setup(&[], &[], 100).await;
+        let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
+        let seq = setup.post("x").await.unwrap().message.seq;
+        assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
+        let mut watcher = setup.store.follow(&room, seq).with_deletions();
+        setup.faulty.deletions.lock().unwrap().extend([fault, Fault::Before]);
+        let refused = setup.store.delete_message(&room, seq).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{fault:?} {refused:?}");
+        let told = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap();
+        assert!(matches!(&told, Update::Deleted(places) if *places == [seq]), "{fault:?} {told:?}");
+        let read = setup.store.messages(&room, Range::Newest, 10).await.unwrap();
+        assert!(read[0].deleted && read[0].text.as_str().is_empty());
+        assert_eq!(setup.store.message_count(&ann).await.unwrap(), 0);
+        assert!(setup.store.delete_message(&room, seq).await.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_is_refused_changes_nothing() {
+    let setup = setup(&[], &[], 100).await;
+    let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
+    let seq = setup.post("x").await.unwrap().message.seq;
+    setup.faulty.deletions.lock().unwrap().push_back(Fault::Full);
+    assert!(matches!(setup.store.delete_message(&room, seq).await, Err(Error::Full)));
+    assert_eq!(setup.stored().await, ["x"]);
+    assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_so_many_deletions_are_in_doubt_at_once() {
+    let setup = setup(&[], &[], 100).await;
+    let room: RoomName = "a".parse().unwrap();
+    for i in 0..=MAX_DOUBTS {
+        setup.post(&i.to_string()).await.unwrap();
+    }
+    // More than these tests take.
+    setup.faulty.deletions.lock().unwrap().extend([Fault::Before; 100_000]);
+    for i in 0..=MAX_DOUBTS {
+        let refused = setup.store.delete_message(&room, Seq::new(i as i64 + 1).unwrap()).await;
+        match i < MAX_DOUBTS {
+            true => assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}"),
+            false => assert!(matches!(refused, Err(Error::Busy)), "{refused:?}"),
+        }
+    }
+    // Posts go on, and readers are not told from memory what is in doubt.
+    setup.post("more").await.unwrap();
+    setup.faulty.deletions.lock().unwrap().clear();
+    let mut watcher = setup.store.follow(&room, Seq::ZERO).with_deletions();
+    let mut deleted = HashSet::new();
+    while deleted.len() < MAX_DOUBTS {
+        match tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap() {
+            Update::Deleted(places) => deleted.extend(places),
+            Update::Messages(messages) => {
+                deleted.extend(messages.iter().filter(|m| m.deleted).map(|m| m.seq));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -9,6 +9,8 @@ use crate::types::{Range, Seq};
 /// The most that one ring holds.
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
+/// Deletions remembered for those who have not been told of them yet.
+const MAX_DELETIONS: usize = 1_024;
 
 /// The end of a room as far as it is known: messages without a hole, the last of which is the
 /// newest of the room.
@@ -24,6 +26,9 @@ pub(super) struct Ring {
     /// Grows whenever all that was known becomes doubtful, so that an answer which was asked for
     /// before is not taken for an answer after.
     generation: u64,
+    /// What was deleted last, and how many deletions there were before the first of these.
+    deleted: VecDeque<Seq>,
+    deletions_before: u64,
 }
 
 impl Ring {
@@ -50,8 +55,53 @@ impl Ring {
             Some((end, _)) if message.seq != end.next() => self.drop_messages(),
             _ => {}
         }
-        self.push(message.clone());
+        // Of a deletion one may hear before one hears of the message.
+        match self.deleted.contains(&message.seq) {
+            true => self.push(message.blanked().into()),
+            false => self.push(message.clone()),
+        }
         true
+    }
+
+    /// Takes in that a message was deleted. Says whether it is news.
+    pub(super) fn delete(&mut self, seq: Seq) -> bool {
+        if self.deleted.contains(&seq) {
+            return false;
+        }
+        // What is being read may be from before.
+        self.generation += 1;
+        self.deleted.push_back(seq);
+        if self.deleted.len() > MAX_DELETIONS {
+            self.deleted.pop_front();
+            self.deletions_before += 1;
+        }
+        let first = self.messages.front().map_or(0, |message| message.seq.get());
+        let at = usize::try_from(seq.get() - first).ok();
+        if let Some(message) = at.and_then(|at| self.messages.get_mut(at)) {
+            let blank = SharedMessage::from(message.blanked());
+            self.bytes = self.bytes + blank.weight() - message.weight();
+            *message = blank;
+        }
+        true
+    }
+
+    /// Takes note that messages may have been deleted unheard.
+    pub(super) fn miss_deletions(&mut self) {
+        self.deletions_before = self.deletions() + 1;
+        self.deleted.clear();
+    }
+
+    /// How many deletions there were.
+    pub(super) fn deletions(&self) -> u64 {
+        self.deletions_before + self.deleted.len() as u64
+    }
+
+    /// What was deleted after the first `seen` deletions, if anything, and how many there are now.
+    /// None is named if not all are known.
+    pub(super) fn deleted_after(&self, seen: u64) -> Option<(u64, Vec<Seq>)> {
+        let now = self.deletions();
+        let known = usize::try_from(seen.checked_sub(self.deletions_before).unwrap_or(u64::MAX));
+        (seen < now).then(|| (now, self.deleted.iter().skip(known.unwrap_or(usize::MAX)).copied().collect()))
     }
 
     fn push(&mut self, message: SharedMessage) {
@@ -195,6 +245,8 @@ mod tests {
         Read(Range, usize),
         DropMessages,
         Clear,
+        /// The message that lies so far back is deleted, which is heard of at once.
+        Delete(i64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -204,6 +256,7 @@ mod tests {
             3 => (0_i64..6).prop_map(Step::Hear),
             1 => Just(Step::DropMessages),
             1 => Just(Step::Clear),
+            2 => (0_i64..10).prop_map(Step::Delete),
         ];
         proptest::collection::vec(step, 1..40)
     }
@@ -215,6 +268,11 @@ mod tests {
         fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {
             let mut ring = Ring::default();
             let (mut stored, mut promised) = (0, 0);
+            let mut deleted = Vec::new();
+            let model = |deleted: &[Seq], end, range, limit| -> Vec<SharedMessage> {
+                let blank = |m: SharedMessage| if deleted.contains(&m.seq) { m.blanked().into() } else { m };
+                model(end, range, limit).into_iter().map(blank).collect()
+            };
             for step in steps {
                 match step {
                     Step::Commit(n, deaf) => for bit in 0..n {
@@ -231,9 +289,9 @@ mod tests {
                         if let Some(found) = ring.read(range, limit) {
                             let end = ring.end().expect("what answers is known").get();
                             prop_assert!(end >= promised);
-                            prop_assert_eq!(found, model(end, range, limit));
+                            prop_assert_eq!(found, model(&deleted, end, range, limit));
                         } else {
-                            let loaded = model(stored, range, limit);
+                            let loaded = model(&deleted, stored, range, limit);
                             let reaches_end = match range {
                                 Range::Newest => true,
                                 Range::Before(_) => false,
@@ -250,6 +308,18 @@ mod tests {
                     }
                     Step::DropMessages => ring.drop_messages(),
                     Step::Clear => ring.clear(),
+                    Step::Delete(back) => if stored - back > 0 {
+                        let seq = Seq::new(stored - back).expect("a place");
+                        prop_assert_eq!(ring.delete(seq), !deleted.contains(&seq));
+                        if !deleted.contains(&seq) {
+                            deleted.push(seq);
+                        }
+                        for seen in 0..deleted.len() {
+                            let told = ring.deleted_after(seen as u64);
+                            prop_assert_eq!(told, Some((deleted.len() as u64, deleted[seen..].to_vec())));
+                        }
+                        prop_assert_eq!(ring.deleted_after(deleted.len() as u64), None);
+                    },
                 }
                 let weights: usize = ring.messages.iter().map(SharedMessage::weight).sum();
                 prop_assert_eq!(ring.bytes(), weights);
@@ -257,6 +327,21 @@ mod tests {
                 prop_assert!(seqs.windows(2).all(|two| two[0] + 1 == two[1]), "{:?}", seqs);
             }
         }
+    }
+
+    #[test]
+    fn whoever_missed_too_many_deletions_is_told_that_it_is_not_known_which() {
+        let mut ring = Ring::default();
+        let most = MAX_DELETIONS as u64;
+        (0..=most as i64).for_each(|n| assert!(ring.delete(Seq::new(n + 1).expect("a place"))));
+        assert_eq!(ring.deleted_after(0), Some((most + 1, Vec::new())));
+        assert_eq!(
+            ring.deleted_after(1).map(|(now, places)| (now, places.len())),
+            Some((most + 1, MAX_DELETIONS))
+        );
+        ring.miss_deletions();
+        assert_eq!(ring.deleted_after(most + 1), Some((most + 2, Vec::new())));
+        assert_eq!(ring.deleted_after(most + 2), None);
     }
 
     #[test]

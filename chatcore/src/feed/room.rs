@@ -1,14 +1,15 @@
 //! One room: its newest messages, who is there, and the wake-up of those who follow.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use super::door::{Door, Visitor};
 use super::people::People;
 use super::ring::Ring;
-use crate::backend::{Attendance, ProcessId};
+use crate::backend::{Access, Attendance, Head, ProcessId};
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::types::{Range, RoomName, Seq, Username};
@@ -18,6 +19,9 @@ pub(crate) struct RoomFeed {
     pub(crate) name: RoomName,
     pub(super) ring: Mutex<Ring>,
     pub(super) people: Mutex<People>,
+    door: Mutex<Door>,
+    /// Whether everyone may read and take part, so that those who may need no lock.
+    open: AtomicBool,
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     pub(super) doubts: AtomicU32,
@@ -35,6 +39,8 @@ impl RoomFeed {
             name,
             ring: Mutex::default(),
             people: Mutex::default(),
+            door: Mutex::default(),
+            open: AtomicBool::new(false),
             wake: watch::Sender::new(()),
             doubts: AtomicU32::new(0),
             used: AtomicU64::new(0),
@@ -49,6 +55,62 @@ impl RoomFeed {
 
     pub(super) fn people(&self) -> MutexGuard<'_, People> {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the door or changes it.
+    fn door<T>(&self, visit: impl FnOnce(&mut Door) -> T) -> T {
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = visit(&mut door);
+        self.open.store(door.is_open(), Ordering::SeqCst);
+        result
+    }
+
+    /// Whether it is known that everyone may read the room and take part in it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is known that everyone may read the room.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.is_open() || self.door(|door| door.is_readable())
+    }
+
+    /// Whether it is known that a visitor is let in.
+    pub(crate) fn lets_in(&self, visitor: &Visitor) -> bool {
+        self.is_open() || self.door(|door| door.lets_in(visitor))
+    }
+
+    /// What to [learn](Self::learn) with, to be asked before the store is.
+    pub(crate) fn door_generation(&self) -> u64 {
+        self.door(|door| door.generation())
+    }
+
+    /// Takes in how the room stands to a visitor, as the store was asked at `generation`.
+    pub(crate) fn learn(&self, generation: u64, access: Option<&Access>, visitor: &Visitor) {
+        self.door(|door| door.learn(generation, access, visitor));
+    }
+
+    pub(super) fn committed_after(&self, head: Option<Head>) {
+        if !self.is_open() || head.is_some_and(|head| head.restricted) {
+            self.door(|door| door.committed_after(head));
+        }
+    }
+
+    /// Has everyone who is in the room looked up again.
+    pub(super) fn close_door(&self) {
+        self.door(Door::forget);
+        self.wake.send_replace(());
+    }
+
+    /// The number of the last deletion that was heard of.
+    pub(crate) fn deletions(&self) -> u64 {
+        self.ring().deletions()
+    }
+
+    /// What was deleted since the follower looked last, and the number to ask with next time. None
+    /// of it by name if that is not known any more.
+    pub(crate) fn deleted_after(&self, seen: u64) -> Option<(u64, Vec<Seq>)> {
+        self.ring().deleted_after(seen)
     }
 
     /// A receiver that changes when there is something new. While it lives the room is followed.

@@ -66,9 +66,9 @@ fn a_feed_that_is_deaf_says_nothing_and_knows_nothing_afterwards() {
     let (feed, _due) = Feed::new(true);
     let room = name("a");
     feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], true);
-    assert!(feed.read(&room, Range::Newest, 1).is_some());
+    assert!(feed.read(&room, Range::Newest, 1, false).is_some());
     feed.go_deaf();
-    assert!(feed.read(&room, Range::Newest, 1).is_none());
+    assert!(feed.read(&room, Range::Newest, 1, false).is_none());
     feed.go_live();
-    assert!(feed.read(&room, Range::Newest, 1).is_none(), "it may have changed meanwhile");
+    assert!(feed.read(&room, Range::Newest, 1, false).is_none(), "it may have changed meanwhile");
 }

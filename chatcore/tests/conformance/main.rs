@@ -3,6 +3,7 @@
 
 mod accounts;
 mod following;
+mod moderation;
 mod posting;
 mod ranges;
 mod reading;
@@ -96,6 +97,16 @@ on_every_backend! {
         a_watcher_sees_who_comes_who_types_and_what_is_posted,
         a_mark_of_what_was_read_only_moves_forward,
         nothing_stays_of_those_who_go;
+    moderation:
+        a_private_room_is_there_for_its_members_alone,
+        private_and_public_rooms_are_listed_in_one_order,
+        whether_a_room_is_private_never_changes,
+        of_creations_at_the_same_time_one_makes_the_room,
+        nothing_reaches_who_was_removed,
+        nothing_of_the_banned_is_stored,
+        a_ban_holds_for_a_name_in_any_case_until_it_is_lifted,
+        a_deleted_message_leaves_its_place_and_nothing_else,
+        counters_are_exact_while_messages_come_and_go;
     posting:
         a_post_comes_back_as_it_is_stored,
         seq_has_no_hole_and_time_strictly_increases,

@@ -141,9 +141,13 @@ impl Inner {
             Mode::Transactions { .. } | Mode::Guarded(_) => tally::SLOTS,
         };
         let field = tally::field(user);
+        // Tallies only grow, so what a look finds was true at some moment of it, as long as the
+        // counter did not go down meanwhile.
+        let mut deletions = 0;
         for _ in 0..LOOKS {
             let parts = self.find(find::count(user, tallies), |d| tally::part(d, &field)).await?;
-            if let Some(count) = tally::sum(&parts) {
+            let before = std::mem::replace(&mut deletions, tally::deletions(&parts));
+            if let Some(count) = tally::sum(&parts).filter(|_| deletions == before || tallies == 0) {
                 return Ok(count);
             }
         }

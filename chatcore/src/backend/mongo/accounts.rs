@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use mongodb::ClientSession;
-use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
 
-use super::{Inner, Mode, Mongo, documents, error, find, names, transaction};
+use super::step::{self, Step, Writer};
+use super::{Inner, Mode, Mongo, documents, error, find, names};
 use crate::account::{Account, Fold};
 use crate::backend::{Accounts, NewSession};
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 use crate::types::Username;
 
 /// A step that changes who has a name, or depends on it.
-pub(super) enum Change {
+enum Change {
     Claim(Account, NewSession),
     Password(Account, SessionId),
     Guest(NewSession),
@@ -28,65 +28,55 @@ pub(super) enum Change {
     LogIn(NewSession, i64),
 }
 
-impl Change {
-    /// The name that a step claims.
-    pub(super) fn claims(&self) -> Option<Fold> {
+#[async_trait]
+impl Step for Change {
+    fn claims(&self) -> Option<Fold> {
         match self {
             Self::Claim(account, _) => Some(Fold::from(&account.username)),
             _ => None,
         }
     }
 
-    /// Makes the change; says whether it was right to. Without a transaction, a change that was not
-    /// right may have ended sessions that had to end anyway.
-    pub(super) async fn make(
-        &self,
-        mongo: &Inner,
-        mut session: Option<&mut ClientSession>,
-    ) -> mongodb::error::Result<bool> {
-        let transaction = session.is_some();
-        let mut write = async |mut command: RawDocumentBuf| {
-            if !transaction {
-                command.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
-            }
-            mongo.write(command, session.as_deref_mut()).await
-        };
+    /// Without a transaction, a change that was not right may have ended sessions that had to end
+    /// anyway.
+    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         match self {
             Self::Claim(account, first) => {
                 let fold = Fold::from(&account.username);
-                if !transaction {
+                if !writer.is_in_transaction() {
                     // First, so that a crash in between leaves no guest with a claimed name.
-                    write(delete_all("sessions", find::guests_of(&fold))?).await?;
+                    writer.write(step::delete_all("sessions", find::guests_of(&fold))?).await?;
                 }
                 // First, because this is where transactions meet.
                 let open = rawdoc! { "_id": fold.as_str(), "account": { "$exists": false } };
                 let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
                 let statement = rawdoc! { "q": open, "u": set, "upsert": true };
-                if write(update("names", statement)).await?.duplicate.is_some() {
+                if writer.write(step::update("names", statement)).await?.duplicate.is_some() {
                     return Ok(false);
                 }
-                if transaction {
-                    write(delete_all("sessions", find::guests_of(&fold))?).await?;
+                if writer.is_in_transaction() {
+                    writer.write(step::delete_all("sessions", find::guests_of(&fold))?).await?;
                 }
-                Ok(write(insert(first)).await?.duplicate.is_none())
+                Ok(writer.write(insert(first)).await?.duplicate.is_none())
             }
             Self::Password(account, keep) => {
                 let others = find::sessions_of(&account.username, Some(*keep));
-                write(delete_all("sessions", others)?).await?;
+                writer.write(step::delete_all("sessions", others)?).await?;
                 let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
                 let before = proved(&account.username, account.version - 1);
-                Ok(write(update("names", rawdoc! { "q": before, "u": set })).await?.n == 1)
+                let statement = rawdoc! { "q": before, "u": set };
+                Ok(writer.write(step::update("names", statement)).await?.n == 1)
             }
             Self::Guest(new) => {
                 let fold = Fold::from(&new.session.username);
-                let used = write(use_by_guests([&fold])).await?;
-                Ok(used.duplicate.is_none() && write(insert(new)).await?.duplicate.is_none())
+                let used = writer.write(use_by_guests([&fold])).await?;
+                Ok(used.duplicate.is_none() && writer.write(insert(new)).await?.duplicate.is_none())
             }
             Self::LogIn(new, version) => {
                 let current = proved(&new.session.username, *version);
                 let used = rawdoc! { "q": current, "u": { "$inc": { "uses": 1_i64 } } };
-                let used = write(update("names", used)).await?;
-                Ok(used.n == 1 && write(insert(new)).await?.duplicate.is_none())
+                let used = writer.write(step::update("names", used)).await?;
+                Ok(used.n == 1 && writer.write(insert(new)).await?.duplicate.is_none())
             }
         }
     }
@@ -115,40 +105,8 @@ fn proved(user: &Username, version: i64) -> RawDocumentBuf {
     }
 }
 
-fn list(statement: RawDocumentBuf) -> RawArrayBuf {
-    let mut statements = RawArrayBuf::new();
-    statements.push(statement);
-    statements
-}
-
-fn update(collection: &str, statement: RawDocumentBuf) -> RawDocumentBuf {
-    rawdoc! { "update": collection, "updates": list(statement) }
-}
-
-fn delete_all(collection: &str, filter: Document) -> mongodb::error::Result<RawDocumentBuf> {
-    let statement = rawdoc! { "q": RawDocumentBuf::try_from(&filter)?, "limit": 0 };
-    Ok(rawdoc! { "delete": collection, "deletes": list(statement) })
-}
-
 fn insert(new: &NewSession) -> RawDocumentBuf {
-    rawdoc! { "insert": "sessions", "documents": list(documents::new_session(new)) }
-}
-
-impl Inner {
-    /// Makes a change as one step; says whether it was right to.
-    async fn change(&self, change: &Change) -> Result<bool> {
-        match &self.mode {
-            Mode::Transactions { session, tally, .. } => {
-                let made = transaction::change(self, &mut *session.lock().await, change).await?;
-                match (change.claims(), tally) {
-                    (Some(name), Some(_)) if made => names::tell(self, &name).await?,
-                    _ => {}
-                }
-                Ok(made)
-            }
-            Mode::Guarded(guarded) => guarded.change(self, change).await,
-        }
-    }
+    step::insert("sessions", documents::new_session(new))
 }
 
 #[async_trait]

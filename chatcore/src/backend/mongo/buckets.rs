@@ -13,7 +13,7 @@ use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, ra
 use super::documents::{batch_id, corrupt, seq, text, time};
 use crate::backend::{Batch, Head, NonceKey};
 use crate::error::Result;
-use crate::types::{Message, Nonce, Range, RoomName, Seq};
+use crate::types::{Message, MessageText, Nonce, Range, RoomName, Seq, Username};
 
 /// The most messages in a bucket. A page of messages is asked for as that many buckets, since each
 /// may hold one; this bounds how much more may come.
@@ -97,7 +97,7 @@ impl<'a> Bucket<'a> {
     }
 
     pub(super) fn head(&self) -> Result<Head> {
-        Ok(Head { seq: self.last, timestamp: time(self.document, "last_timestamp")?, departures: 0 })
+        Ok(Head { seq: self.last, timestamp: time(self.document, "last_timestamp")?, ..Head::EMPTY })
     }
 
     pub(super) fn batch(&self) -> Option<ObjectId> {
@@ -127,13 +127,19 @@ impl<'a> Bucket<'a> {
     }
 
     fn message(&self, seq: Seq, document: &RawDocument) -> Result<Message> {
+        let deleted = document.get_str("text").map_err(corrupt)?.is_empty();
+        let (sender, text) = match deleted {
+            true => (Username::blank(), MessageText::blank()),
+            false => (text(document, "sender")?, text(document, "text")?),
+        };
         Ok(Message {
             room: self.room.clone(),
             seq,
-            sender: text(document, "sender")?,
-            text: text(document, "text")?,
+            sender,
+            text,
             timestamp: time(document, "timestamp")?,
             verified: document.get_bool("verified").map_err(corrupt)?,
+            deleted,
         })
     }
 

@@ -2,18 +2,19 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at` |
-//! | `counters` | `{user}` | `message_count`, `folded`? |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at`, `private`, `restricted`?, `owner`? |
+//! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
 //! | `counters` | `{tally}` | `counts`, `folds`, `claims`?: see `tally.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
-//! | `members` | `{room, user}` | `joined_at` |
+//! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
+//! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used`, `guest`? |
 //! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
-//! | `signals` | an id | what passes: `typing` or `sessions_ended`, `at` |
+//! | `signals` | an id | what passes: `typing`, `sessions_ended` or `room_closed`, `at` |
 //!
 //! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
 //! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
@@ -35,11 +36,11 @@ use mongodb::bson::{
 };
 
 use crate::account::{Account, Fold};
-use crate::backend::{Attendance, BatchId, Head, NewSession, ProcessId, Signal};
+use crate::backend::{Access, Attendance, BatchId, Head, NewSession, ProcessId, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{Room, RoomName, Seq, Username};
+use crate::types::{Privacy, Room, RoomName, Seq, Username};
 
 pub(super) fn corrupt(e: impl std::fmt::Display) -> Error {
     Error::Corrupt(e.to_string())
@@ -64,11 +65,33 @@ pub(super) fn batch_id(id: BatchId) -> ObjectId {
 
 pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
     let name = document.get_document("_id").and_then(|id| id.get_str("room")).map_err(corrupt)?.to_owned();
-    let departures = document.get_i64("departures").map_err(corrupt)?;
-    Ok((
-        name,
-        Head { seq: seq(document, "last_seq")?, timestamp: time(document, "last_timestamp")?, departures },
-    ))
+    let head = Head {
+        seq: seq(document, "last_seq")?,
+        timestamp: time(document, "last_timestamp")?,
+        departures: document.get_i64("departures").map_err(corrupt)?,
+        restricted: flag(document, "restricted"),
+    };
+    Ok((name, head))
+}
+
+/// Whether something is said to be so.
+fn flag(document: &RawDocument, key: &str) -> bool {
+    document.get_bool(key).unwrap_or(false)
+}
+
+fn room_owner(document: &RawDocument) -> Result<Option<Username>> {
+    document.get_str("owner").is_ok().then(|| text(document, "owner")).transpose()
+}
+
+/// How a room stands to everyone.
+pub(super) fn access(document: &RawDocument) -> Result<Access> {
+    Ok(Access {
+        privacy: if flag(document, "private") { Privacy::Private } else { Privacy::Public },
+        restricted: flag(document, "restricted"),
+        owner: room_owner(document)?,
+        member: false,
+        banned: false,
+    })
 }
 
 pub(super) fn room_name(document: &RawDocument) -> Result<RoomName> {
@@ -85,6 +108,8 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
         users: 0,
+        private: flag(document, "private"),
+        owner: room_owner(document)?,
     })
 }
 
@@ -131,6 +156,7 @@ pub(super) fn new_signal(signal: &Signal) -> Document {
             document.insert("typing", doc! { "room": room.as_str(), "user": user.as_str() })
         }
         Signal::SessionsEnded(user) => document.insert("sessions_ended", doc! { "user": user.as_str() }),
+        Signal::RoomClosed(room) => document.insert("room_closed", doc! { "room": room.as_str() }),
     };
     document
 }
@@ -141,6 +167,9 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     }
     if let Ok(ended) = document.get_document("sessions_ended") {
         return Ok(Some(Signal::SessionsEnded(text(ended, "user")?)));
+    }
+    if let Ok(closed) = document.get_document("room_closed") {
+        return Ok(Some(Signal::RoomClosed(text(closed, "room")?)));
     }
     // From a newer version.
     Ok(None)
@@ -162,7 +191,36 @@ pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
 }
 
 pub(super) fn new_room(now: Timestamp) -> Document {
-    doc! { "last_seq": 0_i64, "last_timestamp": 0_i64, "departures": 0_i64, "created_at": now.as_micros() }
+    doc! {
+        "last_seq": 0_i64,
+        "last_timestamp": 0_i64,
+        "departures": 0_i64,
+        "created_at": now.as_micros(),
+        "private": false,
+    }
+}
+
+/// A room with an owner.
+pub(super) fn new_room_of(owner: &Username, privacy: Privacy, now: Timestamp) -> Document {
+    let mut room = new_room(now);
+    room.insert("owner", owner.as_str());
+    if privacy == Privacy::Private {
+        room.extend(doc! { "private": true, "restricted": true });
+    }
+    room
+}
+
+pub(super) fn new_member(privacy: Privacy, now: Timestamp) -> Document {
+    let mut member = doc! { "joined_at": now.as_micros() };
+    if privacy == Privacy::Private {
+        member.insert("private", true);
+    }
+    member
+}
+
+/// The name as it was banned.
+pub(super) fn banned(document: &RawDocument) -> Result<Username> {
+    text(document, "username")
 }
 
 pub(super) fn member(document: &RawDocument) -> Result<Username> {
@@ -253,5 +311,5 @@ pub(super) fn new_head(head: Head) -> RawDocumentBuf {
 
 /// What else a room has that is created by its first message.
 pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
-    rawdoc! { "departures": 0_i64, "created_at": created_at.as_micros() }
+    rawdoc! { "departures": 0_i64, "created_at": created_at.as_micros(), "private": false }
 }

@@ -36,6 +36,11 @@ impl Query {
         Self { collection, filter, sort, projection, hint: None, limit: 1, newest_state: false }
     }
 
+    /// The same query of the newest state.
+    pub(super) fn newest(self) -> Self {
+        Self { newest_state: true, ..self }
+    }
+
     /// Runs the query and reads each document with `read`.
     pub(super) async fn run<T>(
         self,
@@ -78,16 +83,55 @@ pub(super) fn room_counter(room: &RoomName) -> Document {
     doc! { "_id": { "room": room.as_str() } }
 }
 
-/// Documents compare by type, then name, then value of their first field, so the rooms end where the
-/// users begin.
+/// Every room of which it is not said whether it is private, as before there were private ones.
+pub(super) fn rooms_of_before() -> Document {
+    doc! { "_id": { "$gt": { "room": "" }, "$lt": { "user": "" } }, "private": { "$exists": false } }
+}
+
+/// The public rooms. Documents compare by type, then name, then value of their first field, so the
+/// rooms end where the users begin.
 pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
+    let public = doc! { "private": false, "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } };
     Query {
         sort: doc! { "_id": 1 },
         projection: doc! { "_id": 1 },
+        hint: Some(doc! { "private": 1, "_id": 1 }),
         limit: page.limit,
-        ..Query::one("counters", doc! { "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } })
+        ..Query::one("counters", public)
     }
+}
+
+/// The private rooms that a user is a member of.
+pub(super) fn private_rooms(user: &Username, page: &Page<RoomName>) -> Query {
+    let after = page.after.as_ref().map_or("", RoomName::as_str);
+    let filter = doc! { "_id.user": user.as_str(), "_id.room": { "$gt": after }, "private": true };
+    Query {
+        sort: doc! { "_id.room": 1 },
+        projection: doc! { "_id": 1 },
+        hint: Some(doc! { "private": 1, "_id.user": 1, "_id.room": 1 }),
+        limit: page.limit,
+        ..Query::one("members", filter)
+    }
+}
+
+pub(super) fn ban(room: &RoomName, name: &Fold) -> Document {
+    doc! { "_id": { "room": room.as_str(), "user": name.as_str() } }
+}
+
+/// Whether names are banned.
+pub(super) fn bans_of(room: &RoomName, names: &[Fold]) -> Query {
+    let ids: Vec<_> =
+        names.iter().map(|name| doc! { "room": room.as_str(), "user": name.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    Query { limit, ..Query::one("bans", doc! { "_id": { "$in": ids } }) }
+}
+
+/// The bans of a room, by name.
+pub(super) fn bans(room: &RoomName, page: &Page<Username>) -> Query {
+    let after = page.after.as_ref().map_or("", Username::as_str);
+    let filter = doc! { "_id.room": room.as_str(), "username": { "$gt": after } };
+    Query { sort: doc! { "username": 1 }, limit: page.limit, ..Query::one("bans", filter) }
 }
 
 /// The ids between two bounds of one room. An `_id` is a document, and documents compare field by
@@ -170,7 +214,9 @@ pub(super) fn count(user: &Username, tallies: i32) -> Query {
     ids.push(doc! { "user": user.as_str() });
     let mut projection = doc! { "message_count": 1 };
     if tallies > 0 {
-        projection.extend(doc! { "folded": 1, "folds": 1, format!("counts.{}", tally::field(user)): 1 });
+        projection.extend(
+            doc! { "folded": 1, "folds": 1, "deletions": 1, format!("counts.{}", tally::field(user)): 1 },
+        );
     }
     Query {
         limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
@@ -198,6 +244,14 @@ pub(super) fn members_of(room: &RoomName) -> Document {
 
 pub(super) fn membership(room: &RoomName, user: &Username) -> Query {
     Query::one("members", member(room, user))
+}
+
+/// Which of these users are members.
+pub(super) fn members_among(room: &RoomName, users: &[Username]) -> Query {
+    let ids: Vec<_> =
+        users.iter().map(|user| doc! { "room": room.as_str(), "user": user.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    Query { limit, ..Query::one("members", doc! { "_id": { "$in": ids } }) }
 }
 
 pub(super) fn member(room: &RoomName, user: &Username) -> Document {

@@ -26,12 +26,13 @@ use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, r
 use mongodb::{Collection, Database};
 
 use super::access::is_of_nonces;
-use super::accounts::Change;
 use super::buckets::{self, Bucket};
+use super::deletion::Erasure;
 use super::lease::Lease;
 use super::names::OpenNames;
-use super::{Inner, documents, error, find};
-use crate::backend::{Append, Batch, BatchId, Head};
+use super::step::{Step, Writer};
+use super::{Inner, deletion, documents, error, find, step};
+use crate::backend::{Append, Batch, BatchId, Deletion, Head};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Seq, Username};
@@ -52,6 +53,8 @@ struct Progress {
     number: i64,
     /// The last batch, and whether its last step is known to be done.
     last: Option<(BatchId, bool)>,
+    /// Whether a deletion was begun and is not known to be done.
+    deleting: bool,
     /// Names that are not claimed. Claims are made by this process alone.
     open: OpenNames,
 }
@@ -79,7 +82,8 @@ impl Guarded {
         let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = tokio::sync::Mutex::new(Progress { number, last, open: OpenNames::default() });
+        let progress = Progress { number, last, deleting: true, open: OpenNames::default() };
+        let progress = tokio::sync::Mutex::new(progress);
         Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
 
@@ -112,7 +116,7 @@ impl Guarded {
         self.progress.lock().await.last == Some((batch.id, true))
     }
 
-    /// Completes or cuts off a batch that was begun and not finished.
+    /// Completes or cuts off a batch that was begun and not finished, and completes a deletion.
     pub(super) async fn settle(&self, mongo: &Inner) -> Result<()> {
         let mut progress = self.progress.lock().await;
         self.settle_locked(mongo, &mut progress).await
@@ -127,30 +131,62 @@ impl Guarded {
             progress.last = None;
             self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
+        if progress.deleting {
+            self.may_write()?;
+            progress.number = self.repeat_deletion(mongo).await?.max(progress.number);
+            progress.deleting = false;
+        }
         Ok(())
     }
 
-    /// Ends a membership while no batch is being stored, so that none can count on it.
-    pub(super) async fn leave(&self, mongo: &Inner, room: &RoomName, user: &Username) -> Result<()> {
-        let _progress = self.progress.lock().await;
-        self.may_write()?;
-        // In this order a crash in between costs the committer a look at the head, no more.
-        let departure = doc! { "$inc": { "departures": 1_i64 } };
-        mongo.collection("counters").update_one(find::room_counter(room), departure).await.map_err(error)?;
-        mongo.collection("members").delete_one(find::member(room, user)).await.map_err(error)?;
+    /// Deletes a message. The plan of it says after a crash what to complete; the sender's counter
+    /// carries the number, as it does for a batch, so that a repeat changes nothing.
+    ///
+    /// To be called by whom batches come from, between two of them: it settles the last one.
+    pub(super) async fn delete(&self, mongo: &Inner, room: &RoomName, seq: Seq) -> Result<Option<Deletion>> {
+        let mut progress = self.progress.lock().await;
+        self.settle_locked(mongo, &mut progress).await?;
+        let Some(erasure) = Erasure::find(mongo, room, seq).await? else { return Ok(None) };
+        progress.number += 1;
+        progress.deleting = true;
+        self.step(mongo, erasure.plan(progress.number)).await?;
+        self.erase(mongo, &erasure, progress.number).await?;
+        progress.deleting = false;
+        Ok(Some(Deletion { sender: erasure.sender }))
+    }
+
+    async fn erase(&self, mongo: &Inner, erasure: &Erasure, number: i64) -> Result<()> {
+        self.step(mongo, erasure.blank().map_err(error)?).await?;
+        let counter = rawdoc! {
+            "q": older(documents::user_id(&erasure.sender).into(), number),
+            "u": { "$inc": deletion::uncount(), "$set": { "batch": number } },
+            "upsert": true,
+        };
+        let mut last = step::update("counters", counter);
+        // Journals everything before it too.
+        last.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
+        self.step(mongo, last).await?;
         Ok(())
     }
 
-    /// Makes a change of names and sessions while no batch is being stored, so that none counts on
-    /// what was before.
-    pub(super) async fn change(&self, mongo: &Inner, change: &Change) -> Result<bool> {
+    /// Does again what the last deletion may not have done; returns its number.
+    async fn repeat_deletion(&self, mongo: &Inner) -> Result<i64> {
+        let state: Collection<RawDocumentBuf> = mongo.database.collection("state");
+        let Some(plan) = state.find_one(deletion::last_plan()).await.map_err(error)? else { return Ok(0) };
+        let (erasure, number) = Erasure::read(&plan)?;
+        self.erase(mongo, &erasure, number).await?;
+        Ok(number)
+    }
+
+    /// Makes a change while no batch is being stored, so that none counts on what was before.
+    pub(super) async fn change(&self, mongo: &Inner, step: &dyn Step) -> Result<bool> {
         let mut progress = self.progress.lock().await;
         self.may_write()?;
-        if let Some(name) = change.claims() {
+        if let Some(name) = step.claims() {
             // Before, because an error leaves open whether it was done.
             progress.open.forget(&name);
         }
-        change.make(mongo, None).await.map_err(error)
+        step.make(&mut Writer::new(mongo, None)).await.map_err(error)
     }
 
     pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
@@ -249,9 +285,7 @@ impl Guarded {
         if !members.is_empty() {
             self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false }).await?;
         }
-        // Matches no document that this batch or a later one has changed. An upsert then meets
-        // that document and is refused as a duplicate, which is what a repeat should be.
-        let older = |id: RawBson| rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } };
+        let older = |id| older(id, number);
         let grow = |n| rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } };
         let mut updates = RawArrayBuf::new();
         mongo.counters.add_statements(&mut updates, &counts, older, grow);
@@ -328,6 +362,12 @@ impl Guarded {
         self.apply(mongo, effects).await?;
         Ok(number)
     }
+}
+
+/// Matches no document that the batch or deletion of this number, or a later one, has changed. An
+/// upsert then meets that document and is refused as a duplicate, which is what a repeat should be.
+fn older(id: RawBson, number: i64) -> RawDocumentBuf {
+    rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } }
 }
 
 /// A batch that was begun may still be completed, so nobody can be told that nothing was stored.

@@ -6,18 +6,21 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
-use super::error;
+use super::{error, find};
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
+/// The version before, to which no room was private.
+const ALL_PUBLIC: i64 = 2;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 10] = [
+const COLLECTIONS: [&str; 11] = [
     "counters",
     "messages",
     "members",
+    "bans",
     "marks",
     "names",
     "sessions",
@@ -44,7 +47,7 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
     let state = database.collection::<Document>("state");
     let stored = state.find_one(doc! { "_id": "schema" }).await.map_err(error)?;
     match stored.as_ref().map(|schema| schema.get_i64("version")) {
-        None | Some(Ok(VERSION)) => {}
+        None | Some(Ok(VERSION | ALL_PUBLIC)) => {}
         Some(Ok(newer)) if newer > VERSION => {
             return Err(Error::Open(format!(
                 "it was written by a newer version (schema {newer}, this version knows {VERSION})"
@@ -66,10 +69,16 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
         }
     }
     create_indexes(database, session_idle).await?;
-    if stored.is_none() {
-        let version = doc! { "$setOnInsert": { "version": VERSION } };
-        state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
+    if stored
+        .as_ref()
+        .is_some_and(|schema| schema.get_i64("version").is_ok_and(|version| version == ALL_PUBLIC))
+    {
+        let public = doc! { "$set": { "private": false } };
+        let counters = database.collection::<Document>("counters");
+        counters.update_many(find::rooms_of_before(), public).await.map_err(error)?;
     }
+    let version = doc! { "$set": { "version": VERSION } };
+    state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
     Ok(server)
 }
 
@@ -119,9 +128,20 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     ];
     database.collection::<Document>("messages").create_indexes(messages).await.map_err(error)?;
 
+    let of_private =
+        || IndexOptions::builder().partial_filter_expression(doc! { "private": { "$exists": true } }).build();
+    let counters = database.collection::<Document>("counters");
+    let by_privacy = index(doc! { "private": 1, "_id": 1 }, of_private());
+    counters.create_index(by_privacy).await.map_err(error)?;
     let members = database.collection::<Document>("members");
-    let by_user = index(doc! { "_id.user": 1, "_id.room": 1 }, IndexOptions::default());
-    members.create_index(by_user).await.map_err(error)?;
+    let by_user = [
+        index(doc! { "_id.user": 1, "_id.room": 1 }, IndexOptions::default()),
+        index(doc! { "private": 1, "_id.user": 1, "_id.room": 1 }, of_private()),
+    ];
+    members.create_indexes(by_user).await.map_err(error)?;
+    let bans = database.collection::<Document>("bans");
+    let by_name = index(doc! { "_id.room": 1, "username": 1 }, IndexOptions::default());
+    bans.create_index(by_name).await.map_err(error)?;
     let presence = database.collection::<Document>("presence");
     let by_process = index(doc! { "_id.process": 1 }, IndexOptions::default());
     presence.create_index(by_process).await.map_err(error)?;

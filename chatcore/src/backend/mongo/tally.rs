@@ -144,7 +144,7 @@ pub(super) async fn fold(
 /// Part of a user's count.
 pub(super) enum Part {
     Tally { slot: i32, folds: i64, n: i64 },
-    Counter { n: i64, folded: HashMap<String, i64> },
+    Counter { n: i64, folded: HashMap<String, i64>, deletions: i64 },
 }
 
 /// Reads a document that [`find::count`](super::find::count) finds for a user.
@@ -159,7 +159,14 @@ pub(super) fn part(document: &RawDocument, field: &str) -> Result<Part> {
         let (slot, number) = entry.map_err(corrupt)?;
         folded.insert(slot.as_str().to_owned(), number.as_i64().unwrap_or(0));
     }
-    Ok(Part::Counter { n: document.get_i64("message_count").map_err(corrupt)?, folded })
+    let n = document.get_i64("message_count").map_err(corrupt)?;
+    Ok(Part::Counter { n, folded, deletions: document.get_i64("deletions").unwrap_or(0) })
+}
+
+/// How often the counter went down.
+pub(super) fn deletions(parts: &[Part]) -> i64 {
+    let of = |part: &Part| if let Part::Counter { deletions, .. } = part { *deletions } else { 0 };
+    parts.iter().map(of).sum()
 }
 
 /// The count, unless a fold came between the parts.
@@ -172,7 +179,7 @@ pub(super) fn sum(parts: &[Part]) -> Option<u64> {
                 folds.insert(slot.to_string(), *number);
                 total += n;
             }
-            Part::Counter { n, folded } => {
+            Part::Counter { n, folded, .. } => {
                 if folded.iter().any(|(slot, number)| folds.get(slot).is_none_or(|seen| seen < number)) {
                     return None;
                 }
@@ -180,7 +187,7 @@ pub(super) fn sum(parts: &[Part]) -> Option<u64> {
             }
         }
     }
-    Some(total.unsigned_abs())
+    Some(total.max(0).unsigned_abs())
 }
 
 #[cfg(test)]
@@ -200,7 +207,7 @@ mod tests {
         let tally = |slot, folds, n| Part::Tally { slot, folds, n };
         let counter = |n, folded: &[(&str, i64)]| {
             let folded = folded.iter().map(|(slot, number)| ((*slot).to_owned(), *number)).collect();
-            Part::Counter { n, folded }
+            Part::Counter { n, folded, deletions: 0 }
         };
         assert_eq!(sum(&[]), Some(0));
         assert_eq!(sum(&[tally(0, 3, 2)]), Some(2));

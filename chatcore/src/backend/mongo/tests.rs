@@ -154,3 +154,60 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     let next = store.messages(&room, Range::Newest, 1).await.expect("read");
     assert_eq!(next[0].seq.get(), arrived + 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_of_a_database_from_before_there_were_private_ones_are_public() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let store = ChatStore::open(&address).await.expect("a store");
+    post(&store, "ann").await;
+    store.close().await.expect("closed");
+    let database = database(&address).await;
+    let counters = database.collection::<mongodb::bson::Document>("counters");
+    let room = doc! { "_id": { "room": "a" } };
+    counters.update_one(room, doc! { "$unset": { "private": "" } }).await.expect("written");
+    let state = database.collection::<mongodb::bson::Document>("state");
+    let before = doc! { "$set": { "version": 2_i64 } };
+    state.update_one(doc! { "_id": "schema" }, before).await.expect("written");
+
+    for _ in 0..2 {
+        let store = ChatStore::open(&address).await.expect("a store");
+        let rooms = store.rooms(None, 10).await.expect("rooms");
+        assert_eq!(rooms.iter().map(RoomName::as_str).collect::<Vec<_>>(), ["a"]);
+        store.close().await.expect("closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_a_crash_cut_off_is_completed_once() {
+    let address = mongod::database(Kind::Standalone);
+    let store = ChatStore::open(&address).await.expect("a store");
+    let room: RoomName = "a".parse().expect("a name");
+    for _ in 0..3 {
+        post(&store, "ann").await;
+    }
+    store.delete_message(&room, Seq::new(1).expect("a place")).await.expect("deleted");
+    store.close().await.expect("closed");
+    // The plan of the next deletion, with and without the blank message, and not the counter.
+    let database = database(&address).await;
+    let state = database.collection::<mongodb::bson::Document>("state");
+    for (place, blanked) in [(2_i64, false), (3, true)] {
+        let counters = database.collection::<mongodb::bson::Document>("counters");
+        let ann = counters.find_one(doc! { "_id": { "user": "ann" } }).await.expect("read").expect("there");
+        let number = ann.get_i64("batch").expect("a number") + 1;
+        let plan = doc! { "number": number, "room": "a", "first": place, "at": 0_i64, "sender": "ann" };
+        state.update_one(doc! { "_id": "deletion" }, doc! { "$set": plan }).await.expect("written");
+        if blanked {
+            let messages = database.collection::<mongodb::bson::Document>("messages");
+            let blank = doc! { "$set": { "messages.0.text": "", "messages.0.sender": "" } };
+            messages.update_one(doc! { "_id": { "room": "a", "seq": place } }, blank).await.expect("written");
+        }
+        for _ in 0..2 {
+            let store = ChatStore::open(&address).await.expect("a store");
+            let left = 3 - u64::try_from(place).expect("small");
+            assert_eq!(count(&store, "ann").await, left);
+            let read = store.messages(&room, Range::Newest, 10).await.expect("read");
+            assert_eq!(read.iter().filter(|m| !m.deleted).count() as u64, left);
+            store.close().await.expect("closed");
+        }
+    }
+}

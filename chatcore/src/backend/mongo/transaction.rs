@@ -3,22 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use mongodb::ClientSession;
-use mongodb::bson::{Document, RawArrayBuf, doc, rawdoc};
+use mongodb::bson::{RawArrayBuf, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use tokio::time::Instant;
 
 use super::access::is_of_nonces;
-use super::accounts::{self, Change};
+use super::accounts;
 use super::names::Claims;
+use super::step::{Step, Writer};
 use super::tally::{self, Tally};
 use super::{Inner, buckets, documents, durable, error, find};
 use crate::account::Fold;
 use crate::backend::{Append, Batch, Head};
 use crate::error::{Error, Result};
-use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
 /// A transaction that met another one waits for about as long as that one takes.
@@ -176,13 +175,12 @@ async fn met(e: mongodb::error::Error) -> Stop {
     Stop::Failed(e)
 }
 
-/// Makes a change of names and sessions, until it meets no other transaction; says whether it was
-/// right to.
-pub(super) async fn change(mongo: &Inner, session: &mut ClientSession, change: &Change) -> Result<bool> {
+/// Makes a change, until it meets no other transaction; says whether it was right to.
+pub(super) async fn change(mongo: &Inner, session: &mut ClientSession, step: &dyn Step) -> Result<bool> {
     let deadline = Instant::now() + mongo.timeout;
     loop {
         begin(mongo, session).await?;
-        let made = match change.make(mongo, Some(session)).await {
+        let made = match step.make(&mut Writer::new(mongo, Some(session))).await {
             Ok(true) => commit(session, deadline).await.map(|()| true),
             other => {
                 // If this fails the server ends the transaction by itself.
@@ -231,33 +229,6 @@ pub(super) fn again() -> mongodb::error::Error {
 
 fn is_worth_another(e: &mongodb::error::Error) -> bool {
     e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.get_custom::<Again>().is_some()
-}
-
-/// Ends a membership and counts the departure, which every batch that relies on it will notice.
-pub(super) async fn leave(
-    mongo: &Inner,
-    session: &mut ClientSession,
-    room: &RoomName,
-    user: &Username,
-) -> Result<()> {
-    let context = (mongo.database.clone(), room.clone(), user.clone());
-    let leave = session.start_transaction().write_concern(durable(mongo.timeout)).and_run(
-        context,
-        |session, (database, room, user)| {
-            async move {
-                let members = database.collection::<Document>("members");
-                let left = members.delete_one(find::member(room, user)).session(&mut *session).await?;
-                if left.deleted_count > 0 {
-                    let counters = database.collection::<Document>("counters");
-                    let departure = doc! { "$inc": { "departures": 1_i64 } };
-                    counters.update_one(find::room_counter(room), departure).session(session).await?;
-                }
-                Ok(())
-            }
-            .boxed()
-        },
-    );
-    leave.await.map_err(error)
 }
 
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::buckets::Bucket;
 use super::guarded::Guarded;
-use super::{Inner, documents, error};
+use super::{Inner, deletion, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
 use crate::feed::{Feed, UserUpdate};
@@ -93,6 +93,13 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
             let messages = Bucket::new(&room, &document)?.all()?;
             feed.publish(&room, messages.into_iter().map(Into::into).collect());
         }
+        ("messages", None, Some(key)) => {
+            let updated = change.update_description.map(|update| update.updated_fields);
+            let room = documents::room_name(&key)?;
+            for seq in deletion::blanked(&key, &updated.unwrap_or_default())? {
+                feed.hear_deletion(&room, seq);
+            }
+        }
         ("presence", there, Some(key)) => {
             let (room, process) = (documents::room_name(&key)?, documents::process(&key)?);
             match there {
@@ -108,6 +115,7 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
         ("signals", Some(document), _) => match documents::signal(&document)? {
             Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
             Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
+            Some(Signal::RoomClosed(room)) => feed.close_door(&room),
             None => {}
         },
         ("marks", document, Some(key)) => {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Marks the file as a chat store: "chat" in ASCII.
 const APPLICATION_ID: i64 = 0x6368_6174;
 /// What makes a file of each version one of the next. The first begins with an empty file.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
@@ -74,6 +74,26 @@ CREATE TABLE accounts (
 DELETE FROM sessions;
 ALTER TABLE sessions ADD COLUMN fold TEXT NOT NULL;
 CREATE INDEX sessions_of_guests ON sessions (fold) WHERE verified = 0;
+",
+    // A deleted message has no text. It keeps its sender while a nonce has to be told from that of
+    // others; else it has the sender 0, whose name is empty. `members.private_room` is the name of
+    // the room if that is private, so that an index finds a user's private rooms in order.
+    "
+ALTER TABLE rooms ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN restricted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN owner TEXT;
+ALTER TABLE members ADD COLUMN private_room TEXT;
+CREATE INDEX public_rooms ON rooms (name) WHERE private = 0;
+CREATE INDEX members_of_private_rooms ON members (username, private_room) WHERE private_room IS NOT NULL;
+CREATE TABLE bans (
+    room_id INTEGER NOT NULL,
+    fold TEXT NOT NULL,
+    username TEXT NOT NULL,
+    banned_at INTEGER NOT NULL,
+    PRIMARY KEY (room_id, fold)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bans_by_name ON bans (room_id, username);
+INSERT INTO users (id, name, message_count) VALUES (0, '', 0);
 ",
 ];
 

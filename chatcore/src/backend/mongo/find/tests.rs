@@ -64,7 +64,7 @@ async fn every_query_has_an_index() {
     let seq = Seq::new(5).expect("a place");
     let time = Timestamp::from_micros(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
-    let head = Some(Head { seq, timestamp: time, departures: 0 });
+    let head = Some(Head { seq, timestamp: time, ..Head::EMPTY });
     let mut plans = Vec::new();
     for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
         for bound in [None, head] {
@@ -87,6 +87,10 @@ async fn every_query_has_an_index() {
         presence(&name),
         sessions(&user, time),
         claims(3),
+        private_rooms(&user, &Page { after: None, limit: 10 }),
+        bans_of(&name, std::slice::from_ref(&fold)),
+        bans(&name, &Page { after: None, limit: 10 }),
+        members_among(&name, std::slice::from_ref(&user)),
         accounts(&[fold.clone(), Fold::from(&user)]),
     ] {
         plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
@@ -96,9 +100,11 @@ async fn every_query_has_an_index() {
         ("members", members_of(&name)),
         ("members", member(&name, &user)),
         ("marks", mark(&user, &name)),
+        ("bans", ban(&name, &fold)),
         ("presence", presence_at(&name, ObjectId::new())),
         ("presence", presence_of(ObjectId::new())),
         ("counters", tallies()),
+        ("counters", rooms_of_before()),
         ("names", super::name(&fold)),
         ("sessions", guests_of(&fold)),
         ("sessions", super::token(token)),

@@ -1,0 +1,72 @@
+//! What a store needs of a database for rooms that are not for everyone: each method is one atomic
+//! step.
+
+use async_trait::async_trait;
+
+use super::Page;
+use crate::error::Result;
+use crate::timestamp::Timestamp;
+use crate::types::{Privacy, RoomName, Seq, Username};
+
+/// What is known of a room, and of one user in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) privacy: Privacy,
+    /// Whether somebody was banned from it, or it is private.
+    pub(crate) restricted: bool,
+    pub(crate) owner: Option<Username>,
+    /// Whether the user is a member of it. Only said of private rooms.
+    pub(crate) member: bool,
+    pub(crate) banned: bool,
+}
+
+/// What became of a wish to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// The user is a member.
+    Member,
+    /// Nothing changed: the room is private and there was no invitation, or there was one to a room
+    /// that does not exist.
+    NoSuchRoom,
+    /// Nothing changed: the user is banned.
+    Banned,
+}
+
+/// A message that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    /// Whose message it was, and so whose counter went down.
+    pub(crate) sender: Username,
+}
+
+#[async_trait]
+pub(crate) trait Moderation: Send + Sync + 'static {
+    /// Creates a room for its owner unless it exists; says whether it did. The owner of a private
+    /// room is its first member.
+    async fn create_room_for(
+        &self,
+        room: RoomName,
+        owner: Username,
+        privacy: Privacy,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// The private rooms that a user is a member of.
+    async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>>;
+
+    /// How a room stands to a user, or to somebody unknown; `None` if the room does not exist.
+    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>>;
+    /// For each of these users, how the room stands to them. Not older than a head that was read
+    /// before; a batch that is guarded by that head makes sure that it is still true.
+    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>>;
+
+    /// Bans a user, whose membership ends, so that no post of the user is stored after this.
+    async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()>;
+    /// Lifts a ban; says whether there was one.
+    async fn unban(&self, room: RoomName, user: Username) -> Result<bool>;
+    /// The names that are banned.
+    async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>>;
+
+    /// Blanks a message and takes it from its sender's counter; `None` if there is no such message,
+    /// or it is deleted already.
+    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>>;
+}

@@ -1,0 +1,83 @@
+//! Changes of several documents that belong together: one transaction, or, on a standalone mongod,
+//! writes in an order that a crash may cut off anywhere.
+
+use async_trait::async_trait;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+
+use super::access::Written;
+use super::{Inner, Mode, names, transaction};
+use crate::account::Fold;
+use crate::error::Result;
+
+/// A change that is made by one process at a time, and not while a batch is being stored.
+#[async_trait]
+pub(super) trait Step: Sync {
+    /// The name that the step claims.
+    fn claims(&self) -> Option<Fold> {
+        None
+    }
+
+    /// Makes the change; says whether it was right to. If not, nothing of it must matter: a
+    /// transaction is taken back, and without one it stays.
+    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool>;
+}
+
+/// Writes for a step: in its transaction, if there is one.
+pub(super) struct Writer<'a> {
+    mongo: &'a Inner,
+    session: Option<&'a mut ClientSession>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(mongo: &'a Inner, session: Option<&'a mut ClientSession>) -> Self {
+        Self { mongo, session }
+    }
+
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(super) async fn write(&mut self, mut command: RawDocumentBuf) -> mongodb::error::Result<Written> {
+        if !self.is_in_transaction() {
+            command.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
+        }
+        self.mongo.write(command, self.session.as_deref_mut()).await
+    }
+}
+
+fn list(statement: RawDocumentBuf) -> RawArrayBuf {
+    let mut statements = RawArrayBuf::new();
+    statements.push(statement);
+    statements
+}
+
+pub(super) fn update(collection: &str, statement: RawDocumentBuf) -> RawDocumentBuf {
+    rawdoc! { "update": collection, "updates": list(statement) }
+}
+
+pub(super) fn insert(collection: &str, document: RawDocumentBuf) -> RawDocumentBuf {
+    rawdoc! { "insert": collection, "documents": list(document) }
+}
+
+pub(super) fn delete_all(collection: &str, filter: Document) -> mongodb::error::Result<RawDocumentBuf> {
+    let statement = rawdoc! { "q": RawDocumentBuf::try_from(&filter)?, "limit": 0 };
+    Ok(rawdoc! { "delete": collection, "deletes": list(statement) })
+}
+
+impl Inner {
+    /// Makes a change as one step; says whether it was right to.
+    pub(super) async fn change(&self, step: &dyn Step) -> Result<bool> {
+        match &self.mode {
+            Mode::Transactions { session, tally, .. } => {
+                let made = transaction::change(self, &mut *session.lock().await, step).await?;
+                match (step.claims(), tally) {
+                    (Some(name), Some(_)) if made => names::tell(self, &name).await?,
+                    _ => {}
+                }
+                Ok(made)
+            }
+            Mode::Guarded(guarded) => guarded.change(self, step).await,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Private rooms, bans, and messages that are deleted.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{Sqlite, message, parsed, sql};
+use crate::account::Fold;
+use crate::backend::{Access, Deletion, Joined, Moderation, Page};
+use crate::error::Result;
+use crate::timestamp::Timestamp;
+use crate::types::{Privacy, RoomName, Seq, Username};
+
+fn access(c: &Connection, room: &RoomName, user: Option<&Username>) -> rusqlite::Result<Option<Access>> {
+    let (name, fold) = (user.map_or("", Username::as_str), user.map(Fold::from));
+    let key = [room.as_str(), name, fold.as_ref().map_or("", Fold::as_str)];
+    let read = |row: &Row<'_>| {
+        let private: bool = row.get(0)?;
+        Ok(Access {
+            privacy: if private { Privacy::Private } else { Privacy::Public },
+            restricted: row.get(1)?,
+            owner: owner(row, 2)?,
+            member: row.get(3)?,
+            banned: row.get(4)?,
+        })
+    };
+    c.prepare_cached(sql::ACCESS)?.query_row(key, read).optional()
+}
+
+/// The owner of a room, if it has one.
+pub(super) fn owner(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Username>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
+pub(super) fn join(
+    c: &Connection,
+    room: &RoomName,
+    user: &Username,
+    invited: bool,
+    now: Timestamp,
+) -> rusqlite::Result<Joined> {
+    let joined = match access(c, room, Some(user))? {
+        None => Joined::NoSuchRoom,
+        Some(access) if access.banned => Joined::Banned,
+        Some(access) if access.privacy == Privacy::Private && !access.member && !invited => {
+            Joined::NoSuchRoom
+        }
+        Some(_) => Joined::Member,
+    };
+    if joined == Joined::Member {
+        c.prepare_cached(sql::JOIN)?.execute(params![room.as_str(), user.as_str(), now.as_micros()])?;
+    }
+    Ok(joined)
+}
+
+/// Ends a membership and counts the departure, if there was one.
+pub(super) fn leave(c: &Connection, room: &RoomName, user: &Username) -> rusqlite::Result<bool> {
+    let left = c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0;
+    if left {
+        c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
+    }
+    Ok(left)
+}
+
+#[async_trait]
+impl Moderation for Sqlite {
+    async fn create_room_for(
+        &self,
+        room: RoomName,
+        owner: Username,
+        privacy: Privacy,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.writer
+            .run(move |c| {
+                let c = c.transaction()?;
+                let private = privacy == Privacy::Private;
+                let new = params![room.as_str(), now.as_micros(), owner.as_str(), private];
+                let created = c.prepare_cached(sql::CREATE_ROOM_FOR)?.execute(new)? > 0;
+                if created && private {
+                    join(&c, &room, &owner, true, now)?;
+                }
+                c.commit()?;
+                Ok(created)
+            })
+            .await
+    }
+
+    async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.readers
+            .run(move |c| {
+                let after = page.after.as_ref().map_or("", RoomName::as_str);
+                let key = params![user.as_str(), after, page.limit];
+                c.prepare_cached(sql::PRIVATE_ROOMS)?.query_map(key, |row| parsed(row, 0))?.collect()
+            })
+            .await
+    }
+
+    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
+        self.readers.run(move |c| access(c, &room, user.as_ref())).await
+    }
+
+    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+        self.readers.run(move |c| users.iter().map(|user| access(c, &room, Some(user))).collect()).await
+    }
+
+    async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+        self.writer
+            .run(move |c| {
+                let c = c.transaction()?;
+                let fold = Fold::from(&user);
+                let ban = params![room.as_str(), fold.as_str(), user.as_str(), now.as_micros()];
+                c.prepare_cached(sql::BAN)?.execute(ban)?;
+                c.prepare_cached(sql::RESTRICT)?.execute([room.as_str()])?;
+                if !leave(&c, &room, &user)? {
+                    c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
+                }
+                c.commit()
+            })
+            .await
+    }
+
+    async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.writer
+            .run(move |c| {
+                let fold = Fold::from(&user);
+                Ok(c.prepare_cached(sql::UNBAN)?.execute([room.as_str(), fold.as_str()])? > 0)
+            })
+            .await
+    }
+
+    async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
+        self.readers
+            .run(move |c| {
+                let after = page.after.as_ref().map_or("", Username::as_str);
+                let key = params![room.as_str(), after, page.limit];
+                c.prepare_cached(sql::BANS)?.query_map(key, |row| parsed(row, 0))?.collect()
+            })
+            .await
+    }
+
+    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
+        self.writer
+            .run(move |c| {
+                let c = c.transaction()?;
+                let key = params![room.as_str(), seq.get() - 1, 1];
+                let read = |row: &Row<'_>| message(&room, row);
+                let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
+                let Some(stored) = stored.filter(|stored| stored.seq == seq && !stored.deleted) else {
+                    return Ok(None);
+                };
+                c.prepare_cached(sql::DELETE_MESSAGE)?.execute(params![room.as_str(), seq.get()])?;
+                c.prepare_cached(sql::UNCOUNT_MESSAGE)?.execute([stored.sender.as_str()])?;
+                c.commit()?;
+                Ok(Some(Deletion { sender: stored.sender }))
+            })
+            .await
+    }
+}

@@ -1,0 +1,228 @@
+//! A store whose commits fail by a plan.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::account::{Account, Fold};
+use crate::backend::{
+    Access, Accounts, Append, Backend, Batch, Deletion, Head, Joined, Moderation, NewSession, NonceKey, Page,
+};
+use crate::error::{Error, Result};
+use crate::session::{Session, SessionId, TokenHash};
+use crate::timestamp::Timestamp;
+use crate::types::{Message, Privacy, Range, Room, RoomName, Seq, UserRoom, Username};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// It is not done, and the caller is told that the store is out of reach.
+    Before,
+    /// It is done, and the caller is told that the store is out of reach.
+    After,
+    /// It is done in a task that the caller stops waiting for.
+    Late,
+    /// It is not done, but a late call is, and the caller is told that the store is out of reach.
+    Overtaken,
+    /// It never ends and nothing is done.
+    Hangs,
+    /// It is refused as if another process had moved the head.
+    Moved,
+    /// The disk is full.
+    Full,
+    /// It is passed on.
+    None,
+}
+
+/// An SQLite store whose commits fail by a plan.
+pub(super) struct Faulty {
+    pub(super) inner: Arc<dyn Backend>,
+    pub(super) appends: Mutex<VecDeque<Fault>>,
+    pub(super) looks: Mutex<VecDeque<Fault>>,
+    pub(super) deletions: Mutex<VecDeque<Fault>>,
+    pub(super) appended: AtomicUsize,
+    /// Lets a late call go on.
+    pub(super) release: Arc<Notify>,
+}
+
+fn next(plan: &Mutex<VecDeque<Fault>>) -> Fault {
+    plan.lock().unwrap().pop_front().unwrap_or(Fault::None)
+}
+
+fn out_of_reach<T>() -> Result<T> {
+    Err(Error::Unavailable("by plan".into()))
+}
+
+#[async_trait]
+impl Backend for Faulty {
+    async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
+        self.appended.fetch_add(1, Ordering::SeqCst);
+        match next(&self.appends) {
+            Fault::Before => out_of_reach(),
+            Fault::After => {
+                self.inner.append(batch).await?;
+                out_of_reach()
+            }
+            Fault::Late => {
+                let (inner, release) = (self.inner.clone(), self.release.clone());
+                tokio::spawn(async move {
+                    release.notified().await;
+                    inner.append(batch).await
+                });
+                out_of_reach()
+            }
+            Fault::Overtaken => {
+                self.release.notify_one();
+                let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
+                while self.inner.heads(rooms.clone()).await?.iter().all(Option::is_none) {
+                    tokio::task::yield_now().await;
+                }
+                out_of_reach()
+            }
+            Fault::Hangs => std::future::pending().await,
+            Fault::Moved => Ok(Append::HeadMoved),
+            Fault::Full => Err(Error::Full),
+            Fault::None => self.inner.append(batch).await,
+        }
+    }
+
+    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+        match next(&self.looks) {
+            Fault::None => self.inner.holds(batch).await,
+            Fault::Hangs => std::future::pending().await,
+            _ => out_of_reach(),
+        }
+    }
+
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
+        self.inner.heads(rooms).await
+    }
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
+        self.inner.by_nonce(keys).await
+    }
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
+        self.inner.create_room(room, now).await
+    }
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.inner.rooms(page).await
+    }
+    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
+        self.inner.room(room).await
+    }
+    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
+        self.inner.users(room, page).await
+    }
+    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
+        self.inner.join(room, user, invited, now).await
+    }
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.inner.leave(room, user).await
+    }
+    async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+        self.inner.messages(room, range, limit).await
+    }
+    async fn message_count(&self, user: Username) -> Result<u64> {
+        self.inner.message_count(user).await
+    }
+    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
+        self.inner.mark_read(user, room, seq).await
+    }
+    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
+        self.inner.rooms_of(user, limit).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl Accounts for Faulty {
+    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+        self.inner.account(name).await
+    }
+    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+        self.inner.owners(names).await
+    }
+    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
+        self.inner.claim(account, first).await
+    }
+    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
+        self.inner.change_password(account, keep).await
+    }
+    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
+        self.inner.upgrade_hash(account, old).await
+    }
+    async fn add_guest(&self, new: NewSession) -> Result<bool> {
+        self.inner.add_guest(new).await
+    }
+    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
+        self.inner.add_session(new, version).await
+    }
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
+        self.inner.session(token, alive_since).await
+    }
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.inner.touch_session(token, now).await
+    }
+    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
+        self.inner.end_session(token).await
+    }
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
+        self.inner.sessions(user, alive_since).await
+    }
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
+        self.inner.end_session_of(user, id).await
+    }
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
+        self.inner.end_sessions_of(user, except).await
+    }
+}
+
+#[async_trait]
+impl Moderation for Faulty {
+    async fn create_room_for(
+        &self,
+        room: RoomName,
+        owner: Username,
+        privacy: Privacy,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.inner.create_room_for(room, owner, privacy, now).await
+    }
+    async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.inner.private_rooms(user, page).await
+    }
+    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
+        self.inner.access(room, user).await
+    }
+    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+        self.inner.admissions(room, users).await
+    }
+    async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+        self.inner.ban(room, user, now).await
+    }
+    async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.inner.unban(room, user).await
+    }
+    async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
+        self.inner.bans(room, page).await
+    }
+    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
+        match next(&self.deletions) {
+            Fault::None => self.inner.delete_message(room, seq).await,
+            Fault::After => {
+                self.inner.delete_message(room, seq).await?;
+                out_of_reach()
+            }
+            Fault::Hangs => std::future::pending().await,
+            Fault::Full => Err(Error::Full),
+            _ => out_of_reach(),
+        }
+    }
+}

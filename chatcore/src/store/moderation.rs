@@ -1,0 +1,172 @@
+//! Private rooms, bans, and deleting messages, by the program itself: who may do what is up to it.
+//! What one user may do is in [`View`](crate::View).
+
+use super::{ChatStore, checked};
+use crate::backend::{Access, Joined, Page};
+use crate::error::{Error, Result};
+use crate::feed::{RoomFeed, Visitor, Wish};
+use crate::store::MAX_NAMES;
+use crate::types::{Message, Privacy, Range, RoomName, Seq, Username};
+
+impl ChatStore {
+    /// Creates a room that `owner` owns; says whether it did, `false` meaning that it was there. The
+    /// owner of a private room is its first member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AccountNotFound`]: only who has an account can own a room, because anyone can use
+    /// another name. [`Error::Unavailable`], [`Error::Full`].
+    pub async fn create_room_for(&self, room: &RoomName, owner: &Username, privacy: Privacy) -> Result<bool> {
+        self.check_account(owner).await?;
+        let (backend, now) = (&self.0.backend, self.now());
+        let created = self.call(backend.create_room_for(room.clone(), owner.clone(), privacy, now)).await;
+        // Whoever followed a room that did not exist yet may not follow a private one.
+        self.0.feed.close_door(room);
+        created
+    }
+
+    /// Who may know of a room; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn privacy(&self, room: &RoomName) -> Result<Option<Privacy>> {
+        if self.0.feed.is_readable(room) {
+            return Ok(Some(Privacy::Public));
+        }
+        let feed = self.0.feed.room(room);
+        let generation = feed.door_generation();
+        let access = self.access(room, None).await?;
+        feed.learn(generation, access.as_ref(), &Visitor::unknown());
+        Ok(access.map(|access| access.privacy))
+    }
+
+    /// Makes a user a member of a private room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::RoomIsPublic`], [`Error::AccountNotFound`],
+    /// [`Error::Banned`], [`Error::Unavailable`], [`Error::Full`].
+    pub async fn invite(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.check_private(room).await?;
+        self.check_account(user).await?;
+        self.add_member(room, user, true).await
+    }
+
+    /// Ends a user's membership of a private room: once this has returned, nothing that is posted
+    /// there reaches the user, at any process, and the user posts nothing there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::RoomIsPublic`], [`Error::Unavailable`].
+    pub async fn remove(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.check_private(room).await?;
+        self.leave(room, user).await
+    }
+
+    /// Bans a name, in any case, from a room, and ends its membership: once this has returned, nothing
+    /// that it posts there is stored, by any process. A public room can still be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Unavailable`], [`Error::Full`].
+    pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.access(room, None).await?.ok_or(Error::RoomNotFound)?;
+        let banned = self.call(self.0.backend.ban(room.clone(), user.clone(), self.now())).await;
+        // Whatever the result was, it may be done.
+        self.0.feed.close_door(room);
+        banned
+    }
+
+    /// Lifts a ban; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn unban(&self, room: &RoomName, user: &Username) -> Result<bool> {
+        self.call(self.0.backend.unban(room.clone(), user.clone())).await
+    }
+
+    /// Lists at most `limit` of the names that are banned from a room, as they were given, in code
+    /// point order, from the first after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::Unavailable`].
+    pub async fn bans(&self, room: &RoomName, after: Option<&Username>, limit: u32) -> Result<Vec<Username>> {
+        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+        self.call(self.0.backend.bans(room.clone(), page)).await
+    }
+
+    /// Deletes a message: its place and its time stay, its sender and its text are gone for every
+    /// reader, and its sender's counter goes down by one, all in one step. Those who watch the room
+    /// are told. A message that is deleted already stays so.
+    ///
+    /// The store keeps the sender beside the nonce of the message, if it has one: a repeat of the
+    /// post makes no other message, and is answered with the deleted one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MessageNotFound`], [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: deleted
+    /// now, or later, as soon as the store can be reached, or not at all if this process ends before.
+    pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
+        if self.message(room, seq).await?.deleted {
+            return Ok(());
+        }
+        super::within(self.0.options.timeout * 2, self.0.committer.delete(room.clone(), seq)).await
+    }
+
+    /// One message, as the store has it.
+    pub(crate) async fn message(&self, room: &RoomName, seq: Seq) -> Result<Message> {
+        let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
+        let found = self.call(self.0.backend.messages(room.clone(), Range::After(before), 1)).await?;
+        found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
+    }
+
+    pub(crate) async fn access(&self, room: &RoomName, user: Option<&Username>) -> Result<Option<Access>> {
+        self.call(self.0.backend.access(room.clone(), user.cloned())).await
+    }
+
+    /// Makes a user a member.
+    pub(crate) async fn add_member(&self, room: &RoomName, user: &Username, invited: bool) -> Result<()> {
+        match self.call(self.0.backend.join(room.clone(), user.clone(), invited, self.now())).await? {
+            Joined::Member => Ok(()),
+            Joined::NoSuchRoom => Err(Error::RoomNotFound),
+            Joined::Banned => Err(Error::Banned),
+        }
+    }
+
+    async fn check_private(&self, room: &RoomName) -> Result<()> {
+        match self.access(room, None).await?.map(|access| access.privacy) {
+            Some(Privacy::Private) => Ok(()),
+            Some(Privacy::Public) => Err(Error::RoomIsPublic),
+            None => Err(Error::RoomNotFound),
+        }
+    }
+
+    async fn check_account(&self, user: &Username) -> Result<()> {
+        match self.owner(user).await?.as_ref() == Some(user) {
+            true => Ok(()),
+            false => Err(Error::AccountNotFound),
+        }
+    }
+
+    /// Fails unless the room lets a visitor in. What is remembered will do while everything is heard
+    /// of that other processes do; but of a private room not if the question is to be answered
+    /// `afresh`.
+    pub(crate) async fn let_in(&self, room: &RoomFeed, visitor: &Visitor, afresh: bool) -> Result<()> {
+        if room.lets_in(visitor) {
+            // Asked last: what was missed while one looked must not count.
+            let is_heard = self.0.feed.is_live() && (!afresh || room.is_open());
+            let is_known = !self.0.backend.is_shared() || is_heard;
+            // A public room stays public.
+            if is_known || visitor.wish == Wish::Read && room.is_readable() {
+                return Ok(());
+            }
+        }
+        let generation = room.door_generation();
+        let access = self.access(&room.name, visitor.user.as_ref()).await?;
+        room.learn(generation, access.as_ref(), visitor);
+        visitor.check(access.as_ref())
+    }
+}

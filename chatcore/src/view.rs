@@ -1,0 +1,362 @@
+//! The store as one user may see and change it.
+
+use std::time::Duration;
+
+use crate::backend::{Access, Page};
+use crate::error::{Error, Result};
+use crate::feed::{Visitor, Wish};
+use crate::follow::{Attending, Follower, Watcher};
+use crate::shared::SharedMessage;
+use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
+use crate::types::{Privacy, Range, Room, RoomName, Seq, Username};
+
+/// The store as one user may see and change it, or as somebody unknown may. Made by
+/// [`ChatStore::view`].
+///
+/// A private room of which the user is not a member is to all of this as if it did not exist: there
+/// is nothing to read in it, and everything else fails with [`Error::RoomNotFound`]. That holds for
+/// followers too, as soon as the user is removed.
+///
+/// Posts are not made here: whether a sender may post is decided by [`ChatStore::post`] for everyone.
+#[derive(Debug, Clone)]
+pub struct View {
+    store: ChatStore,
+    /// Who it is, and whether that is proved.
+    user: Option<(Username, bool)>,
+}
+
+impl ChatStore {
+    /// The store as a user may see and change it, or, without one, as everyone may. `verified` says
+    /// whether the user has proved to be who the name says: only then private rooms are seen, and
+    /// rooms and messages are the user's own.
+    ///
+    /// ```
+    /// # use chatcore::{ChatStore, Error, Privacy};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+    /// let (ann, room) = ("ann".parse()?, "plans".parse()?);
+    /// store.register(&ann, &"correct horse".parse()?, "").await?;
+    /// store.view(Some((&ann, true))).create_room(&room, Privacy::Private).await?;
+    /// assert!(matches!(store.view(None).room(&room).await, Err(Error::RoomNotFound)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn view(&self, user: Option<(&Username, bool)>) -> View {
+        View { store: self.clone(), user: user.map(|(user, verified)| (user.clone(), verified)) }
+    }
+}
+
+impl View {
+    /// The user, if the name is proved.
+    fn verified(&self) -> Option<&Username> {
+        self.user.as_ref().filter(|(_, verified)| *verified).map(|(user, _)| user)
+    }
+
+    fn visitor(&self, wish: Wish) -> Visitor {
+        match &self.user {
+            Some((user, verified)) => Visitor { user: Some(user.clone()), verified: *verified, wish },
+            None => Visitor::unknown(),
+        }
+    }
+
+    /// What the user may do in a room that the user may know of.
+    async fn access(&self, room: &RoomName) -> Result<Access> {
+        let visitor = self.visitor(Wish::Read);
+        let access = self.store.access(room, visitor.user.as_ref()).await?.ok_or(Error::RoomNotFound)?;
+        visitor.check(Some(&access)).map(|()| access)
+    }
+
+    /// Fails unless the user owns the room.
+    async fn check_owner(&self, room: &RoomName) -> Result<()> {
+        let access = self.access(room).await?;
+        match self.verified().is_some_and(|user| access.owner.as_ref() == Some(user)) {
+            true => Ok(()),
+            false => Err(Error::Forbidden("only the owner of the room may do this")),
+        }
+    }
+
+    /// See [`ChatStore::messages`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::messages`].
+    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+        let limit = checked(limit, MAX_MESSAGES)?;
+        self.store.read(room, range, limit, Some(&self.visitor(Wish::Read))).await
+    }
+
+    /// See [`ChatStore::wait_for_messages`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::messages`].
+    pub async fn wait_for_messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Vec<SharedMessage>> {
+        let limit = checked(limit, MAX_MESSAGES)?;
+        self.store.wait(room, range, limit, patience, Some(&self.visitor(Wish::Read))).await
+    }
+
+    /// See [`ChatStore::last_seq`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn last_seq(&self, room: &RoomName) -> Result<Seq> {
+        let newest = self.messages(room, Range::Newest, 1).await?;
+        Ok(newest.last().map_or(Seq::ZERO, |message| message.seq))
+    }
+
+    /// Follows a room, as [`ChatStore::follow`] does, for as long as the user may read it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
+    /// [`Error::Unavailable`].
+    pub async fn follow(&self, room: &RoomName, after: Seq) -> Result<Follower> {
+        let visitor = self.visitor(Wish::Read);
+        let feed = self.store.0.feed.room(room);
+        self.store.let_in(&feed, &visitor, true).await?;
+        Ok(Follower::new(self.store.clone(), feed, after, Some(visitor)))
+    }
+
+    /// Watches a room, as [`ChatStore::watch`] does, and counts the user, if it is known who that is,
+    /// as present until the second value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
+    /// [`Error::Banned`], [`Error::Unavailable`].
+    pub async fn watch(&self, room: &RoomName, after: Seq) -> Result<(Watcher, Option<Attending>)> {
+        let visitor = self.take_part(room, true).await?;
+        let attending = visitor.user.as_ref().map(|user| self.store.attend(room, user));
+        Ok((self.store.watch_as(room, after, Some(visitor)), attending))
+    }
+
+    /// Fails unless the user, or somebody unknown, may be seen in the room.
+    async fn take_part(&self, room: &RoomName, afresh: bool) -> Result<Visitor> {
+        let visitor = self.visitor(Wish::TakePart);
+        self.store.let_in(&self.store.0.feed.room(room), &visitor, afresh).await?;
+        Ok(visitor)
+    }
+
+    /// See [`ChatStore::type_in`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
+    /// [`Error::Banned`], [`Error::Unavailable`].
+    pub async fn type_in(&self, room: &RoomName) -> Result<()> {
+        if let Some(user) = self.take_part(room, false).await?.user {
+            self.store.type_in(room, &user);
+        }
+        Ok(())
+    }
+
+    /// See [`ChatStore::room`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Unavailable`].
+    pub async fn room(&self, room: &RoomName) -> Result<Room> {
+        let found = self.store.room(room).await?;
+        if found.private {
+            self.access(room).await?;
+        }
+        Ok(found)
+    }
+
+    /// Lists at most `limit` rooms that the user may know of, in code point order, from the first
+    /// after `after`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::rooms`].
+    pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
+        let mut rooms = self.store.rooms(after, limit).await?;
+        if let Some(user) = self.verified() {
+            let page = Page { after: after.cloned(), limit };
+            let private = self.store.0.backend.private_rooms(user.clone(), page);
+            rooms.extend(self.store.call(private).await?);
+            rooms.sort_unstable();
+            rooms.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        Ok(rooms)
+    }
+
+    /// See [`ChatStore::users`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::users`].
+    pub async fn users(
+        &self,
+        room: &RoomName,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<Username>> {
+        checked(limit, MAX_NAMES)?;
+        self.access(room).await?;
+        self.store.users(room, after, limit).await
+    }
+
+    /// Creates a room; says whether it did, `false` meaning that it was there. A user who has proved
+    /// the name owns it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a private room of somebody who has proved no name, and for a room that
+    /// exists and is private, of which the user is not a member. [`Error::PrivacyFixed`] if a private
+    /// room was asked for, and it is public. [`Error::Unavailable`], [`Error::Full`].
+    pub async fn create_room(&self, room: &RoomName, privacy: Privacy) -> Result<bool> {
+        let created = match self.verified() {
+            Some(user) => self.store.create_room_for(room, user, privacy).await?,
+            None if privacy == Privacy::Private => {
+                return Err(Error::Forbidden("only who has an account may make a private room"));
+            }
+            None => self.store.create_room(room).await?,
+        };
+        if created {
+            return Ok(true);
+        }
+        let taken = Error::Forbidden("a room of this name cannot be created");
+        let access = match self.store.access(room, self.verified()).await? {
+            Some(access) => access,
+            None => return Err(taken),
+        };
+        let owns = self.verified().is_some() && access.owner.as_ref() == self.verified();
+        match (access.privacy, privacy) {
+            // What ended between making the room and making its owner a member is mended here.
+            (Privacy::Private, _) if owns && !access.member => {
+                self.store.add_member(room, self.verified().ok_or(taken)?, true).await.map(|()| false)
+            }
+            (Privacy::Private, _) if !access.member => Err(taken),
+            (Privacy::Public, Privacy::Private) => Err(Error::PrivacyFixed),
+            _ => Ok(false),
+        }
+    }
+
+    /// See [`ChatStore::join`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
+    /// [`Error::Banned`], [`Error::Forbidden`] if it is not known who joins, [`Error::Unavailable`],
+    /// [`Error::Full`].
+    pub async fn join(&self, room: &RoomName) -> Result<()> {
+        self.store.join(room, self.user()?).await
+    }
+
+    /// See [`ChatStore::leave`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Forbidden`] if it is not known who leaves,
+    /// [`Error::Unavailable`].
+    pub async fn leave(&self, room: &RoomName) -> Result<()> {
+        self.access(room).await?;
+        self.store.leave(room, self.user()?).await
+    }
+
+    /// See [`ChatStore::mark_read`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::mark_read`], [`Error::Forbidden`] if it is not known who has read.
+    pub async fn mark_read(&self, room: &RoomName, seq: Seq) -> Result<Seq> {
+        // A room that is known to be public needs no question.
+        if self.store.privacy(room).await? == Some(Privacy::Private) {
+            self.access(room).await?;
+        }
+        self.store.mark_read(self.user()?, room, seq).await
+    }
+
+    fn user(&self) -> Result<&Username> {
+        self.user.as_ref().map(|(user, _)| user).ok_or(Error::Forbidden("it is not known who this is"))
+    }
+
+    /// Makes a user a member of a private room that the user of this view owns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, and those of [`ChatStore::invite`].
+    pub async fn invite(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.check_owner(room).await?;
+        self.store.invite(room, user).await
+    }
+
+    /// Ends a user's membership of a private room that the user of this view owns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, and those of [`ChatStore::remove`].
+    pub async fn remove(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.check_owner(room).await?;
+        self.store.remove(room, user).await
+    }
+
+    /// Bans a name from a room that the user of this view owns. The owner cannot be banned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, and those of [`ChatStore::ban`].
+    pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
+        self.check_owner(room).await?;
+        if self.verified().is_some_and(|owner| owner.is_same_but_for_case(user)) {
+            return Err(Error::Forbidden("the owner of a room cannot be banned from it"));
+        }
+        self.store.ban(room, user).await
+    }
+
+    /// Lifts a ban from a room that the user of this view owns; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, [`Error::RoomNotFound`],
+    /// [`Error::Unavailable`].
+    pub async fn unban(&self, room: &RoomName, user: &Username) -> Result<bool> {
+        self.check_owner(room).await?;
+        self.store.unban(room, user).await
+    }
+
+    /// Lists who is banned from a room that the user of this view owns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, [`Error::RoomNotFound`], and those of
+    /// [`ChatStore::bans`].
+    pub async fn bans(&self, room: &RoomName, after: Option<&Username>, limit: u32) -> Result<Vec<Username>> {
+        self.check_owner(room).await?;
+        self.store.bans(room, after, limit).await
+    }
+
+    /// Deletes a message, as [`ChatStore::delete_message`] does, in a room that the user owns, or one
+    /// that the user wrote after proving the name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for anyone else, [`Error::RoomNotFound`], and those of
+    /// [`ChatStore::delete_message`].
+    pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
+        let access = self.access(room).await?;
+        let message = self.store.message(room, seq).await?;
+        // Of one that is deleted already nobody knows any more whose it was.
+        let may = self.verified().is_some_and(|user| {
+            let is_own = message.verified && message.sender == *user;
+            is_own || message.deleted || access.owner.as_ref() == Some(user)
+        });
+        match may {
+            true => self.store.delete_message(room, seq).await,
+            false => {
+                Err(Error::Forbidden("only who wrote a message, or the owner of the room, may delete it"))
+            }
+        }
+    }
+}
