@@ -3,8 +3,10 @@
 mod events;
 mod frames;
 mod handshake;
+mod news;
 mod pace;
 mod socket;
+mod wire;
 
 use hyper::header::ORIGIN;
 use hyper_util::rt::TokioIo;
