@@ -270,6 +270,11 @@ async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake() {
     let opened = async |headers: &[(&'static str, &str)]| Socket::open(server.address, headers).await.err();
     assert_eq!(opened(&[("origin", "http://evil.example"), ("cookie", &ann)]).await, Some(403));
     assert_eq!(opened(&[("origin", "null")]).await, Some(403));
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(opened(&[("sec-fetch-site", site), ("cookie", &ann)]).await, Some(403), "{site}");
+    }
+    let ours = [("origin", &*here), ("sec-fetch-site", "same-origin"), ("cookie", &ann)];
+    assert_eq!(opened(&ours).await, None);
     assert_eq!(opened(&[("origin", &here), ("cookie", &ann)]).await, None);
     assert_eq!(opened(&[("cookie", "session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]).await, Some(401));
     let plain = server.client().get("/ws").await;
