@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chat_testkit::http::{Reply, raw};
 use chat_testkit::live::{Events, Socket};
+use chat_testkit::tools;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -102,9 +103,10 @@ async fn an_event_stream_begins_where_it_is_asked_to_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_reads_an_event_stream_and_the_comments_that_keep_it_alive() {
+    let Some(curl) = tools::find("curl", "an event stream in curl") else { return };
     let server = Running::sqlite().await;
     post(&server, "ann", "one\ntwo").await;
-    let mut curl = tokio::process::Command::new("curl")
+    let mut curl = tokio::process::Command::new(curl)
         .args(["-sN", "-H", "Last-Event-ID: 0"])
         .arg(format!("http://{}/chat/a/events", server.address))
         .stdout(Stdio::piped())

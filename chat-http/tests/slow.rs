@@ -4,24 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chat_testkit::announce;
 use chat_testkit::http::Client;
-use chat_testkit::mongod::on_path;
 use chat_testkit::server::{Server, Start};
+use chat_testkit::{announce, tools};
 use serde_json::json;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 /// What a request may take while the server is under attack on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Whether the tool is there. If not, says so, and fails where everything has to be tested.
 fn have_tool() -> bool {
-    if on_path("slowhttptest").is_some() {
-        return true;
-    }
-    assert!(std::env::var_os("CI").is_none(), "slowhttptest is not on the PATH");
-    announce("NOT TESTED: slow clients; slowhttptest is not on the PATH (Debian has it)");
-    false
+    tools::find("slowhttptest", "slow clients").is_some()
 }
 
 /// A server on a store of its own.
