@@ -1,4 +1,6 @@
 //! Slow clients in great number, by an outside tool, while others are served.
+//!
+//! On SQLite only: what is tested happens before a request reaches its store, or after.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};

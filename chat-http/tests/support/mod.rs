@@ -47,7 +47,7 @@ pub(crate) struct Running {
 }
 
 /// Settings that let a test go as fast as it can.
-fn unlimited() -> Settings {
+pub(crate) fn unlimited() -> Settings {
     Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() }
 }
 
