@@ -120,8 +120,8 @@ impl Case {
 async fn run(cases: Vec<Case>) {
     let server = Running::sqlite().await;
     let server = &server;
-    let failed = stream::iter(cases).map(|case| case.run(server)).buffer_unordered(AT_ONCE);
-    let failed: Vec<_> = failed.filter_map(async |failed| failed).collect().await;
+    let outcomes = stream::iter(cases).map(|case| case.run(server)).buffer_unordered(AT_ONCE);
+    let failed: Vec<_> = outcomes.collect::<Vec<_>>().await.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
