@@ -39,7 +39,7 @@ async fn a_person_logs_in_opens_a_room_writes_and_reads(server: &Running) {
     assert!(front.text().contains("href=\"/login\""));
     let login = stranger.form("/auth/login", "username=ann&password=&next=%2Frooms%2Fgeneral").await;
     assert_eq!((login.status, login.header("location")), (303, Some("/rooms/general")));
-    let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&login);
     let opened = ann.form("/rooms", "room=a+b").await;
     assert_eq!((opened.status, opened.header("location")), (303, Some("/rooms/a%20b")));
     let posted = ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await;
@@ -77,7 +77,7 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text(server: &Running) {
         let posted = client.post(&path, &json!({ "sender": name, "text": hostile })).await;
         assert_eq!(posted.status, 201, "{hostile}: {}", posted.text());
         let login = client.form("/auth/login", &format!("username={}", encode(&name))).await;
-        let mut user = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let mut user = server.client().with_session(&login);
         let mut pages = vec![
             user.get("/").await,
             user.get(&format!("/rooms/{}", encode(&name))).await,
@@ -210,7 +210,7 @@ async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
         );
         let set = format!("{};", login.header("set-cookie").expect("a cookie"));
         assert!(set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure, "{set}");
-        let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let mut ann = server.client().with_session(&login);
         let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
         assert!(
             page.contains(&format!("action=\"{prefix}/rooms/a\""))
@@ -234,9 +234,9 @@ async fn a_person_registers_changes_the_password_and_ends_sessions(server: &Runn
     let registered =
         client.form("/auth/register", "username=a%26n&password=correct+horse&next=%2Faccount").await;
     assert_eq!((registered.status, registered.header("location")), (303, Some("/account")));
-    let mut ann = server.client().with_header("cookie", &registered.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&registered);
     let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     let page = ann.get("/account").await.text();
     assert!(page.contains("a&amp;n") && page.matches("class=\"guest\">this one").count() == 1, "{page}");
 
@@ -248,7 +248,7 @@ async fn a_person_registers_changes_the_password_and_ends_sessions(server: &Runn
     assert!(!ann.get("/account").await.text().contains("End all others"));
 
     let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     for (body, why) in [
         ("password=wrong+horse&new_password=battery+staple", "the current password is wrong"),
         ("password=correct+horse&new_password=short", "the new password must have 8 to 256 characters"),
@@ -264,7 +264,7 @@ async fn a_person_registers_changes_the_password_and_ends_sessions(server: &Runn
     assert!(ann.get("/account?changed=").await.text().contains("The password was changed."));
     assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
     let login = client.form("/auth/login", "username=a%26n&password=battery+staple").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     assert_eq!(ann.form("/account/sessions", "").await.status, 303);
     assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
     // Who has no session is sent to log in.

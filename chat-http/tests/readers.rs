@@ -37,12 +37,6 @@ async fn until<T: std::fmt::Debug>(mut look: impl AsyncFnMut() -> T, is_so: impl
     }
 }
 
-async fn gauge(client: &mut Client, name: &str) -> i64 {
-    let text = client.get("/metrics").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.expect(name).parse().expect("a number")
-}
-
 async fn post(client: &mut Client, text: &str) {
     let reply = client.post("/chat/a/messages", &json!({ "sender": "eve", "text": text })).await;
     assert_eq!(reply.status, 201, "{}", reply.text());
@@ -86,7 +80,7 @@ async fn nothing_stays_of_readers_who_go_without_a_word(server: &Running) {
         (*followers, *attending, *users) == (0, 0, 0) && *tasks <= before
     })
     .await;
-    assert_eq!(gauge(&mut client, "chat_http_sockets").await, 0);
+    assert_eq!(client.metric("chat_http_sockets").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,7 +136,7 @@ async fn hold_up_nobody(store: &str) {
     // The others are let go.
     let mut client = Client::new(server.address);
     drop((late, reader));
-    until(async || gauge(&mut client, "chat_http_sockets").await, |open| *open == 0).await;
+    until(async || client.metric("chat_http_sockets").await, |open| *open == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,13 +123,6 @@ async fn slow_bodies_keep_nobody_out() {
     .await;
 }
 
-/// The number of open connections that the server tells.
-async fn connections(client: &mut Client) -> u32 {
-    let metrics = client.get("/metrics").await.text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("chat_http_connections "));
-    line.and_then(|number| number.parse().ok()).expect("a number")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_are_cut_off() {
     if !have_tool() {
@@ -145,13 +138,13 @@ async fn slow_readers_are_cut_off() {
     }
     let arguments = ["-X", "-c", "50", "-r", "50", "-k", "10", "-n", "5", "-z", "32", "-l", "90"];
     let mut tool = attack(target.server.address, "/chat/large/messages?limit=200", &arguments);
-    while connections(&mut client).await < 50 {
+    while client.metric("chat_http_connections").await < 50 {
         tokio::task::yield_now().await;
     }
     let started = Instant::now();
     let mut slowest = Duration::ZERO;
     // All but this one.
-    while connections(&mut client).await > 1 {
+    while client.metric("chat_http_connections").await > 1 {
         let request = Instant::now();
         assert_eq!(client.get("/chat/large").await.status, 200);
         slowest = slowest.max(request.elapsed());

@@ -56,7 +56,7 @@ impl Target {
         assert_eq!(login.status, 200, "the account is as it was");
         let began = Instant::now();
         // A socket that panicked would be counted for ever.
-        while !client.get("/metrics").await.text().contains("\nchat_http_sockets 0\n") {
+        while client.metric("chat_http_sockets").await > 0 {
             assert!(began.elapsed() < SOON, "a socket is left");
         }
         let mut socket =
