@@ -31,7 +31,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{} {} {}: {}", message.seq, message.timestamp, message.sender, message.text);
         }
     }
-    println!("{robot} has written {} messages", store.message_count(&robot).await?);
+
+    // Follow from there: each message once and in order, by whatever process it is posted.
+    let mut follower = store.follow(&room, after);
+    let text = format!("{robot} has written {} messages", store.message_count(&robot).await?).parse()?;
+    let last = store.post(NewMessage::new(room, "clerk".parse()?, text)).await?.message.seq;
+    while follower.position() < last {
+        for message in follower.next().await? {
+            println!("{} {}: {}", message.seq, message.sender, message.text);
+        }
+    }
     store.close().await?;
     Ok(())
 }

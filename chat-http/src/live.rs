@@ -3,10 +3,11 @@
 mod events;
 mod frames;
 mod handshake;
+mod news;
 mod pace;
 mod socket;
+mod wire;
 
-use hyper::header::ORIGIN;
 use hyper_util::rt::TokioIo;
 
 use crate::error::{HttpError, Result};
@@ -20,9 +21,7 @@ pub(crate) use events::events;
 pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     // A browser sends cookies to any site that a page names, and lets the page read what a socket
     // says, so a foreign page must not get one.
-    if call.headers.contains_key(ORIGIN) {
-        auth::check_origin(app.settings(), &call.headers)?;
-    }
+    auth::check_origin(app.settings(), &call.headers)?;
     if call.ended {
         return Err(HttpError::no_session(true));
     }

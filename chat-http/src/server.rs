@@ -1,6 +1,6 @@
 //! Connections: taking them, limiting them, and ending them in good order.
 
-mod patient;
+pub(crate) mod patient;
 mod places;
 
 use std::convert::Infallible;

@@ -28,7 +28,7 @@ async fn an_account_is_made_and_logged_into(server: &Running) {
     let registered = client.post("/auth/register", &with_password("ann", PASSWORD)).await;
     assert_eq!((registered.status, registered.json()), (201, json!({ "username": "ann", "verified": true })));
     assert_eq!(registered.header("cache-control"), Some("no-store"));
-    let mut first = server.client().with_header("cookie", &registered.cookie().expect("a cookie"));
+    let mut first = server.client().with_session(&registered);
     assert_eq!(first.get("/auth/me").await.json(), json!({ "username": "ann", "verified": true }));
     for name in ["ann", "Ann"] {
         let again = client.post("/auth/register", &with_password(name, PASSWORD)).await;
@@ -99,7 +99,7 @@ async fn a_claimed_name_is_its_owners_alone(server: &Running) {
 async fn another_password_ends_the_other_sessions(server: &Running) {
     let mut ann = server.account("ann").await;
     let login = server.client().post("/auth/login", &with_password("ann", PASSWORD)).await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     let change = |old: &str, new: &str| json!({ "password": old, "new_password": new });
     for (body, status, detail) in [
         (change("wrong horse", "battery staple"), 403, "password is not the account's password"),
@@ -130,11 +130,11 @@ async fn sessions_tell_their_devices_and_are_ended(server: &Running) {
     let mut here = server.account("ann").await;
     let mut phone = server.client().with_header("user-agent", "Phone\u{2028}/1 ünï");
     let login = phone.post("/auth/login", &with_password("ann", PASSWORD)).await;
-    let mut phone = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut phone = server.client().with_session(&login);
     let long = "d".repeat(1_000);
     let mut third = server.client().with_header("user-agent", &long);
     let login = third.post("/auth/login", &with_password("ann", PASSWORD)).await;
-    let mut third = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut third = server.client().with_session(&login);
 
     let answer = phone.get("/auth/sessions").await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));

@@ -1,5 +1,6 @@
 //! Whatever a client sends gets the right status and a sentence that helps, and nothing is stored.
 
+#[macro_use]
 mod support;
 
 use chat_http::{Guests, Settings};
@@ -9,11 +10,18 @@ use serde_json::json;
 
 use support::Running;
 
+on_every_store! {
+    a_bad_body_is_refused_by_field_and_reason,
+    a_large_body_is_refused_before_it_is_kept,
+    a_name_that_is_not_ones_own_is_refused,
+    another_site_cannot_change_anything,
+    without_guests_nobody_writes_without_an_account,
+    a_user_who_posts_too_fast_waits,
+}
+
 const POST: &str = "/chat/a/messages";
 
-#[tokio::test]
-async fn a_bad_body_is_refused_by_field_and_reason() {
-    let server = Running::sqlite().await;
+async fn a_bad_body_is_refused_by_field_and_reason(server: &Running) {
     let mut client = server.client();
     let long = json!({ "sender": "ann", "text": "x".repeat(4_001) }).to_string();
     for (body, detail) in [
@@ -72,9 +80,7 @@ async fn a_bad_body_is_refused_by_field_and_reason() {
     assert_eq!(client.get("/chat/").await.json(), json!([]), "nothing was stored");
 }
 
-#[tokio::test]
-async fn a_large_body_is_refused_before_it_is_kept() {
-    let server = Running::sqlite().await;
+async fn a_large_body_is_refused_before_it_is_kept(server: &Running) {
     let mut client = server.client();
     let pad =
         |size: usize| format!("{{\"sender\":\"ann\",\"text\":\"x\",\"pad\":\"{}\"}}", "y".repeat(size - 36));
@@ -95,6 +101,7 @@ async fn a_large_body_is_refused_before_it_is_kept() {
     assert_eq!(client.get("/users/ann/count").await.json()["message_count"], 1);
 }
 
+// These are refused before a store is asked.
 #[tokio::test]
 async fn a_bad_query_is_refused_by_field_and_reason() {
     let server = Running::sqlite().await;
@@ -186,9 +193,7 @@ async fn a_bad_path_or_method_is_told_what_would_be_right() {
     }
 }
 
-#[tokio::test]
-async fn a_name_that_is_not_ones_own_is_refused() {
-    let server = Running::sqlite().await;
+async fn a_name_that_is_not_ones_own_is_refused(server: &Running) {
     let mut ann = server.guest("ann").await;
     let reply = ann.post(POST, &json!({ "sender": "bob", "text": "x" })).await;
     assert_eq!(
@@ -217,9 +222,7 @@ async fn a_name_that_is_not_ones_own_is_refused() {
     assert_eq!(ended.post(POST, &json!({ "text": "x" })).await.status, 401);
 }
 
-#[tokio::test]
-async fn another_site_cannot_change_anything() {
-    let server = Running::sqlite().await;
+async fn another_site_cannot_change_anything(server: &Running) {
     let post = json!({ "sender": "ann", "text": "x" });
     for (name, value) in [
         ("origin", "https://evil.example"),
@@ -242,10 +245,9 @@ async fn another_site_cannot_change_anything() {
     assert_eq!(page.post(POST, &post).await.status, 201);
 }
 
-#[tokio::test]
-async fn without_guests_nobody_writes_without_an_account() {
+async fn without_guests_nobody_writes_without_an_account(server: &Running) {
     let settings = Settings { guests: Guests::Deny, ..Settings::default() };
-    let server = Running::sqlite_with(settings).await;
+    let server = server.again(settings).await;
     let mut client = server.client();
     assert_eq!(client.post("/auth/login", &json!({ "username": "ann" })).await.status, 403);
     assert_eq!(client.post(POST, &json!({ "sender": "ann", "text": "x" })).await.status, 401);
@@ -257,11 +259,11 @@ async fn without_guests_nobody_writes_without_an_account() {
     }
     assert_eq!(client.get("/login").await.status, 200);
     assert_eq!(client.get("/chat/").await.json(), json!([]));
+    server.stop().await;
 }
 
-#[tokio::test]
-async fn a_user_who_posts_too_fast_waits() {
-    let server = Running::sqlite_with(Settings { post_rate: 1, ..Settings::default() }).await;
+async fn a_user_who_posts_too_fast_waits(server: &Running) {
+    let server = server.again(Settings { post_rate: 1, ..Settings::default() }).await;
     let mut client = server.client();
     let statuses = [(); 5].map(|()| json!({ "sender": "ann", "text": "x" }));
     let mut last = None;
@@ -272,4 +274,5 @@ async fn a_user_who_posts_too_fast_waits() {
     assert_eq!((last.status, last.header("retry-after")), (429, Some("1")), "{}", last.text());
     assert_eq!(client.post(POST, &json!({ "sender": "bob", "text": "x" })).await.status, 201);
     assert_eq!(client.get("/users/ann/count").await.json()["message_count"], 4);
+    server.stop().await;
 }

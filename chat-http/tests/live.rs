@@ -1,5 +1,6 @@
 //! What stays open: long polls, event streams and sockets, with clients that are not our own.
 
+#[macro_use]
 mod support;
 
 use std::process::Stdio;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use chat_testkit::http::{Reply, raw};
 use chat_testkit::live::{Events, Socket};
+use chat_testkit::tools;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -14,7 +16,18 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use support::Running;
+use support::{Running, unlimited};
+
+on_every_store! {
+    a_long_poll_is_answered_by_the_next_message_or_at_the_end_of_the_wait,
+    an_event_stream_begins_where_it_is_asked_to_and_goes_on,
+    a_socket_carries_every_kind_of_frame,
+    a_frame_that_is_wrong_is_answered_and_the_socket_stays_open,
+    what_breaks_the_protocol_or_a_limit_closes_the_socket_with_its_code,
+    only_pages_of_this_server_open_a_socket_and_only_by_the_handshake,
+    a_socket_ends_with_its_session,
+    posts_of_one_socket_keep_their_order,
+}
 
 async fn post(server: &Running, sender: &str, text: &str) -> Value {
     let reply = server.client().post("/chat/a/messages", &json!({ "sender": sender, "text": text })).await;
@@ -41,21 +54,18 @@ fn seqs(reply: &Reply) -> Vec<i64> {
     reply.json().as_array().expect("an array").iter().map(|m| m["seq"].as_i64().expect("a seq")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_poll_is_answered_by_the_next_message_or_at_the_end_of_the_wait() {
-    for server in [Running::sqlite().await, Running::replica_set().await, Running::standalone().await] {
-        let first = post(&server, "ann", "1").await;
-        let since = first["timestamp"].as_str().expect("a time").to_owned();
-        let began = Instant::now();
-        let empty = server.client().get(&format!("/chat/a/messages?since={since}&wait=1")).await;
-        assert_eq!((empty.status, empty.text().as_str()), (200, "[]"));
-        assert!(began.elapsed() >= Duration::from_secs(1));
-        for query in [format!("since={since}"), "after=1".to_owned()] {
-            let (mut client, path) = (server.client(), format!("/chat/a/messages?{query}&wait=30"));
-            let waiting = tokio::spawn(async move { client.get(&path).await });
-            post(&server, "ann", "next").await;
-            assert_eq!(seqs(&waiting.await.expect("no panic"))[0], 2);
-        }
+async fn a_long_poll_is_answered_by_the_next_message_or_at_the_end_of_the_wait(server: &Running) {
+    let first = post(server, "ann", "1").await;
+    let since = first["timestamp"].as_str().expect("a time").to_owned();
+    let began = Instant::now();
+    let empty = server.client().get(&format!("/chat/a/messages?since={since}&wait=1")).await;
+    assert_eq!((empty.status, empty.text().as_str()), (200, "[]"));
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    for query in [format!("since={since}"), "after=1".to_owned()] {
+        let (mut client, path) = (server.client(), format!("/chat/a/messages?{query}&wait=30"));
+        let waiting = tokio::spawn(async move { client.get(&path).await });
+        post(server, "ann", "next").await;
+        assert_eq!(seqs(&waiting.await.expect("no panic"))[0], 2);
     }
 }
 
@@ -74,37 +84,36 @@ async fn a_wait_that_makes_no_sense_is_refused() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_stream_begins_where_it_is_asked_to_and_goes_on() {
-    for server in [Running::sqlite().await, Running::replica_set().await, Running::standalone().await] {
-        for text in ["1", "2", "3"] {
-            post(&server, "ann", text).await;
-        }
-        let open = async |path: &str, id| Events::open(server.address, path, id).await.expect("a stream");
-        let mut from_now = open("/chat/a/events", None).await;
-        let mut after = open("/chat/a/events?after=1", None).await;
-        let mut resumed = open("/chat/a/events?after=1", Some(2)).await;
-        let fourth = post(&server, "ann", "4").await;
-        let mut ids = Vec::new();
-        while ids.last() != Some(&4) {
-            ids.push(after.next().await.expect("an event").0);
-        }
-        assert_eq!(ids, [2, 3, 4]);
-        assert_eq!(resumed.next().await.expect("an event").0, 3);
-        let (id, message) = from_now.next().await.expect("an event");
-        assert_eq!((id, &message["text"]), (4, &fourth["text"]));
-        let again = Events::open(server.address, "/chat/a/events", Some(-1)).await;
-        assert!(again.expect_err("refused").to_string().starts_with("400"));
-        server.stop().await;
-        assert_eq!(from_now.next().await, None, "the stream ends with the server");
+async fn an_event_stream_begins_where_it_is_asked_to_and_goes_on(server: &Running) {
+    let server = server.again(unlimited()).await;
+    for text in ["1", "2", "3"] {
+        post(&server, "ann", text).await;
     }
+    let open = async |path: &str, id| Events::open(server.address, path, id).await.expect("a stream");
+    let mut from_now = open("/chat/a/events", None).await;
+    let mut after = open("/chat/a/events?after=1", None).await;
+    let mut resumed = open("/chat/a/events?after=1", Some(2)).await;
+    let fourth = post(&server, "ann", "4").await;
+    let mut ids = Vec::new();
+    while ids.last() != Some(&4) {
+        ids.push(after.next().await.expect("an event").0);
+    }
+    assert_eq!(ids, [2, 3, 4]);
+    assert_eq!(resumed.next().await.expect("an event").0, 3);
+    let (id, message) = from_now.next().await.expect("an event");
+    assert_eq!((id, &message["text"]), (4, &fourth["text"]));
+    let again = Events::open(server.address, "/chat/a/events", Some(-1)).await;
+    assert!(again.expect_err("refused").to_string().starts_with("400"));
+    server.stop().await;
+    assert_eq!(from_now.next().await, None, "the stream ends with the server");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_reads_an_event_stream_and_the_comments_that_keep_it_alive() {
+    let Some(curl) = tools::find("curl", "an event stream in curl") else { return };
     let server = Running::sqlite().await;
     post(&server, "ann", "one\ntwo").await;
-    let mut curl = tokio::process::Command::new("curl")
+    let mut curl = tokio::process::Command::new(curl)
         .args(["-sN", "-H", "Last-Event-ID: 0"])
         .arg(format!("http://{}/chat/a/events", server.address))
         .stdout(Stdio::piped())
@@ -127,56 +136,52 @@ async fn curl_reads_an_event_stream_and_the_comments_that_keep_it_alive() {
     assert_eq!(seen[6..], ["", ":"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_carries_every_kind_of_frame() {
-    for server in [Running::sqlite().await, Running::replica_set().await, Running::standalone().await] {
-        for text in ["1", "2", "3"] {
-            post(&server, "eve", text).await;
-        }
-        let (mut ann, mut bob) = (socket(&server, "ann").await, socket(&server, "bob").await);
-        let subscribed = subscribe(&mut ann, json!({ "type": "subscribe", "room": "a", "after": 1 })).await;
-        assert_eq!(subscribed, json!({ "type": "subscribed", "room": "a", "last_seq": 3 }));
-        assert_eq!(ann.expect("message").await["seq"], 2);
-        assert_eq!(ann.expect("message").await["seq"], 3);
-        subscribe(&mut bob, json!({ "type": "subscribe", "room": "a" })).await;
-        while ann.expect("presence").await
-            != json!({ "type": "presence", "room": "a", "users": ["ann", "bob"] })
-        {}
-
-        ann.say(&json!({ "type": "post", "room": "a", "text": "hello", "nonce": "n1" })).await;
-        let mut said = [ann.next().await.expect("a frame"), ann.next().await.expect("a frame")];
-        said.sort_by_key(|frame| frame["type"].to_string());
-        let message = json!({ "type": "message", "room": "a", "seq": 4, "sender": "ann", "text": "hello",
-            "timestamp": said[0]["timestamp"], "verified": false });
-        assert_eq!(said[0], message);
-        assert_eq!(said[1], json!({ "type": "posted", "room": "a", "seq": 4, "nonce": "n1" }));
-        assert_eq!(bob.expect("message").await, message);
-        ann.say(&json!({ "type": "post", "room": "a", "text": "hello", "nonce": "n1" })).await;
-        assert_eq!(ann.expect("posted").await["seq"], 4, "a repeat is answered with the first");
-
-        bob.say(&json!({ "type": "typing", "room": "a" })).await;
-        assert_eq!(ann.expect("typing").await, json!({ "type": "typing", "room": "a", "username": "bob" }));
-        let mut bob_elsewhere = socket(&server, "bob").await;
-        bob.say(&json!({ "type": "read", "room": "a", "seq": 4 })).await;
-        let read = json!({ "type": "read", "room": "a", "seq": 4 });
-        assert_eq!((bob.expect("read").await, bob_elsewhere.expect("read").await), (read.clone(), read));
-
-        bob.say(&json!({ "type": "unsubscribe", "room": "a" })).await;
-        while ann.expect("presence").await["users"] != json!(["ann"]) {}
-        post(&server, "eve", "5").await;
-        assert_eq!(ann.expect("message").await["seq"], 5);
-        bob.say(&json!({ "type": "read", "room": "a", "seq": 9 })).await;
-        let refused = bob.next().await.expect("the next frame is no message");
-        assert_eq!(refused["detail"], "seq must be at most 5, the newest message");
-        server.stop().await;
-        assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1001));
+async fn a_socket_carries_every_kind_of_frame(server: &Running) {
+    let server = server.again(unlimited()).await;
+    for text in ["1", "2", "3"] {
+        post(&server, "eve", text).await;
     }
+    let (mut ann, mut bob) = (socket(&server, "ann").await, socket(&server, "bob").await);
+    let subscribed = subscribe(&mut ann, json!({ "type": "subscribe", "room": "a", "after": 1 })).await;
+    assert_eq!(subscribed, json!({ "type": "subscribed", "room": "a", "last_seq": 3 }));
+    assert_eq!(ann.expect("message").await["seq"], 2);
+    assert_eq!(ann.expect("message").await["seq"], 3);
+    subscribe(&mut bob, json!({ "type": "subscribe", "room": "a" })).await;
+    while ann.expect("presence").await != json!({ "type": "presence", "room": "a", "users": ["ann", "bob"] })
+    {
+    }
+
+    ann.say(&json!({ "type": "post", "room": "a", "text": "hello", "nonce": "n1" })).await;
+    let mut said = [ann.next().await.expect("a frame"), ann.next().await.expect("a frame")];
+    said.sort_by_key(|frame| frame["type"].to_string());
+    let message = json!({ "type": "message", "room": "a", "seq": 4, "sender": "ann", "text": "hello",
+        "timestamp": said[0]["timestamp"], "verified": false });
+    assert_eq!(said[0], message);
+    assert_eq!(said[1], json!({ "type": "posted", "room": "a", "seq": 4, "nonce": "n1" }));
+    assert_eq!(bob.expect("message").await, message);
+    ann.say(&json!({ "type": "post", "room": "a", "text": "hello", "nonce": "n1" })).await;
+    assert_eq!(ann.expect("posted").await["seq"], 4, "a repeat is answered with the first");
+
+    bob.say(&json!({ "type": "typing", "room": "a" })).await;
+    assert_eq!(ann.expect("typing").await, json!({ "type": "typing", "room": "a", "username": "bob" }));
+    let mut bob_elsewhere = socket(&server, "bob").await;
+    bob.say(&json!({ "type": "read", "room": "a", "seq": 4 })).await;
+    let read = json!({ "type": "read", "room": "a", "seq": 4 });
+    assert_eq!((bob.expect("read").await, bob_elsewhere.expect("read").await), (read.clone(), read));
+
+    bob.say(&json!({ "type": "unsubscribe", "room": "a" })).await;
+    while ann.expect("presence").await["users"] != json!(["ann"]) {}
+    post(&server, "eve", "5").await;
+    assert_eq!(ann.expect("message").await["seq"], 5);
+    bob.say(&json!({ "type": "read", "room": "a", "seq": 9 })).await;
+    let refused = bob.next().await.expect("the next frame is no message");
+    assert_eq!(refused["detail"], "seq must be at most 5, the newest message");
+    server.stop().await;
+    assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1001));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open() {
-    let server = Running::sqlite().await;
-    let mut ann = socket(&server, "ann").await;
+async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open(server: &Running) {
+    let mut ann = socket(server, "ann").await;
     for (frame, status, detail) in [
         ("", 400, "the frame is empty; it must be a JSON object"),
         ("[1]", 400, "the frame must be a JSON object, not an array"),
@@ -227,9 +232,7 @@ async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open() {
     assert_eq!(ann.expect("message").await["sender"], "guest");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_breaks_the_protocol_or_a_limit_closes_the_socket_with_its_code() {
-    let server = Running::sqlite().await;
+async fn what_breaks_the_protocol_or_a_limit_closes_the_socket_with_its_code(server: &Running) {
     let code = async |messages: Vec<Message>| {
         let mut socket = Socket::open(server.address, &[]).await.expect("a socket");
         for message in messages {
@@ -262,14 +265,17 @@ async fn what_breaks_the_protocol_or_a_limit_closes_the_socket_with_its_code() {
     subscribe(&mut socket, json!({ "type": "subscribe", "room": "one more" })).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake() {
-    let server = Running::sqlite().await;
-    let ann = cookie(&server, "ann").await;
+async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake(server: &Running) {
+    let ann = cookie(server, "ann").await;
     let here = format!("http://{}", server.address);
     let opened = async |headers: &[(&'static str, &str)]| Socket::open(server.address, headers).await.err();
     assert_eq!(opened(&[("origin", "http://evil.example"), ("cookie", &ann)]).await, Some(403));
     assert_eq!(opened(&[("origin", "null")]).await, Some(403));
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(opened(&[("sec-fetch-site", site), ("cookie", &ann)]).await, Some(403), "{site}");
+    }
+    let ours = [("origin", &*here), ("sec-fetch-site", "same-origin"), ("cookie", &ann)];
+    assert_eq!(opened(&ours).await, None);
     assert_eq!(opened(&[("origin", &here), ("cookie", &ann)]).await, None);
     assert_eq!(opened(&[("cookie", "session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]).await, Some(401));
     let plain = server.client().get("/ws").await;
@@ -302,25 +308,20 @@ async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_ends_with_its_session() {
-    for server in [Running::sqlite().await, Running::replica_set().await] {
-        let cookie = cookie(&server, "ann").await;
-        let mut ann = Socket::open(server.address, &[("cookie", &cookie)]).await.expect("a socket");
-        let mut other = socket(&server, "ann").await;
-        subscribe(&mut other, json!({ "type": "subscribe", "room": "a" })).await;
-        server.client().with_header("cookie", &cookie).post("/auth/logout", &json!({})).await;
-        assert_eq!(ann.expect("error").await["status"], 401);
-        assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1008));
-        other.say(&json!({ "type": "post", "room": "a", "text": "still here" })).await;
-        assert_eq!(other.expect("posted").await["seq"], 1);
-    }
+async fn a_socket_ends_with_its_session(server: &Running) {
+    let cookie = cookie(server, "ann").await;
+    let mut ann = Socket::open(server.address, &[("cookie", &cookie)]).await.expect("a socket");
+    let mut other = socket(server, "ann").await;
+    subscribe(&mut other, json!({ "type": "subscribe", "room": "a" })).await;
+    server.client().with_header("cookie", &cookie).post("/auth/logout", &json!({})).await;
+    assert_eq!(ann.expect("error").await["status"], 401);
+    assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1008));
+    other.say(&json!({ "type": "post", "room": "a", "text": "still here" })).await;
+    assert_eq!(other.expect("posted").await["seq"], 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn posts_of_one_socket_keep_their_order() {
-    let server = Running::sqlite().await;
-    let mut ann = socket(&server, "ann").await;
+async fn posts_of_one_socket_keep_their_order(server: &Running) {
+    let mut ann = socket(server, "ann").await;
     for i in 0..300 {
         ann.say(&json!({ "type": "post", "room": "a", "text": i.to_string(), "nonce": i.to_string() })).await;
     }

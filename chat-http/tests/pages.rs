@@ -1,11 +1,23 @@
 //! The pages as a client without JavaScript sees them.
 
+#[macro_use]
 mod support;
 
 use chat_http::Settings;
 use serde_json::json;
 
 use support::Running;
+
+on_every_store! {
+    a_person_logs_in_opens_a_room_writes_and_reads,
+    markup_in_rooms_names_and_texts_is_shown_as_text,
+    a_refused_form_says_why_and_keeps_what_was_typed,
+    a_log_in_leads_only_to_this_server,
+    older_messages_are_a_link_away,
+    a_public_url_decides_on_prefix_and_cookie,
+    a_person_registers_changes_the_password_and_ends_sessions,
+    a_refused_registration_says_why_and_keeps_the_name,
+}
 
 /// Markup in every place where it could do harm.
 const HOSTILE: [&str; 5] = [
@@ -20,16 +32,14 @@ fn encode(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
 }
 
-#[tokio::test]
-async fn a_person_logs_in_opens_a_room_writes_and_reads() {
-    let server = Running::sqlite().await;
+async fn a_person_logs_in_opens_a_room_writes_and_reads(server: &Running) {
     let mut stranger = server.client();
     let front = stranger.get("/").await;
     assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(front.text().contains("href=\"/login\""));
     let login = stranger.form("/auth/login", "username=ann&password=&next=%2Frooms%2Fgeneral").await;
     assert_eq!((login.status, login.header("location")), (303, Some("/rooms/general")));
-    let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&login);
     let opened = ann.form("/rooms", "room=a+b").await;
     assert_eq!((opened.status, opened.header("location")), (303, Some("/rooms/a%20b")));
     let posted = ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await;
@@ -58,9 +68,7 @@ async fn a_person_logs_in_opens_a_room_writes_and_reads() {
     assert_eq!(ann.get("/auth/me").await.status, 401);
 }
 
-#[tokio::test]
-async fn markup_in_rooms_names_and_texts_is_shown_as_text() {
-    let server = Running::sqlite().await;
+async fn markup_in_rooms_names_and_texts_is_shown_as_text(server: &Running) {
     for (i, hostile) in HOSTILE.iter().enumerate() {
         // Names cannot have spaces or slashes; the rest stays.
         let name = hostile.replace([' ', '/'], "");
@@ -69,7 +77,7 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text() {
         let posted = client.post(&path, &json!({ "sender": name, "text": hostile })).await;
         assert_eq!(posted.status, 201, "{hostile}: {}", posted.text());
         let login = client.form("/auth/login", &format!("username={}", encode(&name))).await;
-        let mut user = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let mut user = server.client().with_session(&login);
         let mut pages = vec![
             user.get("/").await,
             user.get(&format!("/rooms/{}", encode(&name))).await,
@@ -102,9 +110,7 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text() {
     }
 }
 
-#[tokio::test]
-async fn a_refused_form_says_why_and_keeps_what_was_typed() {
-    let server = Running::sqlite().await;
+async fn a_refused_form_says_why_and_keeps_what_was_typed(server: &Running) {
     let mut client = server.client();
     let refused = client.form("/auth/login", "username=a+b&next=%2Frooms%2Fx").await;
     assert_eq!(refused.status, 303);
@@ -136,9 +142,7 @@ async fn a_refused_form_says_why_and_keeps_what_was_typed() {
     );
 }
 
-#[tokio::test]
-async fn a_log_in_leads_only_to_this_server() {
-    let server = Running::sqlite().await;
+async fn a_log_in_leads_only_to_this_server(server: &Running) {
     for (next, to) in [
         ("/rooms/a%20b", "/rooms/a%20b"),
         ("https://evil.example/", "/"),
@@ -154,9 +158,7 @@ async fn a_log_in_leads_only_to_this_server() {
     }
 }
 
-#[tokio::test]
-async fn older_messages_are_a_link_away() {
-    let server = Running::sqlite().await;
+async fn older_messages_are_a_link_away(server: &Running) {
     let mut client = server.client();
     for i in 1..=60 {
         client.post("/chat/a/messages", &json!({ "sender": "ann", "text": format!("number {i}.") })).await;
@@ -173,6 +175,7 @@ async fn older_messages_are_a_link_away() {
     );
 }
 
+// No store is asked for these.
 #[tokio::test]
 async fn static_files_are_served_and_checked() {
     let server = Running::sqlite().await;
@@ -188,8 +191,7 @@ async fn static_files_are_served_and_checked() {
     }
 }
 
-#[tokio::test]
-async fn a_public_url_decides_on_prefix_and_cookie() {
+async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
     for (url, cookie, path, secure) in [
         ("https://chat.example", "__Host-session=", "Path=/;", true),
         ("https://chat.example/team", "__Secure-session=", "Path=/team", true),
@@ -197,7 +199,7 @@ async fn a_public_url_decides_on_prefix_and_cookie() {
     ] {
         let settings = Settings { public_url: Some(url.parse().expect(url)), ..Settings::default() };
         let prefix = settings.public_url.as_ref().expect("set").prefix().to_owned();
-        let server = Running::sqlite_with(settings).await;
+        let server = server.again(settings).await;
         let origin = url.trim_end_matches("/team");
         let mut browser = server.client().with_header("origin", origin);
         let login = browser.form(&format!("{prefix}/auth/login"), "username=ann").await;
@@ -208,19 +210,18 @@ async fn a_public_url_decides_on_prefix_and_cookie() {
         );
         let set = format!("{};", login.header("set-cookie").expect("a cookie"));
         assert!(set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure, "{set}");
-        let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+        let mut ann = server.client().with_session(&login);
         let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
         assert!(
             page.contains(&format!("action=\"{prefix}/rooms/a\""))
                 && page.contains(&format!("data-api=\"{prefix}/chat/a/messages\""))
         );
         assert_eq!(ann.get("/auth/me").await.status, 200, "a proxy may have removed the prefix");
+        server.stop().await;
     }
 }
 
-#[tokio::test]
-async fn a_person_registers_changes_the_password_and_ends_sessions() {
-    let server = Running::sqlite().await;
+async fn a_person_registers_changes_the_password_and_ends_sessions(server: &Running) {
     let mut client = server.client();
     let page = client.get("/login").await.text();
     assert!(page.contains("action=\"/auth/register\"") && page.contains("action=\"/auth/login\""), "{page}");
@@ -233,9 +234,9 @@ async fn a_person_registers_changes_the_password_and_ends_sessions() {
     let registered =
         client.form("/auth/register", "username=a%26n&password=correct+horse&next=%2Faccount").await;
     assert_eq!((registered.status, registered.header("location")), (303, Some("/account")));
-    let mut ann = server.client().with_header("cookie", &registered.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&registered);
     let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     let page = ann.get("/account").await.text();
     assert!(page.contains("a&amp;n") && page.matches("class=\"guest\">this one").count() == 1, "{page}");
 
@@ -247,7 +248,7 @@ async fn a_person_registers_changes_the_password_and_ends_sessions() {
     assert!(!ann.get("/account").await.text().contains("End all others"));
 
     let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     for (body, why) in [
         ("password=wrong+horse&new_password=battery+staple", "the current password is wrong"),
         ("password=correct+horse&new_password=short", "the new password must have 8 to 256 characters"),
@@ -263,7 +264,7 @@ async fn a_person_registers_changes_the_password_and_ends_sessions() {
     assert!(ann.get("/account?changed=").await.text().contains("The password was changed."));
     assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
     let login = client.form("/auth/login", "username=a%26n&password=battery+staple").await;
-    let mut other = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut other = server.client().with_session(&login);
     assert_eq!(ann.form("/account/sessions", "").await.status, 303);
     assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
     // Who has no session is sent to log in.
@@ -274,9 +275,7 @@ async fn a_person_registers_changes_the_password_and_ends_sessions() {
     assert_eq!((away.status, away.header("location")), (303, Some("/login?next=%2Faccount")));
 }
 
-#[tokio::test]
-async fn a_refused_registration_says_why_and_keeps_the_name() {
-    let server = Running::sqlite().await;
+async fn a_refused_registration_says_why_and_keeps_the_name(server: &Running) {
     server.account("ann").await;
     let mut client = server.client();
     for (path, body, why) in [

@@ -108,10 +108,10 @@ async fn processes_on_a_replica_set_are_one_server() {
     assert_eq!(a.post("/chat/a/messages", &nonce).await.status, 201);
     assert_eq!(b.post("/chat/a/messages", &nonce).await.status, 200);
     let login = a.post("/auth/login", &json!({ "username": "ann" })).await;
-    let mut there = Client::new(two.address).with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut there = Client::new(two.address).with_session(&login);
     assert_eq!(there.get("/auth/me").await.status, 200);
     there.send(Method::POST, "/auth/logout", "").await;
-    let mut here = Client::new(one.address).with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut here = Client::new(one.address).with_session(&login);
     assert_eq!(here.get("/auth/me").await.status, 401);
     assert_eq!(b.get("/users/ann/count").await.json()["message_count"], 11);
 }

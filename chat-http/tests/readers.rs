@@ -1,10 +1,12 @@
 //! Many readers, slow readers, and readers who go without a word.
 
+#[macro_use]
 mod support;
 
 use std::time::{Duration, Instant};
 
 use chat_testkit::live::{Events, Socket};
+use chat_testkit::mongod::{self, Kind};
 use chat_testkit::server::{Server, Start};
 use chat_testkit::{announce, http::Client};
 use futures_util::{FutureExt as _, SinkExt as _, future};
@@ -13,6 +15,11 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use support::Running;
+
+on_every_store! {
+    nothing_stays_of_readers_who_go_without_a_word,
+    many_readers_of_one_room_all_get_everything,
+}
 
 /// For what must happen.
 const SOON: Duration = Duration::from_secs(60);
@@ -30,12 +37,6 @@ async fn until<T: std::fmt::Debug>(mut look: impl AsyncFnMut() -> T, is_so: impl
     }
 }
 
-async fn gauge(client: &mut Client, name: &str) -> i64 {
-    let text = client.get("/metrics").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.expect(name).parse().expect("a number")
-}
-
 async fn post(client: &mut Client, text: &str) {
     let reply = client.post("/chat/a/messages", &json!({ "sender": "eve", "text": text })).await;
     assert_eq!(reply.status, 201, "{}", reply.text());
@@ -48,10 +49,8 @@ async fn subscribed(address: std::net::SocketAddr, headers: &[(&'static str, &st
     socket
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_stays_of_readers_who_go_without_a_word() {
+async fn nothing_stays_of_readers_who_go_without_a_word(server: &Running) {
     const EACH: usize = 60;
-    let server = Running::sqlite().await;
     let mut client = server.client();
     post(&mut client, "x").await;
     let cookie = client.post("/auth/login", &json!({ "username": "ann" })).await.cookie().expect("a cookie");
@@ -81,16 +80,24 @@ async fn nothing_stays_of_readers_who_go_without_a_word() {
         (*followers, *attending, *users) == (0, 0, 0) && *tasks <= before
     })
     .await;
-    assert_eq!(gauge(&mut client, "chat_http_sockets").await, 0);
+    assert_eq!(client.metric("chat_http_sockets").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_who_does_not_read_holds_up_nobody_and_little_memory() {
-    const POSTS: i64 = 6_000;
+async fn a_reader_who_does_not_read_holds_up_nobody_and_little_memory_on_sqlite() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let start =
-        Start::new(env!("CARGO_BIN_EXE_chat-http"), folder.path().join("chat.db").to_str().expect("UTF-8"));
-    let server: Server = start.run().expect("it starts");
+    hold_up_nobody(folder.path().join("chat.db").to_str().expect("UTF-8")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_does_not_read_holds_up_nobody_and_little_memory_on_a_replica_set() {
+    hold_up_nobody(&mongod::database(Kind::ReplicaSet)).await;
+}
+
+/// The server is a process of its own, so that its memory is nobody else's.
+async fn hold_up_nobody(store: &str) {
+    const POSTS: i64 = 6_000;
+    let server: Server = Start::new(env!("CARGO_BIN_EXE_chat-http"), store).run().expect("it starts");
     let mut reader = subscribed(server.address, &[], 0).await;
     let mut slow = future::join_all((0..10).map(|_| subscribed(server.address, &[], 0))).await;
     let text = "x".repeat(4_000);
@@ -129,7 +136,7 @@ async fn a_reader_who_does_not_read_holds_up_nobody_and_little_memory() {
     // The others are let go.
     let mut client = Client::new(server.address);
     drop((late, reader));
-    until(async || gauge(&mut client, "chat_http_sockets").await, |open| *open == 0).await;
+    until(async || client.metric("chat_http_sockets").await, |open| *open == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,11 +159,9 @@ async fn a_flood_of_frames_is_read_slowly_and_disturbs_nobody() {
     assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_readers_of_one_room_all_get_everything() {
+async fn many_readers_of_one_room_all_get_everything(server: &Running) {
     const READERS: usize = 500;
     const POSTS: i64 = 50;
-    let server = Running::sqlite().await;
     let readers = future::join_all((0..READERS).map(|_| subscribed(server.address, &[], 0))).await;
     let mut client = server.client();
     let writing = async {

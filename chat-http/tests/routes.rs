@@ -63,7 +63,7 @@ async fn the_original_routes_answer_as_documented(server: &Running) {
         assert!(cookie.contains(part), "{part} in {cookie}");
     }
     assert!(!cookie.contains("Secure"));
-    let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&login);
     let me = ann.get("/auth/me").await;
     assert_eq!((me.status, me.json()), (200, json!({ "username": "ann", "verified": false })));
     let token = login.cookie().expect("a cookie").replace("session=", "Bearer ");

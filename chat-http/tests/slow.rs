@@ -1,27 +1,22 @@
 //! Slow clients in great number, by an outside tool, while others are served.
+//!
+//! On SQLite only: what is tested happens before a request reaches its store, or after.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chat_testkit::announce;
 use chat_testkit::http::Client;
-use chat_testkit::mongod::on_path;
 use chat_testkit::server::{Server, Start};
+use chat_testkit::{announce, tools};
 use serde_json::json;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 /// What a request may take while the server is under attack on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Whether the tool is there. If not, says so, and fails where everything has to be tested.
 fn have_tool() -> bool {
-    if on_path("slowhttptest").is_some() {
-        return true;
-    }
-    assert!(std::env::var_os("CI").is_none(), "slowhttptest is not on the PATH");
-    announce("NOT TESTED: slow clients; slowhttptest is not on the PATH (Debian has it)");
-    false
+    tools::find("slowhttptest", "slow clients").is_some()
 }
 
 /// A server on a store of its own.
@@ -128,13 +123,6 @@ async fn slow_bodies_keep_nobody_out() {
     .await;
 }
 
-/// The number of open connections that the server tells.
-async fn connections(client: &mut Client) -> u32 {
-    let metrics = client.get("/metrics").await.text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("chat_http_connections "));
-    line.and_then(|number| number.parse().ok()).expect("a number")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_are_cut_off() {
     if !have_tool() {
@@ -150,13 +138,13 @@ async fn slow_readers_are_cut_off() {
     }
     let arguments = ["-X", "-c", "50", "-r", "50", "-k", "10", "-n", "5", "-z", "32", "-l", "90"];
     let mut tool = attack(target.server.address, "/chat/large/messages?limit=200", &arguments);
-    while connections(&mut client).await < 50 {
+    while client.metric("chat_http_connections").await < 50 {
         tokio::task::yield_now().await;
     }
     let started = Instant::now();
     let mut slowest = Duration::ZERO;
     // All but this one.
-    while connections(&mut client).await > 1 {
+    while client.metric("chat_http_connections").await > 1 {
         let request = Instant::now();
         assert_eq!(client.get("/chat/large").await.status, 200);
         slowest = slowest.max(request.elapsed());

@@ -16,20 +16,21 @@
 //! | 9.7.\*, 9.8.\* | 1,000 messages as fast as can be, timed; the contract reads 100 a second after the first 400 |
 //! | 12.\*, 13.\* | compression, which the server does not take when it is offered |
 
+#[path = "websocket/case.rs"]
+mod case;
 #[path = "support/peer.rs"]
 mod peer;
 mod support;
-#[path = "support/utf8.rs"]
+#[path = "websocket/utf8.rs"]
 mod utf8;
 
-use futures_util::{StreamExt as _, stream};
+use case::{
+    Case, binary, case, close, close_because, cut_post, in_frames, long_post, message, more, ping, pong,
+    post, refused, run, text,
+};
+use peer::Heard::{Message, Pong};
+use peer::{Frame, announced};
 
-use peer::Heard::{self, Close, End, Message, Pong, Refused};
-use peer::{Frame, Peer, announced};
-use support::Running;
-
-/// Cases at once.
-const AT_ONCE: usize = 16;
 /// Answers to what is no post.
 const NOT_JSON: &str = "the frame is not valid JSON";
 const EMPTY: &str = "the frame is empty; it must be a JSON object";
@@ -37,171 +38,6 @@ const BINARY: &str = "a frame must be text, a JSON object";
 const HELLO: &str = "Hello, world!";
 /// The second letter takes three bytes.
 const KOSME: &str = "κ\u{1f79}σμε";
-
-/// What is sent and heard, in turns.
-struct Case {
-    name: String,
-    steps: Vec<Step>,
-    chop: Option<usize>,
-}
-
-enum Step {
-    Send(Vec<u8>),
-    Hear(Heard),
-}
-
-/// A case; its name is also its room.
-fn case(name: impl Into<String>) -> Case {
-    Case { name: name.into(), steps: Vec::new(), chop: None }
-}
-
-impl Case {
-    /// Everything that follows is written in pieces of so many bytes.
-    fn chopped(self, chop: usize) -> Self {
-        Self { chop: Some(chop), ..self }
-    }
-
-    fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.steps.push(Step::Send(bytes.into()));
-        self
-    }
-
-    /// Sends frames in one piece.
-    fn send(self, frames: impl IntoIterator<Item = Frame>) -> Self {
-        let bytes: Vec<u8> = frames.into_iter().flat_map(|frame| frame.bytes()).collect();
-        self.bytes(bytes)
-    }
-
-    /// Sends frames, each in a piece of its own.
-    fn send_each(self, frames: impl IntoIterator<Item = Frame>) -> Self {
-        frames.into_iter().fold(self, |case, frame| case.send([frame]))
-    }
-
-    fn hear(mut self, heard: impl IntoIterator<Item = Heard>) -> Self {
-        self.steps.extend(heard.into_iter().map(Step::Hear));
-        self
-    }
-
-    /// The server closes, by itself or after the client.
-    fn closed(self, code: impl Into<Option<u16>>) -> Self {
-        let code = code.into();
-        self.hear([Close(code), End])
-    }
-
-    /// The client closes, and the server with the same code.
-    fn close(self) -> Self {
-        self.send([close(1000)]).closed(1000)
-    }
-
-    async fn run(self, server: &Running) -> Option<String> {
-        let mut peer = Peer::open(server.address, &self.name).await;
-        for step in self.steps {
-            match step {
-                Step::Send(bytes) => {
-                    for piece in bytes.chunks(self.chop.unwrap_or(usize::MAX)) {
-                        peer.write(piece).await;
-                        // Lets the server read before the next piece comes.
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Step::Hear(expected) => {
-                    let heard = peer.hear().await;
-                    if heard != expected {
-                        return Some(format!("{}: {heard:?} instead of {expected:?}", self.name));
-                    }
-                }
-            }
-        }
-        None
-    }
-}
-
-/// Runs all of them, and fails with all that fail.
-async fn run(cases: Vec<Case>) {
-    let server = Running::sqlite().await;
-    let server = &server;
-    let failed = stream::iter(cases).map(|case| case.run(server)).buffer_unordered(AT_ONCE);
-    let failed: Vec<_> = failed.filter_map(async |failed| failed).collect().await;
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-}
-
-fn text(payload: impl Into<Vec<u8>>) -> Frame {
-    Frame::new(1, payload)
-}
-
-fn binary(payload: impl Into<Vec<u8>>) -> Frame {
-    Frame::new(2, payload)
-}
-
-fn more(payload: impl Into<Vec<u8>>) -> Frame {
-    Frame::new(0, payload)
-}
-
-fn ping(payload: impl Into<Vec<u8>>) -> Frame {
-    Frame::new(9, payload)
-}
-
-fn pong(payload: impl Into<Vec<u8>>) -> Frame {
-    Frame::new(10, payload)
-}
-
-fn close(code: u16) -> Frame {
-    Frame::new(8, code.to_be_bytes())
-}
-
-fn close_because(code: u16, reason: &[u8]) -> Frame {
-    Frame::new(8, [&code.to_be_bytes(), reason].concat())
-}
-
-/// A post of this text to the room of the case.
-fn post(name: &str, text: impl AsRef<[u8]>) -> Vec<u8> {
-    let start = format!(r#"{{"type":"post","room":"{name}","sender":"ann","text":""#);
-    [start.as_bytes(), text.as_ref(), b"\"}"].concat()
-}
-
-/// A post that is `length` bytes long, and its text: stars, then spaces where there would be too
-/// many.
-fn long_post(name: &str, length: usize) -> (Vec<u8>, String) {
-    let stars = "*".repeat((length - post(name, "").len()).min(4000));
-    let mut post = post(name, &stars);
-    post.resize(length, b' ');
-    (post, stars)
-}
-
-/// One message in a frame for each part.
-fn in_frames<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Vec<Frame> {
-    let parts: Vec<P> = parts.into_iter().collect();
-    let last = parts.len() - 1;
-    let frames = parts.iter().enumerate().map(|(i, part)| {
-        let frame = if i == 0 { text(part.as_ref()) } else { more(part.as_ref()) };
-        if i == last { frame } else { frame.begun() }
-    });
-    frames.collect()
-}
-
-/// A post whose text is cut between the parts.
-fn cut_post(name: &str, parts: &[&str]) -> Vec<Frame> {
-    let whole = post(name, parts.concat());
-    let start = post(name, "").len() - 2;
-    let mut from = 0;
-    let mut to = start;
-    let mut cut = Vec::new();
-    for part in &parts[..parts.len() - 1] {
-        to += part.len();
-        cut.push(&whole[from..to]);
-        from = to;
-    }
-    cut.push(&whole[from..]);
-    in_frames(cut)
-}
-
-fn message(text: &str) -> Heard {
-    Message(text.to_owned())
-}
-
-fn refused(detail: &str) -> Heard {
-    Refused(detail.to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn framing() {

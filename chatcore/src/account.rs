@@ -169,17 +169,29 @@ fn hash(password: &str) -> Result<String> {
     Ok(hashed.map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))?.to_string())
 }
 
+/// What a password is checked against where there is no account: a hash that takes today's work, and
+/// that no known password has.
+const NOBODYS: &str = concat!(
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+);
+
 fn verify(password: &str, stored: Option<&str>) -> Result<Verdict> {
-    let Some(stored) = stored else {
-        hash(password)?;
-        return Ok(Verdict::Wrong);
-    };
-    let stored =
-        PasswordHash::new(stored).map_err(|e| Error::Corrupt(format!("the hash of a password: {e}")))?;
-    if argon2().verify_password(password.as_bytes(), &stored).is_err() {
+    judge(password, stored, |hash| argon2().verify_password(password.as_bytes(), hash).is_ok())
+}
+
+/// Checks a hash by `is_right`, exactly one whether or not there is an account.
+fn judge(
+    password: &str,
+    stored: Option<&str>,
+    is_right: impl FnOnce(&PasswordHash) -> bool,
+) -> Result<Verdict> {
+    let checked = PasswordHash::new(stored.unwrap_or(NOBODYS))
+        .map_err(|e| Error::Corrupt(format!("the hash of a password: {e}")))?;
+    if !is_right(&checked) || stored.is_none() {
         return Ok(Verdict::Wrong);
     }
-    if is_current(&stored) { Ok(Verdict::Right) } else { hash(password).map(Verdict::RightUpgraded) }
+    if is_current(&checked) { Ok(Verdict::Right) } else { hash(password).map(Verdict::RightUpgraded) }
 }
 
 /// Whether a hash was made with the parameters that [`hash`] uses.
@@ -250,19 +262,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_unknown_name_takes_as_long_as_a_wrong_password() {
-        let stored = hash("correct horse").unwrap();
-        let once = |stored: Option<&str>| {
-            let started = std::time::Instant::now();
-            assert!(matches!(verify("wrong horse", stored), Ok(Verdict::Wrong)));
-            started.elapsed()
-        };
-        // The fastest of several in turns, which other work on the machine has disturbed least.
-        let times: Vec<_> = (0..9).map(|_| (once(None), once(Some(&stored)))).collect();
-        let unknown = times.iter().map(|(unknown, _)| *unknown).min().unwrap_or_default();
-        let wrong = times.iter().map(|(_, wrong)| *wrong).min().unwrap_or_default();
-        // Without a hash it would be thousands of times faster.
-        assert!(unknown > wrong / 4 && wrong > unknown / 4, "{unknown:?} {wrong:?}");
+    fn an_unknown_name_costs_the_work_of_a_wrong_password() {
+        let todays = hash("correct horse").unwrap();
+        for answer in [false, true] {
+            let mut checked = Vec::new();
+            for stored in [None, Some(todays.as_str())] {
+                let verdict = judge("wrong horse", stored, |hash| {
+                    let size = (hash.salt.as_ref().map(|s| s.len()), hash.hash.as_ref().map(|h| h.len()));
+                    checked.push((is_current(hash), size));
+                    answer
+                });
+                assert_eq!(matches!(verdict, Ok(Verdict::Right)), answer && stored.is_some());
+            }
+            assert_eq!(checked.len(), 2, "one check each");
+            assert!(checked[0].0, "with today's parameters");
+            assert_eq!(checked[0], checked[1]);
+        }
+        // All the work is done before it is refused.
+        let nobodys = argon2().verify_password(b"wrong horse", &PasswordHash::new(NOBODYS).unwrap());
+        assert_eq!(nobodys, Err(argon2::password_hash::Error::PasswordInvalid));
+        assert!(matches!(verify("wrong horse", None), Ok(Verdict::Wrong)));
     }
 
     #[tokio::test]

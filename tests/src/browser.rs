@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use crate::tools;
+
 /// How long a page may take to show what is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`.
-///
-/// Without one this says so on standard error and returns `None`, except where `CI` is set: there
-/// a browser that is missing is a failure.
+/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as [`tools::find`]
+/// finds it.
 ///
 /// # Panics
 ///
@@ -29,14 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn find() -> Option<PathBuf> {
     let named = std::env::var_os("CHAT_TEST_CHROMIUM").map(PathBuf::from);
-    let found = named.or_else(|| crate::mongod::on_path("chromium"));
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "the browser tests need chromium on the PATH");
-        crate::announce(
-            "NOT TESTED: the pages in a browser; put chromium on the PATH or set CHAT_TEST_CHROMIUM",
-        );
-    }
-    found
+    named.or_else(|| tools::find("chromium", "the pages in a browser, which CHAT_TEST_CHROMIUM may name"))
 }
 
 /// A browser with one page. Ends when it is dropped.

@@ -85,6 +85,17 @@ impl Client {
         self
     }
 
+    /// Has the session that an answer gave, from now on.
+    ///
+    /// # Panics
+    ///
+    /// If it gave none.
+    #[must_use]
+    pub fn with_session(self, answer: &Reply) -> Self {
+        let cookie = answer.cookie().unwrap_or_else(|| panic!("no cookie: {}", answer.text()));
+        self.with_header("cookie", &cookie)
+    }
+
     /// A header that is sent with every request.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -98,6 +109,13 @@ impl Client {
     /// If there is no answer, as all the methods of this kind.
     pub async fn get(&mut self, path: &str) -> Reply {
         self.send(Method::GET, path, "").await
+    }
+
+    /// A number that the server tells in its metrics.
+    pub async fn metric(&mut self, name: &str) -> i64 {
+        let text = self.get("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     /// A request with a JSON body, or none if it is empty.

@@ -6,6 +6,7 @@ pub mod http;
 pub mod live;
 pub mod mongod;
 pub mod server;
+pub mod tools;
 
 use std::io::Write as _;
 

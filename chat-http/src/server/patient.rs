@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// How long a client that holds up a write may take for [`LEAST`].
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes: less than anyone who wants to read takes in that time, and more than who only pretends to.
 const LEAST: usize = 16 * 1024;
 
 /// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
 /// the system's buffers are full, and ends when everything is written.
-pub(super) struct Patient<S> {
+pub(crate) struct Patient<S> {
     stream: S,
     /// Since the client holds up a write; not there for the many who do not.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -25,7 +25,7 @@ pub(super) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, waiting: None, taken: 0 }
     }
 

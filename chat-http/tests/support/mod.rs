@@ -47,7 +47,7 @@ pub(crate) struct Running {
 }
 
 /// Settings that let a test go as fast as it can.
-fn unlimited() -> Settings {
+pub(crate) fn unlimited() -> Settings {
     Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() }
 }
 
@@ -117,7 +117,7 @@ impl Running {
     pub(crate) async fn guest(&self, name: &str) -> Client {
         let login = self.client().post("/auth/login", &serde_json::json!({ "username": name })).await;
         assert_eq!(login.status, 200, "{}", login.text());
-        self.client().with_header("cookie", &login.cookie().expect("a cookie"))
+        self.client().with_session(&login)
     }
 
     /// A client with the first session of a new account.
@@ -125,7 +125,7 @@ impl Running {
         let account = serde_json::json!({ "username": name, "password": PASSWORD });
         let registered = self.client().post("/auth/register", &account).await;
         assert_eq!(registered.status, 201, "{}", registered.text());
-        self.client().with_header("cookie", &registered.cookie().expect("a cookie"))
+        self.client().with_session(&registered)
     }
 
     /// Stops the server in good order.

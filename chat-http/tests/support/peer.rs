@@ -1,5 +1,6 @@
 //! A WebSocket client that writes its frames itself: a library would refuse most of them.
 //! RFC 6455, 5.2.
+#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -113,21 +114,23 @@ fn detail(text: &str) -> String {
     text.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// The client, which follows one room.
+/// The client.
 pub(crate) struct Peer {
     stream: BufReader<TcpStream>,
 }
 
 impl Peer {
-    pub(crate) async fn open(address: SocketAddr, room: &str) -> Self {
+    /// Opens a socket, with a session or without.
+    pub(crate) async fn connect(address: SocketAddr, cookie: Option<&str>) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         // Each write is sent at once, as small as it is.
         stream.set_nodelay(true).expect("no delay");
         let mut peer = Self { stream: BufReader::new(stream) };
+        let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
         // The extension is offered, so that a server which took it would be found out.
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{cookie}\
              Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
         );
         peer.write(request.as_bytes()).await;
@@ -139,6 +142,12 @@ impl Peer {
             line.clear();
             peer.stream.read_line(&mut line).await.expect("an answer");
         }
+        peer
+    }
+
+    /// Opens a socket and follows a room.
+    pub(crate) async fn open(address: SocketAddr, room: &str) -> Self {
+        let mut peer = Self::connect(address, None).await;
         let subscribe = json!({ "type": "subscribe", "room": room, "after": 0 });
         peer.write(&Frame::new(1, subscribe.to_string()).bytes()).await;
         while peer.json().await.is_none_or(|said| said["type"] != "subscribed") {}
@@ -148,6 +157,11 @@ impl Peer {
     /// Writes. A connection that is lost shows when the answer is read.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Writes no more.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
     }
 
     async fn json(&mut self) -> Option<Value> {
@@ -184,7 +198,7 @@ impl Peer {
     }
 
     /// The next frame, whose form must be right: its opcode and its payload.
-    async fn frame(&mut self) -> Result<(u8, Vec<u8>), Heard> {
+    pub(crate) async fn frame(&mut self) -> Result<(u8, Vec<u8>), Heard> {
         let lost = |error: std::io::Error| Heard::Other(error.to_string());
         if self.stream.fill_buf().await.map_err(lost)?.is_empty() {
             return Err(Heard::End);

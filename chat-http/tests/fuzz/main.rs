@@ -1,43 +1,95 @@
-//! Requests that nobody would write by hand: never a panic, never a `500`.
+//! Requests and frames that nobody would write by hand: never a panic, never a `500`.
 
+#[path = "../support/peer.rs"]
+mod peer;
+mod sockets;
+#[macro_use]
+#[path = "../support/mod.rs"]
 mod support;
+mod values;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use chat_testkit::http::Client;
+use chat_testkit::live::Socket;
 use hyper::Method;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use serde_json::{Value, json};
+use proptest::test_runner::{Config, TestCaseResult, TestRunner};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use support::{PASSWORD, Running};
+use values::{text, value};
 
-/// Requests of each kind; `CHAT_FUZZ_CASES` for more.
+on_every_store! {
+    operators_of_a_database_are_values_and_nothing_else,
+}
+
+/// For what must happen.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Cases of each kind; `CHAT_FUZZ_CASES` for more.
 fn cases() -> u32 {
     std::env::var("CHAT_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
 }
 
-/// A runtime, and a server on it that is there for the whole test.
-fn start() -> (Runtime, Running) {
-    let runtime = Runtime::new().expect("a runtime");
-    let server = runtime.block_on(async {
-        let server = Running::sqlite().await;
-        server.account("ann").await;
-        server
-    });
-    (runtime, server)
+/// A server, and what proves that one is ann.
+struct Target {
+    server: Running,
+    cookie: String,
 }
 
-/// Checks that a server answered, and not that it failed.
+impl Target {
+    async fn new(server: Running) -> Self {
+        let cookie = server.account("ann").await.header("cookie").expect("a cookie").to_owned();
+        Self { server, cookie }
+    }
+
+    /// Whether it serves as before, and nothing is left of those who are gone.
+    async fn check(&self) {
+        let mut client = self.server.client();
+        assert_eq!(client.get("/readyz").await.status, 200);
+        let login = client.post("/auth/login", &json!({ "username": "ann", "password": PASSWORD })).await;
+        assert_eq!(login.status, 200, "the account is as it was");
+        let began = Instant::now();
+        // A socket that panicked would be counted for ever.
+        while client.metric("chat_http_sockets").await > 0 {
+            assert!(began.elapsed() < SOON, "a socket is left");
+        }
+        let mut socket =
+            Socket::open(self.server.address, &[("cookie", &self.cookie)]).await.expect("a socket");
+        socket.say(&json!({ "type": "subscribe", "room": "after all" })).await;
+        assert_eq!(socket.expect("subscribed").await["last_seq"], 0);
+        socket.say(&json!({ "type": "post", "room": "after all", "text": "still here" })).await;
+        assert_eq!(socket.expect("message").await["text"], "still here");
+    }
+}
+
+/// Runs the cases of one kind: most of them on SQLite, which is fast, and one in ten on a replica set.
+fn run<T: std::fmt::Debug>(
+    strategy: impl Strategy<Value = T>,
+    case: impl AsyncFn(&Target, T) -> TestCaseResult,
+) {
+    let runtime = Runtime::new().expect("a runtime");
+    let targets = [
+        (runtime.block_on(async { Target::new(Running::sqlite().await).await }), cases()),
+        (runtime.block_on(async { Target::new(Running::replica_set().await).await }), cases().div_ceil(10)),
+    ];
+    for (target, cases) in targets {
+        let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&strategy, |value| runtime.block_on(case(&target, value)));
+        outcome.unwrap_or_else(|e| panic!("{e}"));
+        runtime.block_on(target.check());
+    }
+}
+
+/// Checks that requests are answered, and not that the server failed.
 fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&T) -> Vec<u8>) {
-    let (runtime, server) = start();
-    let mut runner =
-        TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&strategy, |value| {
-        let reply = runtime.block_on(answer(server.address, &ask(&value)));
+    run(strategy, async |target, value| {
+        let reply = answer(target.server.address, &ask(&value)).await;
         let reply = String::from_utf8_lossy(&reply);
         // Hyper itself answers what is no HTTP; it may say nothing at all to what is no request.
         let status = reply.get(9..12).unwrap_or("400");
@@ -47,13 +99,6 @@ fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&T
         prop_assert!(!head.lines().any(|line| line.starts_with("x-injected")), "{}", reply);
         prop_assert!(!body.contains("<script>alert"), "{}", reply);
         Ok(())
-    });
-    outcome.unwrap_or_else(|e| panic!("{e}"));
-    runtime.block_on(async {
-        let mut client = server.client();
-        assert_eq!(client.get("/readyz").await.status, 200);
-        let login = client.post("/auth/login", &json!({ "username": "ann", "password": PASSWORD })).await;
-        assert_eq!(login.status, 200, "the account is as it was");
     });
 }
 
@@ -73,89 +118,6 @@ fn head(method: &str, target: &[u8], more: &str) -> Vec<u8> {
     request.extend_from_slice(target);
     request.extend_from_slice(format!(" HTTP/1.1\r\nhost: chat\r\nconnection: close\r\n{more}").as_bytes());
     request
-}
-
-/// Pieces that mean something to somebody.
-fn piece() -> impl Strategy<Value = String> {
-    prop_oneof![
-        any::<char>().prop_map(String::from),
-        "[a-z0-9]{0,8}",
-        "%[0-9a-fA-F]{2}",
-        prop::sample::select(vec![
-            "%",
-            "%0d%0ax-injected:1",
-            "%00",
-            "%2e%2e",
-            "..",
-            "/",
-            "//",
-            "\\",
-            "%2f",
-            "%ff",
-            "%c3%28",
-            "%ed%a0%80",
-            "+",
-            "&",
-            "=",
-            "?",
-            "#",
-            ";",
-            "$where",
-            "{\"$gt\":\"\"}",
-            "[$ne]",
-            "<script>alert(1)</script>",
-            "%3Cscript%3Ealert(1)%3C/script%3E",
-            "'",
-            "\"",
-            "{x}",
-            "{{",
-            "-1",
-            "99999999999999999999",
-            "1e9",
-            "2026-11-22T20:07:52Z",
-            "after",
-            "before",
-            "since",
-            "limit",
-            "wait=0",
-            "chat",
-            "rooms",
-            "messages",
-            "static",
-            "users",
-            "auth",
-            "sessions",
-            "count",
-            "login",
-            "\u{202e}",
-            "\u{feff}",
-            "A\u{30a}",
-        ])
-        .prop_map(str::to_owned),
-    ]
-}
-
-fn text() -> impl Strategy<Value = String> {
-    prop::collection::vec(piece(), 0..8).prop_map(|pieces| pieces.concat())
-}
-
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(|n| json!(n)),
-        text().prop_map(Value::from),
-        Just(json!({ "$gt": "" })),
-        Just(json!({ "$where": "sleep(1000)" })),
-        Just(json!(["ann"])),
-    ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::hash_map(text(), inner, 0..4).prop_map(|map| json!(map)),
-        ]
-    })
 }
 
 #[test]
@@ -247,32 +209,28 @@ fn any_form_is_answered() {
     });
 }
 
-#[test]
-fn operators_of_a_database_are_values_and_nothing_else() {
-    let (runtime, server) = start();
-    runtime.block_on(async {
-        let mut client: Client = server.client();
-        for operator in
-            [json!({ "$gt": "" }), json!({ "$ne": null }), json!(["ann"]), json!({ "$regex": ".*" })]
-        {
-            let login = json!({ "username": operator, "password": operator });
-            assert_eq!(client.post("/auth/login", &login).await.status, 400);
-            let login = json!({ "username": "ann", "password": operator });
-            assert_eq!(client.post("/auth/login", &login).await.status, 400);
-            let post = json!({ "sender": "bob", "text": "x", "nonce": operator });
-            assert_eq!(client.post("/chat/a/messages", &post).await.status, 400);
-        }
-        // As text they are names like any other.
-        let post = json!({ "sender": "$where", "text": "{\"$gt\": \"\"}" });
-        assert_eq!(client.post("/chat/%24gt/messages", &post).await.status, 201);
-        assert_eq!(client.get("/users/%24where/count").await.json()["message_count"], 1);
-        for path in [
-            "/static/..%2f..%2fCargo.toml",
-            "/static/%2e%2e/Cargo.toml",
-            "/static/style.css%00",
-            "/static//etc/passwd",
-        ] {
-            assert_eq!(client.send(Method::GET, path, "").await.status, 404, "{path}");
-        }
-    });
+async fn operators_of_a_database_are_values_and_nothing_else(server: &Running) {
+    server.account("ann").await;
+    let mut client: Client = server.client();
+    for operator in [json!({ "$gt": "" }), json!({ "$ne": null }), json!(["ann"]), json!({ "$regex": ".*" })]
+    {
+        let login = json!({ "username": operator, "password": operator });
+        assert_eq!(client.post("/auth/login", &login).await.status, 400);
+        let login = json!({ "username": "ann", "password": operator });
+        assert_eq!(client.post("/auth/login", &login).await.status, 400);
+        let post = json!({ "sender": "bob", "text": "x", "nonce": operator });
+        assert_eq!(client.post("/chat/a/messages", &post).await.status, 400);
+    }
+    // As text they are names like any other.
+    let post = json!({ "sender": "$where", "text": "{\"$gt\": \"\"}" });
+    assert_eq!(client.post("/chat/%24gt/messages", &post).await.status, 201);
+    assert_eq!(client.get("/users/%24where/count").await.json()["message_count"], 1);
+    for path in [
+        "/static/..%2f..%2fCargo.toml",
+        "/static/%2e%2e/Cargo.toml",
+        "/static/style.css%00",
+        "/static//etc/passwd",
+    ] {
+        assert_eq!(client.send(Method::GET, path, "").await.status, 404, "{path}");
+    }
 }

@@ -1,0 +1,64 @@
+//! Sockets by a clock that is stopped.
+
+use futures_util::SinkExt as _;
+use tokio_tungstenite::WebSocketStream as Client;
+use tokio_tungstenite::tungstenite::Message as Said;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::super::wire::GOODBYE;
+use super::*;
+use crate::Settings;
+use crate::server::patient::{PATIENCE, Patient};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A socket whose client is the returned stream, and its end.
+async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("chat.db");
+    let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8")).await.expect("a store");
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let app = App::new(store, Settings::default());
+    let served = tokio::spawn(async move {
+        let (_running, stopping) = watch::channel(());
+        let began = Instant::now();
+        run(app, None, Patient::new(server), stopping).await;
+        began.elapsed()
+    });
+    (client, served, folder)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_silent_is_asked_and_then_let_go() {
+    let (_client, served, _folder) = serve().await;
+    let took = served.await.expect("no panic");
+    assert!(took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_when_asked_stays() {
+    let (client, served, _folder) = serve().await;
+    let mut client = Client::from_raw_socket(client, Role::Client, None).await;
+    let mut asked = 0;
+    // The library answers pings by itself while it reads.
+    let _ = timeout(10 * MINUTE, async {
+        while let Some(Ok(said)) = client.next().await {
+            asked += usize::from(matches!(said, Said::Ping(_)));
+        }
+    })
+    .await;
+    assert!(!served.is_finished());
+    assert!((15..=20).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let (client, served, _folder) = serve().await;
+    let mut client = Client::from_raw_socket(client, Role::Client, None).await;
+    // Each is answered with an error; nobody reads the answers.
+    let frames = async { while client.send(Said::text("x".repeat(100))).await.is_ok() {} };
+    let (took, ()) = tokio::join!(served, frames);
+    let took = took.expect("no panic");
+    // Until the buffers are full, and then no longer.
+    assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
+}

@@ -1,0 +1,87 @@
+//! Values that somebody might take for something else.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Pieces that mean something to somebody.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<char>().prop_map(String::from),
+        "[a-z0-9]{0,8}",
+        "%[0-9a-fA-F]{2}",
+        prop::sample::select(vec![
+            "%",
+            "%0d%0ax-injected:1",
+            "%00",
+            "%2e%2e",
+            "..",
+            "/",
+            "//",
+            "\\",
+            "%2f",
+            "%ff",
+            "%c3%28",
+            "%ed%a0%80",
+            "+",
+            "&",
+            "=",
+            "?",
+            "#",
+            ";",
+            "$where",
+            "{\"$gt\":\"\"}",
+            "[$ne]",
+            "<script>alert(1)</script>",
+            "%3Cscript%3Ealert(1)%3C/script%3E",
+            "'",
+            "\"",
+            "{x}",
+            "{{",
+            "-1",
+            "99999999999999999999",
+            "1e9",
+            "2026-11-22T20:07:52Z",
+            "after",
+            "before",
+            "since",
+            "limit",
+            "wait=0",
+            "chat",
+            "rooms",
+            "messages",
+            "static",
+            "users",
+            "auth",
+            "sessions",
+            "count",
+            "login",
+            "\u{202e}",
+            "\u{feff}",
+            "A\u{30a}",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..8).prop_map(|pieces| pieces.concat())
+}
+
+pub(crate) fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|n| json!(n)),
+        text().prop_map(Value::from),
+        Just(json!({ "$gt": "" })),
+        Just(json!({ "$where": "sleep(1000)" })),
+        Just(json!(["ann"])),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(text(), inner, 0..4).prop_map(|map| json!(map)),
+        ]
+    })
+}
