@@ -1,6 +1,6 @@
 //! Who makes a request, and whether the request comes from a page of ours.
 
-use chatcore::{Session, SessionToken};
+use chatcore::{Privacy, RoomName, Session, SessionToken, View};
 use cookie::{Cookie, SameSite, time};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::HeaderName;
@@ -36,6 +36,36 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
             Credentials::Session { who: Who { token, session }, renew_cookie: used && by_cookie }
         }
     })
+}
+
+/// A room as whoever makes a request may see it.
+pub(crate) struct Sight {
+    pub(crate) view: View,
+    is_public: bool,
+}
+
+/// Finds out who makes a request only if the room is not there for everyone: the many readers of
+/// public rooms need no look at their sessions.
+pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Sight> {
+    if app.store().privacy(room).await? != Some(Privacy::Private) {
+        return Ok(Sight { view: app.store().view(None), is_public: true });
+    }
+    let who = match Box::pin(look_up(app, headers)).await? {
+        Credentials::Session { who, .. } => Some(who.session),
+        Credentials::None | Credentials::Ended => None,
+    };
+    let user = who.as_ref().map(|session| (&session.username, session.verified));
+    Ok(Sight { view: app.store().view(user), is_public: false })
+}
+
+impl Sight {
+    /// An answer as it may be kept: not at all, if it is not for everyone.
+    pub(crate) fn keep(&self, mut answer: Response) -> Response {
+        if !self.is_public {
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        answer
+    }
 }
 
 enum Token {

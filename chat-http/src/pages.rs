@@ -1,10 +1,9 @@
 //! The pages: server-rendered, usable without JavaScript.
 
 pub(crate) mod account;
+pub(crate) mod room;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Timestamp};
+use chatcore::{MAX_NAMES, Privacy, RoomName};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,12 +14,9 @@ use self::account::log_in_page;
 use crate::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
-use crate::handlers::messages;
 use crate::request::{Call, Fields};
 use crate::response::{Response, bytes, cacheable, see_other};
 
-/// Messages on the page of a room.
-const MESSAGES: u32 = 50;
 /// RFC 3986's unreserved characters stand for themselves in a path segment and in a query.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Scripts and styles come from `/static/` only, and no other site may frame a page.
@@ -159,14 +155,17 @@ async fn draw_rooms(
         count: u64,
         /// What the form holds.
         typed: &'a str,
+        /// Whether the user may make private rooms.
+        verified: bool,
         error: Option<&'a str>,
     }
     let after = call.query.parsed("after")?;
-    let found = app.store().rooms(after.as_ref(), MAX_NAMES).await?;
+    let found = call.view(app).rooms(after.as_ref(), MAX_NAMES).await?;
     let rooms: Vec<_> =
         found.iter().map(|room| Link { name: room.as_str(), href: room_page(app, room) }).collect();
     let last = found.last().filter(|_| found.len() == MAX_NAMES as usize);
     let more = last.map(|last| format!("{}/?after={}", app.prefix(), encode(last.as_str())));
+    let verified = call.who.as_ref().is_some_and(|who| who.session.verified);
     let count = match &call.who {
         Some(who) => app.store().message_count(&who.session.username).await?,
         None => 0,
@@ -174,8 +173,17 @@ async fn draw_rooms(
     render(
         status,
         "rooms",
-        &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, typed, error },
+        &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, typed, verified, error },
     )
+}
+
+/// Creates the room that a form names, unless it is there.
+async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
+    let room: RoomName = fields.required("room")?;
+    let privacy = if fields.text("private")?.is_some() { Privacy::Private } else { Privacy::Public };
+    app.limits().room(call.network(app))?;
+    call.view(app).create_room(&room, privacy).await?;
+    Ok(room)
 }
 
 /// Creates the room that was typed, unless it is there, and opens it.
@@ -184,151 +192,12 @@ pub(crate) async fn open_room(app: App, call: Call) -> Result<Response> {
         return away;
     }
     let fields = call.form()?;
-    let room = fields.required::<RoomName>("room");
-    match room.and_then(|room| app.limits().room(call.network(&app)).map(|()| room)) {
-        Ok(room) => {
-            app.store().create_room(&room).await?;
-            see_other(&room_page(&app, &room))
-        }
+    match open(&app, &call, &fields).await {
+        Ok(room) => see_other(&room_page(&app, &room)),
         Err(error) => {
             let typed = fields.text("room")?.unwrap_or_default();
             let page = draw_rooms(&app, &call, error.status, typed, Some(&error.detail)).await?;
             Ok(refused(error, page))
         }
     }
-}
-
-// One room
-
-pub(crate) async fn room(app: App, call: Call) -> Result<Response> {
-    let room = call.room()?;
-    if let Some(away) = turned_away(&app, &call, &format!("/rooms/{}", encode(room.as_str()))) {
-        return away;
-    }
-    draw_room(&app, &call, &room, StatusCode::OK, &Draft::new(None)?).await
-}
-
-/// What the form of a room holds.
-struct Draft<'a> {
-    text: &'a str,
-    /// Makes sending the same form twice harmless.
-    nonce: String,
-    error: Option<&'a str>,
-}
-
-impl<'a> Draft<'a> {
-    fn new(error: Option<&'a str>) -> Result<Self> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|e| {
-            tracing::error!(error = %e, "the system gives no random bytes");
-            HttpError::internal()
-        })?;
-        Ok(Self { text: "", nonce: URL_SAFE_NO_PAD.encode(random), error })
-    }
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: i64,
-    sender: &'a str,
-    text: &'a str,
-    timestamp: Timestamp,
-    /// Minutes are enough to read; the attribute has the rest.
-    time: String,
-    verified: bool,
-}
-
-impl<'a> From<&'a Message> for Line<'a> {
-    fn from(message: &'a Message) -> Self {
-        let written = message.timestamp.to_string();
-        Self {
-            seq: message.seq.get(),
-            sender: message.sender.as_str(),
-            text: message.text.as_str(),
-            timestamp: message.timestamp,
-            time: written.get(..16).unwrap_or_default().replace('T', " "),
-            verified: message.verified,
-        }
-    }
-}
-
-async fn draw_room(
-    app: &App,
-    call: &Call,
-    room: &RoomName,
-    status: StatusCode,
-    draft: &Draft<'_>,
-) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        room: &'a str,
-        page: String,
-        api: String,
-        log_in: String,
-        messages: Vec<Line<'a>>,
-        /// Whether this is the end of the room, where new messages appear.
-        live: bool,
-        older: Option<String>,
-        newer: Option<String>,
-        events: String,
-        /// The newest message shown, after which the page goes on.
-        last: i64,
-        text: &'a str,
-        nonce: &'a str,
-        error: Option<&'a str>,
-    }
-    let range = messages::range(&call.query)?;
-    let read = app.store().messages(room, range, MESSAGES).await?;
-    let page = room_page(app, room);
-    let first = read.first().map_or(0, |m| m.seq.get());
-    let context = Context {
-        head: Head::new(app, call, room.as_str()),
-        room: room.as_str(),
-        api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
-        log_in: format!("{}?next={}", log_in_page(app), encode(&format!("/rooms/{}", encode(room.as_str())))),
-        messages: read.iter().map(|message| Line::from(&**message)).collect(),
-        live: range == Range::Newest,
-        older: (first > 1).then(|| format!("{page}?before={first}")),
-        newer: (range != Range::Newest).then(|| page.clone()),
-        events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
-        last: read.last().map_or(0, |m| m.seq.get()),
-        page,
-        text: draft.text,
-        nonce: &draft.nonce,
-        error: draft.error,
-    };
-    render(status, "room", &context)
-}
-
-/// A message from the form. What is refused stays in the form.
-pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
-    let room = call.room()?;
-    if let Some(away) = turned_away(&app, &call, &format!("/rooms/{}", encode(room.as_str()))) {
-        return away;
-    }
-    let fields = call.form()?;
-    // A form has two characters for the end of a line.
-    let text = fields.text("text")?.unwrap_or_default().replace("\r\n", "\n");
-    match post_text(&app, &call, &room, &text, &fields).await {
-        Ok(()) => see_other(&room_page(&app, &room)),
-        Err(error) => {
-            let draft = Draft { text: &text, ..Draft::new(Some(&error.detail))? };
-            let page = draw_room(&app, &call, &room, error.status, &draft).await?;
-            Ok(refused(error, page))
-        }
-    }
-}
-
-async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: &Fields) -> Result<()> {
-    let session = call.session()?;
-    let nonce: Option<Nonce> = fields.get("nonce")?;
-    let message = NewMessage {
-        room: room.clone(),
-        sender: session.username.clone(),
-        text: text.parse()?,
-        nonce,
-        verified: session.verified,
-    };
-    messages::store(app, message).await.map(drop)
 }

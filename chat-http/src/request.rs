@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatcore::{Invalid, RoomName, Seq, Session, SessionToken, Username};
+use chatcore::{Invalid, RoomName, Seq, Session, SessionToken, Username, View};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
@@ -18,8 +18,10 @@ use crate::server::Connection;
 /// A request as a handler sees it.
 pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
-    /// The decoded part of the path that the route leaves open.
-    pub(crate) segment: Option<String>,
+    /// The path of the route, which names the parts that it leaves open.
+    pub(crate) path: &'static str,
+    /// Those parts, decoded.
+    pub(crate) segments: Segments,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
     /// Who the credentials stand for, on routes that ask.
@@ -31,6 +33,9 @@ pub(crate) struct Call {
     /// The way to the bare connection, for a client that asks to speak another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
+
+/// The parts of a path that a route leaves open. None leaves more than two.
+pub(crate) type Segments = [Option<String>; 2];
 
 /// A session, and the token that proved it.
 pub(crate) struct Who {
@@ -46,8 +51,11 @@ pub(crate) enum Kind {
 }
 
 impl Call {
+    /// The part of the path that the route calls `{name}`.
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
-        let text = self.segment.as_deref().ok_or_else(HttpError::internal)?;
+        let open = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let found = open.zip(&self.segments).find(|(part, _)| *part == name);
+        let text = found.and_then(|(_, text)| text.as_deref()).ok_or_else(HttpError::internal)?;
         Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
     }
 
@@ -59,17 +67,27 @@ impl Call {
         self.segment("username")
     }
 
+    pub(crate) fn seq(&self) -> Result<Seq> {
+        self.segment("seq")
+    }
+
     pub(crate) fn id<T: FromStr<Err = Invalid>>(&self) -> Result<T> {
         self.segment("id")
     }
 
     pub(crate) fn file(&self) -> Option<&str> {
-        self.segment.as_deref()
+        self.segments[0].as_deref()
     }
 
     /// The session, on routes that need one.
     pub(crate) fn session(&self) -> Result<&Session> {
         self.who.as_ref().map(|who| &who.session).ok_or_else(|| HttpError::no_session(self.ended))
+    }
+
+    /// The store as whoever makes the request may see it, on routes that ask who that is.
+    pub(crate) fn view(&self, app: &App) -> View {
+        let session = self.who.as_ref().map(|who| &who.session);
+        app.store().view(session.map(|session| (&session.username, session.verified)))
     }
 
     /// Where the request comes from, as limits count it.
@@ -145,6 +163,17 @@ impl Fields {
                 Some(seq) => Ok(Some(seq)),
                 None => Err(HttpError::bad_request(format!("{name} must be a whole number from 0 up"))),
             },
+        }
+    }
+
+    /// A yes or no; `null` counts as left out.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => {
+                Err(HttpError::bad_request(format!("{name} must be true or false, not {}", kind_of(other))))
+            }
         }
     }
 

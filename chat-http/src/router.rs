@@ -18,8 +18,8 @@ use hyper::{Method, Request};
 
 use crate::auth::{self as credentials, Credentials};
 use crate::error::{HttpError, Result};
-use crate::handlers::{account, auth, messages, operations, rooms, users};
-use crate::request::{Call, Query, decode};
+use crate::handlers::{account, auth, messages, moderation, operations, rooms, users};
+use crate::request::{Call, Query, Segments, decode};
 use crate::response::Response;
 use crate::server::Connection;
 use crate::{App, live, pages};
@@ -84,7 +84,7 @@ static ROUTES: &[Route] = routes! {
     GET    "/users/{username}/rooms"   Asks    Programs users::rooms;
 
     GET    "/chat"                     Ignores Programs rooms::to_list;
-    GET    "/chat/"                    Ignores Programs rooms::list;
+    GET    "/chat/"                    Asks    Programs rooms::list;
     GET    "/chat/{room}"              Ignores Programs rooms::get;
     PUT    "/chat/{room}"              Asks    Programs rooms::create;
     GET    "/chat/{room}/users"        Ignores Programs rooms::users;
@@ -93,16 +93,25 @@ static ROUTES: &[Route] = routes! {
     POST   "/chat/{room}/read"         Asks    Programs rooms::read;
     GET    "/chat/{room}/messages"     Ignores Programs messages::read;
     POST   "/chat/{room}/messages"     Asks    Programs messages::post;
-    GET    "/chat/{room}/events"       Ignores Programs live::events;
+    GET    "/chat/{room}/events"       Asks    Programs live::events;
     GET    "/ws"                       Asks    Programs live::socket;
+
+    PUT    "/chat/{room}/members/{username}" Asks Programs moderation::invite;
+    DELETE "/chat/{room}/members/{username}" Asks Programs moderation::remove;
+    GET    "/chat/{room}/bans"               Asks Programs moderation::bans;
+    PUT    "/chat/{room}/bans/{username}"    Asks Programs moderation::ban;
+    DELETE "/chat/{room}/bans/{username}"    Asks Programs moderation::unban;
+    DELETE "/chat/{room}/messages/{seq}"     Asks Programs moderation::delete_message;
 
     GET    "/"                         Asks    People   pages::rooms;
     GET    "/login"                    Asks    People   pages::account::log_in;
     GET    "/account"                  Asks    People   pages::account::account;
     POST   "/account/sessions"         Asks    People   pages::account::end_sessions;
     POST   "/rooms"                    Asks    People   pages::open_room;
-    GET    "/rooms/{room}"             Asks    People   pages::room;
-    POST   "/rooms/{room}"             Asks    People   pages::post;
+    GET    "/rooms/{room}"             Asks    People   pages::room::show;
+    POST   "/rooms/{room}"             Asks    People   pages::room::post;
+    POST   "/rooms/{room}/people"      Asks    People   pages::room::change_people;
+    POST   "/rooms/{room}/delete"      Asks    People   pages::room::delete;
     GET    "/static/{file}"            Ignores Programs pages::file;
 
     GET    "/healthz"                  Ignores Programs operations::healthz;
@@ -156,12 +165,12 @@ async fn catch(answer: impl Future<Output = Response>) -> Response {
 
 async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: Incoming) -> Response {
     let app = &connection.app;
-    let (route, segment) = match find(app, head) {
+    let (route, segments) = match find(app, head) {
         Ok(found) => found,
         Err(error) => return error.into_response(),
     };
-    let answered = match segment {
-        Ok(segment) => handle(route, segment, connection, head, body).await,
+    let answered = match segments {
+        Ok(segments) => handle(route, segments, connection, head, body).await,
         Err(error) => Err(error),
     };
     answered.unwrap_or_else(|error| match route.audience {
@@ -170,8 +179,8 @@ async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: Incoming) 
     })
 }
 
-/// The route of a request, and the part of its path that the route leaves open.
-fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Option<String>>)> {
+/// The route of a request, and the parts of its path that the route leaves open.
+fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Segments>)> {
     let path = head.uri.path();
     // A proxy may have removed the prefix already.
     let path = match path.strip_prefix(app.prefix()) {
@@ -185,8 +194,10 @@ fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Option<String
     let route = found.value.iter().copied().find(|route| route.method == *method);
     let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
     // A wrong part of a path is told in the form that the route's readers want.
-    let segment = found.params.iter().next().map(|(_, text)| decode(text)).transpose();
-    Ok((route, segment))
+    let mut open = found.params.iter().map(|(_, text)| decode(text));
+    let first = open.next().transpose();
+    let segments = first.and_then(|first| Ok([first, open.next().transpose()?]));
+    Ok((route, segments))
 }
 
 fn allowed(routes: &[&Route]) -> String {
@@ -199,7 +210,7 @@ fn allowed(routes: &[&Route]) -> String {
 
 async fn handle(
     route: &Route,
-    segment: Option<String>,
+    segments: Segments,
     connection: &Arc<Connection>,
     head: &mut Parts,
     body: Incoming,
@@ -227,7 +238,7 @@ async fn handle(
     };
     let headers = std::mem::take(&mut head.headers);
     let connection = connection.clone();
-    let call = Call { headers, segment, query, body, who, ended, connection, upgrade };
+    let call = Call { headers, path: route.path, segments, query, body, who, ended, connection, upgrade };
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
     if let Some(token) = renewed.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
@@ -283,7 +294,7 @@ mod tests {
             let path = route.path.replace(['{', '}'], "");
             let found = router.0.at(&path).expect(route.path);
             assert!(found.value.iter().any(|other| std::ptr::eq(*other, route)), "{}", route.path);
-            assert!(found.params.len() <= 1, "{}: one part is left open at most", route.path);
+            assert!(found.params.len() <= 2, "{}: two parts are left open at most", route.path);
         }
     }
 

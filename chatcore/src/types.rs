@@ -280,10 +280,14 @@ pub struct Room {
     pub created_at: Timestamp,
     /// How many users are members.
     pub users: u64,
-    /// Whether only members may know of it. Decided when the room is created.
+    /// Whether only members may know of it. Decided when the room is created. Not written as JSON
+    /// unless it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
     /// Who made it, and may delete messages, ban users, and invite and remove members of a private
-    /// room. A room that came to be by a post or a join has no owner.
+    /// room. A room that came to be by a post or a join has no owner, and then none is written as
+    /// JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Username>,
 }
 

@@ -91,7 +91,11 @@ export class Live {
     open.onmessage = current((event) => {
       const frame = JSON.parse(event.data);
       if (frame.type === "message") return take(frame);
-      if (frame.type === "error" && !subscribed) return open.close();
+      // Before it begins, or when the user may not be in the room any more.
+      if (frame.type === "error" && (!subscribed || frame.room)) {
+        this.on(frame);
+        return open.close();
+      }
       if (frame.type === "subscribed") {
         subscribed = true;
         clearTimeout(this.doubt);
@@ -110,6 +114,7 @@ export class Live {
     const events = new EventSource(`${this.events}?after=${this.last}`);
     events.onopen = () => works("events");
     events.addEventListener("message", (event) => take(JSON.parse(event.data)));
+    events.addEventListener("deleted", (event) => this.on(JSON.parse(event.data)));
     // It would come back by itself, and never give up.
     events.onerror = () => {
       events.close();

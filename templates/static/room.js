@@ -8,6 +8,8 @@ const typing = document.getElementById("typing");
 const error = document.getElementById("error");
 const form = document.getElementById("post");
 const { room, user } = list.dataset;
+const owns = list.dataset.owns === "true";
+const verified = list.dataset.verified === "true";
 // How long somebody who typed counts as typing, and how often we say that we do.
 const TYPING = 5000;
 const SAY_TYPING = 3000;
@@ -30,19 +32,70 @@ function element(tag, text, className) {
   return made;
 }
 
+function deleteForm(seq) {
+  const form = document.createElement("form");
+  form.className = "delete";
+  form.append(element("button", "Delete"));
+  form.dataset.seq = seq;
+  return form;
+}
+
 function show(message) {
   const item = document.createElement("li");
   item.dataset.seq = message.seq;
   const time = document.createElement("time");
   time.dateTime = message.timestamp;
   localTime(time);
-  item.append(element("span", message.sender, "by"), " ");
-  if (!message.verified) item.append(element("small", "guest", "guest"), " ");
-  item.append(time, element("p", message.text));
   const follow = atEnd();
+  if (message.deleted) {
+    item.className = "deleted";
+    item.append(time, element("p", "deleted"));
+  } else {
+    item.append(element("span", message.sender, "by"), " ");
+    if (!message.verified) item.append(element("small", "guest", "guest"), " ");
+    item.append(time, element("p", message.text));
+    if (owns || (verified && message.verified && message.sender === user)) item.append(deleteForm(message.seq));
+    stopTyping(message.sender);
+  }
   list.append(item);
   if (follow) toEnd();
-  stopTyping(message.sender);
+}
+
+function blank(seq) {
+  const item = list.querySelector(`li[data-seq="${Number(seq)}"]`);
+  if (!item || item.classList.contains("deleted")) return;
+  item.className = "deleted";
+  item.replaceChildren(item.querySelector("time"), element("p", "deleted"));
+}
+
+// What was deleted while nobody told us: the messages shown are read again.
+async function readAgain() {
+  const shown = [...list.children].map((item) => Number(item.dataset.seq));
+  if (shown.length === 0) return;
+  const [first, last] = [shown[0], shown[shown.length - 1]];
+  for (let after = first - 1; after < last;) {
+    const answer = await fetch(`${list.dataset.api}?${new URLSearchParams({ after, limit: 200 })}`);
+    const messages = answer.ok ? await answer.json() : [];
+    if (messages.length === 0) return;
+    messages.filter((message) => message.deleted).forEach((message) => blank(message.seq));
+    after = messages[messages.length - 1].seq;
+  }
+}
+
+// Without a reload. A form from the server works without this too.
+async function remove(event) {
+  const form = event.target.closest("form.delete");
+  if (!form) return;
+  event.preventDefault();
+  const seq = form.dataset.seq ?? form.elements.seq.value;
+  try {
+    const answer = await fetch(`${list.dataset.api}/${seq}`, { method: "DELETE" });
+    if (answer.ok) return blank(seq);
+    const problem = await answer.json().catch(() => ({}));
+    refuse(problem.detail ?? "The message was not deleted.");
+  } catch {
+    refuse("The server cannot be reached. The message was not deleted; try again.");
+  }
 }
 
 const typists = new Map();
@@ -76,6 +129,8 @@ function take(frame) {
     case "message": show(frame); break;
     case "presence": showPresent(frame.users); break;
     case "typing": startTyping(frame.username); break;
+    case "deleted": frame.seq ? blank(frame.seq) : readAgain().catch(() => {}); break;
+    case "error": if (frame.room) refuse(frame.detail); break;
   }
   markRead();
 }
@@ -83,6 +138,9 @@ function take(frame) {
 function showStatus(way) {
   status.dataset.by = way;
   status.textContent = way ? "" : "Reconnecting…";
+  // Deletions are told to those who listen; polling asks for new messages alone.
+  if (way && cutOff) readAgain().catch(() => {});
+  cutOff = !way;
   if (way !== "socket") {
     showPresent([]);
     [...typists.keys()].forEach(stopTyping);
@@ -91,6 +149,7 @@ function showStatus(way) {
 
 let live;
 let read = 0;
+let cutOff = false;
 
 function markRead() {
   if (!live || !user || document.hidden || live.last <= read || status.dataset.by !== "socket") return;
@@ -143,6 +202,7 @@ async function send(event) {
   }
 }
 
+list.addEventListener("submit", remove);
 list.querySelectorAll("time").forEach(localTime);
 toEnd();
 if (list.dataset.live === "true") {

@@ -106,9 +106,20 @@ impl Socket {
     }
 }
 
+/// An event of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What kind of event it is.
+    pub kind: String,
+    /// The id of the last event that had one.
+    pub id: String,
+    /// Its data.
+    pub data: Value,
+}
+
 /// An event stream.
 pub struct Events {
-    stream: BoxStream<'static, Option<(i64, Value)>>,
+    stream: BoxStream<'static, Option<Event>>,
 }
 
 impl std::fmt::Debug for Events {
@@ -124,12 +135,26 @@ impl Events {
     ///
     /// If there is no answer, or not a stream.
     pub async fn open(address: SocketAddr, path: &str, last_event_id: Option<i64>) -> Result<Self, Error> {
+        let id = last_event_id.map(|id| ("last-event-id", id.to_string()));
+        Self::open_with(address, path, id.as_ref().map(|(name, id)| (*name, id.as_str())).as_slice()).await
+    }
+
+    /// The same with these headers.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn open_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
         let tcp = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder().uri(path).header(HOST, address.to_string());
-        if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         if answer.status() != 200 {
@@ -139,18 +164,29 @@ impl Events {
         let events = body.map(move |event| {
             // The connection lives as long as what can send requests on it.
             let _held = &sender;
-            let event = event.ok().filter(|event| event.event == "message")?;
-            Some((event.id.parse().ok()?, serde_json::from_str(&event.data).ok()?))
+            let event = event.ok()?;
+            Some(Event { kind: event.event, id: event.id, data: serde_json::from_str(&event.data).ok()? })
         });
         Ok(Self { stream: events.boxed() })
     }
 
-    /// The next event: its id and its data. `None` when the stream ends or the connection is lost.
+    /// The next event. `None` when the stream ends or the connection is lost.
+    ///
+    /// # Panics
+    ///
+    /// If nothing happens for long.
+    pub async fn event(&mut self) -> Option<Event> {
+        timeout(SOON, self.stream.next()).await.expect("the server sends something").flatten()
+    }
+
+    /// The next event, if it is a message: its id and its data. `None` when the stream ends or the
+    /// connection is lost.
     ///
     /// # Panics
     ///
     /// If nothing happens for long.
     pub async fn next(&mut self) -> Option<(i64, Value)> {
-        timeout(SOON, self.stream.next()).await.expect("the server sends something").flatten()
+        let event = self.event().await.filter(|event| event.kind == "message")?;
+        Some((event.id.parse().ok()?, event.data))
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::App;
-use crate::auth::check_guest;
+use crate::auth::{check_guest, sight};
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
@@ -22,13 +22,15 @@ const LONGEST_WAIT: u64 = 30;
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, range) = (call.room()?, range(&call.query)?);
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
-    let messages = match patience(&call.query, range)? {
-        None => app.store().messages(&room, range, limit).await?,
+    let patience = patience(&call.query, range)?;
+    let sight = sight(&app, &call.headers, &room).await?;
+    let messages = match patience {
+        None => sight.view.messages(&room, range, limit).await?,
         Some(patience) => {
             let mut stopping = call.connection.stopping.clone();
             let wait = async {
                 tokio::select! {
-                    messages = app.store().wait_for_messages(&room, range, limit, patience) => messages,
+                    messages = sight.view.wait_for_messages(&room, range, limit, patience) => messages,
                     _ = stopping.changed() => Ok(Vec::new()),
                 }
             };
@@ -36,7 +38,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
             Box::pin(wait).await?
         }
     };
-    Ok(cacheable_as(&call, JSON, hash(&messages), || array(&messages)))
+    Ok(sight.keep(cacheable_as(&call, JSON, hash(&messages), || array(&messages))))
 }
 
 /// A hash of an answer, made of what is known of each message, so that a long answer costs little.

@@ -1,11 +1,11 @@
 //! Rooms and their members.
 
-use chatcore::{MAX_NAMES, Seq};
+use chatcore::{MAX_NAMES, Privacy, Seq};
 use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::App;
-use crate::auth::check_guest;
+use crate::auth::{check_guest, sight};
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
@@ -17,28 +17,43 @@ pub(crate) async fn to_list(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
     let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
-    let rooms = app.store().rooms(after.as_ref(), limit).await?;
-    cacheable_json(&call, &rooms)
+    let rooms = call.view(&app).rooms(after.as_ref(), limit).await?;
+    // With a session, the list has rooms that others do not see.
+    if call.who.is_some() { json(StatusCode::OK, &rooms) } else { cacheable_json(&call, &rooms) }
 }
 
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
-    let room = app.store().room(&call.room()?).await?;
-    cacheable_json(&call, &room)
+    let room = call.room()?;
+    let sight = sight(&app, &call.headers, &room).await?;
+    Ok(sight.keep(cacheable_json(&call, &sight.view.room(&room).await?)?))
 }
 
 pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
+    let privacy = privacy(&call)?;
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
+    if privacy == Privacy::Private {
+        call.session()?;
+    }
     app.limits().room(call.network(&app))?;
-    let created = app.store().create_room(&room).await?;
+    let view = call.view(&app);
+    let created = view.create_room(&room, privacy).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    json(status, &app.store().room(&room).await?)
+    json(status, &view.room(&room).await?)
+}
+
+/// Who may know of the room that is asked for. A request without a body asks for a public one.
+fn privacy(call: &Call) -> Result<Privacy> {
+    let private = if call.body.is_empty() { None } else { call.json()?.flag("private")? };
+    Ok(if private == Some(true) { Privacy::Private } else { Privacy::Public })
 }
 
 pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
     let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
-    let users = app.store().users(&call.room()?, after.as_ref(), limit).await?;
-    cacheable_json(&call, &users)
+    let room = call.room()?;
+    let sight = sight(&app, &call.headers, &room).await?;
+    let users = sight.view.users(&room, after.as_ref(), limit).await?;
+    Ok(sight.keep(cacheable_json(&call, &users)?))
 }
 
 /// How far the user has read.
@@ -51,14 +66,14 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, user) = (call.room()?, &call.session()?.username);
     app.limits().post(user)?;
     let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
-    json(StatusCode::OK, &Read { read_seq: app.store().mark_read(user, &room, seq).await? })
+    json(StatusCode::OK, &Read { read_seq: call.view(&app).mark_read(&room, seq).await? })
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
     app.limits().post(user)?;
-    app.store().join(&room, user).await?;
+    call.view(&app).join(&room).await?;
     done()
 }
 
@@ -66,6 +81,6 @@ pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
     let (room, user) = (call.room()?, &call.session()?.username);
     app.limits().post(user)?;
-    app.store().leave(&room, user).await?;
+    call.view(&app).leave(&room).await?;
     done()
 }

@@ -5,14 +5,18 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatcore::{Follower, Invalid, Seq, SharedMessage};
+use chatcore::{
+    Invalid, RoomName, Seq, SessionToken, SharedMessage, Update, UserUpdate, UserWatcher, Watcher,
+};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, Interval, interval_at, timeout};
 
+use super::frames::Say;
+use super::news::next_of;
 use crate::App;
 use crate::error::Result;
 use crate::request::Call;
@@ -20,26 +24,38 @@ use crate::response::Response;
 
 /// Longest silence. Proxies and clients take a longer one for a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a session is looked at that may have expired.
+const LOOK: Duration = Duration::from_secs(30);
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY: u32 = 1_000;
 
 struct Events {
-    follower: Follower,
+    app: App,
+    watcher: Watcher,
+    /// The session by which the room is read.
+    token: Option<SessionToken>,
+    user: Option<UserWatcher>,
+    /// When to see whether it has expired.
+    look: Interval,
     stopping: watch::Receiver<()>,
 }
 
 /// `GET /chat/{room}/events`
 pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
-    let room = call.room()?;
+    let (view, room) = (call.view(&app), call.room()?);
     let after = match last_event_id(&call)? {
         Some(after) => after,
         None => match call.query.parsed("after")? {
             Some(after) => after,
-            None => app.store().last_seq(&room).await?,
+            None => view.last_seq(&room).await?,
         },
     };
-    let events =
-        Events { follower: app.store().follow(&room, after), stopping: call.connection.stopping.clone() };
+    let watcher = view.follow(&room, after).await?.with_deletions();
+    let user = call.who.as_ref().map(|who| app.store().watch_user(&who.session.username));
+    let token = call.who.as_ref().map(|who| who.token.clone());
+    let stopping = call.connection.stopping.clone();
+    let look = interval_at(Instant::now() + LOOK, LOOK);
+    let events = Events { app, watcher, token, user, look, stopping };
     // With an id from the start, so that whoever is cut off before the first message misses none.
     let first = Bytes::from(format!("retry: {RETRY}\nid: {after}\n\n"));
     let first = stream::once(async { first });
@@ -61,18 +77,45 @@ fn last_event_id(call: &Call) -> Result<Option<Seq>> {
 }
 
 impl Events {
-    /// What to write next; the end of the stream if the store cannot be read or the server stops.
-    /// The client comes back with the id of the last event it saw.
+    /// What to write next; the end of the stream if the store cannot be read, the session ends, the
+    /// user is removed from the room, or the server stops. The client comes back with the id of the
+    /// last event it saw.
     async fn next(&mut self) -> Option<Bytes> {
-        tokio::select! {
-            ready = timeout(KEEP_ALIVE, self.follower.next()) => match ready {
-                Ok(Ok(messages)) => Some(encode(&messages)),
-                Ok(Err(_)) => None,
-                Err(_) => Some(Bytes::from_static(b":\n\n")),
-            },
-            _ = self.stopping.changed() => None,
+        loop {
+            tokio::select! {
+                ready = timeout(KEEP_ALIVE, self.watcher.next()) => return match ready {
+                    Ok(Ok(Update::Messages(messages))) => Some(encode(&messages)),
+                    Ok(Ok(Update::Deleted(places))) => Some(encode_deletions(self.watcher.room(), &places)),
+                    Ok(Ok(_)) => continue,
+                    Ok(Err(_)) => None,
+                    Err(_) => Some(Bytes::from_static(b":\n\n")),
+                },
+                // Read marks are not told here.
+                update = next_of(&mut self.user) => if update != UserUpdate::SessionsEnded { continue },
+                _ = self.look.tick() => {}
+                _ = self.stopping.changed() => return None,
+            }
+            if let Some(token) = &self.token
+                && matches!(self.app.store().session(token).await, Ok(None))
+            {
+                return None;
+            }
         }
     }
+}
+
+/// Deletions have no id: they are told once, to who listens, and the next message is the one after
+/// the last.
+fn encode_deletions(room: &RoomName, places: &[Seq]) -> Bytes {
+    let mut text = Vec::new();
+    // None by name means that it is not known which.
+    let unknown = places.is_empty().then_some(None);
+    for seq in places.iter().copied().map(Some).chain(unknown) {
+        text.extend_from_slice(b"event: deleted\ndata: ");
+        text.extend_from_slice(&Say::Deleted { room, seq }.encode());
+        text.extend_from_slice(b"\n\n");
+    }
+    text.into()
 }
 
 /// All messages in one piece, so that they are written by one call.

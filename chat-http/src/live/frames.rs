@@ -45,6 +45,9 @@ pub(super) enum Say<'a> {
         seq: Option<Seq>,
     },
     Error {
+        /// The room, if it is followed no more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<&'a RoomName>,
         status: u16,
         detail: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +55,11 @@ pub(super) enum Say<'a> {
     },
 }
 
-impl Say<'_> {
+impl<'a> Say<'a> {
+    pub(super) fn error(room: Option<&'a RoomName>, error: &'a HttpError, nonce: Option<&'a str>) -> Self {
+        Self::Error { room, status: error.status.as_u16(), detail: &error.detail, nonce }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         // Made of strings and numbers, which JSON always takes.
         serde_json::to_vec(self).unwrap_or_default()

@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatcore::{Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username};
+use chatcore::{
+    Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username, View,
+};
 use futures_util::future::{AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -19,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
 use super::frames::{self, Misunderstood, Said, Say};
-use super::news::{News, news};
+use super::news::{News, Over, news, next_of};
 use super::pace::Pace;
 use super::wire::{Arrived, End, Flow, Wire};
 use crate::App;
@@ -143,7 +145,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     async fn hear(&mut self, said: Said) -> Flow {
         let done = match said {
-            Said::Subscribe { room, after } => self.subscribe(room, after).await,
+            Said::Subscribe { room, after } => {
+                self.check_session().await?;
+                self.subscribe(room, after).await
+            }
             Said::Unsubscribe { room } => {
                 self.subscriptions.remove(&room);
                 Ok(None)
@@ -162,7 +167,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             }
             Said::Typing { room } => {
                 self.check_session().await?;
-                self.type_in(&room)
+                self.type_in(&room).await
             }
             Said::Read { room, seq } => {
                 self.check_session().await?;
@@ -186,10 +191,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             // Each time the others are told that somebody is there.
             self.app.limits().post(&session.username)?;
         }
-        let store = self.app.store();
-        let last_seq = store.last_seq(&room).await?;
-        let watcher = store.watch(&room, after.unwrap_or(last_seq));
-        let attending = self.session().map(|session| store.attend(&room, &session.username));
+        let view = self.view();
+        let last_seq = view.last_seq(&room).await?;
+        let (watcher, attending) = view.watch(&room, after.unwrap_or(last_seq)).await?;
         let (handle, registration) = AbortHandle::new_pair();
         self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
         let answer = Say::Subscribed { room: &room, last_seq }.encode();
@@ -199,6 +203,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     fn session(&self) -> Option<&Session> {
         self.who.as_ref().map(|who| &who.session)
+    }
+
+    /// The store as the user of the socket may see it.
+    fn view(&self) -> View {
+        self.app.store().view(self.session().map(|session| (&session.username, session.verified)))
     }
 
     fn user(&self) -> Result<&Username> {
@@ -223,21 +232,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     /// Tells the others in a room that the user types.
-    fn type_in(&self, room: &RoomName) -> Result<Option<Bytes>> {
+    async fn type_in(&mut self, room: &RoomName) -> Result<Option<Bytes>> {
         let user = self.user()?;
         if !self.subscriptions.contains_key(room) {
             return Err(HttpError::conflict("subscribe to the room before typing in it"));
         }
         self.app.limits().post(user)?;
-        self.app.store().type_in(room, user);
+        self.view().type_in(room).await?;
         Ok(None)
     }
 
     /// Moves the user's mark. All of the user's sockets hear of it, this one included.
     async fn mark_read(&mut self, room: &RoomName, seq: Seq) -> Result<Option<Bytes>> {
-        let user = self.user()?.clone();
-        self.app.limits().post(&user)?;
-        self.app.store().mark_read(&user, room, seq).await?;
+        self.app.limits().post(self.user()?)?;
+        self.view().mark_read(room, seq).await?;
         Ok(None)
     }
 
@@ -249,9 +257,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             let nonce = nonce.as_ref().map(chatcore::Nonce::as_str);
             let said = match messages::store(&app, message).await {
                 Ok(posted) => Say::Posted { room: &room, seq: posted.message.seq, nonce }.encode(),
-                Err(error) => {
-                    Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode()
-                }
+                Err(error) => Say::error(None, &error, nonce).encode(),
             };
             said.into()
         }));
@@ -269,8 +275,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     async fn say_news(&mut self, (room, update): News) -> Flow {
-        let Ok(update) = update else {
-            return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed"));
+        let update = match update {
+            Ok(update) => update,
+            Err(Over::Closed) => return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed")),
+            Err(Over::TurnedAway(error)) => {
+                self.subscriptions.remove(&room);
+                return self.refuse_in(Some(&room), &error, None).await;
+            }
         };
         match update {
             Update::Messages(messages) => {
@@ -305,9 +316,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     async fn refuse(&mut self, error: &HttpError, nonce: Option<&str>) -> Flow {
-        self.wire
-            .say(Say::Error { status: error.status.as_u16(), detail: &error.detail, nonce }.encode())
-            .await
+        self.refuse_in(None, error, nonce).await
+    }
+
+    async fn refuse_in(&mut self, room: Option<&RoomName>, error: &HttpError, nonce: Option<&str>) -> Flow {
+        self.wire.say(Say::error(room, error, nonce).encode()).await
     }
 
     /// Now and then: whether the session is still there, and the client.
@@ -335,13 +348,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             self.wire.flush().await
         };
         let _ = timeout(FINISH, finish).await;
-    }
-}
-
-async fn next_of(user: &mut Option<UserWatcher>) -> UserUpdate {
-    match user {
-        Some(user) => user.next().await,
-        None => std::future::pending().await,
     }
 }
 

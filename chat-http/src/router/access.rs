@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use chat_testkit::http::raw;
-use chatcore::{ChatStore, SessionToken};
+use chat_testkit::mongod::{self, Kind};
+use chatcore::{ChatStore, NewMessage, Privacy, RoomName, SessionToken};
 use tokio::net::TcpListener;
 
 use super::ROUTES;
@@ -48,6 +49,21 @@ const fn session(status: u16, none: u16) -> [u16; 6] {
     [none, status, status, status, status, none]
 }
 
+/// As for a room that does not exist, but for its members.
+const fn members(status: u16) -> [u16; 6] {
+    [404, 404, 404, status, status, 404]
+}
+
+/// The same where a session is needed.
+const fn members_else(status: u16, none: u16) -> [u16; 6] {
+    [none, 404, 404, status, status, none]
+}
+
+/// What the owner of a private room alone may do.
+const fn owner(status: u16) -> [u16; 6] {
+    [401, 404, 404, 403, status, 401]
+}
+
 #[rustfmt::skip]
 const TABLE: &[Line] = &[
     line("POST /auth/login", "/auth/login", r#"{"username":"visitor{n}"}"#, all(200)),
@@ -75,6 +91,40 @@ const TABLE: &[Line] = &[
     line("POST /chat/{room}/messages", "/chat/lobby/messages", r#"{"text":"x"}"#, [400, 201, 201, 201, 201, 401]),
     line("GET /chat/{room}/events", "/chat/home/events", "", all(200)),
     line("GET /ws", "/ws", "", [101, 101, 101, 101, 101, 401]),
+
+    // A private room of the owner's, which is there for the owner and the member.
+    line("GET /chat/{room}", "/chat/den", "", members(200)),
+    line("PUT /chat/{room}", "/chat/den", "", [403, 403, 403, 200, 200, 403]),
+    line("PUT /chat/{room}", "/chat/den", r#"{"private":true}"#, [401, 403, 403, 200, 200, 401]),
+    line("PUT /chat/{room}", "/chat/home", r#"{"private":true}"#, [401, 403, 409, 409, 409, 401]),
+    line("PUT /chat/{room}", "/chat/own{n}", r#"{"private":true}"#, [401, 403, 201, 201, 201, 401]),
+    line("GET /chat/{room}/users", "/chat/den/users", "", members(200)),
+    line("POST /chat/{room}/join", "/chat/den/join", "", members_else(200, 401)),
+    line("POST /chat/{room}/leave", "/chat/exit/leave", "", members_else(200, 401)),
+    line("POST /chat/{room}/read", "/chat/den/read", r#"{"seq":1}"#, members_else(200, 401)),
+    line("GET /chat/{room}/messages", "/chat/den/messages", "", all(200)),
+    line("POST /chat/{room}/messages", "/chat/den/messages", r#"{"text":"x"}"#, [400, 404, 404, 201, 201, 401]),
+    line("POST /chat/{room}/messages", "/chat/den/messages", r#"{"text":"x","sender":"nobody"}"#,
+        [404, 403, 403, 403, 403, 404]),
+    line("GET /chat/{room}/events", "/chat/den/events", "", members(200)),
+    line("GET /rooms/{room}", "/rooms/den", "", members(200)),
+    line("POST /rooms/{room}", "/rooms/den", "text=x", members(303)),
+    line("POST /rooms", "/rooms", "room=den", [403, 403, 403, 303, 303, 403]),
+
+    // What its owner does, whoever tries. "guest2" is banned from the public room of the owner's.
+    line("PUT /chat/{room}/members/{username}", "/chat/den/members/invited", "", owner(200)),
+    line("DELETE /chat/{room}/members/{username}", "/chat/den/members/invited", "", owner(204)),
+    line("GET /chat/{room}/bans", "/chat/den/bans", "", owner(200)),
+    line("PUT /chat/{room}/bans/{username}", "/chat/den/bans/guest2", "", owner(200)),
+    line("DELETE /chat/{room}/bans/{username}", "/chat/den/bans/guest2", "", owner(204)),
+    line("DELETE /chat/{room}/messages/{seq}", "/chat/den/messages/1", "", owner(204)),
+    line("POST /rooms/{room}/people", "/rooms/den/people", "username=guest2&do=ban", [404, 404, 404, 403, 303, 404]),
+    line("POST /rooms/{room}/delete", "/rooms/den/delete", "seq=2", [404, 404, 404, 403, 303, 404]),
+    line("PUT /chat/{room}/members/{username}", "/chat/owned/members/invited", "", [401, 403, 403, 403, 409, 401]),
+    line("PUT /chat/{room}/bans/{username}", "/chat/owned/bans/guest2", "", [401, 403, 403, 403, 200, 401]),
+    line("DELETE /chat/{room}/messages/{seq}", "/chat/owned/messages/1", "", [401, 403, 403, 403, 204, 401]),
+    // The first is the member's own.
+    line("DELETE /chat/{room}/messages/{seq}", "/chat/home/messages/2", "", [401, 403, 403, 204, 204, 401]),
 
     line("GET /", "/", "", all(200)),
     line("GET /login", "/login", "", all(200)),
@@ -122,7 +172,8 @@ async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n
     let (method, _) = line.route.split_once(' ').expect("a method");
     let body = line.body.replace("{n}", &n.to_string());
     let kind = if body.starts_with('{') { "json" } else { "x-www-form-urlencoded" };
-    let mut request = format!("{method} {} HTTP/1.1\r\nhost: {address}\r\n", line.path);
+    let path = line.path.replace("{n}", &n.to_string());
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     if !body.is_empty() {
         request += &format!("content-type: application/{kind}\r\ncontent-length: {}\r\n", body.len());
     }
@@ -138,20 +189,47 @@ async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_gets_what_the_table_says() {
+async fn everyone_gets_what_the_table_says_on_sqlite() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("chat.db");
-    let store = ChatStore::open(path.to_str().expect("UTF-8")).await.expect("the store opens");
-    for name in ["other", "member", "owner"] {
+    everyone_gets_what_the_table_says(path.to_str().expect("UTF-8")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyone_gets_what_the_table_says_on_a_replica_set() {
+    everyone_gets_what_the_table_says(&mongod::database(Kind::ReplicaSet)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyone_gets_what_the_table_says_on_a_standalone_mongod() {
+    everyone_gets_what_the_table_says(&mongod::database(Kind::Standalone)).await;
+}
+
+async fn everyone_gets_what_the_table_says(address: &str) {
+    let store = ChatStore::open(address).await.expect("the store opens");
+    for name in ["other", "member", "owner", "invited"] {
         let (user, password) = (name.parse().expect("a name"), PASSWORD.parse().expect("a password"));
         store.register(&user, &password, "").await.expect("registered");
     }
     let [home, lobby] = ["home", "lobby"].map(|room| room.parse().expect("a name"));
     store.create_room(&lobby).await.expect("created");
-    for name in ["owner", "member"] {
+    let post = async |room: &RoomName, name: &str| {
         let user = name.parse().expect("a name");
-        let post = chatcore::NewMessage::new(home.clone(), user, "hello".parse().expect("a text"));
-        store.post(chatcore::NewMessage { verified: true, ..post }).await.expect("stored");
+        let post = NewMessage::new(room.clone(), user, "hello".parse().expect("a text"));
+        store.post(NewMessage { verified: true, ..post }).await.expect("stored");
+    };
+    post(&home, "owner").await;
+    post(&home, "member").await;
+    let [owner, member] = ["owner", "member"].map(|name| name.parse().expect("a name"));
+    for (name, privacy) in [("den", Privacy::Private), ("exit", Privacy::Private), ("owned", Privacy::Public)]
+    {
+        let room = name.parse().expect("a name");
+        store.create_room_for(&room, &owner, privacy).await.expect("created");
+        if privacy == Privacy::Private {
+            store.invite(&room, &member).await.expect("invited");
+        }
+        post(&room, "owner").await;
+        post(&room, "owner").await;
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");

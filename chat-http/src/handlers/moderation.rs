@@ -1,0 +1,55 @@
+//! Who may be in a room, and messages that are deleted.
+
+use chatcore::{MAX_NAMES, RoomName, View};
+use hyper::StatusCode;
+
+use crate::App;
+use crate::auth::check_guest;
+use crate::error::{HttpError, Result};
+use crate::request::Call;
+use crate::response::{Response, done, json, no_content};
+
+/// The room of a request that changes something in it, as the user sees it.
+fn begin(app: &App, call: &Call) -> Result<(View, RoomName)> {
+    check_guest(app, call.who.as_ref().map(|who| &who.session), call.ended)?;
+    app.limits().post(&call.session()?.username)?;
+    Ok((call.view(app), call.room()?))
+}
+
+pub(crate) async fn invite(app: App, call: Call) -> Result<Response> {
+    let (view, room) = begin(&app, &call)?;
+    view.invite(&room, &call.username()?).await?;
+    done()
+}
+
+pub(crate) async fn remove(app: App, call: Call) -> Result<Response> {
+    let (view, room) = begin(&app, &call)?;
+    view.remove(&room, &call.username()?).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn bans(app: App, call: Call) -> Result<Response> {
+    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    call.session()?;
+    json(StatusCode::OK, &call.view(&app).bans(&call.room()?, after.as_ref(), limit).await?)
+}
+
+pub(crate) async fn ban(app: App, call: Call) -> Result<Response> {
+    let (view, room) = begin(&app, &call)?;
+    view.ban(&room, &call.username()?).await?;
+    done()
+}
+
+pub(crate) async fn unban(app: App, call: Call) -> Result<Response> {
+    let (view, room) = begin(&app, &call)?;
+    match view.unban(&room, &call.username()?).await? {
+        true => Ok(no_content()),
+        false => Err(HttpError::not_found("this name is not banned")),
+    }
+}
+
+pub(crate) async fn delete_message(app: App, call: Call) -> Result<Response> {
+    let (view, room) = begin(&app, &call)?;
+    view.delete_message(&room, call.seq()?).await?;
+    Ok(no_content())
+}

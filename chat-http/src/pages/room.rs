@@ -1,0 +1,259 @@
+//! The page of one room.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatcore::{
+    Error, MAX_NAMES, Message, NewMessage, Nonce, Privacy, Range, RoomName, Seq, Timestamp, Username,
+};
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::account::log_in_page;
+use super::{Head, encode, refused, render, room_page, turned_away};
+use crate::App;
+use crate::error::{HttpError, Result};
+use crate::handlers::messages;
+use crate::request::{Call, Fields};
+use crate::response::{Response, see_other};
+
+/// Messages on the page.
+const MESSAGES: u32 = 50;
+
+/// The page, for who may see it.
+pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    if let Some(away) = turned_away_from(&app, &call, &room) {
+        return away;
+    }
+    draw(&app, &call, &room, StatusCode::OK, &Draft::new(None)?).await
+}
+
+fn turned_away_from(app: &App, call: &Call, room: &RoomName) -> Option<Result<Response>> {
+    turned_away(app, call, &format!("/rooms/{}", encode(room.as_str())))
+}
+
+/// What the form of a room holds.
+struct Draft<'a> {
+    text: &'a str,
+    /// Makes sending the same form twice harmless.
+    nonce: String,
+    error: Option<&'a str>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(error: Option<&'a str>) -> Result<Self> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| {
+            tracing::error!(error = %e, "the system gives no random bytes");
+            HttpError::internal()
+        })?;
+        Ok(Self { text: "", nonce: URL_SAFE_NO_PAD.encode(random), error })
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: i64,
+    sender: &'a str,
+    text: &'a str,
+    timestamp: Timestamp,
+    /// Minutes are enough to read; the attribute has the rest.
+    time: String,
+    verified: bool,
+    deleted: bool,
+    /// Whether the user may delete it.
+    deletable: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(message: &'a Message, user: Option<&Username>, owns: bool) -> Self {
+        let written = message.timestamp.to_string();
+        let is_own = message.verified && user == Some(&message.sender);
+        Self {
+            seq: message.seq.get(),
+            sender: message.sender.as_str(),
+            text: message.text.as_str(),
+            timestamp: message.timestamp,
+            time: written.get(..16).unwrap_or_default().replace('T', " "),
+            verified: message.verified,
+            deleted: message.deleted,
+            deletable: !message.deleted && (owns || is_own),
+        }
+    }
+}
+
+/// Who is in a private room, or banned from any, and whether a form lets the user change that.
+#[derive(Serialize)]
+struct Person {
+    name: Username,
+    changeable: bool,
+}
+
+/// What the page says of the room itself.
+struct About {
+    private: bool,
+    owns: bool,
+    members: Vec<Person>,
+    bans: Vec<Username>,
+}
+
+impl About {
+    /// Fails for a room that the user may not know of. One that does not exist is shown empty.
+    async fn of(app: &App, call: &Call, room: &RoomName) -> Result<Self> {
+        let view = call.view(app);
+        let found = match view.room(room).await {
+            Ok(found) => found,
+            Err(Error::RoomNotFound) if app.store().privacy(room).await? != Some(Privacy::Private) => {
+                return Ok(Self { private: false, owns: false, members: Vec::new(), bans: Vec::new() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let user = verified(call);
+        let owns = user.is_some() && found.owner.as_ref() == user;
+        let names = if found.private { view.users(room, None, MAX_NAMES).await? } else { Vec::new() };
+        let person = |name: Username| Person { changeable: owns && user != Some(&name), name };
+        let members = names.into_iter().map(person).collect();
+        let bans = if owns { view.bans(room, None, MAX_NAMES).await? } else { Vec::new() };
+        Ok(Self { private: found.private, owns, members, bans })
+    }
+}
+
+fn verified(call: &Call) -> Option<&Username> {
+    call.who.as_ref().filter(|who| who.session.verified).map(|who| &who.session.username)
+}
+
+async fn draw(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    status: StatusCode,
+    draft: &Draft<'_>,
+) -> Result<Response> {
+    #[derive(Serialize)]
+    struct Context<'a> {
+        head: Head<'a>,
+        room: &'a str,
+        page: String,
+        api: String,
+        log_in: String,
+        messages: Vec<Line<'a>>,
+        /// Whether this is the end of the room, where new messages appear.
+        live: bool,
+        older: Option<String>,
+        newer: Option<String>,
+        events: String,
+        /// The newest message shown, after which the page goes on.
+        last: i64,
+        private: bool,
+        owns: bool,
+        /// Whether the user's messages are the user's to delete.
+        verified: bool,
+        members: Vec<Person>,
+        bans: Vec<Username>,
+        text: &'a str,
+        nonce: &'a str,
+        error: Option<&'a str>,
+    }
+    let range = messages::range(&call.query)?;
+    let About { private, owns, members, bans } = About::of(app, call, room).await?;
+    let read = call.view(app).messages(room, range, MESSAGES).await?;
+    let page = room_page(app, room);
+    let first = read.first().map_or(0, |m| m.seq.get());
+    let user = verified(call);
+    let context = Context {
+        head: Head::new(app, call, room.as_str()),
+        room: room.as_str(),
+        api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
+        log_in: format!("{}?next={}", log_in_page(app), encode(&format!("/rooms/{}", encode(room.as_str())))),
+        messages: read.iter().map(|message| Line::new(message, user, owns)).collect(),
+        live: range == Range::Newest,
+        older: (first > 1).then(|| format!("{page}?before={first}")),
+        newer: (range != Range::Newest).then(|| page.clone()),
+        events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
+        last: read.last().map_or(0, |m| m.seq.get()),
+        page,
+        private,
+        owns,
+        verified: user.is_some(),
+        members,
+        bans,
+        text: draft.text,
+        nonce: &draft.nonce,
+        error: draft.error,
+    };
+    render(status, "room", &context)
+}
+
+/// A message from the form. What is refused stays in the form.
+pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    if let Some(away) = turned_away_from(&app, &call, &room) {
+        return away;
+    }
+    let fields = call.form()?;
+    // A form has two characters for the end of a line.
+    let text = fields.text("text")?.unwrap_or_default().replace("\r\n", "\n");
+    let posted = post_text(&app, &call, &room, &text, &fields).await;
+    answer(&app, &call, &room, posted, &text).await
+}
+
+/// Back to the page; after something that was refused, with why, and what was typed.
+async fn answer(app: &App, call: &Call, room: &RoomName, done: Result<()>, text: &str) -> Result<Response> {
+    let Err(error) = done else { return see_other(&room_page(app, room)) };
+    let draft = Draft { text, ..Draft::new(Some(&error.detail))? };
+    let page = draw(app, call, room, error.status, &draft).await?;
+    Ok(refused(error, page))
+}
+
+async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: &Fields) -> Result<()> {
+    let session = call.session()?;
+    let nonce: Option<Nonce> = fields.get("nonce")?;
+    let message = NewMessage {
+        room: room.clone(),
+        sender: session.username.clone(),
+        text: text.parse()?,
+        nonce,
+        verified: session.verified,
+    };
+    messages::store(app, message).await.map(drop)
+}
+
+/// A form by which the owner of the room says who may be in it.
+pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    if let Some(away) = turned_away_from(&app, &call, &room) {
+        return away;
+    }
+    let fields = call.form()?;
+    let changed = change(&app, &call, &room, &fields).await;
+    answer(&app, &call, &room, changed, "").await
+}
+
+async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
+    app.limits().post(&call.session()?.username)?;
+    let (view, user) = (call.view(app), fields.required::<Username>("username")?);
+    match fields.text("do")? {
+        Some("invite") => view.invite(room, &user).await?,
+        Some("remove") => view.remove(room, &user).await?,
+        Some("ban") => view.ban(room, &user).await?,
+        // What is not there has been lifted.
+        Some("unban") => drop(view.unban(room, &user).await?),
+        _ => return Err(HttpError::bad_request("do must be one of invite, remove, ban and unban")),
+    }
+    Ok(())
+}
+
+/// A form that deletes a message.
+pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    if let Some(away) = turned_away_from(&app, &call, &room) {
+        return away;
+    }
+    let fields = call.form()?;
+    let deleted = async {
+        app.limits().post(&call.session()?.username)?;
+        Ok(call.view(&app).delete_message(&room, fields.required::<Seq>("seq")?).await?)
+    };
+    let deleted = deleted.await;
+    answer(&app, &call, &room, deleted, "").await
+}
