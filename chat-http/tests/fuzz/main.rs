@@ -8,9 +8,11 @@ mod sockets;
 mod support;
 mod values;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use chat_http::Settings;
 use chat_testkit::http::Client;
 use chat_testkit::live::Socket;
 use hyper::Method;
@@ -21,8 +23,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use support::{PASSWORD, Running};
-use values::{text, value};
+use support::{PASSWORD, Running, unlimited};
+use values::{field, text};
 
 on_every_store! {
     operators_of_a_database_are_values_and_nothing_else,
@@ -36,16 +38,31 @@ fn cases() -> u32 {
     std::env::var("CHAT_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
 }
 
-/// A server, and what proves that one is ann.
+/// A server on which everyone may come from an address of their own.
 struct Target {
     server: Running,
-    cookie: String,
+    _store: Running,
+    /// The cookies of two accounts.
+    ann: String,
+    bob: String,
 }
 
 impl Target {
-    async fn new(server: Running) -> Self {
-        let cookie = server.account("ann").await.header("cookie").expect("a cookie").to_owned();
-        Self { server, cookie }
+    async fn new(store: Running) -> Self {
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("a proxy")];
+        let server = store.again(Settings { trusted_proxies, ..unlimited() }).await;
+        let cookie = async |name| server.account(name).await.header("cookie").expect("a cookie").to_owned();
+        Self { ann: cookie("ann").await, bob: cookie("bob").await, server, _store: store }
+    }
+
+    /// The header of a session with which a request to this path does no harm to ann's.
+    fn session(&self, path: &str) -> String {
+        match path {
+            // A log-in ends the session that it comes with.
+            "/auth/login" | "/auth/register" => String::new(),
+            "/auth/password" => format!("cookie: {}\r\n", self.bob),
+            _ => format!("cookie: {}\r\n", self.ann),
+        }
     }
 
     /// Whether it serves as before, and nothing is left of those who are gone.
@@ -59,8 +76,7 @@ impl Target {
         while client.metric("chat_http_sockets").await > 0 {
             assert!(began.elapsed() < SOON, "a socket is left");
         }
-        let mut socket =
-            Socket::open(self.server.address, &[("cookie", &self.cookie)]).await.expect("a socket");
+        let mut socket = Socket::open(self.server.address, &[("cookie", &self.ann)]).await.expect("a socket");
         socket.say(&json!({ "type": "subscribe", "room": "after all" })).await;
         assert_eq!(socket.expect("subscribed").await["last_seq"], 0);
         socket.say(&json!({ "type": "post", "room": "after all", "text": "still here" })).await;
@@ -87,9 +103,9 @@ fn run<T: std::fmt::Debug>(
 }
 
 /// Checks that requests are answered, and not that the server failed.
-fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&T) -> Vec<u8>) {
+fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&Target, &T) -> Vec<u8>) {
     run(strategy, async |target, value| {
-        let reply = answer(target.server.address, &ask(&value)).await;
+        let reply = answer(target.server.address, &ask(target, &value)).await;
         let reply = String::from_utf8_lossy(&reply);
         // Hyper itself answers what is no HTTP; it may say nothing at all to what is no request.
         let status = reply.get(9..12).unwrap_or("400");
@@ -97,27 +113,33 @@ fn check<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, ask: impl Fn(&T
         let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
         // Encoded within a value it is harmless; a header of its own it must not become.
         prop_assert!(!head.lines().any(|line| line.starts_with("x-injected")), "{}", reply);
-        prop_assert!(!body.contains("<script>alert"), "{}", reply);
+        let is_page = head.contains("content-type: text/html");
+        prop_assert!(!is_page || !body.contains("<script>alert"), "{}", reply);
         Ok(())
     });
 }
 
 async fn answer(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    // The server may have closed already.
+    // The server may have closed already. This end stays open: to close it would end the request.
     let _ = stream.write_all(request).await;
-    let _ = stream.shutdown().await;
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply).await;
     reply
 }
 
-fn head(method: &str, target: &[u8], more: &str) -> Vec<u8> {
-    let mut request = method.as_bytes().to_vec();
-    request.push(b' ');
-    request.extend_from_slice(target);
-    request.extend_from_slice(format!(" HTTP/1.1\r\nhost: chat\r\nconnection: close\r\n{more}").as_bytes());
-    request
+/// The first lines of a request. Each comes from another address, so that none is refused for what
+/// others did before.
+fn head(method: &str, target: &str, more: &str) -> Vec<u8> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = Ipv4Addr::from_bits(0x0a00_0000 + NEXT.fetch_add(1, Ordering::Relaxed));
+    let common = format!("host: chat\r\nconnection: close\r\nx-forwarded-for: {from}\r\n");
+    format!("{method} {target} HTTP/1.1\r\n{common}{more}").into_bytes()
+}
+
+fn post(path: &str, kind: &str, session: &str, body: &[u8]) -> Vec<u8> {
+    let more = format!("content-type: {kind}\r\ncontent-length: {}\r\n{session}\r\n", body.len());
+    [head("POST", path, &more), body.to_vec()].concat()
 }
 
 #[test]
@@ -125,8 +147,10 @@ fn any_target_is_answered() {
     let method = prop::sample::select(vec!["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]);
     let start =
         prop::sample::select(vec!["/", "/chat/", "/rooms/", "/users/", "/static/", "/auth/sessions/", ""]);
-    check((method, start, text()), |(method, start, rest)| {
-        head(method, format!("{start}{rest}").as_bytes(), "content-length: 0\r\n\r\n")
+    check((method, start, text(), any::<bool>()), |target, (method, start, rest, logged_in)| {
+        let session =
+            if *logged_in && !start.starts_with("/auth/") { target.session("/") } else { String::new() };
+        head(method, &format!("{start}{rest}"), &format!("{session}content-length: 0\r\n\r\n"))
     });
 }
 
@@ -134,8 +158,15 @@ fn any_target_is_answered() {
 fn any_query_is_answered() {
     let path =
         prop::sample::select(vec!["/chat/a/messages", "/chat/", "/chat/a/users", "/login", "/", "/rooms/a"]);
-    check((path, text(), text()), |(path, name, value)| {
-        head("GET", format!("{path}?{name}={value}&limit=1").as_bytes(), "\r\n")
+    let known = vec!["after", "before", "since", "limit", "next", "username", "room", "refused", "form"];
+    let name = prop_oneof![3 => prop::sample::select(known).prop_map(str::to_owned), 1 => text()];
+    let right = vec!["0", "1", "200", "a", "2026-11-22T20:07:52Z", "/rooms/a"];
+    let value = prop_oneof![1 => prop::sample::select(right).prop_map(str::to_owned), 1 => text()];
+    let query = prop::collection::vec((name, value), 0..3);
+    check((path, query, any::<bool>()), |target, (path, query, logged_in)| {
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let session = if *logged_in { target.session(path) } else { String::new() };
+        head("GET", &format!("{path}?{}", query.join("&")), &format!("{session}\r\n"))
     });
 }
 
@@ -157,9 +188,14 @@ fn any_header_is_answered() {
         "upgrade",
     ]);
     let start = prop::sample::select(vec!["", "session=", "Bearer ", "http://", "\"", "application/json;"]);
-    let bytes = prop::collection::vec(any::<u8>(), 0..64);
-    check((name, start, text(), bytes), |(name, start, text, bytes)| {
-        let mut request = head("POST", b"/auth/logout", "");
+    // Most of them what HTTP allows in a header.
+    let allowed = prop_oneof![b' '..=b'~', 0x80..=0xff_u8];
+    let bytes = prop_oneof![
+        4 => prop::collection::vec(allowed, 0..64),
+        1 => prop::collection::vec(any::<u8>(), 0..64),
+    ];
+    check((name, start, text(), bytes), |_, (name, start, text, bytes)| {
+        let mut request = head("POST", "/auth/logout", "");
         request.extend_from_slice(format!("{name}: {start}{text}").as_bytes());
         request.extend_from_slice(bytes);
         request.extend_from_slice(b"\r\ncontent-length: 0\r\n\r\n");
@@ -174,22 +210,31 @@ fn any_json_is_answered() {
         "/auth/register",
         "/auth/password",
         "/chat/a/messages",
+        "/chat/a/messages",
         "/chat/a/read",
         "/chat/a/join",
     ]);
-    let field =
-        prop::sample::select(vec!["username", "password", "new_password", "sender", "text", "nonce", "seq"]);
-    let body = prop::collection::hash_map(field, value(), 0..5);
+    let body = (
+        field("username", vec![r#""ann""#, r#""ANN""#, r#""eve""#, r#""$where""#, r#""\u00e9ve""#]),
+        field("password", vec![r#""correct horse""#, r#""wrong horse""#, r#""short""#, "null", "null"]),
+        field("new_password", vec![r#""correct horse""#, r#""short""#]),
+        field("sender", vec![r#""ann""#, r#""eve""#, "null"]),
+        field("text", vec![r#""x""#, r#""<script>alert(1)</script>""#]),
+        field("nonce", vec![r#""1""#, r#""2""#, "null"]),
+        field("seq", vec!["0", "1", "2"]),
+    );
     // Broken somewhere, too.
-    check((path, body, 0..200_usize, any::<u8>(), any::<bool>()), |(path, body, at, byte, breaks)| {
-        let mut body = json!(body).to_string().into_bytes();
-        if *breaks && let Some(place) = body.get_mut(*at) {
-            *place = *byte;
+    let breaks = prop::option::weighted(0.1, (any::<prop::sample::Index>(), any::<u8>()));
+    check((path, body, breaks, any::<bool>()), |target, (path, body, breaks, logged_in)| {
+        let (a, b, c, d, e, f, g) = body;
+        let fields = format!("{a}{b}{c}{d}{e}{f}{g}");
+        let mut body = format!("{{{}}}", fields.trim_start_matches(',')).into_bytes();
+        if let Some((at, byte)) = breaks {
+            let at = at.index(body.len());
+            body[at] = *byte;
         }
-        let more = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        let mut request = head("POST", path.as_bytes(), &more);
-        request.extend(body);
-        request
+        let session = if *logged_in { target.session(path) } else { String::new() };
+        post(path, "application/json", &session, &body)
     });
 }
 
@@ -197,15 +242,27 @@ fn any_json_is_answered() {
 fn any_form_is_answered() {
     let path =
         prop::sample::select(vec!["/auth/login", "/auth/register", "/auth/password", "/rooms", "/rooms/a"]);
-    let field = prop::sample::select(vec!["username", "password", "next", "room", "text", "nonce"]);
-    check((path, prop::collection::vec((field, text()), 0..5)), |(path, fields)| {
-        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let body = fields.join("&");
-        let kind = "application/x-www-form-urlencoded";
-        let more = format!("content-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
-        let mut request = head("POST", path.as_bytes(), &more);
-        request.extend(body.into_bytes());
-        request
+    let right = vec![
+        "username=ann",
+        "username=eve",
+        "password=correct+horse",
+        "password=wrong+horse",
+        "new_password=correct+horse",
+        "next=/rooms/a",
+        "room=a",
+        "text=x",
+        "text=%3Cscript%3Ealert(1)%3C/script%3E",
+        "nonce=1",
+    ];
+    let names = vec!["username", "password", "new_password", "next", "room", "text", "nonce"];
+    let field = prop_oneof![
+        2 => prop::sample::select(right).prop_map(str::to_owned),
+        1 => (prop::sample::select(names), text()).prop_map(|(name, value)| format!("{name}={value}")),
+    ];
+    let body = prop::collection::vec(field, 0..6).prop_map(|fields| fields.join("&"));
+    check((path, body, any::<bool>()), |target, (path, body, logged_in)| {
+        let session = if *logged_in { target.session(path) } else { String::new() };
+        post(path, "application/x-www-form-urlencoded", &session, body.as_bytes())
     });
 }
 

@@ -6,54 +6,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::peer::{Frame, Heard, Peer};
-use crate::values::{text, value};
+use crate::values::{field, text, written};
 use crate::{SOON, run};
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
-
-/// The value of a field as it is written: valid JSON or not.
-fn written() -> impl Strategy<Value = String> {
-    let lengths = vec![63, 64, 65, 255, 256, 257, 4_000, 4_001, 66_000];
-    prop_oneof![
-        4 => prop::sample::select(vec![r#""a""#, r#""b""#, r#""ann""#, r#""eve""#, r#""x""#, "0", "1"])
-            .prop_map(str::to_owned),
-        4 => value().prop_map(|value| value.to_string()),
-        2 => prop::sample::select(vec![
-            r#"{"$gt":""}"#,
-            r#"{"$ne":null}"#,
-            r#""a\r\nx-injected: 1""#,
-            r#""\ud800""#,
-            r#""\udc00\ud800""#,
-            r#""\u0000""#,
-            r#""\x""#,
-            "\"\r\n\"",
-            "9007199254740993",
-            "9223372036854775808",
-            "123456789012345678901234567890",
-            "-1",
-            "-0",
-            "1.5",
-            "1e999",
-            "NaN",
-            "",
-            "}",
-        ])
-        .prop_map(str::to_owned),
-        1 => prop::sample::select(lengths).prop_map(|length| json!("x".repeat(length)).to_string()),
-        1 => (1..300_usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
-    ]
-}
-
-/// A field with its name: one of these values, anything, or nothing.
-fn field(name: &'static str, right: Vec<&'static str>) -> impl Strategy<Value = String> {
-    prop_oneof![
-        12 => prop::sample::select(right).prop_map(str::to_owned),
-        2 => written(),
-        1 => Just(String::new()),
-    ]
-    .prop_map(move |value| if value.is_empty() { value } else { format!(r#","{name}":{value}"#) })
-}
 
 /// What looks like one of the frames that the server knows.
 fn said() -> impl Strategy<Value = Vec<u8>> {
@@ -152,7 +109,7 @@ async fn is_answered_or_closed(peer: &mut Peer) -> TestCaseResult {
 #[test]
 fn any_frame_is_answered() {
     run((frames(8), any::<bool>()), async |target, (frames, logged_in)| {
-        let (cookie, sender) = if logged_in { (Some(&*target.cookie), "ann") } else { (None, "eve") };
+        let (cookie, sender) = if logged_in { (Some(&*target.ann), "ann") } else { (None, "eve") };
         let mut peer = Peer::connect(target.server.address, cookie).await;
         peer.write(&in_a_row(&frames)).await;
         let last =

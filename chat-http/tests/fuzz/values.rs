@@ -67,7 +67,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece(), 0..8).prop_map(|pieces| pieces.concat())
 }
 
-pub(crate) fn value() -> impl Strategy<Value = Value> {
+fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -84,4 +84,47 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
             prop::collection::hash_map(text(), inner, 0..4).prop_map(|map| json!(map)),
         ]
     })
+}
+
+/// The value of a field as it is written: valid JSON or not.
+pub(crate) fn written() -> impl Strategy<Value = String> {
+    let lengths = vec![63, 64, 65, 255, 256, 257, 4_000, 4_001, 66_000];
+    prop_oneof![
+        4 => prop::sample::select(vec![r#""a""#, r#""b""#, r#""ann""#, r#""eve""#, r#""x""#, "0", "1"])
+            .prop_map(str::to_owned),
+        4 => value().prop_map(|value| value.to_string()),
+        2 => prop::sample::select(vec![
+            r#"{"$gt":""}"#,
+            r#"{"$ne":null}"#,
+            r#""a\r\nx-injected: 1""#,
+            r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            r#""\u0000""#,
+            r#""\x""#,
+            "\"\r\n\"",
+            "9007199254740993",
+            "9223372036854775808",
+            "123456789012345678901234567890",
+            "-1",
+            "-0",
+            "1.5",
+            "1e999",
+            "NaN",
+            "",
+            "}",
+        ])
+        .prop_map(str::to_owned),
+        1 => prop::sample::select(lengths).prop_map(|length| json!("x".repeat(length)).to_string()),
+        1 => (1..300_usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
+    ]
+}
+
+/// A field with its name: one of these values, anything, or nothing.
+pub(crate) fn field(name: &'static str, right: Vec<&'static str>) -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => prop::sample::select(right).prop_map(str::to_owned),
+        2 => written(),
+        1 => Just(String::new()),
+    ]
+    .prop_map(move |value| if value.is_empty() { value } else { format!(r#","{name}":{value}"#) })
 }
