@@ -1,4 +1,4 @@
-//! Posts under `kill -9`: of the server, of MongoDB, of both; on SQLite, on a standalone mongod, on
+//! Posts and deletions under `kill -9`: of the server, of MongoDB, of both; on SQLite, on a standalone mongod, on
 //! a replica set, and on a replica set of three nodes with two servers.
 //!
 //! Each test kills a few times. `CHAT_CRASH_KILLS=100` makes it a long run:
@@ -29,14 +29,14 @@ fn start(store: &str) -> Start {
 }
 
 fn report(what: &str, kills: usize, verdict: &Verdict) {
-    let Verdict { answered, unanswered, unanswered_stored, lost, doubled, faults } = verdict;
+    let Verdict { answered, unanswered, unanswered_stored, deleted, lost, doubled, faults } = verdict;
     announce(&format!(
-        "{what}: {kills} kills survived, {answered} posts answered, {lost} lost, {doubled} doubled, \
-         {unanswered} not answered ({unanswered_stored} of them stored), {} faults",
+        "{what}: {kills} kills survived, {answered} posts answered, {deleted} of them deleted, {lost} lost, \
+         {doubled} doubled, {unanswered} not answered ({unanswered_stored} of them stored), {} faults",
         faults.len()
     ));
     assert!(verdict.is_clean(), "{verdict:#?}");
-    assert!(*answered as u64 >= BETWEEN * kills as u64);
+    assert!(*answered as u64 >= BETWEEN * kills as u64 && *deleted > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,7 @@ async fn the_server_is_killed_on_sqlite() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let start = start(folder.path().join("chat.db").to_str().expect("UTF-8"));
     let mut server = start.run().expect("it starts");
-    let load = Load::start(&[server.address], CLIENTS, ROOMS);
+    let load = Load::start(&[server.address], CLIENTS, ROOMS).await;
     let kills = kills(8);
     for _ in 0..kills {
         load.wait_for(BETWEEN).await;
@@ -70,7 +70,7 @@ async fn on_mongodb(what: &str, kind: Kind, kill: Kill, short: usize) {
     let mut mongo = Deployment::start(kind, 1);
     let start = start(&with_database(&mongo.uri(), "crash"));
     let mut server = start.run().expect("it starts");
-    let load = Load::start(&[server.address], CLIENTS, ROOMS);
+    let load = Load::start(&[server.address], CLIENTS, ROOMS).await;
     let kills = kills(short);
     for _ in 0..kills {
         load.wait_for(BETWEEN).await;
@@ -129,7 +129,7 @@ async fn a_server_that_stands_still_does_not_hold_up_the_other() {
     let mongo = Deployment::start(Kind::ReplicaSet, 1);
     let store = with_database(&mongo.uri(), "crash");
     let servers: [Server; 2] = [(); 2].map(|()| start(&store).run().expect("it starts"));
-    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS);
+    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS).await;
     let stops = kills(3);
     for _ in 0..stops {
         load.wait_for(BETWEEN).await;
@@ -149,7 +149,7 @@ async fn the_primary_of_three_is_killed_under_two_servers() {
     let mut mongo = Deployment::start(Kind::ReplicaSet, 3);
     let store = with_database(&mongo.uri(), "crash");
     let servers: [Server; 2] = [(); 2].map(|()| start(&store).run().expect("it starts"));
-    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS);
+    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS).await;
     let kills = kills(3);
     for _ in 0..kills {
         load.wait_for(BETWEEN).await;

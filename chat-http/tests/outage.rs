@@ -60,7 +60,7 @@ async fn recovers(address: SocketAddr) {
 async fn goes_away(kind: Kind, out: impl Fn(&mut Deployment), back: impl Fn(&mut Deployment)) {
     let mut mongo = Deployment::start(kind, 1);
     let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
-    let load = Load::start(&[server.address], 8, 2);
+    let load = Load::start(&[server.address], 8, 2).await;
     load.wait_for(100).await;
     out(&mut mongo);
     is_out(server.address).await;
@@ -99,7 +99,7 @@ async fn a_stalled_standalone_is_survived() {
 async fn a_primary_that_steps_down_is_followed() {
     let mongo = Deployment::start(Kind::ReplicaSet, 3);
     let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
-    let load = Load::start(&[server.address], 8, 2);
+    let load = Load::start(&[server.address], 8, 2).await;
     for _ in 0..2 {
         load.wait_for(100).await;
         let primary = mongo.wait_for_primary();

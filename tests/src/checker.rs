@@ -1,5 +1,5 @@
-//! Drives posts with many clients, records every answer, then reads everything back and verifies
-//! what the server promises.
+//! Drives posts and deletions with many clients, records every answer, then reads everything back
+//! and verifies what the server promises.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -17,6 +17,12 @@ use crate::http::{Client, Reply};
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The pause of a client that could not reach the server.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Clients that delete, and the pause of each between two deletions.
+const DELETERS: usize = 3;
+const DELETION_PAUSE: Duration = Duration::from_millis(10);
+/// Who owns the rooms and deletes messages.
+const OWNER: &str = "owner";
+const PASSWORD: &str = "correct horse";
 /// How long a nonce is repeated after the load has ended, before the server is taken for dead.
 const LAST_TRIES: Duration = Duration::from_secs(60);
 
@@ -42,6 +48,9 @@ struct Unanswered {
 struct Record {
     answered: Mutex<Vec<Answered>>,
     unanswered: Mutex<Vec<Unanswered>>,
+    /// Rooms and places of messages whose deletion was answered, and of those where it was not.
+    deleted: Mutex<HashSet<(String, i64)>>,
+    perhaps_deleted: Mutex<HashSet<(String, i64)>>,
     wrong: Mutex<Vec<String>>,
     progress: AtomicU64,
     stop: AtomicBool,
@@ -54,7 +63,7 @@ pub struct Load {
     clients: JoinSet<()>,
 }
 
-/// What a load amounted to. Every number but the first three should be what was promised: 0.
+/// What a load amounted to. Every number but the first four should be what was promised: 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Posts that were answered.
@@ -63,7 +72,9 @@ pub struct Verdict {
     pub unanswered: usize,
     /// Of those, how many were stored.
     pub unanswered_stored: usize,
-    /// Answered posts that are not where the answer said.
+    /// Deletions that were answered.
+    pub deleted: usize,
+    /// Answered posts that are not where the answer said, and were not deleted.
     pub lost: usize,
     /// Posts that are stored more than once.
     pub doubled: usize,
@@ -82,11 +93,20 @@ impl Verdict {
 impl Load {
     /// Starts `clients` clients that spread their posts over `rooms` rooms and over the servers at
     /// `addresses`. Two in three posts carry a nonce and are repeated, to any server, until there
-    /// is an answer; the third is given up when it fails.
-    #[must_use]
-    pub fn start(addresses: &[SocketAddr], clients: usize, rooms: usize) -> Self {
+    /// is an answer; the third is given up when it fails. A few more have the session of who owns
+    /// the rooms, and delete some of the messages that were answered.
+    ///
+    /// # Panics
+    ///
+    /// If the rooms cannot be made.
+    pub async fn start(addresses: &[SocketAddr], clients: usize, rooms: usize) -> Self {
         let record = Arc::new(Record::default());
         let mut tasks = JoinSet::new();
+        let session = own(addresses[0], rooms).await;
+        for _ in 0..DELETERS {
+            let servers = addresses.iter().map(|address| Client::new(*address).with_session(&session));
+            tasks.spawn(Deleter { servers: servers.collect(), record: record.clone() }.run());
+        }
         for number in 0..clients {
             let poster = Poster {
                 number,
@@ -146,7 +166,7 @@ impl Poster {
         let mut n = 0_usize;
         while !self.record.stop.load(Ordering::Relaxed) {
             n += 1;
-            let room = format!("room {}", (self.number + n) % self.rooms);
+            let room = room_name((self.number + n) % self.rooms);
             let text = format!("{sender} says {n}");
             let nonce = (!n.is_multiple_of(3)).then(|| format!("n{n}"));
             self.post(room, sender.clone(), text, nonce).await;
@@ -158,7 +178,7 @@ impl Poster {
         if let Some(nonce) = &nonce {
             body["nonce"] = json!(nonce);
         }
-        let path = format!("/chat/{}/messages", room.replace(' ', "%20"));
+        let path = format!("{}/messages", room_path(&room));
         let mut stopped: Option<Instant> = None;
         loop {
             let reply = self.send(&path, &body).await;
@@ -210,6 +230,74 @@ impl Poster {
     }
 }
 
+fn room_name(number: usize) -> String {
+    format!("room {number}")
+}
+
+fn room_path(room: &str) -> String {
+    format!("/chat/{}", room.replace(' ', "%20"))
+}
+
+/// Makes an account that owns all rooms; returns the answer with its session.
+async fn own(address: SocketAddr, rooms: usize) -> Reply {
+    let mut client = Client::new(address);
+    let account = json!({ "username": OWNER, "password": PASSWORD });
+    let registered = client.post("/auth/register", &account).await;
+    assert_eq!(registered.status, 201, "{}", registered.text());
+    let mut owner = client.with_session(&registered);
+    for number in 0..rooms {
+        let made = owner.send(Method::PUT, &room_path(&room_name(number)), "").await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    registered
+}
+
+struct Deleter {
+    servers: Vec<Client>,
+    record: Arc<Record>,
+}
+
+impl Deleter {
+    async fn run(mut self) {
+        while !self.record.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(DELETION_PAUSE).await;
+            // Of the latest, so that messages and their deletions are under way together.
+            let latest = self.record.answered.lock().expect("a record").last().cloned();
+            if let Some(Answered { room, seq, .. }) = latest {
+                self.delete(room, seq).await;
+            }
+        }
+    }
+
+    async fn delete(&mut self, room: String, seq: i64) {
+        let path = format!("{}/messages/{seq}", room_path(&room));
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let sent = self.servers[0].request(Method::DELETE, &path, None, Default::default());
+            let reply = tokio::time::timeout(ANSWER_LIMIT, sent).await.ok().and_then(Result::ok);
+            match reply.as_ref().map(|reply| reply.status) {
+                Some(204) => {
+                    self.record.deleted.lock().expect("a record").insert((room, seq));
+                    return;
+                }
+                Some(503) | None => self.servers.rotate_left(1),
+                Some(_) => {
+                    let what = reply.map(|reply| reply.text()).unwrap_or_default();
+                    self.record.wrong.lock().expect("a record").push(format!("DELETE {path}: {what}"));
+                    return;
+                }
+            }
+            if self.record.stop.load(Ordering::Relaxed)
+                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES
+            {
+                self.record.perhaps_deleted.lock().expect("a record").insert((room, seq));
+                return;
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
 async fn judge(record: &Record, address: SocketAddr) -> Verdict {
     let mut client = Client::new(address);
     let mut faults: Vec<String> = record.wrong.lock().expect("a record").clone();
@@ -224,9 +312,27 @@ async fn judge(record: &Record, address: SocketAddr) -> Verdict {
         stored.insert(room.to_owned(), messages);
     }
 
+    let deleted = record.deleted.lock().expect("a record").clone();
+    let perhaps_deleted = record.perhaps_deleted.lock().expect("a record").clone();
+    for ((room, message), place) in stored
+        .iter()
+        .flat_map(|(room, all)| all.iter().map(move |m| (room, m)))
+        .map(|(room, message)| ((room, message), (room.clone(), message["seq"].as_i64().unwrap_or(0))))
+    {
+        let is_blank = message["text"] == "" && message["sender"] == "" && message["deleted"] == true;
+        let is_whole = message["text"] != "" && message["sender"] != "" && message["deleted"].is_null();
+        let may_be = perhaps_deleted.contains(&place);
+        match deleted.contains(&place) {
+            true if !is_blank => faults.push(format!("{room} still has {message}")),
+            false if !(is_whole || may_be && is_blank) => faults.push(format!("nobody deleted {message}")),
+            _ => {}
+        }
+    }
+    let is_deleted = |message: &Value| message["deleted"] == true;
+
     let mut copies: HashMap<&str, usize> = HashMap::new();
     let mut by_sender: HashMap<&str, u64> = HashMap::new();
-    for message in stored.values().flatten() {
+    for message in stored.values().flatten().filter(|message| !is_deleted(message)) {
         *copies.entry(message["text"].as_str().unwrap_or_default()).or_insert(0) += 1;
         *by_sender.entry(message["sender"].as_str().unwrap_or_default()).or_insert(0) += 1;
     }
@@ -236,8 +342,7 @@ async fn judge(record: &Record, address: SocketAddr) -> Verdict {
         let at = usize::try_from(post.seq - 1).ok();
         let found = at.and_then(|at| stored.get(&post.room)?.get(at));
         found.is_some_and(|message| {
-            message["text"] == post.text
-                && message["sender"] == post.sender
+            (is_deleted(message) || message["text"] == post.text && message["sender"] == post.sender)
                 && message["timestamp"] == post.timestamp
                 && message["seq"] == post.seq
         })
@@ -251,7 +356,7 @@ async fn judge(record: &Record, address: SocketAddr) -> Verdict {
     for (room, message) in stored.iter().flat_map(|(room, all)| all.iter().map(move |m| (room.as_str(), m))) {
         let (sender, text) =
             (message["sender"].as_str().unwrap_or_default(), message["text"].as_str().unwrap_or_default());
-        if !known.contains(&(room, sender, text)) {
+        if !is_deleted(message) && !known.contains(&(room, sender, text)) {
             faults.push(format!("nobody sent {message}"));
         }
     }
@@ -273,6 +378,7 @@ async fn judge(record: &Record, address: SocketAddr) -> Verdict {
         answered: answered.len(),
         unanswered: unanswered.len(),
         unanswered_stored,
+        deleted: deleted.len(),
         lost,
         doubled,
         faults,
@@ -281,7 +387,7 @@ async fn judge(record: &Record, address: SocketAddr) -> Verdict {
 
 /// All messages of a room, which must be the same by `after`, by `since` and by `before`.
 async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String>) -> Vec<Value> {
-    let path = format!("/chat/{}/messages?limit=200", room.replace(' ', "%20"));
+    let path = format!("{}/messages?limit=200", room_path(room));
     let mut pages = async |query: String| {
         let reply = client.get(&format!("{path}&{query}")).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -337,7 +443,7 @@ async fn check_room(client: &mut Client, room: &str, messages: &[Value], faults:
     if let Some(pair) = messages.windows(2).find(|pair| time(&pair[0]) >= time(&pair[1])) {
         faults.push(format!("{room}: the time does not increase at {}", pair[1]));
     }
-    let state = client.get(&format!("/chat/{}", room.replace(' ', "%20"))).await.json();
+    let state = client.get(&room_path(room)).await.json();
     let last = messages.last().map_or(json!(0), |message| message["seq"].clone());
     if state["last_seq"] != last {
         faults.push(format!("{room} says that it ends at {} and ends at {last}", state["last_seq"]));
