@@ -159,3 +159,50 @@ async fn a_page_says_that_it_reconnects_and_misses_nothing() {
     assert_eq!(ann.evaluate(seqs).await, json!("1,2,3"));
     assert_eq!(ann.evaluate("document.querySelector('#status').textContent").await, json!(""));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_invites_deletes_and_bans_and_others_see_it_at_once() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let (mut ann, mut bob) = (Browser::start(chromium.clone()).await, Browser::start(chromium).await);
+    for (browser, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {
+        browser.open(&format!("http://{}/login", server.address)).await;
+        browser.fill("#register input[name=username]", name).await;
+        browser.fill("#register input[name=password]", support::PASSWORD).await;
+        browser.click("#register button").await;
+        browser.wait_for(&format!("document.querySelector('#me')?.textContent === {}", json!(name))).await;
+    }
+    ann.fill("input[name=room]", "den").await;
+    ann.click("input[name=private]").await;
+    ann.click("main form button").await;
+    ann.wait_for("document.querySelector('h1')?.textContent === 'den private'").await;
+    ann.evaluate("document.querySelectorAll('details').forEach((details) => details.open = true)").await;
+    ann.fill(".people input[name=username]", "bob").await;
+    ann.click("button[value=invite]").await;
+    ann.wait_for(
+        "[...document.querySelectorAll('.people li span')].some((name) => name.textContent === 'bob')",
+    )
+    .await;
+    until_by(&mut ann, "socket").await;
+    bob.open(&format!("http://{}/rooms/den", server.address)).await;
+    until_by(&mut bob, "socket").await;
+    say(&mut bob, "mine").await;
+    say(&mut ann, "hers").await;
+    bob.wait_for(&shown("hers")).await;
+    // One's own alone, and the owner all.
+    let buttons = "document.querySelectorAll('#messages .delete').length";
+    assert_eq!((bob.evaluate(buttons).await, ann.evaluate(buttons).await), (json!(1), json!(2)));
+    ann.click("#messages li[data-seq='1'] .delete button").await;
+    let blank = "document.querySelector('#messages li[data-seq=\"1\"] p').textContent === 'deleted'";
+    ann.wait_for(blank).await;
+    bob.wait_for(blank).await;
+    assert_eq!(
+        bob.evaluate("document.querySelector('#messages').textContent.includes('mine')").await,
+        json!(false)
+    );
+    ann.evaluate("document.querySelectorAll('details').forEach((details) => details.open = true)").await;
+    ann.click(".people button[value=ban]").await;
+    bob.wait_for("document.querySelector('#error').textContent === 'Room not found'").await;
+    bob.open(&format!("http://{}/rooms/den", server.address)).await;
+    bob.wait_for("document.querySelector('h1')?.textContent === 'Not Found'").await;
+}
