@@ -16,6 +16,7 @@ mod documents;
 mod find;
 mod guarded;
 mod lease;
+mod looks;
 mod moderation;
 mod names;
 mod peers;
@@ -42,6 +43,7 @@ use tokio::sync::{Mutex, Semaphore};
 use self::buckets::Bucket;
 use self::counters::Counters;
 use self::guarded::Guarded;
+use self::looks::Looks;
 use self::peers::Peers;
 use self::schema::Server;
 use self::tally::Tally;
@@ -97,6 +99,9 @@ enum Mode {
 
 struct Mongo {
     inner: Arc<Inner>,
+    /// Where counts are looked at together. On a sharded cluster, where users are on many shards, and
+    /// where this process alone writes, each is asked for alone.
+    looks: Option<Looks>,
     calls: Arc<Semaphore>,
 }
 
@@ -151,7 +156,9 @@ async fn start(database: Database, server: &Server, timeout: Duration) -> Result
         }
     }
     let inner = Arc::new(inner);
-    Ok(Arc::new(Mongo { inner, calls: Arc::new(Semaphore::new(CALLS)) }))
+    let has_tallies = matches!(inner.mode, Mode::Transactions { tally: Some(_), .. });
+    let looks = has_tallies.then(|| Looks::start(inner.clone()));
+    Ok(Arc::new(Mongo { inner, looks, calls: Arc::new(Semaphore::new(CALLS)) }))
 }
 
 fn error(e: mongodb::error::Error) -> Error {
@@ -269,7 +276,11 @@ impl Backend for Mongo {
     }
 
     async fn message_count(&self, user: Username) -> Result<u64> {
-        self.run(|this| async move { this.message_count(&user).await }).await
+        if let Some(looks) = &self.looks {
+            return looks.message_count(user).await;
+        }
+        let one = |this: Arc<Inner>| async move { this.message_counts(&[user]).await };
+        Ok(self.run(one).await?.pop().unwrap_or(0))
     }
 
     async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {

@@ -134,21 +134,27 @@ impl Inner {
         Ok(pieces.into_iter().flatten().collect())
     }
 
-    pub(super) async fn message_count(&self, user: &Username) -> Result<u64> {
+    /// How many messages each of these users has, in the same order.
+    pub(super) async fn message_counts(&self, users: &[Username]) -> Result<Vec<u64>> {
         // A standalone mongod may have been a replica set.
         let tallies = match &self.mode {
             Mode::Transactions { tally: None, .. } => 0,
             Mode::Transactions { .. } | Mode::Guarded(_) => tally::SLOTS,
         };
-        let field = tally::field(user);
+        let mut counts = vec![None; users.len()];
         // Tallies only grow, so what a look finds was true at some moment of it, as long as the
         // counter did not go down meanwhile.
-        let mut deletions = 0;
+        let mut deletions = vec![0; users.len()];
         for _ in 0..LOOKS {
-            let parts = self.find(find::count(user, tallies), |d| tally::part(d, &field)).await?;
-            let before = std::mem::replace(&mut deletions, tally::deletions(&parts));
-            if let Some(count) = tally::sum(&parts).filter(|_| deletions == before || tallies == 0) {
-                return Ok(count);
+            let mut parts = tally::Parts::of(users);
+            self.find(find::counts(users, tallies), |document| parts.add(document)).await?;
+            for (at, parts) in parts.of_each().enumerate() {
+                let before = std::mem::replace(&mut deletions[at], tally::deletions(parts));
+                let is_steady = deletions[at] == before || tallies == 0;
+                counts[at] = counts[at].or_else(|| tally::sum(parts).filter(|_| is_steady));
+            }
+            if let Some(counts) = counts.iter().copied().collect() {
+                return Ok(counts);
             }
         }
         Err(Error::Corrupt("a counter holds more of a tally than the tally says".into()))

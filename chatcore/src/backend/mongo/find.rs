@@ -208,19 +208,19 @@ pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     Query::one("messages", filter)
 }
 
-/// A user's counter, after what `tallies` tallies say of the user.
-pub(super) fn count(user: &Username, tallies: i32) -> Query {
+/// Users' counters, after what `tallies` tallies say of the users.
+pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
     let mut ids: Vec<_> = (0..tallies).map(|slot| doc! { "tally": slot }).collect();
-    ids.push(doc! { "user": user.as_str() });
+    ids.extend(users.iter().map(|user| doc! { "user": user.as_str() }));
     let mut projection = doc! { "message_count": 1 };
     if tallies > 0 {
-        projection.extend(
-            doc! { "folded": 1, "folds": 1, "deletions": 1, format!("counts.{}", tally::field(user)): 1 },
-        );
+        projection.extend(doc! { "folded": 1, "folds": 1, "deletions": 1 });
+        projection
+            .extend(users.iter().map(|user| (format!("counts.{}", tally::field(user)), Bson::Int32(1))));
     }
     Query {
         limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
-        // Numbers come before texts.
+        // Documents compare by the name of their first field, so tallies come before users.
         sort: doc! { "_id": 1 },
         projection,
         ..Query::one("counters", doc! { "_id": { "$in": ids } })

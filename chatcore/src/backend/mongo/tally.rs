@@ -147,20 +147,58 @@ pub(super) enum Part {
     Counter { n: i64, folded: HashMap<String, i64>, deletions: i64 },
 }
 
-/// Reads a document that [`find::count`](super::find::count) finds for a user.
-pub(super) fn part(document: &RawDocument, field: &str) -> Result<Part> {
-    let id = document.get_document("_id").map_err(corrupt)?;
-    if let Ok(slot) = id.get_i32("tally") {
-        let n = document.get_document("counts").and_then(|counts| counts.get_i64(field)).unwrap_or(0);
-        return Ok(Part::Tally { slot, folds: document.get_i64("folds").unwrap_or(0), n });
+/// The parts of several users' counts, as a look finds them.
+pub(super) struct Parts<'a> {
+    users: HashMap<&'a str, usize>,
+    fields: HashMap<String, usize>,
+    found: Vec<Vec<Part>>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(users: &'a [Username]) -> Self {
+        let numbered = || users.iter().zip(0..);
+        Self {
+            users: numbered().map(|(user, at)| (user.as_str(), at)).collect(),
+            fields: numbered().map(|(user, at)| (field(user), at)).collect(),
+            found: users.iter().map(|_| Vec::new()).collect(),
+        }
     }
-    let mut folded = HashMap::new();
-    for entry in document.get_document("folded").into_iter().flatten() {
-        let (slot, number) = entry.map_err(corrupt)?;
-        folded.insert(slot.as_str().to_owned(), number.as_i64().unwrap_or(0));
+
+    /// Reads a document that [`find::counts`](super::find::counts) finds for these users.
+    pub(super) fn add(&mut self, document: &RawDocument) -> Result<()> {
+        let id = document.get_document("_id").map_err(corrupt)?;
+        if let Ok(slot) = id.get_i32("tally") {
+            let folds = document.get_i64("folds").unwrap_or(0);
+            let mut counts = vec![0; self.found.len()];
+            for entry in document.get_document("counts").into_iter().flatten() {
+                let (field, n) = entry.map_err(corrupt)?;
+                if let Some(at) = self.fields.get(field.as_str()) {
+                    counts[*at] = n.as_i64().unwrap_or(0);
+                }
+            }
+            for (parts, n) in self.found.iter_mut().zip(counts) {
+                parts.push(Part::Tally { slot, folds, n });
+            }
+            return Ok(());
+        }
+        let user = id.get_str("user").map_err(corrupt)?;
+        let mut folded = HashMap::new();
+        for entry in document.get_document("folded").into_iter().flatten() {
+            let (slot, number) = entry.map_err(corrupt)?;
+            folded.insert(slot.as_str().to_owned(), number.as_i64().unwrap_or(0));
+        }
+        let n = document.get_i64("message_count").map_err(corrupt)?;
+        let deletions = document.get_i64("deletions").unwrap_or(0);
+        if let Some(at) = self.users.get(user) {
+            self.found[*at].push(Part::Counter { n, folded, deletions });
+        }
+        Ok(())
     }
-    let n = document.get_i64("message_count").map_err(corrupt)?;
-    Ok(Part::Counter { n, folded, deletions: document.get_i64("deletions").unwrap_or(0) })
+
+    /// Those of each user.
+    pub(super) fn of_each(&self) -> impl Iterator<Item = &[Part]> {
+        self.found.iter().map(Vec::as_slice)
+    }
 }
 
 /// How often the counter went down.

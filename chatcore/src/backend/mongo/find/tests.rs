@@ -78,7 +78,7 @@ async fn every_query_has_an_index() {
         batch_buckets(&name, seq, seq, 10),
         batch_at(&name, seq, true),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
-        count(&user, tally::SLOTS),
+        counts(std::slice::from_ref(&user), tally::SLOTS),
         members(&name, &Page { after: Some(user.clone()), limit: 10 }),
         session(token, time),
         memberships(&user, 10),
