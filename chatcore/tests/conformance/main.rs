@@ -2,6 +2,7 @@
 //! mongod.
 
 mod accounts;
+mod deleting;
 mod following;
 mod moderation;
 mod posting;
@@ -88,6 +89,9 @@ on_every_backend! {
         another_password_ends_the_other_sessions,
         no_log_in_with_the_old_password_outlives_the_new_one,
         ended_sessions_are_told;
+    deleting:
+        a_deleted_message_leaves_its_place_and_nothing_else,
+        counters_are_exact_while_messages_come_and_go;
     following:
         a_follower_gets_history_and_then_what_is_posted,
         followers_of_a_room_share_its_messages,
@@ -104,9 +108,7 @@ on_every_backend! {
         of_creations_at_the_same_time_one_makes_the_room,
         nothing_reaches_who_was_removed,
         nothing_of_the_banned_is_stored,
-        a_ban_holds_for_a_name_in_any_case_until_it_is_lifted,
-        a_deleted_message_leaves_its_place_and_nothing_else,
-        counters_are_exact_while_messages_come_and_go;
+        a_ban_holds_for_a_name_in_any_case_until_it_is_lifted;
     posting:
         a_post_comes_back_as_it_is_stored,
         seq_has_no_hole_and_time_strictly_increases,

@@ -6,20 +6,20 @@ use tokio::time::timeout;
 use crate::{Place, message, post, room, user, with_nonce};
 
 /// For what must happen; no test passes by waiting this long.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-async fn register(store: &ChatStore, names: &[&str]) {
+pub(crate) async fn register(store: &ChatStore, names: &[&str]) {
     for name in names {
         let password = "correct horse".parse().expect("a password");
         store.register(&user(name), &password, "").await.expect("registered");
     }
 }
 
-fn view(store: &ChatStore, name: &str) -> View {
+pub(crate) fn view(store: &ChatStore, name: &str) -> View {
     store.view(Some((&user(name), true)))
 }
 
-fn guest(store: &ChatStore, name: &str) -> View {
+pub(crate) fn guest(store: &ChatStore, name: &str) -> View {
     store.view(Some((&user(name), false)))
 }
 
@@ -27,21 +27,21 @@ fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
     NewMessage { verified: true, ..message(to, sender, text) }
 }
 
-async fn say(store: &ChatStore, to: &str, sender: &str, text: &str) -> Seq {
+pub(crate) async fn say(store: &ChatStore, to: &str, sender: &str, text: &str) -> Seq {
     store.post(verified(to, sender, text)).await.expect("stored").message.seq
 }
 
-fn seq(n: i64) -> Seq {
+pub(crate) fn seq(n: i64) -> Seq {
     Seq::new(n).expect("a place")
 }
 
 #[track_caller]
-fn is_hidden<T: std::fmt::Debug>(result: Result<T>) {
+pub(crate) fn is_hidden<T: std::fmt::Debug>(result: Result<T>) {
     assert!(matches!(result, Err(Error::RoomNotFound)), "{result:?}");
 }
 
 #[track_caller]
-fn is_forbidden<T: std::fmt::Debug>(result: Result<T>) {
+pub(crate) fn is_forbidden<T: std::fmt::Debug>(result: Result<T>) {
     assert!(matches!(result, Err(Error::Forbidden(_))), "{result:?}");
 }
 
@@ -344,110 +344,4 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     ann.ban(&p, &user("bob")).await.expect("banned");
     is_hidden(view(&other, "bob").room(&p).await);
     assert!(matches!(ann.invite(&p, &user("bob")).await, Err(Error::Banned)));
-}
-
-pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
-    let q = room("q");
-    let ann = view(&store, "ann");
-    assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
-    for i in 1..=40 {
-        say(&store, "q", if i % 2 == 0 { "bob" } else { "guestless" }, &i.to_string()).await;
-    }
-    let nonce = with_nonce("q", "guest", "with a nonce", "n1");
-    let last = store.post(nonce.clone()).await.expect("stored").message;
-    let before = store.messages(&q, Range::Newest, 200).await.expect("read");
-    let mut watchers = Vec::new();
-    for store in [&store, &other] {
-        watchers.push(store.watch(&q, last.seq));
-        watchers.push(store.view(None).follow(&q, last.seq).await.expect("let in").with_deletions());
-    }
-    // The sender's own, and as the owner of the room.
-    view(&other, "bob").delete_message(&q, seq(4)).await.expect("deleted");
-    ann.delete_message(&q, seq(17)).await.expect("deleted");
-    ann.delete_message(&q, last.seq).await.expect("deleted");
-    for who in [view(&store, "bob"), guest(&store, "guest"), guest(&store, "bob"), store.view(None)] {
-        is_forbidden(who.delete_message(&q, seq(19)).await);
-    }
-    let gone = [4, 17, 41];
-    for store in [&store, &other] {
-        let read = store.messages(&q, Range::Newest, 200).await.expect("read");
-        for (was, is) in before.iter().zip(&read) {
-            assert_eq!((was.seq, was.timestamp), (is.seq, is.timestamp));
-            if gone.contains(&is.seq.get()) {
-                assert!(is.deleted && is.text.as_str().is_empty() && is.sender.as_str().is_empty());
-                assert!(!is.verified && was.digest() != is.digest());
-            } else {
-                assert_eq!(was, is);
-            }
-        }
-        assert_eq!(store.messages(&q, Range::After(seq(3)), 1).await.expect("read"), read[3..4]);
-        assert_eq!(store.messages(&q, Range::Before(seq(18)), 1).await.expect("read"), read[16..17]);
-        let since = Range::Since(before[15].timestamp);
-        assert_eq!(store.messages(&q, since, 2).await.expect("read"), read[16..18]);
-        for (name, count) in [("bob", 19), ("guestless", 19), ("guest", 0)] {
-            assert_eq!(store.message_count(&user(name)).await.expect("count"), count, "{name}");
-        }
-        // The post was made, and is not made again.
-        let repeat = store.post(nonce.clone()).await.expect("repeated");
-        assert!(repeat.repeated && repeat.message.deleted && repeat.message.seq == last.seq);
-        assert_eq!(store.room(&q).await.expect("a room").last_seq, last.seq);
-    }
-    for mut watcher in watchers {
-        let mut told = Vec::new();
-        while told.len() < gone.len() {
-            match timeout(SOON, watcher.next()).await.expect("in time").expect("watched") {
-                Update::Deleted(places) => told.extend(places.iter().map(|place| place.get())),
-                Update::Presence(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(told, gone);
-    }
-    // Once more changes nothing, whoever asks for it.
-    view(&other, "bob").delete_message(&q, seq(4)).await.expect("is deleted");
-    ann.delete_message(&q, seq(4)).await.expect("is deleted");
-    assert_eq!(store.message_count(&user("bob")).await.expect("count"), 19);
-    for place in [0, 42, i64::MAX] {
-        let missing = ann.delete_message(&q, seq(place)).await;
-        assert!(matches!(missing, Err(Error::MessageNotFound)), "{missing:?}");
-    }
-    is_hidden(ann.delete_message(&room("nowhere"), seq(1)).await);
-    assert_eq!(say(&other, "q", "bob", "next").await, seq(42));
-    store.close().await.expect("closed");
-    other.close().await.expect("closed");
-    let again = place.open().await;
-    let read = again.messages(&q, Range::Newest, 200).await.expect("read");
-    let deleted: Vec<_> = read.iter().filter(|m| m.deleted).map(|m| m.seq.get()).collect();
-    assert_eq!((read.len(), deleted), (42, gone.into()));
-    assert_eq!(again.message_count(&user("bob")).await.expect("count"), 20);
-}
-
-pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place) {
-    let stores = place.open_twice().await;
-    let ann = user("ann");
-    let churn = stores.clone().map(|store| {
-        tokio::spawn(async move {
-            for _ in 0..60 {
-                let posted = post(&store, "a", "ann", "x").await.message;
-                store.delete_message(&room("a"), posted.seq).await.expect("deleted");
-            }
-        })
-    });
-    // Each of the two has at most one message at a time.
-    while !churn.iter().all(tokio::task::JoinHandle::is_finished) {
-        for store in &stores {
-            let count = store.message_count(&ann).await.expect("count");
-            assert!(count <= 2, "{count}");
-        }
-    }
-    for done in churn {
-        done.await.expect("no panic");
-    }
-    for store in &stores {
-        assert_eq!(store.message_count(&ann).await.expect("count"), 0);
-        let read = store.messages(&room("a"), Range::Newest, 200).await.expect("read");
-        assert!(read.len() == 120 && read.iter().all(|m| m.deleted));
-    }
 }
