@@ -41,6 +41,8 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
 /// A room as whoever makes a request may see it.
 pub(crate) struct Sight {
     pub(crate) view: View,
+    /// Who looks, if that was asked.
+    pub(crate) who: Option<Who>,
     is_public: bool,
 }
 
@@ -48,14 +50,14 @@ pub(crate) struct Sight {
 /// public rooms need no look at their sessions.
 pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Sight> {
     if app.store().privacy(room).await? != Some(Privacy::Private) {
-        return Ok(Sight { view: app.store().view(None), is_public: true });
+        return Ok(Sight { view: app.store().view(None), who: None, is_public: true });
     }
     let who = match Box::pin(look_up(app, headers)).await? {
-        Credentials::Session { who, .. } => Some(who.session),
+        Credentials::Session { who, .. } => Some(who),
         Credentials::None | Credentials::Ended => None,
     };
-    let user = who.as_ref().map(|session| (&session.username, session.verified));
-    Ok(Sight { view: app.store().view(user), is_public: false })
+    let user = who.as_ref().map(|who| (&who.session.username, who.session.verified));
+    Ok(Sight { view: app.store().view(user), who, is_public: false })
 }
 
 impl Sight {

@@ -28,6 +28,7 @@ pub(crate) struct Limits {
     registrations: Buckets<Network>,
     guests: Buckets<Network>,
     rooms: Buckets<Network>,
+    moderation: Buckets<Username>,
 }
 
 /// What a log-in has taken from its allowances.
@@ -52,6 +53,8 @@ impl Limits {
             // A school behind one address, at eight in the morning.
             guests: Buckets::new(5.0, 1_000.0),
             rooms: Buckets::new(1.0, 200.0),
+            // Each has everyone in the room looked up again.
+            moderation: Buckets::new(1.0, 100.0),
         }
     }
 
@@ -89,6 +92,10 @@ impl Limits {
 
     pub(crate) fn guest(&self, from: Network) -> Result<()> {
         self.guests.take(&from).map_err(|wait| refused("too many log-ins", wait))
+    }
+
+    pub(crate) fn moderation(&self, user: &Username) -> Result<()> {
+        self.moderation.take(user).map_err(|wait| refused("too many invitations, removals and bans", wait))
     }
 
     pub(crate) fn room(&self, from: Network) -> Result<()> {

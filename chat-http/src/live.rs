@@ -5,6 +5,7 @@ mod frames;
 mod handshake;
 mod news;
 mod pace;
+pub(crate) mod proof;
 mod socket;
 mod wire;
 

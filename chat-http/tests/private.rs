@@ -16,6 +16,7 @@ on_every_store! {
     sockets_of_others_hear_nothing_of_a_private_room,
     who_is_removed_is_cut_off,
     an_event_stream_ends_with_its_session,
+    a_wait_ends_with_its_session,
     a_banned_name_writes_nothing,
     a_deleted_message_keeps_its_place,
     a_deletion_is_told_on_sockets_and_streams,
@@ -206,14 +207,30 @@ async fn who_is_removed_is_cut_off(server: &Running) {
 async fn an_event_stream_ends_with_its_session(server: &Running) {
     let mut ann = den(server).await;
     let login = ann.post("/auth/login", &json!({ "username": "ann", "password": PASSWORD })).await;
-    let mut elsewhere = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut elsewhere = server.client().with_session(&login);
     // The log-in ended the session that asked for it.
-    let mut ann = server.client().with_header("cookie", &login.cookie().expect("a cookie"));
+    let mut ann = server.client().with_session(&login);
     let mut events = events(server, Some(&ann), "/chat/den/events?after=0").await;
     assert_eq!(events.next().await.expect("an event").1["text"], "secret");
     assert_eq!(elsewhere.post("/auth/logout", &Value::Null).await.status, 200);
     assert_eq!(events.event().await, None);
     assert_eq!(ann.get("/chat/den/events").await.status, 404);
+}
+
+async fn a_wait_ends_with_its_session(server: &Running) {
+    let mut ann = den(server).await;
+    let login = ann.post("/auth/login", &json!({ "username": "ann", "password": PASSWORD })).await;
+    let mut elsewhere = server.client().with_session(&login);
+    let mut waiting = server.client().with_session(&login);
+    let waiting = tokio::spawn(async move { waiting.get("/chat/den/messages?after=1&wait=30").await });
+    // It waits once it is counted.
+    while elsewhere.metric("chat_live_followers").await < 1 {
+        tokio::task::yield_now().await;
+    }
+    let started = std::time::Instant::now();
+    assert_eq!(elsewhere.post("/auth/logout", &Value::Null).await.status, 200);
+    assert_eq!(waiting.await.expect("no panic").json(), json!([]));
+    assert!(started.elapsed().as_secs() < 30, "it did not wait to the end");
 }
 
 async fn a_banned_name_writes_nothing(server: &Running) {

@@ -31,12 +31,19 @@ pub(crate) struct Head {
     pub(crate) departures: i64,
     /// Whether not everyone may post: it is private, or somebody was banned from it.
     pub(crate) restricted: bool,
+    /// How often somebody was banned, or is no more in a private room.
+    pub(crate) closings: i64,
 }
 
 impl Head {
     /// The head of a room without messages.
-    pub(crate) const EMPTY: Self =
-        Self { seq: Seq::ZERO, timestamp: Timestamp::from_micros(0), departures: 0, restricted: false };
+    pub(crate) const EMPTY: Self = Self {
+        seq: Seq::ZERO,
+        timestamp: Timestamp::from_micros(0),
+        departures: 0,
+        restricted: false,
+        closings: 0,
+    };
 }
 
 /// Names a batch across retries and processes: 96 random bits.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::pending::{Delete, Job, Pending, Post, answer, merge};
+use self::pending::{Delete, Pending, Post, answer, merge};
 use crate::account::{Fold, open_to_guests};
 use crate::backend::{Append, Backend, Batch, BatchId, Head, RoomBatch};
 use crate::error::{Error, Result};
@@ -28,6 +28,8 @@ const MAX_BATCH: usize = 512;
 /// Rooms, and members of each, kept in memory.
 const MAX_ROOMS: usize = 4_096;
 const MAX_MEMBERS: usize = 1_024;
+/// Deletions that may wait.
+const MAX_DELETIONS: usize = 64;
 /// Deletions that may be in doubt at once. While there are so many, no more are begun.
 const MAX_DOUBTS: usize = 8;
 /// The pause before a failed commit is looked into, doubled up to the longest.
@@ -37,7 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The way in. The committer ends when the last of these is gone and the queue is empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Post>,
+    /// Of their own, so that they take no places from posts.
+    deletions: mpsc::Sender<Delete>,
     closing: Arc<Notify>,
 }
 
@@ -54,16 +58,17 @@ impl Committer {
         timeout: Duration,
     ) -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = mpsc::channel(queue.max(1));
+        let (deletions, to_delete) = mpsc::channel(MAX_DELETIONS);
         let (done, ended) = oneshot::channel();
         let closing = Arc::new(Notify::new());
-        let queue = sender.downgrade();
         let (rooms, doubts) = (HashMap::new(), Arc::new(Semaphore::new(MAX_DOUBTS)));
-        let worker = Worker { backend, feed, clock, timeout, rooms, queue, doubts, closing: closing.clone() };
+        let again = deletions.downgrade();
+        let worker = Worker { backend, feed, clock, timeout, rooms, again, doubts, closing: closing.clone() };
         tokio::spawn(async move {
-            worker.run(receiver).await;
+            worker.run(receiver, to_delete).await;
             let _ = done.send(());
         });
-        (Self { queue: sender, closing }, ended)
+        (Self { queue: sender, deletions, closing }, ended)
     }
 
     /// Refuses further posts; those in the queue are still committed.
@@ -74,14 +79,14 @@ impl Committer {
     /// Stores a message. If the caller goes away it is stored whole or not at all.
     pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job::Post(Post { message, reply })).map_err(refused)?;
+        self.queue.try_send(Post { message, reply }).map_err(refused)?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Deletes a message, which must exist. If the caller goes away it may be deleted all the same.
     pub(crate) async fn delete(&self, room: RoomName, seq: Seq) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job::Delete(Delete { room, seq, again: false, reply })).map_err(refused)?;
+        self.deletions.try_send(Delete { room, seq, again: false, reply }).map_err(refused)?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 }
@@ -90,7 +95,7 @@ fn closed() -> Error {
     Error::Unavailable("it is closed".into())
 }
 
-fn refused(e: mpsc::error::TrySendError<Job>) -> Error {
+fn refused<T>(e: mpsc::error::TrySendError<T>) -> Error {
     match e {
         mpsc::error::TrySendError::Full(_) => Error::Busy,
         mpsc::error::TrySendError::Closed(_) => closed(),
@@ -101,13 +106,17 @@ struct Remembered {
     head: Head,
     /// Some of the members. They are while `head.departures` stays the same.
     members: HashSet<Username>,
-    /// Some of those who may post in a restricted room, as long.
-    admitted: HashSet<Username>,
+    /// Some of those who may post in a restricted room, as long: by a name that is proved, and by one
+    /// that is not.
+    admitted: Admitted,
 }
+
+/// Names that may post without, and with, a proof.
+type Admitted = [HashSet<Username>; 2];
 
 impl From<Head> for Remembered {
     fn from(head: Head) -> Self {
-        Self { head, members: HashSet::new(), admitted: HashSet::new() }
+        Self { head, members: HashSet::new(), admitted: Admitted::default() }
     }
 }
 
@@ -120,36 +129,31 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
-    /// For what has to be tried again.
-    queue: mpsc::WeakSender<Job>,
+    /// For deletions that have to be tried again.
+    again: mpsc::WeakSender<Delete>,
     /// Places for deletions of which it is not known whether they are done.
     doubts: Arc<Semaphore>,
     closing: Arc<Notify>,
 }
 
 impl Worker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
+    async fn run(mut self, mut queue: mpsc::Receiver<Post>, mut deletions: mpsc::Receiver<Delete>) {
+        let mut posts = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
-                taken = queue.recv_many(&mut jobs, MAX_BATCH) => if taken == 0 { break },
+                taken = queue.recv_many(&mut posts, MAX_BATCH) => if taken == 0 { break },
+                // One at a time, so that posts have their turn.
+                Some(deletion) = deletions.recv() => {
+                    self.delete(deletion).await;
+                    continue;
+                }
                 () = self.closing.notified() => queue.close(),
             }
-            gather(&mut queue, &mut jobs).await;
-            let mut deletions = Vec::new();
-            let mut pending = merge(jobs.drain(..).filter_map(|job| match job {
-                Job::Post(post) => Some(post),
-                Job::Delete(delete) => {
-                    deletions.push(delete);
-                    None
-                }
-            }));
+            gather(&mut queue, &mut posts).await;
+            let mut pending = merge(posts.drain(..));
             if let Err(error) = self.commit(&mut pending).await {
                 tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
                 pending.into_iter().for_each(|p| p.fail(&error));
-            }
-            for deletion in deletions {
-                self.delete(deletion).await;
             }
         }
     }
@@ -377,7 +381,7 @@ impl Worker {
 
 /// Lets the tasks that are ready to run post first, so that those who were answered together post
 /// together again. Waits for nobody: it ends with the first turn that brings no post.
-async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
+async fn gather(queue: &mut mpsc::Receiver<Post>, jobs: &mut Vec<Post>) {
     while jobs.len() < MAX_BATCH {
         tokio::task::yield_now().await;
         let before = jobs.len();

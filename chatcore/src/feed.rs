@@ -31,7 +31,7 @@ pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::{Attendance, Batch, ProcessId};
 use crate::shared::SharedMessage;
-use crate::types::{Range, RoomName, Seq, Username};
+use crate::types::{Privacy, Range, RoomName, Seq, Username};
 
 /// How long a room stays that nobody follows or reads.
 const KEEP: Duration = Duration::from_secs(60);
@@ -144,10 +144,9 @@ impl Feed {
         self.live.load(Ordering::SeqCst)
     }
 
-    /// Whether it is known that everyone may read a room.
-    pub(crate) fn is_readable(&self, room: &RoomName) -> bool {
-        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
-        rooms.get(room).is_some_and(|room| room.is_readable())
+    /// Who may know of a room, if that is known.
+    pub(crate) fn privacy(&self, room: &RoomName) -> Option<Privacy> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(room)?.privacy()
     }
 
     /// What the store would answer, if that is known without asking it, and for a visitor only if
@@ -161,7 +160,7 @@ impl Feed {
     ) -> Option<Vec<SharedMessage>> {
         let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
         let room = rooms.get(room)?;
-        if is_visitor && !room.is_readable() {
+        if is_visitor && room.privacy() != Some(Privacy::Public) {
             return None;
         }
         self.touch(room);
@@ -194,6 +193,7 @@ impl Feed {
         let before = ring.bytes();
         let result = change(&mut ring);
         let after = ring.bytes();
+        room.deletions.store(ring.deletions(), Ordering::SeqCst);
         drop(ring);
         if after >= before {
             self.bytes.fetch_add(after - before, Ordering::Relaxed);
@@ -259,6 +259,9 @@ impl Feed {
     /// Takes in what the store answered to a read that began at `generation`. An empty answer says
     /// something only of an empty room.
     pub(crate) fn load(&self, room: &RoomFeed, generation: u64, loaded: &[SharedMessage], reaches_end: bool) {
+        if loaded.last().map(|message| message.seq) > room.end() {
+            room.will_show_of_others();
+        }
         let news = self.change(room, |ring| {
             if ring.generation() != generation {
                 return false;
@@ -345,6 +348,7 @@ impl Feed {
             self.change_people(&room, People::unload);
         }
         self.counts.clear();
+        self.users.ask_again();
         self.live.store(true, Ordering::SeqCst);
     }
 

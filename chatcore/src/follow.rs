@@ -68,7 +68,8 @@ impl Follower {
         loop {
             // Before the look, so that whatever comes after it wakes.
             self.wake.mark_unchanged();
-            let messages = self.store.next_of(&self.room, self.after, self.visitor.as_ref()).await?;
+            let (messages, afresh) = self.store.next_of(&self.room, self.after).await?;
+            self.let_in(afresh).await?;
             if let Some(last) = messages.last() {
                 self.after = last.seq;
                 return Ok(messages);
@@ -78,13 +79,22 @@ impl Follower {
         }
     }
 
-    /// The same, and what is deleted too, but not who is there.
+    /// Fails unless whoever follows may do so still. Asked after what is given was read, so that whoever
+    /// is let in was so when it was posted.
+    async fn let_in(&self, afresh: bool) -> Result<()> {
+        match &self.visitor {
+            Some(visitor) => self.store.let_in(&self.room, visitor, afresh).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on as a [`Watcher`] that tells what is deleted too, but not who is there.
     #[must_use]
     pub fn with_deletions(self) -> Watcher {
         Watcher::new(self, false)
     }
 
-    /// The same as a stream of single messages. After an error it goes on where it was.
+    /// The messages as a stream of single ones. After an error it goes on where it was.
     pub fn into_stream(self) -> impl Stream<Item = Result<SharedMessage>> {
         let batches = stream::unfold(self, |mut follower| async move {
             let batch = follower.next().await;
@@ -115,7 +125,12 @@ pub struct Watcher {
     follower: Follower,
     /// Whether it tells of people.
     people: bool,
-    /// The numbers of what was seen last.
+    seen: Seen,
+}
+
+/// The numbers of what was seen last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
     deletions: u64,
     presence: u64,
     typed: u64,
@@ -124,8 +139,8 @@ pub struct Watcher {
 impl Watcher {
     pub(crate) fn new(follower: Follower, people: bool) -> Self {
         // What was deleted before is not read as it was.
-        let deletions = follower.room.deletions();
-        Self { follower, people, deletions, presence: 0, typed: 0 }
+        let seen = Seen { deletions: follower.room.deletions(), ..Seen::default() };
+        Self { follower, people, seen }
     }
 
     /// The room that is watched.
@@ -152,32 +167,40 @@ impl Watcher {
     /// was banned.
     pub async fn next(&mut self) -> Result<Update> {
         loop {
-            let Follower { store, room, wake, after, visitor } = &mut self.follower;
+            let follower = &mut self.follower;
             // Before the looks, so that whatever comes after them wakes.
-            wake.mark_unchanged();
-            let messages = store.next_of(room, *after, visitor.as_ref()).await?;
-            if let Some(last) = messages.last() {
-                *after = last.seq;
-                return Ok(Update::Messages(messages));
-            }
-            if let Some((number, deleted)) = room.deleted_after(self.deletions) {
-                self.deletions = number;
-                return Ok(Update::Deleted(deleted));
-            }
-            if self.people {
-                if let Some((number, presence)) = room.presence_after(self.presence) {
-                    self.presence = number;
-                    return Ok(Update::Presence(presence));
-                }
-                let (number, users) = room.typing_after(self.typed);
-                self.typed = number;
-                if !users.is_empty() {
-                    return Ok(Update::Typing(users));
-                }
+            follower.wake.mark_unchanged();
+            let (messages, afresh) = follower.store.next_of(&follower.room, follower.after).await?;
+            let last = messages.last().map(|message| message.seq);
+            let (seen, update) = match last {
+                Some(_) => (self.seen, Some(Update::Messages(messages))),
+                None => self.look(),
+            };
+            self.follower.let_in(afresh).await?;
+            self.seen = seen;
+            self.follower.after = last.unwrap_or(self.follower.after);
+            if let Some(update) = update {
+                return Ok(update);
             }
             // The sender lives as long as `room`.
-            let _ = wake.changed().await;
+            let _ = self.follower.wake.changed().await;
         }
+    }
+
+    /// What is new besides messages, and what will have been seen with it.
+    fn look(&self) -> (Seen, Option<Update>) {
+        let (room, seen) = (&self.follower.room, self.seen);
+        if let Some((deletions, places)) = room.deleted_after(seen.deletions) {
+            return (Seen { deletions, ..seen }, Some(Update::Deleted(places)));
+        }
+        if !self.people {
+            return (seen, None);
+        }
+        if let Some((presence, present)) = room.presence_after(seen.presence) {
+            return (Seen { presence, ..seen }, Some(Update::Presence(present)));
+        }
+        let (typed, users) = room.typing_after(seen.typed);
+        (Seen { typed, ..seen }, (!users.is_empty()).then_some(Update::Typing(users)))
     }
 }
 

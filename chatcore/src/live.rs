@@ -13,7 +13,7 @@ use crate::feed::{Due, LiveCounts, RoomFeed, UserUpdate, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, Shared, checked};
-use crate::types::{Range, RoomName, Seq, UserRoom, Username};
+use crate::types::{Privacy, Range, RoomName, Seq, UserRoom, Username};
 
 /// The most messages that a follower takes at once.
 const FOLLOW_LIMIT: u32 = 64;
@@ -61,9 +61,11 @@ impl ChatStore {
     ) -> Result<Vec<SharedMessage>> {
         let deadline = Instant::now() + patience;
         let mut wake = self.0.feed.room(room).listen();
+        let mut afresh = true;
         loop {
             wake.mark_unchanged();
-            let found = self.read(room, range, limit, visitor).await?;
+            let found = self.read(room, range, limit, visitor, afresh).await?;
+            afresh = false;
             if !found.is_empty() || self.0.feed.is_closed() {
                 return Ok(found);
             }
@@ -211,56 +213,65 @@ impl ChatStore {
     }
 
     /// What follows `after`, even where the ring may not be up to date: whoever follows is woken
-    /// for what it lacks. A visitor who may not be there any more gets an error.
-    pub(crate) async fn next_of(
-        &self,
-        room: &RoomFeed,
-        after: Seq,
-        visitor: Option<&Visitor>,
-    ) -> Result<Vec<SharedMessage>> {
+    /// for what it lacks. Says too whether it was read from the store, which may have more than was
+    /// heard of.
+    pub(crate) async fn next_of(&self, room: &RoomFeed, after: Seq) -> Result<(Vec<SharedMessage>, bool)> {
         if self.0.feed.is_closed() {
             return Err(Error::Unavailable("it is closed".into()));
         }
         let range = Range::After(after);
-        let in_memory = room.read(range, FOLLOW_LIMIT as usize);
-        // What is read from the store may have been posted after something that was not heard of yet.
-        let afresh = in_memory.is_none();
-        let found = match in_memory {
-            Some(found) => found,
-            None => self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await?,
-        };
-        // Last, so that whoever was let in was so when this was posted.
-        if let Some(visitor) = visitor {
-            self.let_in(room, visitor, afresh).await?;
+        match room.read(range, FOLLOW_LIMIT as usize) {
+            Some(found) => Ok((found, false)),
+            None => Ok((self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await?, true)),
         }
-        Ok(found)
     }
 
-    /// Reads at most `limit` messages, from memory if it reaches; none for a visitor who may not.
+    /// Reads at most `limit` messages, from memory if it reaches; none for a visitor who may not. For
+    /// `afresh` see [`let_in`](Self::let_in).
     pub(crate) async fn read(
         &self,
         room: &RoomName,
         range: Range,
         limit: u32,
         visitor: Option<&Visitor>,
+        afresh: bool,
     ) -> Result<Vec<SharedMessage>> {
-        if let Some(found) = self.0.feed.read(room, range, limit as usize, visitor.is_some()) {
+        if let Some(found) = self.at_hand(room, range, limit, visitor.is_some()) {
             return Ok(found);
         }
-        let found = self.read_any(room, range, limit).await?;
+        if visitor.is_some_and(|visitor| !visitor.verified)
+            && self.0.feed.privacy(room) == Some(Privacy::Private)
+        {
+            return Ok(Vec::new());
+        }
+        let in_memory = self.at_hand(room, range, limit, false);
+        let afresh = afresh || in_memory.is_none();
+        let found = match in_memory {
+            Some(found) => found,
+            None => self.read_stored(room, range, limit).await?,
+        };
+        // Last, so that whoever was let in was so when this was posted.
         let Some(visitor) = visitor else { return Ok(found) };
-        match self.let_in(&self.0.feed.room(room), visitor, true).await {
+        match self.let_in(&self.0.feed.room(room), visitor, afresh).await {
             Ok(()) => Ok(found),
             Err(Error::RoomNotFound) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Reads for somebody who may.
-    async fn read_any(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
-        if let Some(found) = self.0.feed.read(room, range, limit as usize, false) {
-            return Ok(found);
-        }
+    /// What is known without asking the store, and for a visitor only of a public room.
+    pub(crate) fn at_hand(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        is_visitor: bool,
+    ) -> Option<Vec<SharedMessage>> {
+        self.0.feed.read(room, range, limit as usize, is_visitor)
+    }
+
+    /// Reads what the ring does not have.
+    async fn read_stored(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
         // History needs no ring.
         if matches!(range, Range::Before(_)) {
             return self.call(self.stored(room, range, limit)).await;

@@ -20,7 +20,7 @@ use crate::live;
 use crate::session::{SESSION_IDLE, expired_before};
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
-use crate::types::{NewMessage, Posted, Range, Room, RoomName, Username};
+use crate::types::{NewMessage, Posted, Privacy, Range, Room, RoomName, Username};
 
 /// The most messages that one call returns.
 pub const MAX_MESSAGES: u32 = 200;
@@ -184,7 +184,8 @@ impl ChatStore {
     /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
     /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
     /// process, no such message is stored. In the same way, [`Error::RoomNotFound`] if the room is
-    /// private and the sender no member, and [`Error::Banned`]. [`Error::NonceConflict`],
+    /// private and the sender no member, and [`Error::Banned`]; that holds for a repeat of an earlier
+    /// post too, which is stored as it was. [`Error::NonceConflict`],
     /// [`Error::Busy`] and [`Error::Full`]. After all of these nothing was stored.
     ///
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
@@ -203,7 +204,7 @@ impl ChatStore {
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
     pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.read(room, range, limit, None).await
+        self.read(room, range, limit, None, false).await
     }
 
     /// How many messages a user has stored; 0 for a name never seen.
@@ -289,7 +290,7 @@ impl ChatStore {
     pub async fn leave(&self, room: &RoomName, user: &Username) -> Result<()> {
         let left = self.call(self.0.backend.leave(room.clone(), user.clone())).await;
         // Who leaves a private room sees no more of it. Whatever the result was, it may be done.
-        if !self.0.feed.is_readable(room) {
+        if self.0.feed.privacy(room) != Some(Privacy::Public) {
             self.0.feed.close_door(room);
         }
         if left? { Ok(()) } else { Err(Error::RoomNotFound) }

@@ -85,7 +85,14 @@ impl View {
     /// Those of [`ChatStore::messages`].
     pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.store.read(room, range, limit, Some(&self.visitor(Wish::Read))).await
+        self.store.read(room, range, limit, Some(&self.visitor(Wish::Read)), true).await
+    }
+
+    /// What [`messages`](Self::messages) gives, if that is in memory and the room is public. For who
+    /// reads often: neither the store nor the user's session need be asked.
+    #[must_use]
+    pub fn messages_at_hand(&self, room: &RoomName, range: Range, limit: u32) -> Option<Vec<SharedMessage>> {
+        checked(limit, MAX_MESSAGES).ok().and_then(|limit| self.store.at_hand(room, range, limit, true))
     }
 
     /// See [`ChatStore::wait_for_messages`].

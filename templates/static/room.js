@@ -82,6 +82,8 @@ async function readAgain() {
   }
 }
 
+const readSafely = () => readAgain().catch(() => {});
+
 // Without a reload. A form from the server works without this too.
 async function remove(event) {
   const form = event.target.closest("form.delete");
@@ -129,7 +131,8 @@ function take(frame) {
     case "message": show(frame); break;
     case "presence": showPresent(frame.users); break;
     case "typing": startTyping(frame.username); break;
-    case "deleted": frame.seq ? blank(frame.seq) : readAgain().catch(() => {}); break;
+    // Everyone is told of what is not known at the same moment.
+    case "deleted": frame.seq ? blank(frame.seq) : setTimeout(readSafely, Math.random() * 5000); break;
     case "error": if (frame.room) refuse(frame.detail); break;
   }
   markRead();
@@ -139,7 +142,7 @@ function showStatus(way) {
   status.dataset.by = way;
   status.textContent = way ? "" : "Reconnecting…";
   // Deletions are told to those who listen; polling asks for new messages alone.
-  if (way && cutOff) readAgain().catch(() => {});
+  if (way && cutOff) readSafely();
   cutOff = !way;
   if (way !== "socket") {
     showPresent([]);

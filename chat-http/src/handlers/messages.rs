@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chatcore::{Message, NewMessage, Nonce, Posted, Range, Session, SharedMessage, Username};
+use chatcore::{Message, NewMessage, Nonce, Posted, Range, RoomName, Session, SharedMessage, Username};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::App;
 use crate::auth::{check_guest, sight};
 use crate::error::{HttpError, Result};
+use crate::live::proof::{Proof, ended};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
 
@@ -23,22 +24,40 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, range) = (call.room()?, range(&call.query)?);
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
     let patience = patience(&call.query, range)?;
-    let sight = sight(&app, &call.headers, &room).await?;
-    let messages = match patience {
-        None => sight.view.messages(&room, range, limit).await?,
-        Some(patience) => {
-            let mut stopping = call.connection.stopping.clone();
-            let wait = async {
-                tokio::select! {
-                    messages = sight.view.wait_for_messages(&room, range, limit, patience) => messages,
-                    _ = stopping.changed() => Ok(Vec::new()),
-                }
-            };
-            // In memory of its own, which those who do not wait need not pass around.
-            Box::pin(wait).await?
-        }
+    let at_hand = app.store().view(None).messages_at_hand(&room, range, limit);
+    if let Some(messages) = at_hand.filter(|found| patience.is_none() || !found.is_empty()) {
+        return Ok(answer(&call, &messages));
+    }
+    // In memory of its own, which those who are answered at once need not pass around.
+    Box::pin(look_and_wait(&app, &call, &room, range, limit, patience.unwrap_or_default())).await
+}
+
+async fn look_and_wait(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    range: Range,
+    limit: u32,
+    patience: Duration,
+) -> Result<Response> {
+    let sight = sight(app, &call.headers, room).await?;
+    let mut proof = sight.who.as_ref().map(|who| Proof::new(app, who));
+    let mut stopping = call.connection.stopping.clone();
+    let found = match patience {
+        Duration::ZERO => sight.view.messages(room, range, limit).await?,
+        _ => tokio::select! {
+            found = sight.view.wait_for_messages(room, range, limit, patience) => found?,
+            () = ended(&mut proof) => Vec::new(),
+            _ = stopping.changed() => Vec::new(),
+        },
     };
-    Ok(sight.keep(cacheable_as(&call, JSON, hash(&messages), || array(&messages))))
+    let answer = answer(call, &found);
+    // That there is nothing for the reader looks like a room where there is nothing.
+    Ok(if found.is_empty() { answer } else { sight.keep(answer) })
+}
+
+fn answer(call: &Call, messages: &[SharedMessage]) -> Response {
+    cacheable_as(call, JSON, hash(messages), || array(messages))
 }
 
 /// A hash of an answer, made of what is known of each message, so that a long answer costs little.

@@ -9,10 +9,10 @@ use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, done, json, no_content};
 
-/// The room of a request that changes something in it, as the user sees it.
+/// The room of a request that says who may be in it, as the user sees it.
 fn begin(app: &App, call: &Call) -> Result<(View, RoomName)> {
     check_guest(app, call.who.as_ref().map(|who| &who.session), call.ended)?;
-    app.limits().post(&call.session()?.username)?;
+    app.limits().moderation(&call.session()?.username)?;
     Ok((call.view(app), call.room()?))
 }
 
@@ -49,7 +49,8 @@ pub(crate) async fn unban(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn delete_message(app: App, call: Call) -> Result<Response> {
-    let (view, room) = begin(&app, &call)?;
-    view.delete_message(&room, call.seq()?).await?;
+    check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
+    app.limits().post(&call.session()?.username)?;
+    call.view(&app).delete_message(&call.room()?, call.seq()?).await?;
     Ok(no_content())
 }

@@ -5,18 +5,16 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatcore::{
-    Invalid, RoomName, Seq, SessionToken, SharedMessage, Update, UserUpdate, UserWatcher, Watcher,
-};
+use chatcore::{Invalid, RoomName, Seq, SharedMessage, Update, Watcher};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio::time::timeout;
 
 use super::frames::Say;
-use super::news::next_of;
+use super::proof::{Proof, ended};
 use crate::App;
 use crate::error::Result;
 use crate::request::Call;
@@ -24,19 +22,13 @@ use crate::response::Response;
 
 /// Longest silence. Proxies and clients take a longer one for a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often a session is looked at that may have expired.
-const LOOK: Duration = Duration::from_secs(30);
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY: u32 = 1_000;
 
 struct Events {
-    app: App,
     watcher: Watcher,
     /// The session by which the room is read.
-    token: Option<SessionToken>,
-    user: Option<UserWatcher>,
-    /// When to see whether it has expired.
-    look: Interval,
+    proof: Option<Proof>,
     stopping: watch::Receiver<()>,
 }
 
@@ -51,11 +43,8 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         },
     };
     let watcher = view.follow(&room, after).await?.with_deletions();
-    let user = call.who.as_ref().map(|who| app.store().watch_user(&who.session.username));
-    let token = call.who.as_ref().map(|who| who.token.clone());
-    let stopping = call.connection.stopping.clone();
-    let look = interval_at(Instant::now() + LOOK, LOOK);
-    let events = Events { app, watcher, token, user, look, stopping };
+    let proof = call.who.as_ref().map(|who| Proof::new(&app, who));
+    let events = Events { watcher, proof, stopping: call.connection.stopping.clone() };
     // With an id from the start, so that whoever is cut off before the first message misses none.
     let first = Bytes::from(format!("retry: {RETRY}\nid: {after}\n\n"));
     let first = stream::once(async { first });
@@ -90,15 +79,8 @@ impl Events {
                     Ok(Err(_)) => None,
                     Err(_) => Some(Bytes::from_static(b":\n\n")),
                 },
-                // Read marks are not told here.
-                update = next_of(&mut self.user) => if update != UserUpdate::SessionsEnded { continue },
-                _ = self.look.tick() => {}
+                () = ended(&mut self.proof) => return None,
                 _ = self.stopping.changed() => return None,
-            }
-            if let Some(token) = &self.token
-                && matches!(self.app.store().session(token).await, Ok(None))
-            {
-                return None;
             }
         }
     }

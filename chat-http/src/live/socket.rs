@@ -23,6 +23,7 @@ use tokio_websockets::CloseCode;
 use super::frames::{self, Misunderstood, Said, Say};
 use super::news::{News, Over, news, next_of};
 use super::pace::Pace;
+use super::proof::{Proof, ended};
 use super::wire::{Arrived, End, Flow, Wire};
 use crate::App;
 use crate::error::{HttpError, Result};
@@ -45,8 +46,9 @@ struct Socket<C> {
     app: App,
     who: Option<Who>,
     wire: Wire<C>,
-    /// What is new with the user, if it is known who that is.
+    /// What is new with the user, if it is known who that is, and whether the session goes on.
     user: Option<UserWatcher>,
+    proof: Option<Proof>,
     rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
     subscriptions: HashMap<RoomName, Subscription>,
     /// Answers to posts, in the order of the posts.
@@ -76,11 +78,13 @@ where
 {
     app.metrics().socket_opened();
     let user = who.as_ref().map(|who| app.store().watch_user(&who.session.username));
+    let proof = who.as_ref().map(|who| Proof::new(&app, who));
     let mut socket = Socket {
         app,
         who,
         wire: Wire::new(connection),
         user,
+        proof,
         rooms: SelectAll::new(),
         subscriptions: HashMap::new(),
         posts: FuturesOrdered::new(),
@@ -106,6 +110,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 Some(answer) = self.posts.next() => self.wire.say(answer).await?,
                 Some(news) = self.rooms.next() => self.pass_on(news).await?,
                 update = next_of(&mut self.user) => self.pass_on_of_user(update).await?,
+                () = ended(&mut self.proof) => self.end_session().await?,
                 () = sleep_until(paused.unwrap_or(self.heard)), if paused.is_some() => {}
                 () = &mut silence => self.look_after(silence.as_mut()).await?,
                 _ = stopping.changed() => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
@@ -219,16 +224,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn check_session(&mut self) -> Flow {
         let Some(who) = &self.who else { return Ok(()) };
         match self.app.store().session(&who.token).await {
-            Ok(None) => {
-                self.refuse(&HttpError::no_session(true), None).await?;
-                Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
-            }
+            Ok(None) => self.end_session().await,
             Ok(Some(_)) => Ok(()),
             Err(error) => {
                 tracing::debug!(%error, "a session could not be looked up");
                 Ok(())
             }
         }
+    }
+
+    async fn end_session(&mut self) -> Flow {
+        self.refuse(&HttpError::no_session(true), None).await?;
+        Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
     }
 
     /// Tells the others in a room that the user types.
@@ -311,7 +318,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn pass_on_of_user(&mut self, update: UserUpdate) -> Flow {
         match update {
             UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
-            UserUpdate::SessionsEnded => self.check_session().await,
+            // The proof hears of it too, and sees whether it is this one.
+            UserUpdate::SessionsEnded => Ok(()),
         }
     }
 
@@ -323,9 +331,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.wire.say(Say::error(room, error, nonce).encode()).await
     }
 
-    /// Now and then: whether the session is still there, and the client.
+    /// Now and then: whether the client is still there.
     async fn look_after(&mut self, mut timer: Pin<&mut Sleep>) -> Flow {
-        self.check_session().await?;
         let now = Instant::now();
         if now < self.heard + SILENCE {
             timer.as_mut().reset(self.heard + SILENCE);

@@ -230,7 +230,7 @@ pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
 }
 
 async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
-    app.limits().post(&call.session()?.username)?;
+    app.limits().moderation(&call.session()?.username)?;
     let (view, user) = (call.view(app), fields.required::<Username>("username")?);
     match fields.text("do")? {
         Some("invite") => view.invite(room, &user).await?,

@@ -106,6 +106,8 @@ const TABLE: &[Line] = &[
     line("POST /chat/{room}/messages", "/chat/den/messages", r#"{"text":"x"}"#, [400, 404, 404, 201, 201, 401]),
     line("POST /chat/{room}/messages", "/chat/den/messages", r#"{"text":"x","sender":"nobody"}"#,
         [404, 403, 403, 403, 403, 404]),
+    line("POST /chat/{room}/messages", "/chat/den/messages", r#"{"text":"x","sender":"owner"}"#,
+        [404, 403, 403, 403, 201, 404]),
     line("GET /chat/{room}/events", "/chat/den/events", "", members(200)),
     line("GET /rooms/{room}", "/rooms/den", "", members(200)),
     line("POST /rooms/{room}", "/rooms/den", "text=x", members(303)),

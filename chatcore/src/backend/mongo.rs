@@ -143,6 +143,7 @@ async fn start(database: Database, server: &Server, timeout: Duration) -> Result
     } else {
         Mode::Guarded(Guarded::open(&database).await?)
     };
+    schema::upgrade(&database).await?;
     let inner = Inner { database, timeout, counters: Counters::default(), mode };
     match &inner.mode {
         Mode::Guarded(guarded) => guarded.settle(&inner).await?,

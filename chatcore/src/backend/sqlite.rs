@@ -136,7 +136,13 @@ fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
 }
 
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
-    Ok(Head { seq: seq(row, 0)?, timestamp: time(row, 1)?, departures: row.get(2)?, restricted: row.get(3)? })
+    Ok(Head {
+        seq: seq(row, 0)?,
+        timestamp: time(row, 1)?,
+        departures: row.get(2)?,
+        restricted: row.get(3)?,
+        closings: row.get(4)?,
+    })
 }
 
 fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
@@ -210,14 +216,14 @@ impl Backend for Sqlite {
                 let read = |row: &Row<'_>| {
                     let Head { seq: last_seq, timestamp, .. } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
-                    let owner = moderation::owner(row, 6)?;
+                    let owner = moderation::owner(row, 7)?;
                     Ok(Room {
                         name: room.clone(),
                         last_seq,
                         last_timestamp,
-                        created_at: time(row, 4)?,
-                        users: row.get::<_, i64>(7)?.unsigned_abs(),
-                        private: row.get(5)?,
+                        created_at: time(row, 5)?,
+                        users: row.get::<_, i64>(8)?.unsigned_abs(),
+                        private: row.get(6)?,
                         owner,
                     })
                 };

@@ -1,52 +1,59 @@
 //! Who may post where, and deleting messages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::pending::{Delete, Job, Pending};
-use super::{FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Remembered, Worker, within};
+use super::pending::{Delete, Pending};
+use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, within};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Visitor, Wish};
 use crate::types::{NewMessage, RoomName, Seq, Username};
 
+/// Rooms whose senders are looked up side by side.
+const LOOKUPS: usize = 16;
+
 impl Worker {
     /// Fails and removes the posts to restricted rooms whose senders may not post there.
     pub(super) async fn turn_away(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
-        let is_unknown = |rooms: &HashMap<RoomName, Remembered>,
-                          NewMessage { room, sender, .. }: &NewMessage| {
-            rooms.get(room).is_some_and(|known| known.head.restricted && !known.admitted.contains(sender))
-        };
-        let mut unknown: BTreeMap<RoomName, BTreeMap<Username, bool>> = BTreeMap::new();
-        for Pending { message, .. } in pending.iter().filter(|p| is_unknown(&self.rooms, &p.message)) {
-            let senders = unknown.entry(message.room.clone()).or_default();
-            // If one is verified, the others are refused for using a name that has an account.
-            *senders.entry(message.sender.clone()).or_default() |= message.verified;
+        let mut unknown: BTreeMap<RoomName, BTreeSet<(Username, bool)>> = BTreeMap::new();
+        for Pending { message, .. } in &*pending {
+            let NewMessage { room, sender, verified, .. } = message;
+            let known = self.rooms.get(room).filter(|known| known.head.restricted);
+            if known.is_some_and(|known| !known.admitted[usize::from(*verified)].contains(sender)) {
+                unknown.entry(room.clone()).or_default().insert((sender.clone(), *verified));
+            }
         }
         if unknown.is_empty() {
             return Ok(());
         }
-        let mut refused: HashMap<(RoomName, Username), Error> = HashMap::new();
-        for (room, senders) in unknown {
-            let names = senders.keys().cloned().collect();
-            let found = within(deadline, self.backend.admissions(room.clone(), names)).await?;
+        let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| {
+            let names = senders.iter().map(|(name, _)| name.clone()).collect();
+            let found = within(deadline, self.backend.admissions(room.clone(), names));
+            async move { Ok::<_, Error>((room, senders, found.await?)) }
+        };
+        let found: Vec<_> =
+            stream::iter(unknown).map(look_up).buffer_unordered(LOOKUPS).try_collect().await?;
+        let mut refused: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
+        for (room, senders, found) in found {
             let Some(known) = self.rooms.get_mut(&room) else { continue };
-            if known.admitted.len() > MAX_MEMBERS {
-                known.admitted.clear();
+            if known.admitted.iter().any(|admitted| admitted.len() > MAX_MEMBERS) {
+                known.admitted = Admitted::default();
             }
             for ((sender, verified), access) in senders.into_iter().zip(found) {
                 let writer = Visitor { user: Some(sender.clone()), verified, wish: Wish::TakePart };
                 match writer.check(access.as_ref()) {
-                    Ok(()) => drop(known.admitted.insert(sender)),
-                    Err(error) => drop(refused.insert((room.clone(), sender), error)),
+                    Ok(()) => drop(known.admitted[usize::from(verified)].insert(sender)),
+                    Err(error) => drop(refused.insert((room.clone(), sender, verified), error)),
                 }
             }
         }
-        let posts = std::mem::take(pending);
-        for post in posts {
-            match refused.get(&(post.message.room.clone(), post.message.sender.clone())) {
+        for post in std::mem::take(pending) {
+            let NewMessage { room, sender, verified, .. } = &post.message;
+            match refused.get(&(room.clone(), sender.clone(), *verified)) {
                 Some(error) => post.fail(error),
                 None => pending.push(post),
             }
@@ -70,7 +77,7 @@ impl Worker {
         if let (Some(doubt), Err(Error::Unavailable(reason))) = (doubt, &answer) {
             tracing::warn!(%room, %seq, reason, "a message may or may not be deleted");
             self.feed.doubt_deletion(&room);
-            tokio::spawn(delete_again(self.queue.clone(), self.feed.clone(), room, seq, doubt));
+            tokio::spawn(delete_again(self.again.clone(), self.feed.clone(), room, seq, doubt));
         }
         let _ = reply.send(answer);
     }
@@ -78,7 +85,7 @@ impl Worker {
 
 /// Tries again until a message is known to be deleted, or the store is closed.
 async fn delete_again(
-    queue: mpsc::WeakSender<Job>,
+    queue: mpsc::WeakSender<Delete>,
     feed: Arc<Feed>,
     room: RoomName,
     seq: Seq,
@@ -90,7 +97,7 @@ async fn delete_again(
         pause = (pause * 2).min(LONGEST_PAUSE);
         let Some(queue) = queue.upgrade() else { break };
         let (reply, answer) = oneshot::channel();
-        let again = Job::Delete(Delete { room: room.clone(), seq, again: true, reply });
+        let again = Delete { room: room.clone(), seq, again: true, reply };
         let sent = queue.send(again).await;
         drop(queue);
         match (sent, answer.await) {

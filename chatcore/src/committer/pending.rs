@@ -9,12 +9,7 @@ use crate::backend::{Batch, NonceKey};
 use crate::error::{Error, Result};
 use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Seq};
 
-/// What waits in the queue.
-pub(super) enum Job {
-    Post(Post),
-    Delete(Delete),
-}
-
+/// A post in the queue.
 pub(super) struct Post {
     pub(super) message: NewMessage,
     pub(super) reply: oneshot::Sender<Result<Posted>>,

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::types::{Privacy, Username};
 
 /// Users who are known to be let in. Beyond it all are forgotten, and looked up again.
-const MOST: usize = 4_096;
+const MOST: usize = 16_384;
 
 /// What somebody wants in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,9 @@ impl Visitor {
     pub(crate) fn check(&self, access: Option<&Access>) -> Result<()> {
         match access {
             None => Ok(()),
-            Some(access) if access.privacy == Privacy::Private && !(self.verified && access.member) => {
+            Some(Access { privacy: Privacy::Private, member, banned, .. })
+                if !self.verified || !member || *banned =>
+            {
                 Err(Error::RoomNotFound)
             }
             Some(access) if access.banned && self.wish == Wish::TakePart => Err(Error::Banned),
@@ -47,30 +49,22 @@ impl Visitor {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Known {
-    #[default]
-    Nothing,
-    /// There is no such room.
-    Missing,
-    /// Everyone may read it and take part.
-    Open,
-    /// Everyone may read it.
-    Readable,
-    Private,
-}
-
 /// What is known of a room's access. Only what is allowed is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Door {
-    known: Known,
+    /// Never changes once it is known.
+    privacy: Option<Privacy>,
+    /// Whether there is no such room.
+    missing: bool,
+    /// Whether the room is public and nobody is banned from it.
+    open: bool,
     /// Users who may take part.
     admitted: HashSet<Username>,
     /// Grows with each change, so that an answer which was asked for before is not taken for an
     /// answer after.
     generation: u64,
-    /// The departures of the last head that was seen.
-    departures: Option<i64>,
+    /// The closings of the last head that was seen.
+    closings: Option<i64>,
 }
 
 impl Door {
@@ -78,41 +72,36 @@ impl Door {
         self.generation
     }
 
+    pub(super) fn privacy(&self) -> Option<Privacy> {
+        self.privacy
+    }
+
     /// Whether everyone may read the room and take part in it.
     pub(super) fn is_open(&self) -> bool {
-        self.known == Known::Open
+        self.open
     }
 
     /// Whether it is known that the visitor is let in.
     pub(super) fn lets_in(&self, visitor: &Visitor) -> bool {
-        match (self.known, visitor.wish) {
-            (Known::Missing | Known::Open, _) | (Known::Readable, Wish::Read) => true,
-            (Known::Readable, Wish::TakePart) => self.admits(visitor),
-            (Known::Private, _) => visitor.verified && self.admits(visitor),
-            (Known::Nothing, _) => false,
+        let is_admitted = || visitor.user.as_ref().is_some_and(|user| self.admitted.contains(user));
+        match self.privacy {
+            None => self.missing,
+            Some(Privacy::Public) => self.open || visitor.wish == Wish::Read || is_admitted(),
+            Some(Privacy::Private) => visitor.verified && is_admitted(),
         }
-    }
-
-    fn admits(&self, visitor: &Visitor) -> bool {
-        visitor.user.as_ref().is_some_and(|user| self.admitted.contains(user))
-    }
-
-    /// Whether everyone may read the room, which never changes.
-    pub(super) fn is_readable(&self) -> bool {
-        matches!(self.known, Known::Open | Known::Readable)
     }
 
     /// Takes in what the store answered to a question that was asked at `generation`.
     pub(super) fn learn(&mut self, generation: u64, access: Option<&Access>, visitor: &Visitor) {
+        if let Some(access) = access {
+            self.privacy = Some(access.privacy);
+            self.missing = false;
+        }
         if generation != self.generation {
             return;
         }
-        self.known = match access {
-            None => Known::Missing,
-            Some(access) if access.privacy == Privacy::Private => Known::Private,
-            Some(access) if access.restricted => Known::Readable,
-            Some(_) => Known::Open,
-        };
+        self.missing = access.is_none();
+        self.open = access.is_some_and(|access| access.privacy == Privacy::Public && !access.restricted);
         let takes_part = Visitor { wish: Wish::TakePart, ..visitor.clone() };
         if let (Some(user), Some(_), Ok(())) = (&visitor.user, access, takes_part.check(access)) {
             if self.admitted.len() >= MOST {
@@ -126,21 +115,22 @@ impl Door {
     pub(super) fn committed_after(&mut self, head: Option<Head>) {
         match head {
             // Somebody may have been removed by another process, which is not heard of yet.
-            Some(Head { restricted: true, departures, .. }) => {
-                let before = self.departures.replace(departures);
-                if before != Some(departures) {
+            Some(Head { restricted: true, closings, .. }) => {
+                let before = self.closings.replace(closings);
+                if before != Some(closings) {
                     self.forget();
                 }
             }
-            // What is not known stays so: somebody may have been banned since this was committed.
-            _ if self.known == Known::Missing => self.known = Known::Open,
-            _ => {}
+            // What a batch makes, or everyone may post in, is public. Whether it is open is not said:
+            // somebody may have been banned since.
+            _ => self.privacy = Some(Privacy::Public),
         }
     }
 
     /// Forgets what may have changed.
     pub(super) fn forget(&mut self) {
-        self.known = Known::Nothing;
+        self.missing = false;
+        self.open = false;
         self.admitted.clear();
         self.generation += 1;
     }
@@ -179,7 +169,7 @@ mod tests {
         assert!(matches!(ann_writes.check(Some(&banned)), Err(Error::Banned)));
         let mut door = Door::default();
         door.learn(0, Some(&banned), &ann);
-        assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && door.is_readable() && !door.is_open());
+        assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && !door.is_open());
     }
 
     #[test]
@@ -190,12 +180,13 @@ mod tests {
         door.forget();
         door.learn(asked, Some(&access(Privacy::Private, true, false)), &ann);
         assert!(!door.lets_in(&ann));
+        assert_eq!(door.privacy(), Some(Privacy::Private), "which never changes");
     }
 
     #[test]
-    fn a_commit_after_a_departure_makes_members_be_looked_up() {
+    fn a_commit_after_a_closing_makes_members_be_looked_up() {
         let ann = visitor(Some("ann"), Wish::Read);
-        let head = |departures| Some(Head { departures, restricted: true, ..Head::EMPTY });
+        let head = |closings| Some(Head { closings, restricted: true, ..Head::EMPTY });
         let mut door = Door::default();
         door.committed_after(head(1));
         door.learn(door.generation(), Some(&access(Privacy::Private, true, false)), &ann);

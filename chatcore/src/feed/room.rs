@@ -12,7 +12,7 @@ use super::ring::Ring;
 use crate::backend::{Access, Attendance, Head, ProcessId};
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
-use crate::types::{Range, RoomName, Seq, Username};
+use crate::types::{Privacy, Range, RoomName, Seq, Username};
 
 /// A room that is followed or read.
 pub(crate) struct RoomFeed {
@@ -20,8 +20,12 @@ pub(crate) struct RoomFeed {
     pub(super) ring: Mutex<Ring>,
     pub(super) people: Mutex<People>,
     door: Mutex<Door>,
-    /// Whether everyone may read and take part, so that those who may need no lock.
+    /// Whether everyone may read, and whether everyone may take part, so that those who may need no
+    /// lock.
+    public: AtomicBool,
     open: AtomicBool,
+    /// How many deletions were heard of.
+    pub(super) deletions: AtomicU64,
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     pub(super) doubts: AtomicU32,
@@ -40,7 +44,9 @@ impl RoomFeed {
             ring: Mutex::default(),
             people: Mutex::default(),
             door: Mutex::default(),
+            public: AtomicBool::new(false),
             open: AtomicBool::new(false),
+            deletions: AtomicU64::new(0),
             wake: watch::Sender::new(()),
             doubts: AtomicU32::new(0),
             used: AtomicU64::new(0),
@@ -62,6 +68,7 @@ impl RoomFeed {
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         let result = visit(&mut door);
         self.open.store(door.is_open(), Ordering::SeqCst);
+        self.public.store(door.privacy() == Some(Privacy::Public), Ordering::SeqCst);
         result
     }
 
@@ -70,9 +77,12 @@ impl RoomFeed {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// Whether it is known that everyone may read the room.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.is_open() || self.door(|door| door.is_readable())
+    /// Who may know of the room, if that is known.
+    pub(crate) fn privacy(&self) -> Option<Privacy> {
+        match self.public.load(Ordering::SeqCst) {
+            true => Some(Privacy::Public),
+            false => self.door(|door| door.privacy()),
+        }
     }
 
     /// Whether it is known that a visitor is let in.
@@ -91,8 +101,16 @@ impl RoomFeed {
     }
 
     pub(super) fn committed_after(&self, head: Option<Head>) {
-        if !self.is_open() || head.is_some_and(|head| head.restricted) {
+        if head.is_some_and(|head| head.restricted) || !self.public.load(Ordering::SeqCst) {
             self.door(|door| door.committed_after(head));
+        }
+    }
+
+    /// Takes note that messages are about to be known here which were posted elsewhere. Whoever may be
+    /// in a private room is looked up again: somebody may have been removed before they were posted.
+    pub(super) fn will_show_of_others(&self) {
+        if !self.public.load(Ordering::SeqCst) {
+            self.door(Door::forget);
         }
     }
 
@@ -104,13 +122,13 @@ impl RoomFeed {
 
     /// The number of the last deletion that was heard of.
     pub(crate) fn deletions(&self) -> u64 {
-        self.ring().deletions()
+        self.deletions.load(Ordering::SeqCst)
     }
 
     /// What was deleted since the follower looked last, and the number to ask with next time. None
     /// of it by name if that is not known any more.
     pub(crate) fn deleted_after(&self, seen: u64) -> Option<(u64, Vec<Seq>)> {
-        self.ring().deleted_after(seen)
+        if self.deletions() == seen { None } else { self.ring().deleted_after(seen) }
     }
 
     /// A receiver that changes when there is something new. While it lives the room is followed.

@@ -55,6 +55,13 @@ impl Users {
         }
     }
 
+    /// Has everyone ask again for the session in use: its end may have gone unheard.
+    pub(crate) fn ask_again(&self) {
+        for sender in self.lock().values() {
+            let _ = sender.send(UserUpdate::SessionsEnded);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }

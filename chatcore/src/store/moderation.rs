@@ -31,8 +31,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn privacy(&self, room: &RoomName) -> Result<Option<Privacy>> {
-        if self.0.feed.is_readable(room) {
-            return Ok(Some(Privacy::Public));
+        let known = self.0.feed.privacy(room);
+        if known.is_some() {
+            return Ok(known);
         }
         let feed = self.0.feed.room(room);
         let generation = feed.door_generation();
@@ -61,7 +62,12 @@ impl ChatStore {
     /// [`Error::RoomNotFound`], [`Error::RoomIsPublic`], [`Error::Unavailable`].
     pub async fn remove(&self, room: &RoomName, user: &Username) -> Result<()> {
         self.check_private(room).await?;
-        self.leave(room, user).await
+        self.leave(room, &self.in_its_case(user).await?).await
+    }
+
+    /// The name as the account that has it, in any case, writes it.
+    async fn in_its_case(&self, user: &Username) -> Result<Username> {
+        Ok(self.owner(user).await?.unwrap_or_else(|| user.clone()))
     }
 
     /// Bans a name, in any case, from a room, and ends its membership: once this has returned, nothing
@@ -72,7 +78,8 @@ impl ChatStore {
     /// [`Error::RoomNotFound`], [`Error::Unavailable`], [`Error::Full`].
     pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
         self.access(room, None).await?.ok_or(Error::RoomNotFound)?;
-        let banned = self.call(self.0.backend.ban(room.clone(), user.clone(), self.now())).await;
+        let user = self.in_its_case(user).await?;
+        let banned = self.call(self.0.backend.ban(room.clone(), user, self.now())).await;
         // Whatever the result was, it may be done.
         self.0.feed.close_door(room);
         banned
@@ -155,12 +162,15 @@ impl ChatStore {
     /// of that other processes do; but of a private room not if the question is to be answered
     /// `afresh`.
     pub(crate) async fn let_in(&self, room: &RoomFeed, visitor: &Visitor, afresh: bool) -> Result<()> {
-        if room.lets_in(visitor) {
-            // Asked last: what was missed while one looked must not count.
-            let is_heard = self.0.feed.is_live() && (!afresh || room.is_open());
-            let is_known = !self.0.backend.is_shared() || is_heard;
-            // A public room stays public.
-            if is_known || visitor.wish == Wish::Read && room.is_readable() {
+        // A public room stays public.
+        if visitor.wish == Wish::Read && room.privacy() == Some(Privacy::Public) {
+            return Ok(());
+        }
+        // Before and after: what was missed while one looked must not count.
+        let was_live = self.0.feed.is_live();
+        if room.lets_in(visitor) && was_live && self.0.feed.is_live() {
+            let others_may_have_acted = self.0.backend.is_shared() && afresh && !room.is_open();
+            if !others_may_have_acted {
                 return Ok(());
             }
         }

@@ -157,7 +157,7 @@ impl Inner {
                 return Ok(counts);
             }
         }
-        Err(Error::Corrupt("a counter holds more of a tally than the tally says".into()))
+        Err(Error::Unavailable("a counter holds more of a tally than the tally says".into()))
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {

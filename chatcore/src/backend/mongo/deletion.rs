@@ -89,7 +89,11 @@ impl Step for Erasure {
         }
         let counter =
             rawdoc! { "q": { "_id": user_id(&self.sender) }, "u": { "$inc": uncount() }, "upsert": true };
-        Ok(writer.write(step::update("counters", counter)).await?.duplicate.is_none())
+        match writer.write(step::update("counters", counter)).await?.duplicate {
+            None => Ok(true),
+            // Another process made it just now.
+            Some(_) => Err(super::transaction::again()),
+        }
     }
 }
 

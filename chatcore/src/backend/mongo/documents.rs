@@ -2,7 +2,7 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at`, `private`, `restricted`?, `owner`? |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at`, `private`, `restricted`?, `closings`?, `owner`? |
 //! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
 //! | `counters` | `{tally}` | `counts`, `folds`, `claims`?: see `tally.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
@@ -10,7 +10,7 @@
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used`, `guest`? |
-//! | `state` | what it is | of the database itself: schema version, lease, batch being stored |
+//! | `state` | what it is | of the database itself: schema version, lease, the last batch and the last deletion |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
@@ -70,6 +70,7 @@ pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
         timestamp: time(document, "last_timestamp")?,
         departures: document.get_i64("departures").map_err(corrupt)?,
         restricted: flag(document, "restricted"),
+        closings: document.get_i64("closings").unwrap_or(0),
     };
     Ok((name, head))
 }

@@ -124,7 +124,7 @@ pub(super) fn bans_of(room: &RoomName, names: &[Fold]) -> Query {
     let ids: Vec<_> =
         names.iter().map(|name| doc! { "room": room.as_str(), "user": name.as_str() }).collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, ..Query::one("bans", doc! { "_id": { "$in": ids } }) }
+    Query { limit, ..Query::one("bans", doc! { "_id": { "$in": ids }, "_id.room": room.as_str() }) }
 }
 
 /// The bans of a room, by name.
@@ -242,16 +242,12 @@ pub(super) fn members_of(room: &RoomName) -> Document {
     within(room, "user", "", Bson::MaxKey)
 }
 
-pub(super) fn membership(room: &RoomName, user: &Username) -> Query {
-    Query::one("members", member(room, user))
-}
-
 /// Which of these users are members.
 pub(super) fn members_among(room: &RoomName, users: &[Username]) -> Query {
     let ids: Vec<_> =
         users.iter().map(|user| doc! { "room": room.as_str(), "user": user.as_str() }).collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, ..Query::one("members", doc! { "_id": { "$in": ids } }) }
+    Query { limit, ..Query::one("members", doc! { "_id": { "$in": ids }, "_id.room": room.as_str() }) }
 }
 
 pub(super) fn member(room: &RoomName, user: &Username) -> Document {

@@ -39,7 +39,7 @@ use crate::types::{RoomName, Seq, Username};
 
 pub(super) struct Guarded {
     lease: Lease,
-    /// Held while a batch is being stored.
+    /// Held while a batch is being stored, or a deletion, or another change.
     progress: tokio::sync::Mutex<Progress>,
     /// The durable heads of the rooms that a batch is being stored in.
     heads: Mutex<HashMap<RoomName, Head>>,
@@ -53,6 +53,9 @@ struct Progress {
     number: i64,
     /// The last batch, and whether its last step is known to be done.
     last: Option<(BatchId, bool)>,
+    /// The last batch that was settled. A repeat of it is not a batch of its own: some of it may be
+    /// stored.
+    settled: Option<BatchId>,
     /// Whether a deletion was begun and is not known to be done.
     deleting: bool,
     /// Names that are not claimed. Claims are made by this process alone.
@@ -82,7 +85,7 @@ impl Guarded {
         let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = Progress { number, last, deleting: true, open: OpenNames::default() };
+        let progress = Progress { number, last, settled: None, deleting: true, open: OpenNames::default() };
         let progress = tokio::sync::Mutex::new(progress);
         Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
@@ -123,12 +126,11 @@ impl Guarded {
     }
 
     async fn settle_locked(&self, mongo: &Inner, progress: &mut Progress) -> Result<()> {
-        if let Some((_, false)) = progress.last {
+        if let Some((id, false)) = progress.last {
             self.may_write()?;
             progress.number = self.repair(mongo).await?.max(progress.number);
-            // The caller of that batch was told that its outcome is unknown; a repeat of it must
-            // be a batch of its own.
             progress.last = None;
+            progress.settled = Some(id);
             self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         if progress.deleting {
@@ -149,8 +151,11 @@ impl Guarded {
         let Some(erasure) = Erasure::find(mongo, room, seq).await? else { return Ok(None) };
         progress.number += 1;
         progress.deleting = true;
-        self.step(mongo, erasure.plan(progress.number)).await?;
-        self.erase(mongo, &erasure, progress.number).await?;
+        let deleted = async {
+            self.step(mongo, erasure.plan(progress.number)).await?;
+            self.erase(mongo, &erasure, progress.number).await
+        };
+        deleted.await.map_err(begun)?;
         progress.deleting = false;
         Ok(Some(Deletion { sender: erasure.sender }))
     }
@@ -181,6 +186,8 @@ impl Guarded {
     /// Makes a change while no batch is being stored, so that none counts on what was before.
     pub(super) async fn change(&self, mongo: &Inner, step: &dyn Step) -> Result<bool> {
         let mut progress = self.progress.lock().await;
+        // Nor one that was begun and would be completed after this.
+        self.settle_locked(mongo, &mut progress).await?;
         self.may_write()?;
         if let Some(name) = step.claims() {
             // Before, because an error leaves open whether it was done.
@@ -194,6 +201,9 @@ impl Guarded {
         let repeat = match progress.last {
             Some((id, true)) if id == batch.id => return Ok(Append::Committed),
             Some((id, false)) if id == batch.id => true,
+            _ if progress.settled == Some(batch.id) => {
+                return Err(Error::Unavailable("it was settled, whole or in part".into()));
+            }
             _ => false,
         };
         if !repeat {
@@ -370,7 +380,7 @@ fn older(id: RawBson, number: i64) -> RawDocumentBuf {
     rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } }
 }
 
-/// A batch that was begun may still be completed, so nobody can be told that nothing was stored.
+/// What was begun may still be completed, so nobody can be told that nothing was stored.
 fn begun(e: Error) -> Error {
     match e {
         Error::Full => Error::Unavailable("it is full".into()),

@@ -55,13 +55,14 @@ struct Departure<'a> {
     /// When the user is banned, if that is why.
     banned: Option<Timestamp>,
     /// Whether those who follow the room may have to stop.
-    tells: bool,
+    closes: bool,
 }
 
 #[async_trait]
 impl Step for Departure<'_> {
     async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
-        let mut change = rawdoc! { "$inc": { "departures": 1_i64 } };
+        let closings = i64::from(self.closes);
+        let mut change = rawdoc! { "$inc": { "departures": 1_i64, "closings": closings } };
         if let Some(at) = self.banned {
             change.append(mongodb::bson::cstr!("$set"), rawdoc! { "restricted": true });
             let ban = rawdoc! {
@@ -75,7 +76,7 @@ impl Step for Departure<'_> {
         let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
         writer.write(step::update("counters", room)).await?;
         writer.write(step::delete_all("members", find::member(self.room, self.user))?).await?;
-        if self.tells {
+        if self.closes {
             tell(writer, self.room).await?;
         }
         Ok(true)
@@ -102,13 +103,20 @@ impl Inner {
         let found = self.find(state(find::room(room)), documents::access).await?.pop();
         let Some(everyone) = found else { return Ok(None) };
         let (mut members, mut banned) = (HashSet::new(), HashSet::new());
-        if everyone.privacy == Privacy::Private && !users.is_empty() {
-            members.extend(self.find(state(find::members_among(room, users)), documents::member).await?);
-        }
         if everyone.restricted && !users.is_empty() {
             let names: Vec<_> = users.iter().map(Fold::from).collect();
-            let found = self.find(state(find::bans_of(room, &names)), documents::banned).await?;
+            let bans = self.find(state(find::bans_of(room, &names)), documents::banned);
+            let among = async {
+                match everyone.privacy {
+                    Privacy::Private => {
+                        self.find(state(find::members_among(room, users)), documents::member).await
+                    }
+                    Privacy::Public => Ok(Vec::new()),
+                }
+            };
+            let (found, among) = futures_util::future::try_join(bans, among).await?;
             banned.extend(found.iter().map(Fold::from));
+            members.extend(among);
         }
         let of = |user: &Username| Access {
             member: members.contains(user),
@@ -138,9 +146,9 @@ impl Inner {
         let privacy = match self.stands_to_one(room, user).await? {
             None => return Ok(Joined::NoSuchRoom),
             Some(access) if access.banned => return Ok(Joined::Banned),
-            Some(Access { privacy: Privacy::Private, member: false, .. }) if !invited => {
-                return Ok(Joined::NoSuchRoom);
-            }
+            // Not written again: a removal at the same time would be undone.
+            Some(access) if access.member => return Ok(Joined::Member),
+            Some(Access { privacy: Privacy::Private, .. }) if !invited => return Ok(Joined::NoSuchRoom),
             Some(access) => access.privacy,
         };
         let joined = doc! { "$setOnInsert": documents::new_member(privacy, now) };
@@ -160,10 +168,11 @@ impl Inner {
 
     pub(super) async fn leave(&self, room: &RoomName, user: &Username) -> Result<bool> {
         // Who is no member holds up nobody.
-        if !self.find(find::membership(room, user), |_| Ok(())).await?.is_empty() {
+        let membership = find::members_among(room, std::slice::from_ref(user));
+        if !self.find(membership, |_| Ok(())).await?.is_empty() {
             let access = self.stands_to(room, &[], NEWEST).await?;
-            let tells = access.is_some_and(|(access, _)| access.privacy == Privacy::Private);
-            self.change(&Departure { room, user, banned: None, tells }).await?;
+            let closes = access.is_some_and(|(access, _)| access.privacy == Privacy::Private);
+            self.change(&Departure { room, user, banned: None, closes }).await?;
         }
         self.room_exists(room).await
     }
@@ -210,7 +219,7 @@ impl Moderation for Mongo {
 
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
         self.run(|this| async move {
-            let step = Departure { room: &room, user: &user, banned: Some(now), tells: true };
+            let step = Departure { room: &room, user: &user, banned: Some(now), closes: true };
             this.change(&step).await?;
             // Who joined while that was being stored.
             this.drop_member(&room, &user).await

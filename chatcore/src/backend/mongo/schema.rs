@@ -69,17 +69,26 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
         }
     }
     create_indexes(database, session_idle).await?;
-    if stored
-        .as_ref()
-        .is_some_and(|schema| schema.get_i64("version").is_ok_and(|version| version == ALL_PUBLIC))
-    {
-        let public = doc! { "$set": { "private": false } };
-        let counters = database.collection::<Document>("counters");
-        counters.update_many(find::rooms_of_before(), public).await.map_err(error)?;
+    if stored.is_none() {
+        let version = doc! { "$setOnInsert": { "version": VERSION } };
+        state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
     }
-    let version = doc! { "$set": { "version": VERSION } };
-    state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
     Ok(server)
+}
+
+/// Makes a database of the version before one of this, once no other process of that version may work
+/// on it: on a standalone mongod, when this one has the lease.
+pub(super) async fn upgrade(database: &Database) -> Result<()> {
+    let state = database.collection::<Document>("state");
+    let before = doc! { "_id": "schema", "version": ALL_PUBLIC };
+    if state.find_one(before.clone()).await.map_err(error)?.is_none() {
+        return Ok(());
+    }
+    let public = doc! { "$set": { "private": false } };
+    let counters = database.collection::<Document>("counters");
+    counters.update_many(find::rooms_of_before(), public).await.map_err(error)?;
+    state.update_one(before, doc! { "$set": { "version": VERSION } }).await.map_err(error)?;
+    Ok(())
 }
 
 const NAMESPACE_EXISTS: i32 = 48;

@@ -56,12 +56,11 @@ pub(super) fn join(
 }
 
 /// Ends a membership and counts the departure, if there was one.
-pub(super) fn leave(c: &Connection, room: &RoomName, user: &Username) -> rusqlite::Result<bool> {
-    let left = c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0;
-    if left {
+pub(super) fn leave(c: &Connection, room: &RoomName, user: &Username) -> rusqlite::Result<()> {
+    if c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0 {
         c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
     }
-    Ok(left)
+    Ok(())
 }
 
 #[async_trait]
@@ -114,9 +113,7 @@ impl Moderation for Sqlite {
                 let ban = params![room.as_str(), fold.as_str(), user.as_str(), now.as_micros()];
                 c.prepare_cached(sql::BAN)?.execute(ban)?;
                 c.prepare_cached(sql::RESTRICT)?.execute([room.as_str()])?;
-                if !leave(&c, &room, &user)? {
-                    c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
-                }
+                c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])?;
                 c.commit()
             })
             .await

@@ -81,6 +81,7 @@ CREATE INDEX sessions_of_guests ON sessions (fold) WHERE verified = 0;
     "
 ALTER TABLE rooms ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rooms ADD COLUMN restricted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN closings INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rooms ADD COLUMN owner TEXT;
 ALTER TABLE members ADD COLUMN private_room TEXT;
 CREATE INDEX public_rooms ON rooms (name) WHERE private = 0;

@@ -9,7 +9,7 @@ macro_rules! statements {
 }
 
 statements! {
-    HEAD = "SELECT last_seq, last_timestamp, departures, restricted FROM rooms WHERE name = ?1";
+    HEAD = "SELECT last_seq, last_timestamp, departures, restricted, closings FROM rooms WHERE name = ?1";
     ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?4, last_timestamp = ?5
         WHERE name = ?1 AND last_seq = ?2 AND departures = ?3 RETURNING id";
     CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, ?2, ?3, 0, ?4)
@@ -26,14 +26,14 @@ statements! {
     CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, 0, 0, 0, ?2)
         ON CONFLICT DO NOTHING";
     ROOMS = "SELECT name FROM rooms WHERE private = 0 AND name > ?1 ORDER BY name LIMIT ?2";
-    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, created_at, private, owner, (SELECT count(*) FROM members WHERE room_id = rooms.id)
+    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, created_at, private, owner, (SELECT count(*) FROM members WHERE room_id = rooms.id)
         FROM rooms WHERE name = ?1";
     USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
     JOIN = "INSERT INTO members (room_id, username, joined_at, private_room)
         SELECT id, ?2, ?3, CASE WHEN private THEN name END FROM rooms WHERE name = ?1 ON CONFLICT DO NOTHING";
     LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
-    COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1 WHERE name = ?1";
+    COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1, closings = closings + private WHERE name = ?1";
 
     CREATE_ROOM_FOR = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at, owner, private, restricted)
         VALUES (?1, 0, 0, 0, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
@@ -43,7 +43,7 @@ statements! {
         EXISTS (SELECT 1 FROM bans WHERE room_id = rooms.id AND fold = ?3) FROM rooms WHERE name = ?1";
     BAN = "INSERT INTO bans (room_id, fold, username, banned_at) SELECT id, ?2, ?3, ?4 FROM rooms WHERE name = ?1
         ON CONFLICT DO NOTHING";
-    RESTRICT = "UPDATE rooms SET restricted = 1 WHERE name = ?1";
+    RESTRICT = "UPDATE rooms SET restricted = 1, departures = departures + 1, closings = closings + 1 WHERE name = ?1";
     UNBAN = "DELETE FROM bans WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND fold = ?2";
     BANS = "SELECT username FROM bans WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
