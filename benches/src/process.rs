@@ -46,7 +46,8 @@ pub fn play_role() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         println!("listening on http://{}", listener.local_addr().expect("its number"));
         if let Some(store) = store {
-            let settings = Settings { post_rate: 0, ..Settings::default() };
+            // All sockets come from one address.
+            let settings = Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() };
             chat_http::run(listener, App::new(store, settings), std::future::pending()).await;
         } else if let Some(answer) = answer {
             fixed::serve(listener, &answer).await;
