@@ -21,6 +21,7 @@ on_every_store! {
     a_deleted_message_keeps_its_place,
     a_deletion_is_told_on_sockets_and_streams,
     the_pages_let_an_owner_look_after_a_room,
+    names_in_the_lists_of_a_room_are_text,
 }
 
 fn problem(reply: &Reply) -> (u16, String) {
@@ -354,4 +355,27 @@ async fn the_pages_let_an_owner_look_after_a_room(server: &Running) {
     assert!(ann.get("/rooms/den").await.text().contains("Lift the ban"));
     assert_eq!(ann.form("/rooms/den/people", "username=bob&do=unban").await.status, 303);
     assert!(!ann.get("/rooms/den").await.text().contains("Lift the ban"));
+}
+
+async fn names_in_the_lists_of_a_room_are_text(server: &Running) {
+    let mut ann = server.account("ann").await;
+    assert_eq!(ann.form("/rooms", "room=den&private=on").await.status, 303);
+    let names = ["<script>alert(1)<script>", "\"'><img\u{a0}".trim_end(), "{x}{{if}}", "&lt;", "a%2Fb"];
+    for name in names {
+        server.account(name).await;
+        let encoded: String = name.bytes().map(|b| format!("%{b:02X}")).collect();
+        let body = format!("username={encoded}&do=invite");
+        assert_eq!(ann.form("/rooms/den/people", &body).await.status, 303, "{name}");
+        assert_eq!(put(&mut ann, &format!("/chat/den/bans/gone{encoded}")).await, 200, "{name}");
+    }
+    let mut expected: Vec<_> = names.iter().map(|name| json!(name)).chain([json!("ann")]).collect();
+    expected.sort_by_key(ToString::to_string);
+    let mut listed = ann.get("/chat/den/users").await.json();
+    listed.as_array_mut().expect("a list").sort_by_key(ToString::to_string);
+    assert_eq!(listed, json!(expected));
+    let page = ann.get("/rooms/den").await.text();
+    for raw in ["<script>alert", "<img", "gone<", "value=\"\"'>"] {
+        assert!(!page.contains(raw), "{raw}");
+    }
+    assert!(page.contains("{x}{{if}}") && page.contains("&amp;lt;") && page.contains("gonea%2Fb"), "{page}");
 }

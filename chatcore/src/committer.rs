@@ -15,7 +15,6 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::pending::{Delete, Pending, Post, answer, merge};
-use crate::account::{Fold, open_to_guests};
 use crate::backend::{Append, Backend, Batch, BatchId, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -354,27 +353,6 @@ impl Worker {
                 repeat.answer(&earlier, true);
             }
         }
-        Ok(())
-    }
-
-    /// Fails and removes the posts of guests whose name, in any case, has an account by now.
-    async fn refuse_guests(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
-        if Instant::now() >= deadline {
-            return Err(out_of_time());
-        }
-        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
-        let names = guests.map(|message| Fold::from(&message.sender)).collect();
-        let mut owners = within(deadline, self.backend.owners(names)).await?.into_iter();
-        pending.retain_mut(|post| {
-            if post.message.verified {
-                return true;
-            }
-            let owner = owners.next().flatten();
-            match open_to_guests(&post.message.sender, owner.as_ref()) {
-                Ok(()) => true,
-                Err(refused) => post.refuse_guests(&refused),
-            }
-        });
         Ok(())
     }
 }

@@ -8,11 +8,13 @@
 //! changes. While that stream is not live, and while the result of a commit is unknown, no reader
 //! is told from the ring that there is nothing new.
 
+mod attendance;
 mod counts;
 mod door;
 mod people;
 mod ring;
 mod room;
+mod trust;
 mod users;
 
 use std::collections::HashMap;
@@ -24,12 +26,11 @@ use tokio::sync::{mpsc, watch};
 
 use self::counts::{Counts, Reading};
 pub(crate) use self::door::{Visitor, Wish};
-use self::people::People;
 use self::ring::Ring;
 pub(crate) use self::room::RoomFeed;
 pub use self::users::UserUpdate;
 use self::users::Users;
-use crate::backend::{Attendance, Batch, ProcessId};
+use crate::backend::Batch;
 use crate::shared::SharedMessage;
 use crate::types::{Privacy, Range, RoomName, Seq, Username};
 
@@ -132,16 +133,6 @@ impl Feed {
         if room.used.load(Ordering::Relaxed) != now {
             room.used.store(now, Ordering::Relaxed);
         }
-    }
-
-    /// Whether the ring of a room is known to be up to date.
-    pub(crate) fn is_trusted(&self, room: &RoomFeed) -> bool {
-        self.live.load(Ordering::SeqCst) && room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed()
-    }
-
-    /// Whether every commit of another process is heard of, if there is another one.
-    pub(crate) fn is_live(&self) -> bool {
-        self.live.load(Ordering::SeqCst)
     }
 
     /// Who may know of a room, if that is known.
@@ -284,83 +275,8 @@ impl Feed {
         }
     }
 
-    /// From now until [`settle`](Self::settle) the batch may be committed unheard.
-    pub(crate) fn doubt(&self, batch: &Batch) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
-        self.counts.forget(senders(batch));
-        batch.rooms.iter().for_each(|part| self.doubt_room(&part.room));
-    }
-
-    /// The batch is committed or never will be.
-    pub(crate) fn settle(&self, batch: &Batch) {
-        batch.rooms.iter().for_each(|part| self.settle_room(&part.room));
-        self.counts.forget(senders(batch));
-        self.doubts.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// From now until [`settle_deletion`](Self::settle_deletion) a message of the room may be deleted
-    /// unheard.
-    pub(crate) fn doubt_deletion(&self, room: &RoomName) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
-        self.doubt_room(room);
-    }
-
-    /// The message is deleted or never will be.
-    pub(crate) fn settle_deletion(&self, room: &RoomName) {
-        self.settle_room(room);
-        // Whose message it was may not be known.
-        self.counts.clear();
-        self.doubts.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn doubt_room(&self, room: &RoomName) {
-        let room = self.room(room);
-        room.doubts.fetch_add(1, Ordering::SeqCst);
-        self.forget(&room);
-    }
-
-    fn settle_room(&self, room: &RoomName) {
-        if let Some(room) = self.get(room) {
-            // In this order: what is read from now on is the result.
-            self.forget(&room);
-            room.doubts.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Forgets what is known of a room, and has its followers ask the store.
-    fn forget(&self, room: &RoomFeed) {
-        self.change(room, Ring::clear);
-        room.wake.send_replace(());
-    }
-
-    /// Commits of other processes go unheard from now on.
-    pub(crate) fn go_deaf(&self) {
-        self.live.store(false, Ordering::SeqCst);
-    }
-
-    /// From now on every commit is heard of that a read which begins now would not find.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
-    pub(crate) fn go_live(&self) {
-        for room in self.all() {
-            self.change(&room, Ring::miss_deletions);
-            room.close_door();
-            self.forget(&room);
-            self.change_people(&room, People::unload);
-        }
-        self.counts.clear();
-        self.users.ask_again();
-        self.live.store(true, Ordering::SeqCst);
-    }
-
     fn all(&self) -> Vec<Arc<RoomFeed>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// The rooms that are followed and may miss something.
-    pub(crate) fn untrusted(&self) -> Vec<Arc<RoomFeed>> {
-        let mut rooms = self.all();
-        rooms.retain(|room| room.is_followed() && !self.is_trusted(room));
-        rooms
     }
 
     /// Drops the rooms that nobody follows and nobody read for a while.
@@ -426,77 +342,6 @@ impl Feed {
             }
             self.change(&room, Ring::drop_messages);
         }
-    }
-
-    /// Changes the people of a room, and sees to it that the change is shown.
-    fn change_people<T>(&self, room: &Arc<RoomFeed>, change: impl FnOnce(&mut People) -> T) -> T {
-        let mut people = room.people();
-        let result = change(&mut people);
-        if let Some(at) = people.schedule(Instant::now()) {
-            // Fails only when the store is gone, and with it everyone who could look.
-            let _ = self.due.send((at, room.clone()));
-        }
-        result
-    }
-
-    /// Has the people of a room shown, if they never were.
-    pub(crate) fn want_people(&self, room: &Arc<RoomFeed>) {
-        self.change_people(room, People::want);
-    }
-
-    pub(crate) fn enter(&self, room: &Arc<RoomFeed>, user: &Username) {
-        self.change_people(room, |people| people.enter(user));
-    }
-
-    pub(crate) fn leave(&self, room: &Arc<RoomFeed>, user: &Username) {
-        self.change_people(room, |people| people.leave(user));
-    }
-
-    /// Has the people of a room looked at again.
-    pub(crate) fn look_again(&self, room: &Arc<RoomFeed>) {
-        self.change_people(room, |_| {});
-    }
-
-    /// Shows the people of a room later, because it could not be done.
-    pub(crate) fn postpone_people(&self, room: &Arc<RoomFeed>) {
-        self.change_people(room, People::retell);
-    }
-
-    /// Numbers what is told to other processes.
-    pub(crate) fn next_version(&self) -> i64 {
-        self.told.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Takes note of who is connected to another process; `None` if nobody is any more.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
-    pub(crate) fn hear_people(&self, room: &RoomName, process: ProcessId, there: Option<Attendance>) {
-        let Some(room) = self.get(room) else { return };
-        self.change_people(&room, |people| match there {
-            Some(attendance) => people.hear(process, attendance),
-            None => people.hear_end(process),
-        });
-    }
-
-    /// Takes note that others were told wrongly of who is connected to this process.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
-    pub(crate) fn retell_people(&self, room: &RoomName) {
-        if let Some(room) = self.get(room) {
-            self.change_people(&room, |people| {
-                if !people.is_empty() {
-                    people.retell();
-                }
-            });
-        }
-    }
-
-    /// Tells followers that a user types; says whether that is news.
-    pub(crate) fn hear_typing(&self, room: &RoomName, user: &Username) -> bool {
-        let Some(room) = self.get(room) else { return true };
-        let news = room.people().hear_typing(user, Instant::now());
-        if news {
-            room.wake.send_replace(());
-        }
-        news
     }
 
     /// What is held for those who read and follow.

@@ -1,32 +1,22 @@
 //! Reading and following the live end of rooms: from the feed where it reaches, else from the store.
 
-use std::sync::{Arc, Weak};
+mod tasks;
+
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::backend::{Attendance, Signal};
+pub(crate) use self::tasks::start;
+use crate::backend::Signal;
 use crate::error::{Error, Invalid, Result};
-use crate::feed::{Due, LiveCounts, RoomFeed, UserUpdate, Visitor};
+use crate::feed::{LiveCounts, RoomFeed, UserUpdate, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
-use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, Shared, checked};
+use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
 use crate::types::{Privacy, Range, RoomName, Seq, UserRoom, Username};
 
 /// The most messages that a follower takes at once.
 const FOLLOW_LIMIT: u32 = 64;
-/// How often the feed is looked after, and how many of these looks lie between two sweeps.
-const TEND: Duration = Duration::from_millis(500);
-const SWEEP: u32 = 20;
-/// Rooms that are read for their followers side by side.
-const REFRESHES: usize = 8;
-
-/// The pause before a stream of changes is opened again, doubled up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// Whether a reader must know that there is nothing new, or is woken when there is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trust {
@@ -322,95 +312,5 @@ impl ChatStore {
             }
         }
         Ok(messages)
-    }
-}
-
-/// Starts what keeps the feed of a store up to date, until the store is closed or dropped.
-pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
-    tokio::spawn(tend(Arc::downgrade(shared)));
-    tokio::spawn(show(Arc::downgrade(shared), due));
-    tokio::spawn(hear(Arc::downgrade(shared)));
-}
-
-/// Shows the people of rooms when they have changed.
-async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
-    while let Some((at, room)) = due.recv().await {
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep_until(at.into()).await;
-            let Some(store) = shared.upgrade().map(ChatStore) else { return };
-            let (backend, feed) = (&store.0.backend, &store.0.feed);
-            let _telling = room.telling().lock().await;
-            let mut done = Ok(());
-            if let Some(generation) = room.lacks_elsewhere().filter(|_| backend.is_shared()) {
-                let elsewhere = store.call(backend.attendance(room.name.clone())).await;
-                done = elsewhere.map(|elsewhere| room.load_people(generation, elsewhere));
-            }
-            if let Some(users) = room.refresh_people() {
-                let attendance = Attendance { version: feed.next_version(), users };
-                done = done.and(store.call(backend.attend(room.name.clone(), attendance)).await);
-            }
-            room.show_people();
-            let heard_meanwhile = backend.is_shared() && room.lacks_elsewhere().is_some();
-            if let Err(error) = done {
-                tracing::debug!(%error, "other processes could not be told who is here, or asked");
-                tokio::time::sleep(TEND).await;
-                feed.postpone_people(&room);
-            } else if heard_meanwhile {
-                feed.look_again(&room);
-            }
-        });
-    }
-}
-
-/// Hears of what other processes do, again and again.
-async fn hear(shared: Weak<Shared>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let Some((backend, feed)) = shared.upgrade().map(|s| (s.backend.clone(), s.feed.clone())) else {
-            break;
-        };
-        if feed.is_closed() {
-            break;
-        }
-        let began = Instant::now();
-        let ended = backend.watch(feed.clone()).await;
-        feed.go_deaf();
-        drop(backend);
-        if let Err(error) = ended {
-            tracing::warn!(%error, "the changes of other processes cannot be heard; reading from the store");
-        }
-        if began.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Sweeps the feed, and reads from the store for the followers of rooms that may miss something.
-async fn tend(shared: Weak<Shared>) {
-    let mut ticks = tokio::time::interval(TEND);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in 1_u32.. {
-        ticks.tick().await;
-        let Some(store) = shared.upgrade().map(ChatStore) else { break };
-        if tick.is_multiple_of(SWEEP) {
-            store.0.feed.sweep();
-        }
-        let refresh = |room: Arc<RoomFeed>| {
-            let store = &store;
-            async move {
-                let after = room.end().map_or(Range::Newest, Range::After);
-                let generation = room.generation();
-                // A failure is the next tick's to mend.
-                if let Ok(found) = store.call(store.stored(&room.name, after, MAX_MESSAGES)).await {
-                    let reaches_end = after == Range::Newest || found.len() < MAX_MESSAGES as usize;
-                    store.0.feed.load(&room, generation, &found, reaches_end);
-                }
-            }
-        };
-        let rooms = store.0.feed.untrusted();
-        futures_util::stream::iter(rooms).for_each_concurrent(REFRESHES, refresh).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chatcore::{ChatStore, SessionToken, UserUpdate, UserWatcher};
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use crate::App;
@@ -18,6 +19,8 @@ pub(crate) struct Proof {
     token: SessionToken,
     user: UserWatcher,
     next_look: Instant,
+    /// The look that is under way: whether the session is still there.
+    look: Option<BoxFuture<'static, chatcore::Result<bool>>>,
 }
 
 impl Proof {
@@ -25,28 +28,32 @@ impl Proof {
     /// have ended before.
     pub(crate) fn new(app: &App, who: &Who) -> Self {
         let (store, user) = (app.store().clone(), app.store().watch_user(&who.session.username));
-        Self { store, token: who.token.clone(), user, next_look: Instant::now() }
+        Self { store, token: who.token.clone(), user, next_look: Instant::now(), look: None }
     }
 
-    /// Waits until the session has ended. May be dropped and called again at any time.
+    /// Waits until the session has ended. May be dropped at any time: the next call goes on with what
+    /// was under way, so that whoever is busy with other things does not ask again and again.
     pub(crate) async fn ended(&mut self) {
         loop {
+            if let Some(look) = &mut self.look {
+                let found = look.await;
+                self.look = None;
+                let pause = match found {
+                    Ok(false) => return,
+                    Ok(true) => LOOK,
+                    Err(error) => {
+                        tracing::debug!(%error, "a session could not be looked up");
+                        RETRY
+                    }
+                };
+                self.next_look = Instant::now() + pause;
+            }
             tokio::select! {
-                update = self.user.next() => match update {
-                    // In case the look is given up: it is due until it was made.
-                    UserUpdate::SessionsEnded => self.next_look = Instant::now(),
-                    UserUpdate::Read(..) => continue,
-                },
+                update = self.user.next() => if let UserUpdate::Read(..) = update { continue },
                 () = sleep_until(self.next_look) => {}
             }
-            match self.store.session(&self.token).await {
-                Ok(None) => return,
-                Ok(Some(_)) => self.next_look = Instant::now() + LOOK,
-                Err(error) => {
-                    tracing::debug!(%error, "a session could not be looked up");
-                    self.next_look = Instant::now() + RETRY;
-                }
-            }
+            let (store, token) = (self.store.clone(), self.token.clone());
+            self.look = Some(Box::pin(async move { Ok(store.session(&token).await?.is_some()) }));
         }
     }
 }

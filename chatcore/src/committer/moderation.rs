@@ -8,7 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pending::{Delete, Pending};
-use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, within};
+use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, out_of_time, within};
+use crate::account::{Fold, open_to_guests};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Visitor, Wish};
 use crate::types::{NewMessage, RoomName, Seq, Username};
@@ -58,6 +59,27 @@ impl Worker {
                 None => pending.push(post),
             }
         }
+        Ok(())
+    }
+
+    /// Fails and removes the posts of guests whose name, in any case, has an account by now.
+    pub(super) async fn refuse_guests(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        if Instant::now() >= deadline {
+            return Err(out_of_time());
+        }
+        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
+        let names = guests.map(|message| Fold::from(&message.sender)).collect();
+        let mut owners = within(deadline, self.backend.owners(names)).await?.into_iter();
+        pending.retain_mut(|post| {
+            if post.message.verified {
+                return true;
+            }
+            let owner = owners.next().flatten();
+            match open_to_guests(&post.message.sender, owner.as_ref()) {
+                Ok(()) => true,
+                Err(refused) => post.refuse_guests(&refused),
+            }
+        });
         Ok(())
     }
 
