@@ -20,6 +20,13 @@ const LOOKUPS: usize = 16;
 impl Worker {
     /// Fails and removes the posts to restricted rooms whose senders may not post there.
     pub(super) async fn turn_away(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        // What is left of a post that a guest sent too is another question.
+        while self.turn_away_unknown(pending, deadline).await? {}
+        Ok(())
+    }
+
+    /// The same for those of whom it is not known; says whether there were any.
+    async fn turn_away_unknown(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<bool> {
         let mut unknown: BTreeMap<RoomName, BTreeSet<(Username, bool)>> = BTreeMap::new();
         for Pending { message, .. } in &*pending {
             let NewMessage { room, sender, verified, .. } = message;
@@ -29,7 +36,7 @@ impl Worker {
             }
         }
         if unknown.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| {
             let names = senders.iter().map(|(name, _)| name.clone()).collect();
@@ -52,14 +59,16 @@ impl Worker {
                 }
             }
         }
-        for post in std::mem::take(pending) {
+        for mut post in std::mem::take(pending) {
             let NewMessage { room, sender, verified, .. } = &post.message;
             match refused.get(&(room.clone(), sender.clone(), *verified)) {
-                Some(error) => post.fail(error),
+                Some(error) if *verified => post.fail(error),
+                // Who is verified and sent the same is not refused with them.
+                Some(error) => pending.extend(post.refuse_guests(error).then_some(post)),
                 None => pending.push(post),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Fails and removes the posts of guests whose name, in any case, has an account by now.

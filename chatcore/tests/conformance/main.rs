@@ -108,6 +108,7 @@ on_every_backend! {
         of_creations_at_the_same_time_one_makes_the_room,
         nothing_reaches_who_was_removed,
         who_is_removed_does_not_come_back_by_joining,
+        a_guest_who_sends_a_members_nonce_fails_alone,
         nothing_of_the_banned_is_stored,
         a_ban_holds_for_a_name_in_any_case_until_it_is_lifted;
     posting:

@@ -380,3 +380,16 @@ pub(crate) async fn who_is_removed_does_not_come_back_by_joining(place: &Place) 
         is_hidden(bob.room(&p).await);
     }
 }
+
+pub(crate) async fn a_guest_who_sends_a_members_nonce_fails_alone(place: &Place) {
+    let [store, _other] = private(place).await;
+    for i in 0..20 {
+        let guest = with_nonce("p", "ann", "x", &i.to_string());
+        let member = NewMessage { verified: true, ..guest.clone() };
+        let (refused, stored, again) =
+            tokio::join!(store.post(guest.clone()), store.post(member), store.post(guest));
+        is_hidden(refused);
+        is_hidden(again);
+        assert_eq!(stored.expect("stored").message.seq, seq(2 + i));
+    }
+}
