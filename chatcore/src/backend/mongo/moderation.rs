@@ -145,10 +145,10 @@ impl Inner {
         }
         let privacy = match self.stands_to_one(room, user).await? {
             None => return Ok(Joined::NoSuchRoom),
-            Some(access) if access.banned => return Ok(Joined::Banned),
             // Not written again: a removal at the same time would be undone.
-            Some(access) if access.member => return Ok(Joined::Member),
+            Some(access) if access.member && !access.banned => return Ok(Joined::Member),
             Some(Access { privacy: Privacy::Private, .. }) if !invited => return Ok(Joined::NoSuchRoom),
+            Some(access) if access.banned => return Ok(Joined::Banned),
             Some(access) => access.privacy,
         };
         let joined = doc! { "$setOnInsert": documents::new_member(privacy, now) };

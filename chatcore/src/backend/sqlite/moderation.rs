@@ -43,10 +43,10 @@ pub(super) fn join(
 ) -> rusqlite::Result<Joined> {
     let joined = match access(c, room, Some(user))? {
         None => Joined::NoSuchRoom,
-        Some(access) if access.banned => Joined::Banned,
         Some(access) if access.privacy == Privacy::Private && !access.member && !invited => {
             Joined::NoSuchRoom
         }
+        Some(access) if access.banned => Joined::Banned,
         Some(_) => Joined::Member,
     };
     if joined == Joined::Member {
