@@ -20,8 +20,11 @@ impl ChatStore {
         self.check_account(owner).await?;
         let (backend, now) = (&self.0.backend, self.now());
         let created = self.call(backend.create_room_for(room.clone(), owner.clone(), privacy, now)).await;
-        // Whoever followed a room that did not exist yet may not follow a private one.
-        self.0.feed.close_door(room);
+        // Whoever followed a room that did not exist yet may not follow a private one. Those of a room
+        // that was there are not looked up again for it.
+        if !matches!(created, Ok(false)) {
+            self.0.feed.close_door(room);
+        }
         created
     }
 
@@ -178,5 +181,31 @@ impl ChatStore {
         let access = self.access(&room.name, visitor.user.as_ref()).await?;
         room.learn(generation, access.as_ref(), visitor);
         visitor.check(access.as_ref())
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    #[tokio::test]
+    async fn a_door_is_closed_by_a_ban_and_not_by_opening_the_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
+        let store = ChatStore::over(backend, options);
+        let (ann, room): (Username, RoomName) = ("ann".parse().unwrap(), "a".parse().unwrap());
+        store.register(&ann, &"correct horse".parse().unwrap(), "").await.unwrap();
+        let view = store.view(Some((&ann, true)));
+        assert!(view.create_room(&room, Privacy::Public).await.unwrap());
+        let _watching = view.watch(&room, Seq::ZERO).await.unwrap();
+        let is_open = || store.0.feed.room(&room).is_open();
+        assert!(is_open());
+        assert!(!view.create_room(&room, Privacy::Public).await.unwrap());
+        assert!(is_open());
+        store.ban(&room, &"bob".parse().unwrap()).await.unwrap();
+        assert!(!is_open());
     }
 }
