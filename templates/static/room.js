@@ -152,7 +152,8 @@ function showStatus(way) {
 
 let live;
 let read = 0;
-let cutOff = false;
+// From the moment the page was drawn until it is told of changes.
+let cutOff = true;
 
 function markRead() {
   if (!live || !user || document.hidden || live.last <= read || status.dataset.by !== "socket") return;
