@@ -28,7 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let Some(last) = page.last() else { break };
         after = last.seq;
         for message in page {
-            println!("{} {} {}: {}", message.seq, message.timestamp, message.sender, message.text);
+            let line =
+                message.content.as_ref().map(|content| format!("{}: {}", content.sender, content.text));
+            println!("{} {} {}", message.seq, message.timestamp, line.unwrap_or("deleted".into()));
         }
     }
 
@@ -38,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let last = store.post(NewMessage::new(room, "clerk".parse()?, text)).await?.message.seq;
     while follower.position() < last {
         for message in follower.next().await? {
-            println!("{} {}: {}", message.seq, message.sender, message.text);
+            println!("{} {}", message.seq, message.text().unwrap_or("deleted"));
         }
     }
     store.close().await?;

@@ -19,7 +19,7 @@ pub(crate) use self::moderation::{Access, Deletion, Joined, Moderation};
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{Content, Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// The end of a room: what the next message is numbered and timed after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,30 @@ pub(crate) struct RoomBatch {
     /// must not be stored if the room has another one, in any of its parts.
     pub(crate) after: Option<Head>,
     /// At least one, numbered without holes.
-    pub(crate) messages: Vec<(Message, Option<Nonce>)>,
+    pub(crate) messages: Vec<BatchMessage>,
     /// The senders who may not be members yet, each once. They become members.
     pub(crate) members: Vec<Username>,
+}
+
+/// A message of a batch: its place and time in the room are decided, and it is not stored yet.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchMessage {
+    pub(crate) seq: Seq,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) content: Content,
+    pub(crate) nonce: Option<Nonce>,
+}
+
+impl BatchMessage {
+    /// Returns the message as it is once it is stored.
+    pub(crate) fn to_message(&self, room: &RoomName) -> Message {
+        Message {
+            room: room.clone(),
+            seq: self.seq,
+            timestamp: self.timestamp,
+            content: Some(self.content.clone()),
+        }
+    }
 }
 
 impl RoomBatch {
@@ -81,12 +102,12 @@ impl RoomBatch {
     pub(crate) fn head(&self) -> Head {
         let before = self.after.unwrap_or(Head::EMPTY);
         let last = self.messages.last();
-        last.map_or(before, |(m, _)| Head { seq: m.seq, timestamp: m.timestamp, ..before })
+        last.map_or(before, |m| Head { seq: m.seq, timestamp: m.timestamp, ..before })
     }
 
     /// When the room is created, if it is, and its new members join: the time of the first message.
     pub(crate) fn created_at(&self) -> Timestamp {
-        self.messages.first().map_or(Timestamp::from_micros(0), |(m, _)| m.timestamp)
+        self.messages.first().map_or(Timestamp::from_micros(0), |m| m.timestamp)
     }
 }
 

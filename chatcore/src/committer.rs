@@ -15,12 +15,12 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::pending::{Delete, Pending, Post, answer, merge};
-use crate::backend::{Append, Backend, Batch, BatchId, Head, RoomBatch};
+use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, NewMessage, Posted, RoomName, Seq, Username};
+use crate::types::{Content, NewMessage, Posted, RoomName, Seq, Username};
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
@@ -252,12 +252,12 @@ impl Worker {
             });
             let room = &mut rooms[at];
             let head = room.head();
-            room.messages.push((place(message, head, now), message.nonce.clone()));
+            room.messages.push(place(message, head, now));
             *counts.entry(&message.sender).or_insert(0) += 1;
         }
         for room in &mut rooms {
             let known = self.rooms.get(&room.room).map(|known| &known.members);
-            let senders = room.messages.iter().map(|(message, _)| &message.sender);
+            let senders = room.messages.iter().map(|message| &message.content.sender);
             let new = senders.filter(|sender| known.is_none_or(|known| !known.contains(*sender)));
             room.members = new.cloned().collect();
             room.members.sort_unstable();
@@ -375,16 +375,14 @@ async fn gather(queue: &mut mpsc::Receiver<Post>, jobs: &mut Vec<Post>) {
 }
 
 /// The message that follows `head`.
-fn place(new: &NewMessage, head: Head, now: Timestamp) -> Message {
+fn place(new: &NewMessage, head: Head, now: Timestamp) -> BatchMessage {
     let earliest = Timestamp::from_micros(head.timestamp.as_micros() + 1);
-    Message {
-        room: new.room.clone(),
+    let NewMessage { sender, text, nonce, verified, .. } = new.clone();
+    BatchMessage {
         seq: head.seq.next(),
-        sender: new.sender.clone(),
-        text: new.text.clone(),
         timestamp: now.max(earliest),
-        verified: new.verified,
-        deleted: false,
+        content: Content { sender, text, verified },
+        nonce,
     }
 }
 

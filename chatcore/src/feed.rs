@@ -200,7 +200,7 @@ impl Feed {
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
                 room.committed_after(part.after);
-                let messages = part.messages.iter().map(|(message, _)| message.clone().into());
+                let messages = part.messages.iter().map(|message| message.to_message(&part.room).into());
                 self.publish_to(&room, messages, true);
             }
         }

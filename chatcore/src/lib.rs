@@ -31,7 +31,7 @@ pub use shared::SharedMessage;
 pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{
-    MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce, Posted,
-    Privacy, Range, Room, RoomName, Seq, UserRoom, Username,
+    Content, MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce,
+    Posted, Privacy, Range, Room, RoomName, Seq, UserRoom, Username,
 };
 pub use view::View;

@@ -78,7 +78,7 @@ impl ChatStore {
     /// let mut follower = store.follow(&"general".parse()?, Seq::ZERO);
     /// store.post(NewMessage::new("general".parse()?, "ann".parse()?, "hello".parse()?)).await?;
     /// for message in follower.next().await? {
-    ///     println!("{}: {}", message.sender, message.text);
+    ///     println!("{}: {}", message.seq, message.text().unwrap_or("deleted"));
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();

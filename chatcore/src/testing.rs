@@ -1,7 +1,8 @@
 //! What the unit tests of several modules need.
 
+use crate::backend::BatchMessage;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Seq};
+use crate::types::{Content, Message, Range, Seq};
 
 /// The message at place `seq` of the room "a", which says that number, ten microseconds after the
 /// one before.
@@ -9,12 +10,20 @@ pub(crate) fn message(seq: i64) -> Message {
     Message {
         room: "a".parse().expect("a name"),
         seq: Seq::new(seq).expect("a place"),
-        sender: "ann".parse().expect("a name"),
-        text: seq.to_string().parse().expect("a text"),
         timestamp: Timestamp::from_micros(10 * seq),
-        verified: false,
-        deleted: false,
+        content: Some(content(&seq.to_string())),
     }
+}
+
+/// The same, before it is stored.
+pub(crate) fn batch_message(seq: i64) -> BatchMessage {
+    let Message { seq, timestamp, .. } = message(seq);
+    BatchMessage { seq, timestamp, content: content(&seq.to_string()), nonce: None }
+}
+
+/// Text by the unverified "ann".
+pub(crate) fn content(text: &str) -> Content {
+    Content { sender: "ann".parse().expect("a name"), text: text.parse().expect("a text"), verified: false }
 }
 
 /// What a range means, said in the plainest way.

@@ -98,20 +98,6 @@ text_type! {
     }
 }
 
-impl Username {
-    /// The sender of a deleted message. No user has this name.
-    pub(crate) fn blank() -> Self {
-        Self("".into())
-    }
-}
-
-impl MessageText {
-    /// What a deleted message says.
-    pub(crate) fn blank() -> Self {
-        Self("".into())
-    }
-}
-
 fn name(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
     let normal: Arc<str> = if text.is_ascii() { text.into() } else { text.nfc().collect::<String>().into() };
     length(field, &normal, MAX_NAME_CHARS)?;
@@ -222,43 +208,87 @@ impl NewMessage {
     }
 }
 
-/// A stored message. It never changes, but for being deleted: then its place and its time stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A stored message. It changes only by being deleted: its place and its time stay, its content goes.
+///
+/// Written as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`, `verified`. Once it
+/// is deleted, `sender` and `text` are empty, `verified` is false, and `deleted` is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// The room it is in.
     pub room: RoomName,
     /// Its place in the room.
     pub seq: Seq,
-    /// Who wrote it; empty if it is deleted.
-    pub sender: Username,
-    /// What it says; empty if it is deleted.
-    pub text: MessageText,
-    /// When it was stored. Strictly increases with `seq` within a room.
+    /// The time at which it was stored. Strictly increases with `seq` within a room.
     pub timestamp: Timestamp,
+    /// Its sender and its text; `None` once it is deleted.
+    pub content: Option<Content>,
+}
+
+/// The part of a message that goes when it is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Content {
+    /// The user who wrote it.
+    pub sender: Username,
+    /// The text.
+    pub text: MessageText,
     /// Whether the sender had proved to be who the name says.
     pub verified: bool,
-    /// Whether it was deleted. Not written as JSON unless it was.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub deleted: bool,
 }
 
 impl Message {
-    /// What is left of the message once it is deleted.
-    pub(crate) fn blanked(&self) -> Self {
-        Self {
-            room: self.room.clone(),
-            seq: self.seq,
-            sender: Username::blank(),
-            text: MessageText::blank(),
-            timestamp: self.timestamp,
-            verified: false,
-            deleted: true,
+    /// Returns the user who wrote it; `None` once it is deleted.
+    #[must_use]
+    pub fn sender(&self) -> Option<&Username> {
+        self.content.as_ref().map(|content| &content.sender)
+    }
+
+    /// Returns its text; `None` once it is deleted.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.content.as_ref().map(|content| content.text.as_str())
+    }
+
+    /// Returns true if its sender had proved to be who the name says, and it is not deleted.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| content.verified)
+    }
+
+    /// Returns true once it is deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.content.is_none()
+    }
+
+    /// Returns the message as it is once it is deleted.
+    pub(crate) fn without_content(&self) -> Self {
+        Self { content: None, ..self.clone() }
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let deleted = self.is_deleted();
+        let mut fields = serializer.serialize_struct("Message", 6 + usize::from(deleted))?;
+        fields.serialize_field("room", &self.room)?;
+        fields.serialize_field("seq", &self.seq)?;
+        fields.serialize_field("sender", self.sender().map_or("", Username::as_str))?;
+        fields.serialize_field("text", self.text().unwrap_or_default())?;
+        fields.serialize_field("timestamp", &self.timestamp)?;
+        fields.serialize_field("verified", &self.is_verified())?;
+        match deleted {
+            true => fields.serialize_field("deleted", &true)?,
+            false => fields.skip_field("deleted")?,
         }
+        fields.end()
     }
 }
 
 /// The answer to a post.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Posted {
     /// The message as it is stored.
     pub message: Message,
@@ -268,6 +298,7 @@ pub struct Posted {
 
 /// What is known of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Room {
     /// Its name.
     #[serde(rename = "room")]
@@ -303,6 +334,7 @@ pub enum Privacy {
 
 /// A room as one of its members sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserRoom {
     /// Its name.
     pub room: RoomName,

@@ -356,8 +356,8 @@ impl View {
         let message = self.store.message(room, seq).await?;
         // Of one that is deleted already nobody knows any more whose it was.
         let may = self.verified().is_some_and(|user| {
-            let is_own = message.verified && message.sender == *user;
-            is_own || message.deleted || access.owner.as_ref() == Some(user)
+            let is_own = message.is_verified() && message.sender() == Some(user);
+            is_own || message.is_deleted() || access.owner.as_ref() == Some(user)
         });
         match may {
             true => self.store.delete_message(room, seq).await,

@@ -148,7 +148,7 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
         if seq > 2 {
             post(&there, "deaf, and asked").await;
             let newest = here.messages(&room, Range::Newest, 1).await.expect("read");
-            assert_eq!(newest[0].text.as_str(), "deaf, and asked");
+            assert_eq!(newest[0].text(), Some("deaf, and asked"));
             break;
         }
     }

@@ -68,16 +68,16 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn new(message: &'a Message, user: Option<&Username>, owns: bool) -> Self {
         let written = message.timestamp.to_string();
-        let is_own = message.verified && user == Some(&message.sender);
+        let is_own = message.is_verified() && user == message.sender();
         Self {
             seq: message.seq.get(),
-            sender: message.sender.as_str(),
-            text: message.text.as_str(),
+            sender: message.sender().map_or("", Username::as_str),
+            text: message.text().unwrap_or_default(),
             timestamp: message.timestamp,
             time: written.get(..16).unwrap_or_default().replace('T', " "),
-            verified: message.verified,
-            deleted: message.deleted,
-            deletable: !message.deleted && (owns || is_own),
+            verified: message.is_verified(),
+            deleted: message.is_deleted(),
+            deletable: !message.is_deleted() && (owns || is_own),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
 use crate::error::{Error, Result};
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, MessageText, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{Content, Message, Range, Room, RoomName, Seq, UserRoom, Username};
 
 /// How long a statement waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -118,21 +118,12 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
 }
 
 fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
-    let deleted = row.get_ref(4)?.as_str()?.is_empty();
-    let (sender, text) = match deleted {
-        true => (Username::blank(), MessageText::blank()),
-        false => (parsed(row, 2)?, parsed(row, 4)?),
+    // No message that was posted is empty.
+    let content = match row.get_ref(4)?.as_str()? {
+        "" => None,
+        _ => Some(Content { sender: parsed(row, 2)?, verified: row.get(3)?, text: parsed(row, 4)? }),
     };
-    let verified = row.get(3)?;
-    Ok(Message {
-        room: room.clone(),
-        seq: seq(row, 0)?,
-        timestamp: time(row, 1)?,
-        sender,
-        verified,
-        text,
-        deleted,
-    })
+    Ok(Message { room: room.clone(), seq: seq(row, 0)?, timestamp: time(row, 1)?, content })
 }
 
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
@@ -169,14 +160,19 @@ impl Backend for Sqlite {
         // An earlier batch of ours may have arrived late, so the place alone says nothing.
         self.writer
             .run(move |c| {
-                let Some((last, _)) = batch.rooms.first().and_then(|room| room.messages.last()) else {
+                let first = batch.rooms.first();
+                let Some((room, last)) = first.and_then(|part| Some((&part.room, part.messages.last()?)))
+                else {
                     return Ok(true);
                 };
-                let key = params![last.room.as_str(), last.seq.get() - 1, 1];
-                let read = |row: &Row<'_>| message(&last.room, row);
+                let key = params![room.as_str(), last.seq.get() - 1, 1];
+                let read = |row: &Row<'_>| message(room, row);
                 let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
                 // It may have been deleted since; its time is its own.
-                Ok(stored.is_some_and(|m| m == *last || m.deleted && m.timestamp == last.timestamp))
+                Ok(stored.is_some_and(|stored| {
+                    stored.timestamp == last.timestamp
+                        && stored.content.is_none_or(|content| content == last.content)
+                }))
             })
             .await
     }

@@ -46,7 +46,7 @@ impl Pending {
     pub(super) fn answer(self, stored: &Message, mut repeated: bool) {
         for Waiter { text, reply, .. } in self.waiters {
             // What a deleted message said is not known any more.
-            let answer = if stored.deleted || text == stored.text {
+            let answer = if stored.text().is_none_or(|stored| stored == text.as_str()) {
                 Ok(Posted { message: stored.clone(), repeated })
             } else {
                 Err(Error::NonceConflict)
@@ -106,8 +106,9 @@ pub(super) fn answer(pending: &mut Vec<Pending>, batch: &Batch) {
     let mut stored: HashMap<_, _> = batch.rooms.iter().map(|r| (&r.room, r.messages.iter())).collect();
     for post in pending.drain(..) {
         // Within a room the batch keeps the order of what was pending.
-        if let Some((message, _)) = stored.get_mut(&post.message.room).and_then(Iterator::next) {
-            post.answer(message, false);
+        if let Some(message) = stored.get_mut(&post.message.room).and_then(Iterator::next) {
+            let message = message.to_message(&post.message.room);
+            post.answer(&message, false);
         }
     }
 }

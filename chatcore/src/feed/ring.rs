@@ -57,7 +57,7 @@ impl Ring {
         }
         // Of a deletion one may hear before one hears of the message.
         match self.deleted.contains(&message.seq) {
-            true => self.push(message.blanked().into()),
+            true => self.push(message.without_content().into()),
             false => self.push(message.clone()),
         }
         true
@@ -78,9 +78,9 @@ impl Ring {
         let first = self.messages.front().map_or(0, |message| message.seq.get());
         let at = usize::try_from(seq.get() - first).ok();
         if let Some(message) = at.and_then(|at| self.messages.get_mut(at)) {
-            let blank = SharedMessage::from(message.blanked());
-            self.bytes = self.bytes + blank.weight() - message.weight();
-            *message = blank;
+            let deleted = SharedMessage::from(message.without_content());
+            self.bytes = self.bytes + deleted.weight() - message.weight();
+            *message = deleted;
         }
         true
     }
@@ -270,7 +270,7 @@ mod tests {
             let (mut stored, mut promised) = (0, 0);
             let mut deleted = Vec::new();
             let model = |deleted: &[Seq], end, range, limit| -> Vec<SharedMessage> {
-                let blank = |m: SharedMessage| if deleted.contains(&m.seq) { m.blanked().into() } else { m };
+                let blank = |m: SharedMessage| if deleted.contains(&m.seq) { m.without_content().into() } else { m };
                 model(end, range, limit).into_iter().map(blank).collect()
             };
             for step in steps {
@@ -350,8 +350,8 @@ mod tests {
         messages(1..=10_000).iter().for_each(|m| assert!(ring.publish(m, true)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
-            let text = "x".repeat(4_000).parse().expect("a text");
-            SharedMessage::from(Message { text, ..(*message(seq)).clone() })
+            let content = Some(testing::content(&"x".repeat(4_000)));
+            SharedMessage::from(Message { content, ..(*message(seq)).clone() })
         };
         (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), true)));
         assert!(ring.bytes() <= MAX_BYTES && ring.messages.len() > 10, "{}", ring.messages.len());

@@ -7,8 +7,8 @@ fn name(text: &str) -> RoomName {
 }
 
 fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
-    let text = text.parse().expect("a text");
-    Message { room: room.clone(), text, ..testing::message(seq) }.into()
+    let content = Some(testing::content(text));
+    Message { room: room.clone(), content, ..testing::message(seq) }.into()
 }
 
 #[test]

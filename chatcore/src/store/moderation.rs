@@ -120,7 +120,7 @@ impl ChatStore {
     /// [`Error::MessageNotFound`], [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: deleted
     /// now, or later, as soon as the store can be reached, or not at all if this process ends before.
     pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
-        if self.message(room, seq).await?.deleted {
+        if self.message(room, seq).await?.is_deleted() {
             return Ok(());
         }
         super::within(self.0.options.timeout * 2, self.0.committer.delete(room.clone(), seq)).await

@@ -66,3 +66,13 @@ fn a_nonce_has_1_to_64_characters() {
     assert_eq!(reason::<Nonce>(""), "nonce must not be empty");
     assert_eq!(reason::<Nonce>(&"n".repeat(65)), "nonce must be at most 64 characters");
 }
+
+#[test]
+fn a_message_is_written_flat_and_a_deleted_one_with_an_empty_sender_and_text() {
+    let message = crate::testing::message(7);
+    let json = |message: &Message| serde_json::to_string(message).expect("JSON");
+    let whole = r#"{"room":"a","seq":7,"sender":"ann","text":"7","timestamp":"1970-01-01T00:00:00.000070Z","verified":false}"#;
+    assert_eq!(json(&message), whole);
+    let deleted = r#"{"room":"a","seq":7,"sender":"","text":"","timestamp":"1970-01-01T00:00:00.000070Z","verified":false,"deleted":true}"#;
+    assert_eq!(json(&message.without_content()), deleted);
+}

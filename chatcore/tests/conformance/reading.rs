@@ -3,7 +3,7 @@ use chatcore::{Error, Range, Seq, SharedMessage, Timestamp};
 use crate::{Place, TestClock, message, post, post_many, room, user};
 
 fn texts(messages: &[SharedMessage]) -> Vec<&str> {
-    messages.iter().map(|m| m.text.as_str()).collect()
+    messages.iter().filter_map(|m| m.text()).collect()
 }
 
 pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {

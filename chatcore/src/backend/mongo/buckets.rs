@@ -11,9 +11,9 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
 use super::documents::{batch_id, corrupt, seq, text, time};
-use crate::backend::{Batch, Head, NonceKey};
+use crate::backend::{Batch, BatchMessage, Head, NonceKey};
 use crate::error::Result;
-use crate::types::{Message, MessageText, Nonce, Range, RoomName, Seq, Username};
+use crate::types::{Content, Message, Range, RoomName, Seq};
 
 /// The most messages in a bucket. A page of messages is asked for as that many buckets, since each
 /// may hold one; this bounds how much more may come.
@@ -29,7 +29,7 @@ pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
         let mut rest = room.messages.as_slice();
         while !rest.is_empty() {
             let (bucket, behind) = rest.split_at(size(rest));
-            buckets.push(new_bucket(bucket, id));
+            buckets.push(new_bucket(&room.room, bucket, id));
             rest = behind;
         }
     }
@@ -37,40 +37,40 @@ pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
 }
 
 /// How many of the messages go into the next bucket: at least one.
-fn size(messages: &[(Message, Option<Nonce>)]) -> usize {
+fn size(messages: &[BatchMessage]) -> usize {
     let mut bytes = 0;
-    let before_full = messages.iter().take(CAPACITY).take_while(|(message, _)| {
+    let before_full = messages.iter().take(CAPACITY).take_while(|message| {
         let open = bytes < FULL_BYTES;
-        bytes += message.text.as_str().len();
+        bytes += message.content.text.as_str().len();
         open
     });
     before_full.count()
 }
 
-fn new_bucket(messages: &[(Message, Option<Nonce>)], batch: ObjectId) -> RawDocumentBuf {
+fn new_bucket(room: &RoomName, messages: &[BatchMessage], batch: ObjectId) -> RawDocumentBuf {
     let mut document = RawDocumentBuf::new();
-    let (Some((first, _)), Some((last, _))) = (messages.first(), messages.last()) else { return document };
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return document };
     let list: RawArrayBuf = messages
         .iter()
-        .map(|(message, _)| {
+        .map(|BatchMessage { timestamp, content, .. }| {
             rawdoc! {
-                "sender": message.sender.as_str(),
-                "text": message.text.as_str(),
-                "timestamp": message.timestamp.as_micros(),
-                "verified": message.verified,
+                "sender": content.sender.as_str(),
+                "text": content.text.as_str(),
+                "timestamp": timestamp.as_micros(),
+                "verified": content.verified,
             }
         })
         .collect();
-    document.append(cstr!("_id"), rawdoc! { "room": first.room.as_str(), "seq": first.seq.get() });
+    document.append(cstr!("_id"), rawdoc! { "room": room.as_str(), "seq": first.seq.get() });
     document.append(cstr!("last_seq"), last.seq.get());
     document.append(cstr!("last_timestamp"), last.timestamp.as_micros());
     document.append(cstr!("messages"), list);
     document.append(cstr!("batch"), batch);
-    let with_nonce = messages.iter().filter_map(|(message, nonce)| Some((message, nonce.as_ref()?)));
+    let with_nonce = messages.iter().filter_map(|message| Some((message, message.nonce.as_ref()?)));
     let nonces: RawArrayBuf = with_nonce
         .map(|(message, nonce)| {
             rawdoc! {
-                "sender": message.sender.as_str(),
+                "sender": message.content.sender.as_str(),
                 "nonce": nonce.as_str(),
                 "seq": message.seq.get(),
             }
@@ -127,20 +127,16 @@ impl<'a> Bucket<'a> {
     }
 
     fn message(&self, seq: Seq, document: &RawDocument) -> Result<Message> {
-        let deleted = document.get_str("text").map_err(corrupt)?.is_empty();
-        let (sender, text) = match deleted {
-            true => (Username::blank(), MessageText::blank()),
-            false => (text(document, "sender")?, text(document, "text")?),
+        // No message that was posted is empty.
+        let content = match document.get_str("text").map_err(corrupt)? {
+            "" => None,
+            _ => Some(Content {
+                sender: text(document, "sender")?,
+                text: text(document, "text")?,
+                verified: document.get_bool("verified").map_err(corrupt)?,
+            }),
         };
-        Ok(Message {
-            room: self.room.clone(),
-            seq,
-            sender,
-            text,
-            timestamp: time(document, "timestamp")?,
-            verified: document.get_bool("verified").map_err(corrupt)?,
-            deleted,
-        })
+        Ok(Message { room: self.room.clone(), seq, timestamp: time(document, "timestamp")?, content })
     }
 
     pub(super) fn all(&self) -> Result<Vec<Message>> {
@@ -191,17 +187,16 @@ mod tests {
     use crate::testing;
     use crate::timestamp::Timestamp;
 
-    fn messages(texts: &[&str]) -> Vec<(Message, Option<Nonce>)> {
-        let message = |(n, text): (i64, &&str)| Message {
-            text: text.parse().expect("a text"),
-            verified: n % 2 == 0,
-            ..testing::message(n)
+    fn messages(texts: &[&str]) -> Vec<BatchMessage> {
+        let message = |(n, text): (i64, &&str)| BatchMessage {
+            content: Content { verified: n % 2 == 0, ..testing::content(text) },
+            nonce: (n % 3 == 0).then(|| format!("n{n}").parse().expect("a nonce")),
+            ..testing::batch_message(n)
         };
-        let nonce = |n: i64| (n % 3 == 0).then(|| format!("n{n}").parse().expect("a nonce"));
-        (5..).zip(texts).map(|(n, text)| (message((n, text)), nonce(n))).collect()
+        (5..).zip(texts).map(message).collect()
     }
 
-    fn buckets(messages: &[(Message, Option<Nonce>)]) -> Vec<RawDocumentBuf> {
+    fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
         let room = "a".parse().expect("a name");
         let part = RoomBatch { room, after: None, messages: messages.to_vec(), members: Vec::new() };
         let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
@@ -230,7 +225,7 @@ mod tests {
         let [bucket] = buckets(&stored).try_into().expect("one");
         let room = "a".parse().expect("a name");
         let bucket = Bucket::new(&room, &bucket).expect("a bucket");
-        let all: Vec<_> = stored.iter().map(|(message, _)| message.clone()).collect();
+        let all: Vec<_> = stored.iter().map(|message| message.to_message(&room)).collect();
         assert_eq!(bucket.all().expect("read"), all);
         assert_eq!(bucket.head().expect("a head").timestamp, all[4].timestamp);
         let seq = |n| Seq::new(n).expect("a place");
@@ -247,11 +242,11 @@ mod tests {
                 assert_eq!(read(Range::Since(time), limit), oldest(n));
             }
         }
-        for (message, nonce) in &stored {
-            let key = |n: &str| (room.clone(), message.sender.clone(), n.parse().expect("a nonce"));
+        for BatchMessage { seq, content, nonce, .. } in &stored {
+            let key = |n: &str| (room.clone(), content.sender.clone(), n.parse().expect("a nonce"));
             let name = nonce.as_ref().map_or("none", |nonce| nonce.as_str());
             let found = bucket.by_nonce(&key(name)).expect("read");
-            assert_eq!(found.as_ref(), nonce.as_ref().map(|_| message));
+            assert_eq!(found.map(|message| message.seq), nonce.as_ref().map(|_| *seq));
         }
     }
 }

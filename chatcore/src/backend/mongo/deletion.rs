@@ -29,10 +29,10 @@ impl Erasure {
         let read = |document: &RawDocument| {
             let bucket = Bucket::new(room, document)?;
             let message = bucket.in_range(Range::After(before), 1)?.pop();
-            let message = message.filter(|message| message.seq == place && !message.deleted);
+            let content = message.filter(|message| message.seq == place).and_then(|message| message.content);
             let at = place.get() - bucket.first.get();
             let erasure = |sender| Self { room: room.clone(), first: bucket.first, at, sender };
-            Ok(message.map(|message| erasure(message.sender)))
+            Ok(content.map(|content| erasure(content.sender)))
         };
         Ok(mongo.find(find::messages(room, Range::After(before), 1, None), read).await?.pop().flatten())
     }

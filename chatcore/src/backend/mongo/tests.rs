@@ -4,10 +4,10 @@ use chat_testkit::mongod::{self, Kind};
 use mongodb::bson::{RawDocumentBuf, oid::ObjectId};
 
 use super::*;
-use crate::backend::{BatchId, RoomBatch};
+use crate::backend::{BatchId, BatchMessage, RoomBatch};
 use crate::store::{ChatStore, Options};
 use crate::testing::{self, model};
-use crate::types::{NewMessage, Seq};
+use crate::types::{Content, NewMessage, Seq};
 
 async fn database(address: &str) -> Database {
     let client = Client::with_uri_str(address).await.expect("a client");
@@ -39,8 +39,11 @@ async fn open_as_sharded(address: &str) -> ChatStore {
 /// `n` messages of bob's after `head`.
 fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     let sender: Username = "bob".parse().expect("a name");
-    let message = |n| Message { room: room.clone(), sender: sender.clone(), ..testing::message(n) };
-    let messages = (1..=n).map(|i| (message(head.seq.get() + i), None)).collect();
+    let message = |seq: i64| BatchMessage {
+        content: Content { sender: sender.clone(), ..testing::content(&seq.to_string()) },
+        ..testing::batch_message(seq)
+    };
+    let messages = (1..=n).map(|i| message(head.seq.get() + i)).collect();
     let after = (head.seq > Seq::ZERO).then_some(head);
     RoomBatch { room: room.clone(), after, messages, members: Vec::new() }
 }
@@ -55,7 +58,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
         for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
             let part = part(&room, head, size);
             head = part.head();
-            all.extend(part.messages.iter().map(|(message, _)| message.clone()));
+            all.extend(part.messages.iter().map(|message| message.to_message(&room)));
             let counts = vec![("bob".parse().expect("a name"), size)];
             let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
             assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
@@ -206,7 +209,7 @@ async fn a_deletion_that_a_crash_cut_off_is_completed_once() {
             let left = 3 - u64::try_from(place).expect("small");
             assert_eq!(count(&store, "ann").await, left);
             let read = store.messages(&room, Range::Newest, 10).await.expect("read");
-            assert_eq!(read.iter().filter(|m| !m.deleted).count() as u64, left);
+            assert_eq!(read.iter().filter(|m| !m.is_deleted()).count() as u64, left);
             store.close().await.expect("closed");
         }
     }

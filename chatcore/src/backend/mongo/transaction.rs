@@ -247,12 +247,13 @@ async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::erro
 
 /// Whether the batch is stored: its first message carries its id.
 pub(super) async fn holds(mongo: &Inner, batch: &Batch) -> Result<bool> {
-    let Some(first) = batch.rooms.first().and_then(|room| room.messages.first()) else {
+    let Some((room, first)) = batch.rooms.first().and_then(|part| Some((&part.room, part.messages.first()?)))
+    else {
         return Ok(true);
     };
     let id = documents::batch_id(batch.id);
     let is_at = async |newest_state| {
-        let query = find::batch_at(&first.0.room, first.0.seq, newest_state);
+        let query = find::batch_at(room, first.seq, newest_state);
         let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
         Ok::<_, Error>(found.first() == Some(&Some(id)))
     };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{accounts, sql};
-use crate::backend::{Append, Batch, Head, RoomBatch};
+use crate::backend::{Append, Batch, BatchMessage, Head, RoomBatch};
 use crate::types::Username;
 
 pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Append> {
@@ -61,14 +61,14 @@ fn add_messages(
     senders: &HashMap<&Username, i64>,
 ) -> rusqlite::Result<()> {
     let mut add = transaction.prepare_cached(sql::ADD_MESSAGE)?;
-    for (message, nonce) in &room.messages {
+    for BatchMessage { seq, timestamp, content, nonce } in &room.messages {
         add.execute(params![
             room_id,
-            message.seq.get(),
-            message.timestamp.as_micros(),
-            senders.get(&message.sender),
-            message.verified,
-            message.text.as_str(),
+            seq.get(),
+            timestamp.as_micros(),
+            senders.get(&content.sender),
+            content.verified,
+            content.text.as_str(),
             nonce.as_ref().map(|nonce| nonce.as_str()),
         ])?;
     }

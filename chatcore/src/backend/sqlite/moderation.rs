@@ -8,7 +8,7 @@ use crate::account::Fold;
 use crate::backend::{Access, Deletion, Joined, Moderation, Page};
 use crate::error::Result;
 use crate::timestamp::Timestamp;
-use crate::types::{Privacy, RoomName, Seq, Username};
+use crate::types::{Content, Privacy, RoomName, Seq, Username};
 
 fn access(c: &Connection, room: &RoomName, user: Option<&Username>) -> rusqlite::Result<Option<Access>> {
     let (name, fold) = (user.map_or("", Username::as_str), user.map(Fold::from));
@@ -145,13 +145,12 @@ impl Moderation for Sqlite {
                 let key = params![room.as_str(), seq.get() - 1, 1];
                 let read = |row: &Row<'_>| message(&room, row);
                 let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
-                let Some(stored) = stored.filter(|stored| stored.seq == seq && !stored.deleted) else {
-                    return Ok(None);
-                };
+                let content = stored.filter(|stored| stored.seq == seq).and_then(|stored| stored.content);
+                let Some(Content { sender, .. }) = content else { return Ok(None) };
                 c.prepare_cached(sql::DELETE_MESSAGE)?.execute(params![room.as_str(), seq.get()])?;
-                c.prepare_cached(sql::UNCOUNT_MESSAGE)?.execute([stored.sender.as_str()])?;
+                c.prepare_cached(sql::UNCOUNT_MESSAGE)?.execute([sender.as_str()])?;
                 c.commit()?;
-                Ok(Some(Deletion { sender: stored.sender }))
+                Ok(Some(Deletion { sender }))
             })
             .await
     }

@@ -140,8 +140,8 @@ async fn arrived_messages(
     for (messages, head) in stored.await?.into_iter().take_while(|(messages, _)| !messages.is_empty()) {
         let first = messages.first().map_or(head.timestamp, |message| message.timestamp);
         arrived.span = Some((arrived.span.map_or(first, |(first, _)| first), head));
-        for message in messages {
-            *arrived.senders.entry(message.sender).or_insert(0) += 1;
+        for content in messages.into_iter().filter_map(|message| message.content) {
+            *arrived.senders.entry(content.sender).or_insert(0) += 1;
         }
     }
     arrived.members = arrived.senders.keys().cloned().collect();
