@@ -18,11 +18,47 @@ pub struct Config {
 
     /// An SQLite file, or a mongodb:// or mongodb+srv:// URI whose path names the database
     #[arg(long, env = "CHAT_STORE", default_value = "chat.db", hide_env_values = true)]
-    pub store: String,
+    pub store: StoreAddress,
 
     #[command(flatten)]
     #[allow(missing_docs)]
     pub settings: Settings,
+}
+
+/// The address of a store. `Debug` shows no password and no other option of a URI, because a
+/// configuration ends up in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreAddress(String);
+
+impl StoreAddress {
+    /// The whole address, with its password.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for StoreAddress {
+    fn from(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+}
+
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return self.0.fmt(f) };
+
+        // A password that is not escaped may hold any of the characters that separate the parts, so
+        // nothing before the last `@` is shown.
+        let public = rest.rsplit('@').next().unwrap_or_default();
+        let public = if rest.split('?').skip(1).any(|part| part.contains('@')) {
+            ""
+        } else {
+            public.split('?').next().unwrap_or_default()
+        };
+
+        format!("{scheme}://…{public}").fmt(f)
+    }
 }
 
 /// How the server behaves, whatever it listens on and stores in.
@@ -165,5 +201,24 @@ mod tests {
         let config = Config::parse_from(["chat-http"]);
         assert_eq!((config.listen.as_str(), config.store.as_str()), ("127.0.0.1:8000", "chat.db"));
         assert_eq!((config.settings.guests, config.settings.post_rate), (Guests::Allow, 50));
+    }
+
+    #[test]
+    fn debug_shows_where_the_store_is_and_no_secret() {
+        for (address, shown) in [
+            ("chat.db", "chat.db"),
+            ("mongodb://localhost:27017/chat?replicaSet=rs0", "mongodb://…localhost:27017/chat"),
+            ("mongodb://ann:secret@a:1,b:2/chat?w=1", "mongodb://…a:1,b:2/chat"),
+            ("mongodb+srv://ann:secret@db.example", "mongodb+srv://…db.example"),
+            ("mongodb://ann:secret/@secret@db.example/chat", "mongodb://…db.example/chat"),
+            ("mongodb://ann:secret?secret@db.example/chat", "mongodb://…"),
+            ("mongodb://db.example/?proxyPassword=secret", "mongodb://…db.example/"),
+            ("mongodb://db.example/?proxyPassword=secret@secret", "mongodb://…"),
+        ] {
+            let config = Config::parse_from(["chat-http", "--store", address]);
+            assert_eq!(config.store.as_str(), address);
+            let debug = format!("{config:?}");
+            assert!(debug.contains(&format!("store: {shown:?},")) && !debug.contains("secret"), "{debug}");
+        }
     }
 }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use chatcore::ChatStore;
 
 pub use address::Proxies;
-pub use config::{Config, Guests, PublicUrl, Settings};
+pub use config::{Config, Guests, PublicUrl, Settings, StoreAddress};
 pub use server::run;
 
 /// What the server serves: a store, and how it behaves. A clone is another handle on the same.
