@@ -2,20 +2,20 @@
 
 #[cfg(test)]
 mod access;
+mod body;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
+use self::body::RequestBody;
 use crate::auth::{self as credentials, Credentials};
 use crate::error::{HttpError, Result};
 use crate::handlers::{account, auth, messages, moderation, operations, rooms, users};
@@ -23,13 +23,6 @@ use crate::request::{Call, Query, Segments, decode};
 use crate::response::Response;
 use crate::server::Connection;
 use crate::{App, live, pages};
-
-/// The largest body of a request.
-const MAX_BODY: usize = 64 * 1024;
-/// How much of a larger one is read and thrown away, so that its sender reads the answer.
-const MAX_DRAIN: u64 = 1024 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who reads the answer, and so the form of an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,7 +138,9 @@ impl Router {
 /// Answers a request. A handler that panics costs its client a `500`, not the connection.
 pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
     let (mut head, body) = request.into_parts();
-    let mut response = catch(answer(connection, &mut head, body)).await;
+    let mut body = RequestBody::new(body, &head.headers);
+    let mut response = catch(answer(connection, &mut head, &mut body)).await;
+    body.finish(&mut response).await;
     // What is JSON or text stays that, whatever somebody managed to write into it.
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
@@ -163,7 +158,7 @@ async fn catch(answer: impl Future<Output = Response>) -> Response {
     })
 }
 
-async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: Incoming) -> Response {
+async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: &mut RequestBody) -> Response {
     let app = &connection.app;
     let (route, segments) = match find(app, head) {
         Ok(found) => found,
@@ -213,7 +208,7 @@ async fn handle(
     segments: Segments,
     connection: &Arc<Connection>,
     head: &mut Parts,
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<Response> {
     let app = &connection.app;
     let upgrade = head.extensions.remove();
@@ -223,7 +218,7 @@ async fn handle(
     }
     let query = Query::parse(head.uri.query())?;
     // In memory of their own, which the many requests that need neither do not pass around.
-    let body = if changes_state { Box::pin(read(body)).await? } else { Bytes::new() };
+    let body = if changes_state { Box::pin(body.read()).await? } else { Bytes::new() };
     let known = match route.session {
         Asks => Box::pin(credentials::look_up(app, &head.headers)).await?,
         Ignores => Credentials::None,
@@ -245,31 +240,6 @@ async fn handle(
         credentials::set_cookie(app.settings(), &mut response, Some(&token));
     }
     Ok(response)
-}
-
-/// Reads a body of at most [`MAX_BODY`]. One that is announced as far larger is not read at all.
-async fn read(mut body: Incoming) -> Result<Bytes> {
-    let announced = body.size_hint().lower();
-    if announced > MAX_DRAIN {
-        return Err(HttpError::too_large(MAX_BODY));
-    }
-    let all = async {
-        let mut kept = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0).min(MAX_BODY));
-        let mut read = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
-            let Ok(data) = frame.into_data() else { continue };
-            read += data.len() as u64;
-            if read > MAX_DRAIN {
-                break;
-            }
-            if kept.len() + data.len() <= MAX_BODY {
-                kept.extend_from_slice(&data);
-            }
-        }
-        if read > MAX_BODY as u64 { Err(HttpError::too_large(MAX_BODY)) } else { Ok(kept.freeze()) }
-    };
-    tokio::time::timeout(BODY_TIMEOUT, all).await.unwrap_or_else(|_| Err(HttpError::request_timeout()))
 }
 
 #[cfg(test)]
