@@ -26,12 +26,13 @@ use crate::types::{Content, Message, Nonce, Range, Room, RoomName, Seq, UserRoom
 pub(crate) struct Head {
     pub(crate) seq: Seq,
     pub(crate) timestamp: Timestamp,
-    /// How often a member has left or a user was banned. While it stays the same, members stay
-    /// members, and who may post may post.
+    /// Number of times that a member left or was removed. While it stays the same, members stay
+    /// members. Anyone may move it at will, so only a batch that assumes members is guarded by it.
     pub(crate) departures: i64,
     /// Whether not everyone may post: it is private, or somebody was banned from it.
     pub(crate) restricted: bool,
-    /// How often somebody was banned, or is no more in a private room.
+    /// Number of times that somebody lost the right to post: was banned, or is no longer in a private
+    /// room. While it stays the same, whoever was allowed to post still is.
     pub(crate) closings: i64,
 }
 
@@ -67,13 +68,17 @@ pub(crate) struct Batch {
 #[derive(Debug, Clone)]
 pub(crate) struct RoomBatch {
     pub(crate) room: RoomName,
-    /// The head that these messages follow, `None` if the room has yet to be created. The batch
-    /// must not be stored if the room has another one, in any of its parts.
+    /// Head that these messages follow, `None` if the room has yet to be created. The batch must not
+    /// be stored if the room has another `seq` or other `closings`; nor if it has other `departures`,
+    /// where [membership is assumed](Self::assumes_members).
     pub(crate) after: Option<Head>,
     /// At least one, numbered without holes.
     pub(crate) messages: Vec<BatchMessage>,
-    /// The senders who may not be members yet, each once. They become members.
+    /// Senders who may not be members yet, each once. They become members.
     pub(crate) members: Vec<Username>,
+    /// Tells that some sender is not in `members`, because that user was a member when
+    /// `after.departures` was read.
+    pub(crate) assumes_members: bool,
 }
 
 /// A message of a batch: its place and time in the room are decided, and it is not stored yet.
@@ -105,6 +110,21 @@ impl RoomBatch {
         last.map_or(before, |m| Head { seq: m.seq, timestamp: m.timestamp, ..before })
     }
 
+    /// Tells if the head of the room is what the batch expects.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "SQLite asks with the update itself"))]
+    pub(crate) fn follows(&self, stored: Option<Head>) -> bool {
+        match (self.after, stored) {
+            (None, None) => true,
+            (Some(after), Some(stored)) => {
+                let departures_matter = self.assumes_members;
+                after.seq == stored.seq
+                    && after.closings == stored.closings
+                    && (!departures_matter || after.departures == stored.departures)
+            }
+            _ => false,
+        }
+    }
+
     /// When the room is created, if it is, and its new members join: the time of the first message.
     pub(crate) fn created_at(&self) -> Timestamp {
         self.messages.first().map_or(Timestamp::from_micros(0), |m| m.timestamp)
@@ -117,7 +137,7 @@ impl RoomBatch {
 pub(crate) enum Append {
     /// Stored, durably, and visible to every reader.
     Committed,
-    /// Not stored: a room has another head than expected.
+    /// Not stored: a room has another head than expected, or another batch was faster.
     HeadMoved,
     /// Not stored: a nonce in it belongs to a stored message.
     NonceTaken,
@@ -161,15 +181,16 @@ pub(crate) struct Page<T> {
 
 #[async_trait]
 pub(crate) trait Backend: Accounts + Moderation {
-    /// The heads of rooms, in the order asked for.
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>>;
+    /// The heads of rooms, in the order asked for. A head that cannot be read is an error of its own.
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>>;
     /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
     /// that it is refused.
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
-    /// The messages stored under these nonces, in the order asked for.
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>>;
+    /// The messages stored under these nonces, in the order asked for. One that cannot be read is an
+    /// error of its own.
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>>;
 
     /// Creates a public room that nobody owns unless it exists; says whether it did.
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool>;

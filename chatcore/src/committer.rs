@@ -7,6 +7,7 @@
 mod moderation;
 mod pending;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,10 @@ use crate::types::{Content, NewMessage, Posted, RoomName, Seq, Username};
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
 /// Rooms, and members of each, kept in memory.
-const MAX_ROOMS: usize = 4_096;
+const MAX_ROOMS: usize = 32_768;
 const MAX_MEMBERS: usize = 1_024;
+/// Pause after a member left before members of that room are remembered again.
+const RELY_AGAIN: Duration = Duration::from_secs(1);
 /// Deletions that may wait.
 const MAX_DELETIONS: usize = 64;
 /// Deletions that may be in doubt at once. While there are so many, no more are begun.
@@ -103,8 +106,11 @@ fn refused<T>(e: mpsc::error::TrySendError<T>) -> Error {
 
 struct Remembered {
     head: Head,
-    /// Some of the members. They are while `head.departures` stays the same.
+    /// Some of the members, as of `head.departures`.
     members: HashSet<Username>,
+    /// No member is remembered before this. Where members leave all the time, a batch that assumes
+    /// members would be refused all the time.
+    remembers_from: Option<Instant>,
     /// Some of those who may post in a restricted room, as long: by a name that is proved, and by one
     /// that is not.
     admitted: Admitted,
@@ -115,7 +121,34 @@ type Admitted = [HashSet<Username>; 2];
 
 impl From<Head> for Remembered {
     fn from(head: Head) -> Self {
-        Self { head, members: HashSet::new(), admitted: Admitted::default() }
+        Self { head, members: HashSet::new(), remembers_from: None, admitted: Admitted::default() }
+    }
+}
+
+impl Remembered {
+    /// Takes in what the store says of the head now. What rested on another head is forgotten.
+    fn refresh(&mut self, head: Head) {
+        if head.departures != self.head.departures {
+            self.members.clear();
+            self.remembers_from = Some(Instant::now() + RELY_AGAIN);
+        }
+        if head.closings != self.head.closings || head.restricted != self.head.restricted {
+            self.admitted = Admitted::default();
+        }
+        self.head = head;
+    }
+
+    /// Takes in that a batch with these new members was stored after the remembered head.
+    fn advance(&mut self, head: Head, members: &[Username]) {
+        self.head = head;
+
+        if self.remembers_from.is_some_and(|from| Instant::now() < from) {
+            return;
+        }
+        if self.members.len() > MAX_MEMBERS {
+            self.members.clear();
+        }
+        self.members.extend(members.iter().cloned());
     }
 }
 
@@ -174,23 +207,12 @@ impl Worker {
                     self.feed.publish_batch(&batch);
                     answer(pending, &batch);
                 }
-                Ok(Append::HeadMoved) => {
-                    self.forget(&batch);
-                    if Instant::now() >= deadline {
-                        return Err(out_of_time());
-                    }
-                }
-                Ok(Append::NonceTaken) => {
-                    self.forget(&batch);
-                    self.answer_repeats(pending, deadline).await?;
-                }
-                Ok(Append::NameClaimed) => {
-                    self.forget(&batch);
-                    self.refuse_guests(pending, deadline).await?;
-                }
+                Ok(Append::HeadMoved) => self.reload_heads(&batch, deadline).await?,
+                Ok(Append::NonceTaken) => self.answer_repeats(pending, deadline).await?,
+                Ok(Append::NameClaimed) => self.refuse_guests(pending, deadline).await?,
                 Err(error) => {
-                    self.forget(&batch);
                     if matches!(error, Error::Unavailable(_)) {
+                        self.forget(&batch);
                         self.doubt(batch);
                     }
                     return Err(error);
@@ -223,11 +245,7 @@ impl Worker {
         for room in &batch.rooms {
             let head = room.head();
             let known = self.rooms.entry(room.room.clone()).or_insert_with(|| head.into());
-            known.head = head;
-            if known.members.len() > MAX_MEMBERS {
-                known.members.clear();
-            }
-            known.members.extend(room.members.iter().cloned());
+            known.advance(head, &room.members);
         }
     }
 
@@ -245,9 +263,13 @@ impl Worker {
         let mut counts: HashMap<&Username, i64> = HashMap::new();
         for Pending { message, .. } in pending {
             let at = *room_index.entry(&message.room).or_insert_with(|| {
-                let (room, after) =
-                    (message.room.clone(), self.rooms.get(&message.room).map(|known| known.head));
-                rooms.push(RoomBatch { room, after, messages: Vec::new(), members: Vec::new() });
+                rooms.push(RoomBatch {
+                    room: message.room.clone(),
+                    after: self.rooms.get(&message.room).map(|known| known.head),
+                    messages: Vec::new(),
+                    members: Vec::new(),
+                    assumes_members: false,
+                });
                 rooms.len() - 1
             });
             let room = &mut rooms[at];
@@ -257,11 +279,14 @@ impl Worker {
         }
         for room in &mut rooms {
             let known = self.rooms.get(&room.room).map(|known| &known.members);
-            let senders = room.messages.iter().map(|message| &message.content.sender);
-            let new = senders.filter(|sender| known.is_none_or(|known| !known.contains(*sender)));
-            room.members = new.cloned().collect();
-            room.members.sort_unstable();
-            room.members.dedup();
+            let mut senders: Vec<_> = room.messages.iter().map(|message| &message.content.sender).collect();
+            senders.sort_unstable();
+            senders.dedup();
+
+            let all = senders.len();
+            senders.retain(|sender| known.is_none_or(|known| !known.contains(*sender)));
+            room.assumes_members = senders.len() < all;
+            room.members = senders.into_iter().cloned().collect();
         }
         // A fixed order keeps two processes from locking the same documents crosswise.
         rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
@@ -274,7 +299,9 @@ impl Worker {
         Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts, guests }))
     }
 
-    async fn load_heads(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
+    /// Loads the heads of rooms that are not remembered. Posts to a room whose head cannot be read
+    /// fail, and are removed.
+    async fn load_heads(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
         if self.rooms.len() > MAX_ROOMS {
             self.rooms.clear();
         }
@@ -285,11 +312,33 @@ impl Worker {
         if unknown.is_empty() {
             return Ok(());
         }
+
         let rooms: Vec<_> = unknown.into_iter().cloned().collect();
         let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
-            if let Some(head) = head {
-                self.rooms.insert(room, head.into());
+            match head {
+                Ok(Some(head)) => drop(self.rooms.insert(room, head.into())),
+                Ok(None) => {}
+                Err(error) => fail_room(pending, &room, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the heads of a batch that was refused, and forgets what they contradict. The other
+    /// rooms of the batch stay remembered.
+    async fn reload_heads(&mut self, batch: &Batch, deadline: Instant) -> Result<()> {
+        if Instant::now() >= deadline {
+            return Err(out_of_time());
+        }
+        let rooms: Vec<_> = batch.rooms.iter().map(|part| part.room.clone()).collect();
+        let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
+        for (room, head) in rooms.into_iter().zip(heads) {
+            match (head, self.rooms.entry(room)) {
+                (Ok(Some(head)), Entry::Occupied(known)) => known.into_mut().refresh(head),
+                (Ok(Some(head)), Entry::Vacant(place)) => drop(place.insert(head.into())),
+                (_, Entry::Occupied(known)) => drop(known.remove()),
+                (_, Entry::Vacant(_)) => {}
             }
         }
         Ok(())
@@ -337,24 +386,28 @@ impl Worker {
 
     /// Answers and removes the posts whose nonce belongs to a stored message.
     async fn answer_repeats(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        if Instant::now() >= deadline {
+            return Err(out_of_time());
+        }
         let keys: Vec<_> = pending.iter().filter_map(Pending::key).collect();
-        let stored = within(deadline, self.backend.by_nonce(keys)).await?;
-        let mut stored = stored.into_iter();
-        let (repeats, rest): (Vec<_>, Vec<_>) = pending
-            .drain(..)
-            .map(|p| {
-                let earlier = p.message.nonce.as_ref().and_then(|_| stored.next().flatten());
-                (p, earlier)
-            })
-            .partition(|(_, earlier)| earlier.is_some());
-        pending.extend(rest.into_iter().map(|(p, _)| p));
-        for (repeat, earlier) in repeats {
-            if let Some(earlier) = earlier {
-                repeat.answer(&earlier, true);
+        let mut stored = within(deadline, self.backend.by_nonce(keys)).await?.into_iter();
+
+        for post in std::mem::take(pending) {
+            let earlier = post.message.nonce.as_ref().and_then(|_| stored.next());
+            match earlier {
+                Some(Ok(Some(earlier))) => post.answer(&earlier, true),
+                Some(Err(error)) => post.fail(&error),
+                Some(Ok(None)) | None => pending.push(post),
             }
         }
         Ok(())
     }
+}
+
+/// Fails and removes the posts to one room.
+fn fail_room(pending: &mut Vec<Pending>, room: &RoomName, error: &Error) {
+    tracing::error!(%room, %error, "a room cannot be read");
+    pending.extract_if(.., |post| post.message.room == *room).for_each(|post| post.fail(error));
 }
 
 /// Lets the tasks that are ready to run post first, so that those who were answered together post

@@ -10,25 +10,25 @@
 mod access;
 mod accounts;
 mod buckets;
+mod count_batcher;
 mod counters;
 mod deletion;
 mod documents;
 mod find;
 mod guarded;
 mod lease;
-mod looks;
 mod moderation;
 mod names;
 mod peers;
 mod people;
+mod replica_set;
 mod schema;
 mod step;
-mod tally;
 #[cfg(test)]
 mod tests;
-mod transaction;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,16 +37,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::doc;
 use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, WriteConcern};
-use mongodb::{Client, ClientSession, Database};
-use tokio::sync::{Mutex, Semaphore};
+use mongodb::{Client, Database};
+use tokio::sync::Semaphore;
 
 use self::buckets::Bucket;
-use self::counters::Counters;
+use self::count_batcher::CountBatcher;
 use self::guarded::Guarded;
-use self::looks::Looks;
-use self::peers::Peers;
+use self::replica_set::ReplicaSet;
 use self::schema::Server;
-use self::tally::Tally;
 use super::{Append, Attendance, Backend, Batch, Head, Joined, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -59,8 +57,11 @@ const DATABASE: &str = "chat";
 /// Connections: more than the driver's 10, because a poll of many clients comes in bursts.
 const POOL: u32 = 64;
 const WARM: u32 = 4;
-/// Calls under way. The rest wait until their time is up.
-const CALLS: usize = 512;
+/// Connections that reads leave to commits, other changes, and what watches the deployment.
+const RESERVED: u32 = 16;
+/// Changes besides commits that are made at once, and that may wait for their turn.
+const MAX_CHANGES: usize = 8;
+const MAX_WAITING: usize = 1_024;
 /// How often a server is asked how it is, and how long it may take to answer: after both, calls
 /// that hang on a stalled server are ended by the driver.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -80,29 +81,26 @@ fn durable(timeout: Duration) -> WriteConcern {
 struct Inner {
     database: Database,
     timeout: Duration,
-    counters: Counters,
     mode: Mode,
 }
 
 enum Mode {
     /// A replica set or a sharded cluster.
-    Transactions {
-        /// The session of every transaction of this process. A new transaction in it ends one that
-        /// was left open; the lock makes sure that nobody waits for that one any more.
-        session: Box<Mutex<ClientSession>>,
-        peers: Peers,
-        tally: Option<Tally>,
-    },
+    ReplicaSet(Box<ReplicaSet>),
     /// A standalone mongod.
     Guarded(Guarded),
 }
 
 struct Mongo {
     inner: Arc<Inner>,
-    /// Where counts are looked at together. On a sharded cluster, where users are on many shards, and
-    /// where this process alone writes, each is asked for alone.
-    looks: Option<Looks>,
-    calls: Arc<Semaphore>,
+    /// Reads counts together. On a sharded cluster, where users are on many shards, and where this
+    /// process alone writes, each is read alone.
+    count_batcher: Option<CountBatcher>,
+    /// Permits of reads: fewer than connections, so that commits never wait for one.
+    reads: Arc<Semaphore>,
+    /// Permits of changes that are no commits, and places to wait for one.
+    changes: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 /// Connects to the deployment at `uri` and prepares the database.
@@ -120,6 +118,7 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
     // What a secondary has may be old, and a transaction reads from the primary only.
     client_options.selection_criteria = Some(ReadPreference::Primary.into());
     let database_name = client_options.default_database.clone().unwrap_or_else(|| DATABASE.into());
+    let pool = client_options.max_pool_size.unwrap_or(POOL);
     let client = Client::with_options(client_options).map_err(unusable)?;
     let database = client.database(&database_name);
 
@@ -130,36 +129,35 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         database = database_name,
         "connected to MongoDB"
     );
-    start(database, &server, options.timeout).await
+    start(database, &server, options.timeout, pool).await
 }
 
 /// Takes this process's place among those that work on the database.
-async fn start(database: Database, server: &Server, timeout: Duration) -> Result<Arc<dyn Backend>> {
-    let mode = if server.transactions {
-        let session = database.client().start_session().await.map_err(error)?;
-        let (peers, slot) = Peers::join(&database, session.id()).await?;
-        let tally = (!server.sharded).then(|| Tally::new(slot));
-        Mode::Transactions { session: Box::new(Mutex::new(session)), peers, tally }
-    } else {
-        Mode::Guarded(Guarded::open(&database).await?)
+async fn start(
+    database: Database,
+    server: &Server,
+    timeout: Duration,
+    pool: u32,
+) -> Result<Arc<dyn Backend>> {
+    let mode = match server.transactions {
+        true => Mode::ReplicaSet(Box::new(ReplicaSet::open(&database).await?)),
+        false => Mode::Guarded(Guarded::open(&database).await?),
     };
-    schema::upgrade(&database).await?;
-    let inner = Inner { database, timeout, counters: Counters::default(), mode };
-    match &inner.mode {
-        Mode::Guarded(guarded) => guarded.settle(&inner).await?,
-        Mode::Transactions { session, tally, .. } => {
-            let mut session = session.lock().await;
-            // Without tallies, what they held when this was a replica set is in the counters.
-            let slots = tally.as_ref().map_or(0..tally::SLOTS, |tally| tally.slot()..tally.slot() + 1);
-            for slot in slots {
-                transaction::fold(&inner, &mut session, slot).await?;
-            }
-        }
+    let inner = Arc::new(Inner { database, timeout, mode });
+    if let Mode::Guarded(guarded) = &inner.mode {
+        guarded.settle(&inner).await?;
     }
-    let inner = Arc::new(inner);
-    let has_tallies = matches!(inner.mode, Mode::Transactions { tally: Some(_), .. });
-    let looks = has_tallies.then(|| Looks::start(inner.clone()));
-    Ok(Arc::new(Mongo { inner, looks, calls: Arc::new(Semaphore::new(CALLS)) }))
+
+    let batches_counts = server.transactions && !server.sharded;
+    let count_batcher = batches_counts.then(|| CountBatcher::start(inner.clone()));
+    let reads = usize::try_from(pool.saturating_sub(RESERVED).max(pool / 2).max(1)).unwrap_or(usize::MAX);
+    Ok(Arc::new(Mongo {
+        inner,
+        count_batcher,
+        reads: Arc::new(Semaphore::new(reads)),
+        changes: Arc::new(Semaphore::new(MAX_CHANGES)),
+        waiting: Semaphore::new(MAX_WAITING),
+    }))
 }
 
 fn error(e: mongodb::error::Error) -> Error {
@@ -171,16 +169,52 @@ fn error(e: mongodb::error::Error) -> Error {
     if code == OUT_OF_DISK_SPACE { Error::Full } else { Error::Unavailable(e.kind.to_string()) }
 }
 
+fn closed() -> Error {
+    Error::Unavailable("it is closed".into())
+}
+
 impl Mongo {
-    /// Runs a call in a task of its own, because a future of the driver must not be dropped before
-    /// it is done.
+    /// Runs a read, once there is a permit for it.
     async fn run<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let permit = self.calls.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Error::Unavailable("it is closed".into()))?;
+        let permit = self.reads.clone().acquire_owned().await.map_err(|_| closed())?;
+        self.run_holding(permit, call).await
+    }
+
+    /// Runs a change that is no commit, once it is its turn.
+    async fn run_change<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
+        let permit = self.changes.clone().acquire_owned().await.map_err(|_| closed())?;
+        self.run_holding(permit, call).await
+    }
+
+    /// Runs a call of the committer, which never waits for a permit.
+    async fn run_commit<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run_holding((), call).await
+    }
+
+    /// Runs a call in a task of its own, because a future of the driver must not be dropped before
+    /// it is done.
+    async fn run_holding<T, F>(
+        &self,
+        permit: impl Send + 'static,
+        call: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let call = call(self.inner.clone());
         let task = tokio::spawn(async move {
             let result = call.await;
@@ -193,24 +227,27 @@ impl Mongo {
 
 #[async_trait]
 impl Backend for Mongo {
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
-        self.run(|this| async move {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
+        self.run_commit(|this| async move {
             if let Mode::Guarded(guarded) = &this.mode {
                 guarded.settle(&this).await?;
             }
-            let found = this.find(find::heads(&rooms), documents::head).await?;
-            let mut found: std::collections::HashMap<_, _> = found.into_iter().collect();
-            Ok(rooms.iter().map(|room| found.remove(room.as_str())).collect())
+            let read = |document: &_| {
+                let room = documents::room_name(document).map_err(|e| e.to_string());
+                Ok((room, documents::head(document).map(|(_, head)| head)))
+            };
+            let found = this.find(find::heads(&rooms), read).await?;
+            let mut found: HashMap<_, _> =
+                found.into_iter().filter_map(|(room, head)| Some((room.ok()?, head))).collect();
+            Ok(rooms.iter().map(|room| found.remove(room).transpose()).collect())
         })
         .await
     }
 
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
-        self.run(|this| async move {
+        self.run_commit(|this| async move {
             match &this.mode {
-                Mode::Transactions { session, tally, .. } => {
-                    transaction::append(&this, &mut *session.lock().await, tally.as_ref(), &batch).await
-                }
+                Mode::ReplicaSet(replica_set) => replica_set.append(&this, &batch).await,
                 Mode::Guarded(guarded) => guarded.append(&this, &batch).await,
             }
         })
@@ -218,24 +255,23 @@ impl Backend for Mongo {
     }
 
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
-        self.run(|this| async move {
+        self.run_commit(|this| async move {
             match &this.mode {
-                Mode::Transactions { session, .. } => {
-                    let _no_attempt_is_under_way = session.lock().await;
-                    transaction::holds(&this, &batch).await
-                }
+                Mode::ReplicaSet(replica_set) => replica_set.holds(&this, &batch).await,
                 Mode::Guarded(guarded) => Ok(guarded.holds(&batch).await),
             }
         })
         .await
     }
 
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
-        self.run(|this| async move {
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
+        self.run_commit(|this| async move {
             let one = async |key: NonceKey| {
                 let read = |d: &_| Bucket::new(&key.0, d)?.by_nonce(&key);
-                let found = this.find(find::by_nonce(&key), read).await;
-                found.map(|mut found| found.pop().flatten())
+                match this.find(find::by_nonce(&key), read).await {
+                    Err(unreadable @ Error::Corrupt(_)) => Ok(Err(unreadable)),
+                    found => Ok(Ok(found?.pop().flatten())),
+                }
             };
             futures_util::stream::iter(keys).map(one).buffered(LOOKUPS).try_collect().await
         })
@@ -243,7 +279,7 @@ impl Backend for Mongo {
     }
 
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.run(|this| async move { this.create_room(&room, now).await }).await
+        self.run_change(|this| async move { this.create_room(&room, now).await }).await
     }
 
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
@@ -265,11 +301,11 @@ impl Backend for Mongo {
     }
 
     async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
-        self.run(move |this| async move { this.join(&room, &user, invited, now).await }).await
+        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await }).await
     }
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run(|this| async move { this.leave(&room, &user).await }).await
+        self.run_change(|this| async move { this.leave(&room, &user).await }).await
     }
 
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
@@ -277,15 +313,15 @@ impl Backend for Mongo {
     }
 
     async fn message_count(&self, user: Username) -> Result<u64> {
-        if let Some(looks) = &self.looks {
-            return looks.message_count(user).await;
+        if let Some(count_batcher) = &self.count_batcher {
+            return count_batcher.message_count(user).await;
         }
         let one = |this: Arc<Inner>| async move { this.message_counts(&[user]).await };
         Ok(self.run(one).await?.pop().unwrap_or(0))
     }
 
     async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
-        self.run(|this| async move { this.mark_read(&user, &room, seq).await }).await
+        self.run_change(|this| async move { this.mark_read(&user, &room, seq).await }).await
     }
 
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
@@ -293,7 +329,7 @@ impl Backend for Mongo {
     }
 
     async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
-        self.run(|this| async move { this.attend(&room, &attendance).await }).await
+        self.run_change(|this| async move { this.attend(&room, &attendance).await }).await
     }
 
     async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
@@ -301,16 +337,16 @@ impl Backend for Mongo {
     }
 
     async fn announce(&self, signal: Signal) -> Result<()> {
-        self.run(|this| async move { this.announce(&signal).await }).await
+        self.run_change(|this| async move { this.announce(&signal).await }).await
     }
 
     fn is_shared(&self) -> bool {
-        matches!(self.inner.mode, Mode::Transactions { .. })
+        matches!(self.inner.mode, Mode::ReplicaSet(_))
     }
 
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
         match &self.inner.mode {
-            Mode::Transactions { .. } => watch::watch(&self.inner, &feed).await,
+            Mode::ReplicaSet(_) => watch::watch(&self.inner, &feed).await,
             Mode::Guarded(guarded) => watch::watch_lease(guarded, &feed).await,
         }
     }
@@ -326,13 +362,10 @@ impl Backend for Mongo {
     }
 
     async fn close(&self) -> Result<()> {
-        self.run(|this| async move {
+        self.run_commit(|this| async move {
             match &this.mode {
-                Mode::Transactions { session, peers, .. } => {
-                    let _no_attempt_is_under_way = session.lock().await;
-                    peers.leave().await;
-                }
-                Mode::Guarded(guarded) => guarded.close().await,
+                Mode::ReplicaSet(replica_set) => replica_set.close().await,
+                Mode::Guarded(guarded) => guarded.close(&this).await,
             }
             Ok(())
         })

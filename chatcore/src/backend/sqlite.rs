@@ -143,11 +143,12 @@ fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusq
 
 #[async_trait]
 impl Backend for Sqlite {
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
         self.readers
             .run(move |c| {
                 let mut find = c.prepare_cached(sql::HEAD)?;
-                rooms.iter().map(|room| find.query_row([room.as_str()], head).optional()).collect()
+                let mut read = |room: &RoomName| find.query_row([room.as_str()], head).optional();
+                Ok(rooms.iter().map(|room| read(room).map_err(error)).collect())
             })
             .await
     }
@@ -177,16 +178,15 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.readers
             .run(move |c| {
                 let mut find = c.prepare_cached(sql::MESSAGE_BY_NONCE)?;
-                keys.iter()
-                    .map(|(room, sender, nonce)| {
-                        let key = [room.as_str(), sender.as_str(), nonce.as_str()];
-                        find.query_row(key, |row| message(room, row)).optional()
-                    })
-                    .collect()
+                let mut read = |(room, sender, nonce): &NonceKey| {
+                    let key = [room.as_str(), sender.as_str(), nonce.as_str()];
+                    find.query_row(key, |row| message(room, row)).optional()
+                };
+                Ok(keys.iter().map(|key| read(key).map_err(error)).collect())
             })
             .await
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pending::{Delete, Pending};
-use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, out_of_time, within};
+use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, fail_room, out_of_time, within};
 use crate::account::{Fold, open_to_guests};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Visitor, Wish};
@@ -41,12 +41,19 @@ impl Worker {
         let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| {
             let names = senders.iter().map(|(name, _)| name.clone()).collect();
             let found = within(deadline, self.backend.admissions(room.clone(), names));
-            async move { Ok::<_, Error>((room, senders, found.await?)) }
+            async move { (room, senders, found.await) }
         };
-        let found: Vec<_> =
-            stream::iter(unknown).map(look_up).buffer_unordered(LOOKUPS).try_collect().await?;
+        let found: Vec<_> = stream::iter(unknown).map(look_up).buffer_unordered(LOOKUPS).collect().await;
         let mut refused: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
         for (room, senders, found) in found {
+            let found = match found {
+                // The room alone cannot be read.
+                Err(error @ Error::Corrupt(_)) => {
+                    fail_room(pending, &room, &error);
+                    continue;
+                }
+                found => found?,
+            };
             let Some(known) = self.rooms.get_mut(&room) else { continue };
             if known.admitted.iter().any(|admitted| admitted.len() > MAX_MEMBERS) {
                 known.admitted = Admitted::default();

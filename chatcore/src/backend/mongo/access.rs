@@ -1,5 +1,7 @@
 //! The ways to the database that the rest of the backend goes.
 
+use std::collections::HashMap;
+
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{CollectionOptions, ReadConcern};
@@ -7,19 +9,18 @@ use mongodb::{ClientSession, Collection};
 
 use super::buckets::Bucket;
 use super::find::{self, Query};
-use super::{DUPLICATE_KEY, Inner, Mode, documents, error, tally};
+use super::{DUPLICATE_KEY, Inner, Mode, documents, error};
 use crate::backend::Head;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Username};
 
-/// Looks at a count that a fold may come between. One fold is rare; as many as this are none.
-const LOOKS: u32 = 16;
-
 /// What the server answered to an `insert`, `update` or `delete` command.
 pub(super) struct Written {
     /// Documents inserted, matched or deleted, and those that an upsert made.
     pub(super) n: i64,
+    /// Positions of the statements that made a document by an upsert.
+    pub(super) upserted: Vec<usize>,
     /// The fields of the unique index that refused a document.
     pub(super) duplicate: Option<Document>,
 }
@@ -47,7 +48,8 @@ impl Inner {
                 (ErrorKind::Command(c), Some(response)) if c.code == DUPLICATE_KEY => {
                     let duplicate =
                         response.get_document("keyPattern").ok().and_then(|keys| keys.try_into().ok());
-                    return Ok(Written { n: 0, duplicate: Some(duplicate.unwrap_or_default()) });
+                    let duplicate = Some(duplicate.unwrap_or_default());
+                    return Ok(Written { n: 0, upserted: Vec::new(), duplicate });
                 }
                 _ => return Err(e),
             },
@@ -67,7 +69,11 @@ impl Inner {
         if let Ok(concern) = reply.get_document("writeConcernError") {
             return Err(mongodb::error::Error::custom(concern.to_string()));
         }
-        Ok(Written { n, duplicate })
+        let upserted =
+            reply.get_array("upserted").into_iter().flatten().filter_map(|made| made.as_document());
+        let upserted =
+            upserted.filter_map(|made| usize::try_from(made.get_i32("index").ok()?).ok()).collect();
+        Ok(Written { n, upserted, duplicate })
     }
 
     pub(super) fn collection(&self, name: &str) -> Collection<Document> {
@@ -81,7 +87,7 @@ impl Inner {
         read: impl FnMut(&RawDocument) -> Result<T>,
     ) -> Result<Vec<T>> {
         let concern = match &self.mode {
-            Mode::Transactions { .. } if !query.newest_state => Some(ReadConcern::majority()),
+            Mode::ReplicaSet(_) if !query.newest_state => Some(ReadConcern::majority()),
             _ => None,
         };
         let mut options = CollectionOptions::default();
@@ -134,42 +140,35 @@ impl Inner {
         Ok(pieces.into_iter().flatten().collect())
     }
 
-    /// How many messages each of these users has, in the same order.
+    /// Runs a query in a transaction.
+    pub(super) async fn find_in<T>(
+        &self,
+        query: Query,
+        session: &mut ClientSession,
+        mut read: impl FnMut(&RawDocument) -> Result<T>,
+    ) -> mongodb::error::Result<Vec<T>> {
+        let command = RawDocumentBuf::try_from(&query.command())?;
+        let reply = self.database.run_raw_command(command).session(session).await?;
+        let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let documents = batch.into_iter().flatten().filter_map(|document| document.as_document());
+        let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
+        documents.map(|document| read(&RawDocumentBuf::try_from(document)?).map_err(unreadable)).collect()
+    }
+
+    /// Number of messages of each of these users, in the same order.
     pub(super) async fn message_counts(&self, users: &[Username]) -> Result<Vec<u64>> {
-        // A standalone mongod may have been a replica set.
-        let tallies = match &self.mode {
-            Mode::Transactions { tally: None, .. } => 0,
-            Mode::Transactions { .. } | Mode::Guarded(_) => tally::SLOTS,
-        };
-        let mut counts = vec![None; users.len()];
-        // Tallies only grow, so what a look finds was true at some moment of it, as long as the
-        // counter did not go down meanwhile.
-        let mut deletions = vec![0; users.len()];
-        for _ in 0..LOOKS {
-            let mut parts = tally::Parts::of(users);
-            self.find(find::counts(users, tallies), |document| parts.add(document)).await?;
-            for (at, parts) in parts.of_each().enumerate() {
-                let before = std::mem::replace(&mut deletions[at], tally::deletions(parts));
-                let is_steady = deletions[at] == before || tallies == 0;
-                counts[at] = counts[at].or_else(|| tally::sum(parts).filter(|_| is_steady));
-            }
-            if let Some(counts) = counts.iter().copied().collect() {
-                return Ok(counts);
-            }
-        }
-        Err(Error::Unavailable("a counter holds more of a tally than the tally says".into()))
+        let found = self.find(find::counts(users), documents::message_count).await?;
+        let found: HashMap<Username, u64> = found.into_iter().collect();
+        Ok(users.iter().map(|user| found.get(user).copied().unwrap_or(0)).collect())
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
         let bound = match &self.mode {
             Mode::Guarded(guarded) => guarded.committed_head(room)?,
-            Mode::Transactions { .. } => None,
+            Mode::ReplicaSet(_) => None,
         };
         let mut found = self.find(find::room(room), documents::room).await?;
-        let Some(found) = found.pop() else { return Ok(None) };
-        let users =
-            self.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
-        let mut room = Room { users, ..found };
+        let Some(mut room) = found.pop() else { return Ok(None) };
         if let Some(head) = bound.filter(|head| head.seq < room.last_seq) {
             room.last_seq = head.seq;
             room.last_timestamp = (head != Head::EMPTY).then_some(head.timestamp);

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
 use super::step::{self, Step, Writer};
 use super::{Inner, Mode, Mongo, documents, error, find, names};
@@ -39,8 +39,8 @@ impl Step for Change {
 
     /// Without a transaction, a change that was not right may have ended sessions that had to end
     /// anyway.
-    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
-        match self {
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+        match &*self {
             Self::Claim(account, first) => {
                 let fold = Fold::from(&account.username);
                 if !writer.is_in_transaction() {
@@ -69,7 +69,7 @@ impl Step for Change {
             }
             Self::Guest(new) => {
                 let fold = Fold::from(&new.session.username);
-                let used = writer.write(use_by_guests([&fold])).await?;
+                let used = writer.write(use_by_guest(&fold)).await?;
                 Ok(used.duplicate.is_none() && writer.write(insert(new)).await?.duplicate.is_none())
             }
             Self::LogIn(new, version) => {
@@ -82,18 +82,15 @@ impl Step for Change {
     }
 }
 
-/// Makes sure that nobody claims these names before the transaction ends. A duplicate key says that
-/// one has an account.
-pub(super) fn use_by_guests<'a>(names: impl IntoIterator<Item = &'a Fold>) -> RawDocumentBuf {
-    let mut updates = RawArrayBuf::new();
-    for name in names {
-        updates.push(rawdoc! {
-            "q": { "_id": name.as_str(), "account": { "$exists": false } },
-            "u": { "$inc": { "uses": 1_i64 } },
-            "upsert": true,
-        });
-    }
-    rawdoc! { "update": "names", "updates": updates }
+/// Makes sure that nobody claims a name before the transaction ends. A duplicate key says that it has
+/// an account.
+fn use_by_guest(name: &Fold) -> RawDocumentBuf {
+    let statement = rawdoc! {
+        "q": { "_id": name.as_str(), "account": { "$exists": false } },
+        "u": { "$inc": { "uses": 1_i64 } },
+        "upsert": true,
+    };
+    step::update("names", statement)
 }
 
 /// An account with this version of the password.
@@ -119,8 +116,8 @@ impl Accounts for Mongo {
             let found = this.find(find::accounts(std::slice::from_ref(&name)), read).await?.pop();
             let Some((account, told)) = found else { return Ok(None) };
             // Whoever claimed the name died, or was cut off, before everyone was told.
-            if !told && matches!(this.mode, Mode::Transactions { tally: Some(_), .. }) {
-                names::tell(&this, &name).await?;
+            if !told && matches!(this.mode, Mode::ReplicaSet(_)) {
+                names::publish_claim(&this, &name).await?;
             }
             Ok(Some(account))
         })
@@ -128,19 +125,19 @@ impl Accounts for Mongo {
     }
 
     async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
-        self.run(|this| async move { this.owners(&names).await }).await
+        self.run_commit(|this| async move { this.owners(&names).await }).await
     }
 
     async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.run(|this| async move { this.change(&Change::Claim(account, first)).await }).await
+        self.run_change(|this| async move { this.change(&mut Change::Claim(account, first)).await }).await
     }
 
     async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.run(|this| async move { this.change(&Change::Password(account, keep)).await }).await
+        self.run_change(|this| async move { this.change(&mut Change::Password(account, keep)).await }).await
     }
 
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
-        self.run(|this| async move {
+        self.run_change(|this| async move {
             let fold = Fold::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
@@ -151,11 +148,11 @@ impl Accounts for Mongo {
     }
 
     async fn add_guest(&self, new: NewSession) -> Result<bool> {
-        self.run(|this| async move { this.change(&Change::Guest(new)).await }).await
+        self.run_change(|this| async move { this.change(&mut Change::Guest(new)).await }).await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.run(move |this| async move { this.change(&Change::LogIn(new, version)).await }).await
+        self.run_change(move |this| async move { this.change(&mut Change::LogIn(new, version)).await }).await
     }
 
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
@@ -166,7 +163,7 @@ impl Accounts for Mongo {
     }
 
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.run(|this| async move {
+        self.run_change(|this| async move {
             let used = doc! { "$set": documents::session_use(now) };
             this.collection("sessions").update_one(find::token(token), used).await.map_err(error)?;
             Ok(())
@@ -175,7 +172,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
-        self.run(|this| async move {
+        self.run_change(|this| async move {
             let ended = this.collection("sessions").find_one_and_delete(find::token(token)).await;
             Ok(ended.map_err(error)?.and_then(|session| session.get_str("username").ok()?.parse().ok()))
         })
@@ -190,7 +187,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.run(move |this| async move {
+        self.run_change(move |this| async move {
             let ended =
                 this.collection("sessions").delete_one(find::session_of(&user, id)).await.map_err(error)?;
             Ok(ended.deleted_count > 0)
@@ -199,7 +196,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.run(move |this| async move {
+        self.run_change(move |this| async move {
             let filter = find::sessions_of(&user, except);
             Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
         })

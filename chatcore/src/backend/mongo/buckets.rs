@@ -198,7 +198,13 @@ mod tests {
 
     fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
         let room = "a".parse().expect("a name");
-        let part = RoomBatch { room, after: None, messages: messages.to_vec(), members: Vec::new() };
+        let part = RoomBatch {
+            room,
+            after: None,
+            messages: messages.to_vec(),
+            members: Vec::new(),
+            assumes_members: false,
+        };
         let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
         let all = new_buckets(&batch);
         all.into_iter().map(|b| b.expect("BSON").as_document().expect("a document").to_owned()).collect()

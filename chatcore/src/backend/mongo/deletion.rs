@@ -75,15 +75,14 @@ impl Erasure {
     }
 }
 
-/// What takes a message from its sender's counter. `deletions` tells a reader who adds tallies up
-/// that the counter went down meanwhile.
+/// Takes a message from its sender's counter.
 pub(super) fn uncount() -> RawDocumentBuf {
-    rawdoc! { "message_count": -1_i64, "deletions": 1_i64 }
+    rawdoc! { "message_count": -1_i64 }
 }
 
 #[async_trait]
 impl Step for Erasure {
-    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         if writer.write(self.blank()?).await?.n == 0 {
             return Ok(false);
         }
@@ -92,7 +91,7 @@ impl Step for Erasure {
         match writer.write(step::update("counters", counter)).await?.duplicate {
             None => Ok(true),
             // Another process made it just now.
-            Some(_) => Err(super::transaction::again()),
+            Some(_) => Err(super::replica_set::again()),
         }
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `departures`, `created_at`, `private`, `restricted`?, `closings`?, `owner`? |
-//! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
-//! | `counters` | `{tally}` | `counts`, `folds`, `claims`?: see `tally.rs` |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `members`, `departures`, `closings`, `created_at`, `private`, `restricted`?, `owner`? |
+//! | `counters` | `{user}` | `message_count` |
+//! | `counters` | `{process}` | `claims`, `batches`: see `names.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
 //! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used`, `guest`? |
-//! | `state` | what it is | of the database itself: schema version, lease, the last batch and the last deletion |
+//! | `state` | what it is | of the database itself: schema version, lease, the last batch, deletion and change of members |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
-//! | `processes` | an id | the processes on a replica set: `session`, `beats`, `host`, `pid`, `tally`? |
+//! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid` |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
 //! | `signals` | an id | what passes: `typing`, `sessions_ended` or `room_closed`, `at` |
 //!
@@ -70,7 +70,7 @@ pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
         timestamp: time(document, "last_timestamp")?,
         departures: document.get_i64("departures").map_err(corrupt)?,
         restricted: flag(document, "restricted"),
-        closings: document.get_i64("closings").unwrap_or(0),
+        closings: document.get_i64("closings").map_err(corrupt)?,
     };
     Ok((name, head))
 }
@@ -99,7 +99,6 @@ pub(super) fn room_name(document: &RawDocument) -> Result<RoomName> {
     text(document.get_document("_id").map_err(corrupt)?, "room")
 }
 
-/// The room but for its number of users.
 pub(super) fn room(document: &RawDocument) -> Result<Room> {
     let last_seq = seq(document, "last_seq")?;
     let last_timestamp = time(document, "last_timestamp")?;
@@ -108,7 +107,7 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
         last_seq,
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
-        users: 0,
+        users: document.get_i64("members").unwrap_or(0).max(0).unsigned_abs(),
         private: flag(document, "private"),
         owner: room_owner(document)?,
     })
@@ -186,16 +185,29 @@ pub(super) fn user_id(user: &Username) -> RawDocumentBuf {
     rawdoc! { "user": user.as_str() }
 }
 
-/// The `_id` of a tally.
-pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
-    rawdoc! { "tally": slot }
+/// The `_id` of the document in which a process counts claims.
+pub(super) fn process_id(process: ObjectId) -> RawDocumentBuf {
+    rawdoc! { "process": process }
+}
+
+/// User of a counter.
+pub(super) fn counted(document: &RawDocument) -> Result<Username> {
+    text(document.get_document("_id").map_err(corrupt)?, "user")
+}
+
+/// User of a counter, and the number of the user's messages.
+pub(super) fn message_count(document: &RawDocument) -> Result<(Username, u64)> {
+    let count = document.get_i64("message_count").map_err(corrupt)?;
+    Ok((counted(document)?, count.max(0).unsigned_abs()))
 }
 
 pub(super) fn new_room(now: Timestamp) -> Document {
     doc! {
         "last_seq": 0_i64,
         "last_timestamp": 0_i64,
+        "members": 0_i64,
         "departures": 0_i64,
+        "closings": 0_i64,
         "created_at": now.as_micros(),
         "private": false,
     }
@@ -206,7 +218,7 @@ pub(super) fn new_room_of(owner: &Username, privacy: Privacy, now: Timestamp) ->
     let mut room = new_room(now);
     room.insert("owner", owner.as_str());
     if privacy == Privacy::Private {
-        room.extend(doc! { "private": true, "restricted": true });
+        room.extend(doc! { "private": true, "restricted": true, "members": 1_i64 });
     }
     room
 }
@@ -222,6 +234,16 @@ pub(super) fn new_member(privacy: Privacy, now: Timestamp) -> Document {
 /// The name as it was banned.
 pub(super) fn banned(document: &RawDocument) -> Result<Username> {
     text(document, "username")
+}
+
+/// A new member of a public room.
+pub(super) fn member_of_public(room: &RoomName, user: &Username, at: Timestamp) -> RawDocumentBuf {
+    rawdoc! { "_id": { "room": room.as_str(), "user": user.as_str() }, "joined_at": at.as_micros() }
+}
+
+/// Room and user of a membership.
+pub(super) fn membership(document: &RawDocument) -> Result<(RoomName, Username)> {
+    Ok((room_name(document)?, member(document)?))
 }
 
 pub(super) fn member(document: &RawDocument) -> Result<Username> {
@@ -312,5 +334,10 @@ pub(super) fn new_head(head: Head) -> RawDocumentBuf {
 
 /// What else a room has that is created by its first message.
 pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
-    rawdoc! { "departures": 0_i64, "created_at": created_at.as_micros(), "private": false }
+    rawdoc! {
+        "departures": 0_i64,
+        "closings": 0_i64,
+        "created_at": created_at.as_micros(),
+        "private": false,
+    }
 }

@@ -7,7 +7,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::{buckets, documents, tally};
+use super::{buckets, documents};
 use crate::account::Fold;
 use crate::backend::{Head, NonceKey, Page};
 use crate::error::Result;
@@ -34,6 +34,22 @@ impl Query {
     fn one(collection: &'static str, filter: Document) -> Self {
         let (sort, projection) = (Document::new(), Document::new());
         Self { collection, filter, sort, projection, hint: None, limit: 1, newest_state: false }
+    }
+
+    /// The query as a command whose answer is one reply.
+    pub(super) fn command(self) -> Document {
+        let limit = i64::from(self.limit);
+        let mut command = doc! {
+            "find": self.collection,
+            "filter": self.filter,
+            "sort": self.sort,
+            "projection": self.projection,
+            "limit": limit,
+            "batchSize": limit,
+            "singleBatch": true,
+        };
+        command.extend(self.hint.map(|keys| ("hint".to_owned(), Bson::Document(keys))));
+        command
     }
 
     /// The same query of the newest state.
@@ -81,11 +97,6 @@ pub(super) fn room(room: &RoomName) -> Query {
 
 pub(super) fn room_counter(room: &RoomName) -> Document {
     doc! { "_id": { "room": room.as_str() } }
-}
-
-/// Every room of which it is not said whether it is private, as before there were private ones.
-pub(super) fn rooms_of_before() -> Document {
-    doc! { "_id": { "$gt": { "room": "" }, "$lt": { "user": "" } }, "private": { "$exists": false } }
 }
 
 /// The public rooms. Documents compare by type, then name, then value of their first field, so the
@@ -208,23 +219,21 @@ pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     Query::one("messages", filter)
 }
 
-/// Users' counters, after what `tallies` tallies say of the users.
-pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
-    let mut ids: Vec<_> = (0..tallies).map(|slot| doc! { "tally": slot }).collect();
-    ids.extend(users.iter().map(|user| doc! { "user": user.as_str() }));
-    let mut projection = doc! { "message_count": 1 };
-    if tallies > 0 {
-        projection.extend(doc! { "folded": 1, "folds": 1, "deletions": 1 });
-        projection
-            .extend(users.iter().map(|user| (format!("counts.{}", tally::field(user)), Bson::Int32(1))));
-    }
+/// Users' counters.
+pub(super) fn counts(users: &[Username]) -> Query {
+    let ids: Vec<_> = users.iter().map(|user| doc! { "user": user.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     Query {
-        limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
-        // Documents compare by the name of their first field, so tallies come before users.
-        sort: doc! { "_id": 1 },
-        projection,
+        limit,
+        projection: doc! { "message_count": 1 },
         ..Query::one("counters", doc! { "_id": { "$in": ids } })
     }
+}
+
+/// Users out of these who have a counter.
+pub(super) fn counters(counts: &[(Username, i64)]) -> Query {
+    let users: Vec<_> = counts.iter().map(|(user, _)| user.clone()).collect();
+    Query { projection: doc! { "_id": 1 }, newest_state: true, ..self::counts(&users) }
 }
 
 pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
@@ -240,6 +249,14 @@ pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
 
 pub(super) fn members_of(room: &RoomName) -> Document {
     within(room, "user", "", Bson::MaxKey)
+}
+
+/// Memberships that exist out of these, of any rooms.
+pub(super) fn memberships_among(pairs: &[(&RoomName, &Username)]) -> Query {
+    let ids: Vec<_> =
+        pairs.iter().map(|(room, user)| doc! { "room": room.as_str(), "user": user.as_str() }).collect();
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    Query { limit, projection: doc! { "_id": 1 }, ..Query::one("members", doc! { "_id": { "$in": ids } }) }
 }
 
 /// Which of these users are members.
@@ -307,15 +324,14 @@ pub(super) fn name(name: &Fold) -> Document {
     doc! { "_id": name.as_str() }
 }
 
-/// How many claims a tally has been told of.
-pub(super) fn claims(slot: i32) -> Query {
-    let filter = doc! { "_id": { "tally": slot } };
-    Query { projection: doc! { "claims": 1 }, newest_state: true, ..Query::one("counters", filter) }
+/// The document in which a process counts claims.
+pub(super) fn process_counter(process: ObjectId) -> Document {
+    doc! { "_id": { "process": process } }
 }
 
-/// Every tally. Documents compare by type, then name, then value of their first field.
-pub(super) fn tallies() -> Document {
-    doc! { "_id": { "$gte": { "tally": Bson::MinKey }, "$lte": { "tally": Bson::MaxKey } } }
+/// Those of all processes. Documents compare by type, then name, then value of their first field.
+pub(super) fn process_counters() -> Document {
+    doc! { "_id": { "$gte": { "process": Bson::MinKey }, "$lte": { "process": Bson::MaxKey } } }
 }
 
 pub(super) fn guests_of(name: &Fold) -> Document {

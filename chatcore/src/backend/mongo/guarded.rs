@@ -19,7 +19,7 @@
 mod repair;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ use super::buckets;
 use super::lease::Lease;
 use super::names::OpenNames;
 use super::step::{Step, Writer};
-use super::{Inner, documents, error, find};
+use super::{Inner, counters, documents, error, find};
 use crate::backend::{Append, Batch, BatchId, Head};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
@@ -59,13 +59,18 @@ struct Progress {
     settled: Option<BatchId>,
     /// Whether a deletion was begun and is not known to be done.
     deleting: bool,
+    /// Tells that the number of members of a room may be wrong: a change of it was begun and is not
+    /// known to be done.
+    recounts: bool,
     /// Names that are not claimed. Claims are made by this process alone.
     open: OpenNames,
 }
 
-/// What steps 3 and 4 need to know of a batch.
+/// Effects of a batch, for steps 3 and 4.
 struct Effects<'a> {
     number: i64,
+    /// Tells that some of them may have been made before, so that members have to be counted.
+    repeats: bool,
     counts: Cow<'a, [(Username, i64)]>,
     rooms: Vec<Effect<'a>>,
 }
@@ -77,6 +82,20 @@ struct Effect<'a> {
     created_at: Timestamp,
 }
 
+/// Change of the number of a room's members.
+enum Members {
+    /// So many joined.
+    Joined(i64),
+    /// There are so many.
+    Counted(i64),
+}
+
+/// Counts the members of a room.
+async fn count_members(mongo: &Inner, room: &RoomName) -> Result<i64> {
+    let counted = mongo.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
+    Ok(i64::try_from(counted).unwrap_or(i64::MAX))
+}
+
 impl Guarded {
     /// Takes the lease. What another process left half done has to be [settled](Self::settle).
     pub(super) async fn open(database: &Database) -> Result<Self> {
@@ -86,7 +105,14 @@ impl Guarded {
         let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = Progress { number, last, settled: None, deleting: true, open: OpenNames::default() };
+        let progress = Progress {
+            number,
+            last,
+            settled: None,
+            deleting: true,
+            recounts: true,
+            open: OpenNames::default(),
+        };
         let progress = tokio::sync::Mutex::new(progress);
         Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
     }
@@ -100,9 +126,14 @@ impl Guarded {
         self.lease.may_write()
     }
 
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self, mongo: &Inner) {
         // Not while a batch is being stored.
-        let _progress = self.progress.lock().await;
+        let progress = self.progress.lock().await;
+        if !progress.recounts
+            && let Err(error) = repair::forget_members_plan(mongo).await
+        {
+            tracing::debug!(%error, "the next start counts the members of a room again");
+        }
         self.lease.release().await;
     }
 
@@ -139,11 +170,16 @@ impl Guarded {
             progress.number = self.repeat_deletion(mongo).await?.max(progress.number);
             progress.deleting = false;
         }
+        if progress.recounts {
+            self.may_write()?;
+            self.recount_members(mongo).await?;
+            progress.recounts = false;
+        }
         Ok(())
     }
 
     /// Makes a change while no batch is being stored, so that none counts on what was before.
-    pub(super) async fn change(&self, mongo: &Inner, step: &dyn Step) -> Result<bool> {
+    pub(super) async fn change(&self, mongo: &Inner, step: &mut dyn Step) -> Result<bool> {
         let mut progress = self.progress.lock().await;
         // Nor one that was begun and would be completed after this.
         self.settle_locked(mongo, &mut progress).await?;
@@ -152,7 +188,14 @@ impl Guarded {
             // Before, because an error leaves open whether it was done.
             progress.open.forget(&name);
         }
-        step.make(&mut Writer::new(mongo, None)).await.map_err(error)
+        if let Some(room) = step.changes_members_of() {
+            progress.recounts = true;
+            self.step(mongo, repair::members_plan(room)).await?;
+        }
+
+        let made = step.make(&mut Writer::new(mongo, None)).await.map_err(error)?;
+        progress.recounts = false;
+        Ok(made)
     }
 
     pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
@@ -202,6 +245,7 @@ impl Guarded {
         }
         let effects = Effects {
             number,
+            repeats: repeat,
             counts: Cow::Borrowed(&batch.counts),
             rooms: batch
                 .rooms
@@ -244,28 +288,38 @@ impl Guarded {
         Ok(())
     }
 
-    /// Steps 3 and 4.
+    /// Makes steps 3 and 4.
     async fn apply(&self, mongo: &Inner, effects: Effects<'_>) -> Result<()> {
-        let Effects { number, counts, rooms } = effects;
+        let Effects { number, repeats, counts, rooms } = effects;
         if rooms.is_empty() {
             return Ok(());
         }
-        let members = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
-        if !members.is_empty() {
-            self.step(mongo, rawdoc! { "update": "members", "updates": members, "ordered": false }).await?;
-        }
+        let joined = self.add_members(mongo, &rooms, repeats).await?;
+
+        let present = mongo.find(find::counters(&counts), documents::counted).await?;
+        let present: HashSet<Username> = present.into_iter().collect();
+        let (known, new): (Vec<_>, Vec<_>) =
+            counts.iter().cloned().partition(|(user, _)| present.contains(user));
         let older = |id| older(id, number);
         let grow = |n| rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } };
         let mut updates = RawArrayBuf::new();
-        mongo.counters.add_statements(&mut updates, &counts, older, grow);
-        for Effect { room, head, created_at, .. } in rooms {
-            let mut set = documents::new_head(head);
+        counters::add_statements(&mut updates, &known, older, grow);
+        for (user, n) in new {
+            let id = documents::user_id(&user);
+            updates.push(rawdoc! { "q": older(id.into()), "u": grow(n), "upsert": true });
+        }
+
+        for (Effect { room, head, created_at, .. }, members) in rooms.iter().zip(joined) {
+            let mut set = documents::new_head(*head);
             set.append(cstr!("batch"), number);
-            updates.push(rawdoc! {
-                "q": older(documents::room_id(room).into()),
-                "u": { "$set": set, "$setOnInsert": documents::first_head(created_at) },
-                "upsert": true,
-            });
+            let mut change = rawdoc! { "$setOnInsert": documents::first_head(*created_at) };
+            match members {
+                Members::Joined(n) => change.append(cstr!("$inc"), rawdoc! { "members": n }),
+                Members::Counted(n) => set.append(cstr!("members"), n),
+            }
+            change.append(cstr!("$set"), set);
+            let head = older(documents::room_id(room).into());
+            updates.push(rawdoc! { "q": head, "u": change, "upsert": true });
         }
         let last = rawdoc! {
             "update": "counters",
@@ -276,9 +330,34 @@ impl Guarded {
             "writeConcern": { "w": 1, "j": true },
         };
         self.step(mongo, last).await?;
-        // Not before they are journaled: a crash could take them back.
-        mongo.counters.remember(&counts);
         Ok(())
+    }
+
+    /// Makes the senders of a batch members.
+    async fn add_members(&self, mongo: &Inner, rooms: &[Effect<'_>], repeats: bool) -> Result<Vec<Members>> {
+        let statements = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
+        let mut joined = vec![0; rooms.len()];
+        if !statements.is_empty() {
+            self.may_write()?;
+            let command = rawdoc! { "update": "members", "updates": statements, "ordered": false };
+            let written = mongo.write(command, None).await.map_err(error)?;
+            let of_statement: Vec<usize> = rooms
+                .iter()
+                .enumerate()
+                .flat_map(|(at, room)| room.members.iter().map(move |_| at))
+                .collect();
+            let upserted = written.upserted.iter().filter_map(|statement| of_statement.get(*statement));
+            upserted.for_each(|room| joined[*room] += 1);
+        }
+        if !repeats {
+            return Ok(joined.into_iter().map(Members::Joined).collect());
+        }
+
+        let mut counted = Vec::new();
+        for room in rooms {
+            counted.push(Members::Counted(count_members(mongo, room.room).await?));
+        }
+        Ok(counted)
     }
 
     /// One command; returns the index that found a document there already.
@@ -327,5 +406,5 @@ fn plan(batch: &Batch, number: i64) -> RawDocumentBuf {
 async fn head_moved(mongo: &Inner, batch: &Batch) -> Result<bool> {
     let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
     let stored: HashMap<_, _> = mongo.find(find::heads(&rooms), documents::head).await?.into_iter().collect();
-    Ok(batch.rooms.iter().any(|room| stored.get(room.room.as_str()).copied() != room.after))
+    Ok(batch.rooms.iter().any(|room| !room.follows(stored.get(room.room.as_str()).copied())))
 }

@@ -11,7 +11,7 @@ use super::step::{self, Step, Writer};
 use super::{Inner, Mode, Mongo, documents, error, find};
 use crate::account::Fold;
 use crate::backend::{Access, Deletion, Joined, Moderation, Page, Signal};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{Privacy, RoomName, Seq, Username};
 
@@ -30,7 +30,7 @@ struct NewRoom {
 
 #[async_trait]
 impl Step for NewRoom {
-    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         let mut room = find::room_counter(&self.room);
         room.extend(documents::new_room_of(&self.owner, self.privacy, self.now));
         let room = RawDocumentBuf::try_from(&room)?;
@@ -60,9 +60,16 @@ struct Departure<'a> {
 
 #[async_trait]
 impl Step for Departure<'_> {
-    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+    fn changes_members_of(&self) -> Option<&RoomName> {
+        Some(self.room)
+    }
+
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+        let leave = step::delete_all("members", find::member(self.room, self.user))?;
+        let left = writer.write(leave).await?.n;
+
         let closings = i64::from(self.closes);
-        let mut change = rawdoc! { "$inc": { "departures": 1_i64, "closings": closings } };
+        let mut change = rawdoc! { "$inc": { "members": -left, "departures": left, "closings": closings } };
         if let Some(at) = self.banned {
             change.append(mongodb::bson::cstr!("$set"), rawdoc! { "restricted": true });
             let ban = rawdoc! {
@@ -72,14 +79,67 @@ impl Step for Departure<'_> {
             };
             writer.write(step::update("bans", ban)).await?;
         }
-        // In this order a crash in between costs the committer a look at the head, no more.
+        // Last, because commits meet other changes here, and are to wait for them as little as possible.
         let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
         writer.write(step::update("counters", room)).await?;
-        writer.write(step::delete_all("members", find::member(self.room, self.user))?).await?;
         if self.closes {
             tell(writer, self.room).await?;
         }
         Ok(true)
+    }
+}
+
+/// A user becomes a member, if the room lets the user in.
+struct Joining<'a> {
+    room: &'a RoomName,
+    user: &'a Username,
+    invited: bool,
+    now: Timestamp,
+    joined: Joined,
+}
+
+#[async_trait]
+impl Step for Joining<'_> {
+    fn changes_members_of(&self) -> Option<&RoomName> {
+        Some(self.room)
+    }
+
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+        let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
+        let stands = writer.mongo.stands_to_one(self.room, self.user).await.map_err(unreadable)?;
+        let (closings, privacy) = match stands {
+            None => return Ok(self.refuse(Joined::NoSuchRoom)),
+            Some((_, access)) if access.privacy == Privacy::Private && !access.member && !self.invited => {
+                return Ok(self.refuse(Joined::NoSuchRoom));
+            }
+            Some((_, access)) if access.banned => return Ok(self.refuse(Joined::Banned)),
+            Some((closings, access)) => (closings, access.privacy),
+        };
+        self.joined = Joined::Member;
+
+        let member = RawDocumentBuf::try_from(&find::member(self.room, self.user))?;
+        let joined = RawDocumentBuf::try_from(&documents::new_member(privacy, self.now))?;
+        let statement = rawdoc! { "q": member, "u": { "$setOnInsert": joined }, "upsert": true };
+        if writer.write(step::update("members", statement)).await?.upserted.is_empty() {
+            // A membership that is there is not written again: a removal would be undone.
+            return Ok(false);
+        }
+        // Refused by a ban, or the end of a membership, after the look above.
+        let head = rawdoc! {
+            "q": { "_id": documents::room_id(self.room), "closings": closings },
+            "u": { "$inc": { "members": 1_i64 } },
+        };
+        match writer.write(step::update("counters", head)).await?.n {
+            0 => Err(super::replica_set::again()),
+            _ => Ok(true),
+        }
+    }
+}
+
+impl Joining<'_> {
+    fn refuse(&mut self, joined: Joined) -> bool {
+        self.joined = joined;
+        false
     }
 }
 
@@ -127,10 +187,12 @@ impl Inner {
         Ok(Some((everyone, all)))
     }
 
-    /// How a room stands to one user.
-    async fn stands_to_one(&self, room: &RoomName, user: &Username) -> Result<Option<Access>> {
+    /// The closings of a room, and how it stood to one user since.
+    async fn stands_to_one(&self, room: &RoomName, user: &Username) -> Result<Option<(i64, Access)>> {
+        let heads = find::heads(std::slice::from_ref(room));
+        let Some((_, head)) = self.find(heads, documents::head).await?.pop() else { return Ok(None) };
         let stands = self.stands_to(room, std::slice::from_ref(user), NEWEST).await?;
-        Ok(stands.and_then(|(_, mut each)| each.pop()))
+        Ok(stands.and_then(|(_, mut each)| Some((head.closings, each.pop()?))))
     }
 
     pub(super) async fn join(
@@ -143,27 +205,9 @@ impl Inner {
         if !invited {
             self.create_room(room, now).await?;
         }
-        let privacy = match self.stands_to_one(room, user).await? {
-            None => return Ok(Joined::NoSuchRoom),
-            // Not written again: a removal at the same time would be undone.
-            Some(access) if access.member && !access.banned => return Ok(Joined::Member),
-            Some(Access { privacy: Privacy::Private, .. }) if !invited => return Ok(Joined::NoSuchRoom),
-            Some(access) if access.banned => return Ok(Joined::Banned),
-            Some(access) => access.privacy,
-        };
-        let joined = doc! { "$setOnInsert": documents::new_member(privacy, now) };
-        let members = self.collection("members");
-        members.update_one(find::member(room, user), joined).upsert(true).await.map_err(error)?;
-        // A ban at the same time either finds the member or is found here.
-        if self.stands_to_one(room, user).await?.is_some_and(|access| access.banned) {
-            self.drop_member(room, user).await?;
-            return Ok(Joined::Banned);
-        }
-        Ok(Joined::Member)
-    }
-
-    async fn drop_member(&self, room: &RoomName, user: &Username) -> Result<()> {
-        self.collection("members").delete_one(find::member(room, user)).await.map(drop).map_err(error)
+        let mut step = Joining { room, user, invited, now, joined: Joined::NoSuchRoom };
+        self.change(&mut step).await?;
+        Ok(step.joined)
     }
 
     pub(super) async fn leave(&self, room: &RoomName, user: &Username) -> Result<bool> {
@@ -172,7 +216,7 @@ impl Inner {
         if !self.find(membership, |_| Ok(())).await?.is_empty() {
             let access = self.stands_to(room, &[], NEWEST).await?;
             let closes = access.is_some_and(|(access, _)| access.privacy == Privacy::Private);
-            self.change(&Departure { room, user, banned: None, closes }).await?;
+            self.change(&mut Departure { room, user, banned: None, closes }).await?;
         }
         self.room_exists(room).await
     }
@@ -187,8 +231,8 @@ impl Moderation for Mongo {
         privacy: Privacy,
         now: Timestamp,
     ) -> Result<bool> {
-        let step = NewRoom { room, owner, privacy, now };
-        self.run(|this| async move { this.change(&step).await }).await
+        let mut step = NewRoom { room, owner, privacy, now };
+        self.run_change(|this| async move { this.change(&mut step).await }).await
     }
 
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
@@ -207,7 +251,7 @@ impl Moderation for Mongo {
     }
 
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
-        self.run(|this| async move {
+        self.run_commit(|this| async move {
             let stands = this.stands_to(&room, &users, NEWEST).await?;
             Ok(match stands {
                 None => vec![None; users.len()],
@@ -218,17 +262,15 @@ impl Moderation for Mongo {
     }
 
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
-        self.run(|this| async move {
-            let step = Departure { room: &room, user: &user, banned: Some(now), closes: true };
-            this.change(&step).await?;
-            // Who joined while that was being stored.
-            this.drop_member(&room, &user).await
+        self.run_change(|this| async move {
+            let mut step = Departure { room: &room, user: &user, banned: Some(now), closes: true };
+            this.change(&mut step).await.map(drop)
         })
         .await
     }
 
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run(|this| async move {
+        self.run_change(|this| async move {
             let lifted = this.collection("bans").delete_one(find::ban(&room, &Fold::from(&user))).await;
             Ok(lifted.map_err(error)?.deleted_count > 0)
         })
@@ -240,12 +282,12 @@ impl Moderation for Mongo {
     }
 
     async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
-        self.run(|this| async move {
+        self.run_change(|this| async move {
             if let Mode::Guarded(guarded) = &this.mode {
                 return guarded.delete(&this, &room, seq).await;
             }
-            let Some(erasure) = Erasure::find(&this, &room, seq).await? else { return Ok(None) };
-            let erased = this.change(&erasure).await?;
+            let Some(mut erasure) = Erasure::find(&this, &room, seq).await? else { return Ok(None) };
+            let erased = this.change(&mut erasure).await?;
             Ok(erased.then_some(Deletion { sender: erasure.sender }))
         })
         .await

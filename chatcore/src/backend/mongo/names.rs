@@ -1,45 +1,49 @@
-//! Which names guests may use, as one process remembers it, and how it learns that one was claimed.
+//! Names that guests may use, as one process remembers them, and the news that one was claimed.
 //!
 //! On a standalone mongod the process that remembers is the one that claims. On a replica set any
-//! process claims, and a batch must not be slowed down by asking about names every time. So a claim
-//! is told: after it is stored, a number in every process's tally is counted up. A batch with
-//! guests in it writes its process's tally anyway, and now only where that number still is the one
-//! from before the names were looked at. A claim waits for the batches that are being stored, and
-//! is answered only when it has told all tallies; no batch that is stored after that can rest on
-//! what was true before it.
+//! process claims, and a batch must not be slowed down by looking names up every time. So every
+//! process has a document that counts claims. A claim is stored first and then counted up in the
+//! documents of all processes. A batch with guests in it writes its own process's document, and only
+//! where the number of claims still is the one from before the names were looked up. The claim waits
+//! for the batches that are being stored and is answered after that, so no batch that is stored after
+//! the answer can rest on what was true before the claim.
 //!
-//! Who dies between storing a claim and telling of it has answered nobody. The first use of the
-//! account's password makes up for it.
+//! A process that dies between storing a claim and counting it has answered nobody. The first use of
+//! the account's password makes up for it.
 
 use std::collections::HashSet;
 
-use mongodb::bson::{RawBson, doc};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
+use mongodb::options::ReturnDocument;
 use tokio::sync::Mutex;
 
-use super::{Inner, error, find};
+use super::{Inner, documents, error, find};
 use crate::account::Fold;
 use crate::error::Result;
 use crate::types::Username;
 
 /// Open names remembered.
-const MOST: usize = 65_536;
+const MAX_NAMES: usize = 65_536;
 
 /// Names that have no account.
 #[derive(Default)]
 pub(super) struct OpenNames(HashSet<Fold>);
 
 impl OpenNames {
-    /// Whether one of these names, in any case, has an account.
+    /// Tells if one of these names, in any case, has an account.
     pub(super) async fn is_any_claimed(&mut self, mongo: &Inner, guests: &[Username]) -> Result<bool> {
         let mut unknown: Vec<_> = guests.iter().map(Fold::from).collect();
         unknown.retain(|name| !self.0.contains(name));
         if unknown.is_empty() {
             return Ok(false);
         }
-        if mongo.owners(&unknown).await?.iter().any(Option::is_some) {
+        // That there is an account is enough; a corrupt one counts too.
+        if !mongo.find(find::accounts(&unknown), |_: &RawDocument| Ok(())).await?.is_empty() {
             return Ok(true);
         }
-        if self.0.len() + unknown.len() > MOST {
+
+        if self.0.len() + unknown.len() > MAX_NAMES {
             self.0.clear();
         }
         self.0.extend(unknown);
@@ -51,20 +55,13 @@ impl OpenNames {
     }
 }
 
-/// How many claims a tally has been told of.
+/// Number of claims that a process has been told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Claims(i64);
 
-impl Claims {
-    /// What the tally says of it. One that was told of none says nothing.
-    pub(super) fn value(self) -> RawBson {
-        if self.0 == 0 { RawBson::Null } else { RawBson::Int64(self.0) }
-    }
-}
-
-/// What the process with one tally knows of guests.
+/// Names of guests as one process knows them.
 pub(super) struct Guests {
-    slot: i32,
+    process: ObjectId,
     known: Mutex<Known>,
 }
 
@@ -72,45 +69,71 @@ pub(super) struct Guests {
 struct Known {
     /// Names that were open after so many claims.
     open: OpenNames,
-    claims: Claims,
-    /// Whether there may have been another claim.
-    doubtful: bool,
+    /// `None` if there may have been another claim.
+    claims: Option<Claims>,
+    /// Claims that `open` rests on.
+    last: Claims,
 }
 
 impl Guests {
-    pub(super) fn new(slot: i32) -> Self {
-        let known = Known { doubtful: true, ..Known::default() };
-        Self { slot, known: Mutex::new(known) }
+    pub(super) fn new(process: ObjectId) -> Self {
+        Self { process, known: Mutex::default() }
     }
 
-    /// After how many claims these names, in any case, are open; `None` if one is not.
+    /// Returns the number of claims after which these names, in any case, are open; `None` if one of
+    /// them is claimed.
     pub(super) async fn admit(&self, mongo: &Inner, guests: &[Username]) -> Result<Option<Claims>> {
         let mut known = self.known.lock().await;
-        if known.doubtful {
-            // Before the names are looked at, so that a claim after that is noticed.
-            let claims = mongo.find(find::claims(self.slot), |d| Ok(d.get_i64("claims").unwrap_or(0)));
-            let claims = Claims(claims.await?.pop().unwrap_or(0));
-            if claims != known.claims {
-                known.open = OpenNames::default();
+        let claims = match known.claims {
+            Some(claims) => claims,
+            None => {
+                // Before the names are looked up, so that a claim after that is noticed.
+                let claims = self.count_claims(mongo).await?;
+                if claims != known.last {
+                    known.open = OpenNames::default();
+                }
+                known.last = claims;
+                known.claims = Some(claims);
+                claims
             }
-            known.claims = claims;
-            known.doubtful = false;
-        }
-        let claims = known.claims;
+        };
         Ok((!known.open.is_any_claimed(mongo, guests).await?).then_some(claims))
     }
 
-    /// A batch was refused; perhaps for a claim.
-    pub(super) async fn doubt(&self) {
-        self.known.lock().await.doubtful = true;
+    /// Reads the number of claims. The document is made if it is missing, as after this process was
+    /// taken for dead.
+    async fn count_claims(&self, mongo: &Inner) -> Result<Claims> {
+        let counters = mongo.collection("counters");
+        let made = doc! { "$setOnInsert": { "claims": 0_i64 } };
+        let found = counters
+            .find_one_and_update(find::process_counter(self.process), made)
+            .upsert(true)
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(error)?;
+        Ok(Claims(found.and_then(|found| found.get_i64("claims").ok()).unwrap_or(0)))
+    }
+
+    /// Statement of an `update` command that matches one document unless a name was claimed since.
+    pub(super) fn guard(&self, Claims(claims): Claims) -> RawDocumentBuf {
+        rawdoc! {
+            "q": { "_id": documents::process_id(self.process), "claims": claims },
+            "u": { "$inc": { "batches": 1_i64 } },
+        }
+    }
+
+    /// Takes in that a batch was refused, perhaps for a claim.
+    pub(super) async fn mark_uncertain(&self) {
+        self.known.lock().await.claims = None;
     }
 }
 
 /// Tells every process of a claim that is stored. When this returns, no batch is stored that rests
 /// on what was before it.
-pub(super) async fn tell(mongo: &Inner, name: &Fold) -> Result<()> {
+pub(super) async fn publish_claim(mongo: &Inner, name: &Fold) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
-    mongo.collection("counters").update_many(find::tallies(), counted).await.map_err(error)?;
+    mongo.collection("counters").update_many(find::process_counters(), counted).await.map_err(error)?;
+
     let told = doc! { "$set": { "told": true } };
     mongo.collection("names").update_one(find::name(name), told).await.map_err(error)?;
     Ok(())

@@ -18,8 +18,6 @@ use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
-use super::lease::is_duplicate;
-use super::tally::SLOTS;
 use super::{error, find};
 use crate::error::Result;
 
@@ -41,22 +39,28 @@ pub(super) struct Peers {
 struct Me {
     processes: Collection<Document>,
     presence: Collection<Document>,
+    counters: Collection<Document>,
     id: ObjectId,
-    /// What is written down: the session, the tally, and where the process runs.
+    /// What is written down: the sessions, and where the process runs.
     card: Document,
     /// Where the others were last, and how many looks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
 }
 
 impl Peers {
-    /// Signs on with the session `session`, and ends the sessions of processes that are known to be
-    /// dead. Returns a number of a tally too, which no other process has unless there are many.
-    pub(super) async fn join(database: &Database, session: &Document) -> Result<(Self, i32)> {
-        let card = doc! { "session": session.clone(), "host": host(), "pid": i64::from(std::process::id()) };
-        let (processes, presence) = (database.collection("processes"), database.collection("presence"));
-        let mut me = Me { processes, presence, id: ObjectId::new(), card, seen: HashMap::new() };
+    /// Signs on with the sessions of this process, and ends those of processes that are known to be
+    /// dead.
+    pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<Self> {
+        let card = doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
+        let mut me = Me {
+            processes: database.collection("processes"),
+            presence: database.collection("presence"),
+            counters: database.collection("counters"),
+            id: ObjectId::new(),
+            card,
+            seen: HashMap::new(),
+        };
         me.look().await.map_err(error)?;
-        let tally = me.take_tally().await?;
         me.beat().await.map_err(error)?;
         let id = me.id;
         let (closing, mut closed) = watch::channel(());
@@ -70,10 +74,9 @@ impl Peers {
                     tracing::debug!(error = %e.kind, "the other processes could not be looked at");
                 }
             }
-            let _ = me.presence.delete_many(find::presence_of(me.id)).await;
-            let _ = me.processes.delete_one(doc! { "_id": me.id }).await;
+            let _ = me.remove(me.id).await;
         });
-        Ok((Self { id, is_on: Mutex::new(true), closing }, tally))
+        Ok(Self { id, is_on: Mutex::new(true), closing })
     }
 
     /// Signs off, once no transaction is open any more.
@@ -84,32 +87,8 @@ impl Peers {
 }
 
 impl Me {
-    /// Signs on with the first tally that is free, if there is one.
-    async fn take_tally(&mut self) -> Result<i32> {
-        for tally in 0..SLOTS {
-            let mut card = self.card.clone();
-            card.insert("tally", tally);
-            let mut process = doc! { "_id": self.id, "beats": 0_i64 };
-            process.extend(card.clone());
-            match self.processes.insert_one(process).await {
-                Err(e) if is_duplicate(&e) => {}
-                taken => {
-                    taken.map_err(error)?;
-                    self.card = card;
-                    return Ok(tally);
-                }
-            }
-        }
-        let [random] = crate::session::random()?;
-        Ok(i32::from(random) % SLOTS)
-    }
-
     async fn turn(&mut self) -> mongodb::error::Result<()> {
-        match self.beat().await {
-            // Held for dead for a while; another process has the tally now. They share it.
-            Err(e) if is_duplicate(&e) => drop(self.card.remove("tally")),
-            done => done?,
-        }
+        self.beat().await?;
         self.look().await
     }
 
@@ -154,17 +133,24 @@ impl Me {
     }
 
     async fn bury(&mut self, id: ObjectId, other: &Document) -> mongodb::error::Result<()> {
-        if let Ok(session) = other.get_document("session") {
+        if let Ok(sessions) = other.get_array("sessions") {
             tracing::info!(
                 pid = other.get_i64("pid").unwrap_or(0),
-                "ending the session of a process that stands still"
+                "ending the sessions of a process that stands still"
             );
-            let kill = doc! { "killSessions": [session.clone()] };
+            let kill = doc! { "killSessions": sessions.clone() };
             self.processes.client().database("admin").run_command(kill).await?;
         }
-        self.presence.delete_many(find::presence_of(id)).await?;
-        self.processes.delete_one(doc! { "_id": id }).await?;
+        self.remove(id).await?;
         self.seen.remove(&id);
+        Ok(())
+    }
+
+    /// Removes what a process has written down.
+    async fn remove(&self, id: ObjectId) -> mongodb::error::Result<()> {
+        self.presence.delete_many(find::presence_of(id)).await?;
+        self.counters.delete_one(find::process_counter(id)).await?;
+        self.processes.delete_one(doc! { "_id": id }).await?;
         Ok(())
     }
 }

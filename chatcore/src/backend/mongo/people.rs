@@ -46,7 +46,8 @@ impl Inner {
     }
 
     pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
-        let Mode::Transactions { peers, .. } = &self.mode else { return Ok(()) };
+        let Mode::ReplicaSet(replica_set) = &self.mode else { return Ok(()) };
+        let peers = &replica_set.peers;
         let is_on = peers.is_on.lock().await;
         if !*is_on {
             return Ok(());
@@ -76,6 +77,6 @@ impl Inner {
 
     /// Whether that is this process.
     pub(super) fn is_me(&self, process: ProcessId) -> bool {
-        matches!(&self.mode, Mode::Transactions { peers, .. } if peers.id.bytes() == process.0)
+        matches!(&self.mode, Mode::ReplicaSet(replica_set) if replica_set.peers.id.bytes() == process.0)
     }
 }

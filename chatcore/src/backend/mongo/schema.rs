@@ -6,13 +6,11 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
-use super::{error, find};
+use super::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 3;
-/// The version before, to which no room was private.
-const ALL_PUBLIC: i64 = 2;
+const VERSION: i64 = 4;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
@@ -47,7 +45,7 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
     let state = database.collection::<Document>("state");
     let stored = state.find_one(doc! { "_id": "schema" }).await.map_err(error)?;
     match stored.as_ref().map(|schema| schema.get_i64("version")) {
-        None | Some(Ok(VERSION | ALL_PUBLIC)) => {}
+        None | Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
             return Err(Error::Open(format!(
                 "it was written by a newer version (schema {newer}, this version knows {VERSION})"
@@ -74,21 +72,6 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
         state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
     }
     Ok(server)
-}
-
-/// Makes a database of the version before one of this, once no other process of that version may work
-/// on it: on a standalone mongod, when this one has the lease.
-pub(super) async fn upgrade(database: &Database) -> Result<()> {
-    let state = database.collection::<Document>("state");
-    let before = doc! { "_id": "schema", "version": ALL_PUBLIC };
-    if state.find_one(before.clone()).await.map_err(error)?.is_none() {
-        return Ok(());
-    }
-    let public = doc! { "$set": { "private": false } };
-    let counters = database.collection::<Document>("counters");
-    counters.update_many(find::rooms_of_before(), public).await.map_err(error)?;
-    state.update_one(before, doc! { "$set": { "version": VERSION } }).await.map_err(error)?;
-    Ok(())
 }
 
 const NAMESPACE_EXISTS: i32 = 48;
@@ -157,12 +140,6 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     let signals = database.collection::<Document>("signals");
     let passing = IndexOptions::builder().expire_after(SIGNALS).build();
     signals.create_index(index(doc! { "at": 1 }, passing)).await.map_err(error)?;
-    let tallies = IndexOptions::builder()
-        .unique(true)
-        .partial_filter_expression(doc! { "tally": { "$exists": true } })
-        .build();
-    let processes = database.collection::<Document>("processes");
-    processes.create_index(index(doc! { "tally": 1 }, tallies)).await.map_err(error)?;
 
     let sessions = database.collection::<Document>("sessions");
     let sparse = IndexOptions::builder().sparse(true).build();

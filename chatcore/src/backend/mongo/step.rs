@@ -6,26 +6,32 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
 use super::access::Written;
-use super::{Inner, Mode, names, transaction};
+use super::{Inner, Mode, names};
 use crate::account::Fold;
 use crate::error::Result;
+use crate::types::RoomName;
 
 /// A change that is made by one process at a time, and not while a batch is being stored.
 #[async_trait]
-pub(super) trait Step: Sync {
-    /// The name that the step claims.
+pub(super) trait Step: Send + Sync {
+    /// Name that the step claims.
     fn claims(&self) -> Option<Fold> {
         None
     }
 
-    /// Makes the change; says whether it was right to. If not, nothing of it must matter: a
-    /// transaction is taken back, and without one it stays.
-    async fn make(&self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool>;
+    /// Room whose number of members the step changes.
+    fn changes_members_of(&self) -> Option<&RoomName> {
+        None
+    }
+
+    /// Makes the change. Returns false if a precondition failed: a transaction is then taken back;
+    /// without one, earlier writes stay, so they must be harmless.
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool>;
 }
 
 /// Writes for a step: in its transaction, if there is one.
 pub(super) struct Writer<'a> {
-    mongo: &'a Inner,
+    pub(super) mongo: &'a Inner,
     session: Option<&'a mut ClientSession>,
 }
 
@@ -66,14 +72,13 @@ pub(super) fn delete_all(collection: &str, filter: Document) -> mongodb::error::
 }
 
 impl Inner {
-    /// Makes a change as one step; says whether it was right to.
-    pub(super) async fn change(&self, step: &dyn Step) -> Result<bool> {
+    /// Makes a change as one step. Returns false if a precondition failed.
+    pub(super) async fn change(&self, step: &mut dyn Step) -> Result<bool> {
         match &self.mode {
-            Mode::Transactions { session, tally, .. } => {
-                let made = transaction::change(self, &mut *session.lock().await, step).await?;
-                match (step.claims(), tally) {
-                    (Some(name), Some(_)) if made => names::tell(self, &name).await?,
-                    _ => {}
+            Mode::ReplicaSet(replica_set) => {
+                let made = replica_set.change(self, step).await?;
+                if let Some(name) = step.claims().filter(|_| made) {
+                    names::publish_claim(self, &name).await?;
                 }
                 Ok(made)
             }

@@ -27,15 +27,6 @@ async fn count(store: &ChatStore, user: &str) -> u64 {
     store.message_count(&user.parse().expect("a name")).await.expect("a count")
 }
 
-/// Opens the store as it is opened on a sharded cluster.
-async fn open_as_sharded(address: &str) -> ChatStore {
-    let options = Options::default();
-    let database = database(address).await;
-    let server = schema::prepare(&database, options.session_idle).await.expect("prepared");
-    let server = Server { sharded: true, ..server };
-    ChatStore::over(start(database, &server, options.timeout).await.expect("a backend"), options)
-}
-
 /// `n` messages of bob's after `head`.
 fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     let sender: Username = "bob".parse().expect("a name");
@@ -45,7 +36,7 @@ fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     };
     let messages = (1..=n).map(|i| message(head.seq.get() + i)).collect();
     let after = (head.seq > Seq::ZERO).then_some(head);
-    RoomBatch { room: room.clone(), after, messages, members: Vec::new() }
+    RoomBatch { room: room.clone(), after, messages, members: Vec::new(), assumes_members: false }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,46 +67,6 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
             }
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
-    let address = mongod::database(Kind::ReplicaSet);
-    let with = ChatStore::open(&address).await.expect("a store");
-    post(&with, "ann").await;
-    post(&with, "a.n$n%").await;
-    with.close().await.expect("closed");
-
-    let without = open_as_sharded(&address).await;
-    assert_eq!((count(&without, "ann").await, count(&without, "a.n$n%").await), (1, 1));
-    for _ in 0..2 {
-        post(&without, "ann").await;
-        post(&without, "bob").await;
-    }
-    assert_eq!((count(&without, "ann").await, count(&without, "bob").await), (3, 2));
-    without.close().await.expect("closed");
-
-    let with = ChatStore::open(&address).await.expect("a store");
-    post(&with, "bob").await;
-    assert_eq!((count(&with, "ann").await, count(&with, "bob").await), (3, 3));
-    assert_eq!(count(&with, "a.n$n%").await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
-    let address = mongod::database(Kind::ReplicaSet);
-    let store = ChatStore::open(&address).await.expect("a store");
-    post(&store, "ann").await;
-    // As if a fold of the tally came between a reader's look at the tally and at the counter.
-    let counters = database(&address).await.collection::<RawDocumentBuf>("counters");
-    let ann = doc! { "_id": { "user": "ann" } };
-    let folded = doc! { "$set": { "message_count": 1_i64, "folded": { "0": 2_i64 } } };
-    counters.update_one(ann, folded).upsert(true).await.expect("written");
-    let ann = "ann".parse().expect("a name");
-    assert!(matches!(store.message_count(&ann).await, Err(Error::Unavailable(_))));
-    let after = doc! { "$set": { "folds": 2_i64, "counts": {} } };
-    counters.update_one(doc! { "_id": { "tally": 0 } }, after).await.expect("written");
-    assert_eq!(store.message_count(&ann).await.expect("a count"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,32 +103,11 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     let read = store.messages(&room, Range::Newest, 200).await.expect("read");
     assert_eq!(read.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=arrived).collect::<Vec<_>>());
     assert_eq!(count(&store, "bob").await.cast_signed(), arrived - 1);
-    assert_eq!(store.room(&room).await.expect("a room").last_seq.get(), arrived);
+    let found = store.room(&room).await.expect("a room");
+    assert_eq!((found.last_seq.get(), found.users), (arrived, 2), "ann and bob are members");
     post(&store, "ann").await;
     let next = store.messages(&room, Range::Newest, 1).await.expect("read");
     assert_eq!(next[0].seq.get(), arrived + 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_of_a_database_from_before_there_were_private_ones_are_public() {
-    let address = mongod::database(Kind::ReplicaSet);
-    let store = ChatStore::open(&address).await.expect("a store");
-    post(&store, "ann").await;
-    store.close().await.expect("closed");
-    let database = database(&address).await;
-    let counters = database.collection::<mongodb::bson::Document>("counters");
-    let room = doc! { "_id": { "room": "a" } };
-    counters.update_one(room, doc! { "$unset": { "private": "" } }).await.expect("written");
-    let state = database.collection::<mongodb::bson::Document>("state");
-    let before = doc! { "$set": { "version": 2_i64 } };
-    state.update_one(doc! { "_id": "schema" }, before).await.expect("written");
-
-    for _ in 0..2 {
-        let store = ChatStore::open(&address).await.expect("a store");
-        let rooms = store.rooms(None, 10).await.expect("rooms");
-        assert_eq!(rooms.iter().map(RoomName::as_str).collect::<Vec<_>>(), ["a"]);
-        store.close().await.expect("closed");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

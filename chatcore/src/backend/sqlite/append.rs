@@ -42,7 +42,14 @@ fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<
     let (seq, timestamp) = (seq.get(), timestamp.as_micros());
     match room.after {
         Some(after) => transaction.prepare_cached(sql::ADVANCE_HEAD)?.query_row(
-            params![room.room.as_str(), after.seq.get(), after.departures, seq, timestamp],
+            params![
+                room.room.as_str(),
+                after.seq.get(),
+                after.closings,
+                seq,
+                timestamp,
+                room.assumes_members.then_some(after.departures),
+            ],
             |row| row.get(0),
         ),
         None => transaction

@@ -11,8 +11,8 @@ macro_rules! statements {
 statements! {
     HEAD = "SELECT last_seq, last_timestamp, departures, restricted, closings FROM rooms WHERE name = ?1";
     ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?4, last_timestamp = ?5
-        WHERE name = ?1 AND last_seq = ?2 AND departures = ?3 RETURNING id";
-    CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, ?2, ?3, 0, ?4)
+        WHERE name = ?1 AND last_seq = ?2 AND closings = ?3 AND departures = coalesce(?6, departures) RETURNING id";
+    CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING RETURNING id";
     COUNT_MESSAGES = "INSERT INTO users (name, message_count) VALUES (?1, ?2)
         ON CONFLICT DO UPDATE SET message_count = message_count + excluded.message_count RETURNING id";
@@ -23,10 +23,10 @@ statements! {
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1)
         AND sender_id = (SELECT id FROM users WHERE name = ?2) AND nonce = ?3";
 
-    CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at) VALUES (?1, 0, 0, 0, ?2)
+    CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, 0, 0, ?2)
         ON CONFLICT DO NOTHING";
     ROOMS = "SELECT name FROM rooms WHERE private = 0 AND name > ?1 ORDER BY name LIMIT ?2";
-    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, created_at, private, owner, (SELECT count(*) FROM members WHERE room_id = rooms.id)
+    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, created_at, private, owner, members
         FROM rooms WHERE name = ?1";
     USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
@@ -35,8 +35,8 @@ statements! {
     LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
     COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1, closings = closings + private WHERE name = ?1";
 
-    CREATE_ROOM_FOR = "INSERT INTO rooms (name, last_seq, last_timestamp, departures, created_at, owner, private, restricted)
-        VALUES (?1, 0, 0, 0, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
+    CREATE_ROOM_FOR = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at, owner, private, restricted)
+        VALUES (?1, 0, 0, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
     PRIVATE_ROOMS = "SELECT private_room FROM members WHERE username = ?1 AND private_room > ?2
         ORDER BY private_room LIMIT ?3";
     ACCESS = "SELECT private, restricted, owner, EXISTS (SELECT 1 FROM members WHERE room_id = rooms.id AND username = ?2),

@@ -77,7 +77,7 @@ impl Backend for Faulty {
             Fault::Overtaken => {
                 self.release.notify_one();
                 let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
-                while self.inner.heads(rooms.clone()).await?.iter().all(Option::is_none) {
+                while self.inner.heads(rooms.clone()).await?.iter().all(|head| matches!(head, Ok(None))) {
                     tokio::task::yield_now().await;
                 }
                 out_of_reach()
@@ -97,10 +97,10 @@ impl Backend for Faulty {
         }
     }
 
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Option<Head>>> {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
         self.inner.heads(rooms).await
     }
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Option<Message>>> {
+    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.inner.by_nonce(keys).await
     }
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {

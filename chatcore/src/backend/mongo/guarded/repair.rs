@@ -6,7 +6,7 @@ use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawDocumentBuf, cstr, doc, rawdoc};
 
-use super::{Effect, Effects, Guarded, begun, older};
+use super::{Effect, Effects, Guarded, begun, count_members, older};
 use crate::backend::mongo::buckets::Bucket;
 use crate::backend::mongo::deletion::{self, Erasure};
 use crate::backend::mongo::{Inner, documents, error, find, step};
@@ -56,7 +56,7 @@ impl Guarded {
         if applied.len() == names.len() && applied.into_iter().all(|applied| applied) {
             return Ok(number);
         }
-        let effects = Effects { number, counts: counts.into_iter().collect(), rooms };
+        let effects = Effects { number, repeats: true, counts: counts.into_iter().collect(), rooms };
         self.apply(mongo, effects).await?;
         Ok(number)
     }
@@ -99,6 +99,22 @@ impl Guarded {
         Ok(())
     }
 
+    /// Counts the members of the room whose members were changed last.
+    pub(super) async fn recount_members(&self, mongo: &Inner) -> Result<()> {
+        let state: Collection<RawDocumentBuf> = mongo.database.collection("state");
+        let Some(plan) = state.find_one(doc! { "_id": "members" }).await.map_err(error)? else {
+            return Ok(());
+        };
+        let room: RoomName = documents::text(&plan, "room")?;
+        let members = count_members(mongo, &room).await?;
+        let counted = rawdoc! {
+            "q": { "_id": documents::room_id(&room) },
+            "u": { "$set": { "members": members } },
+        };
+        self.step(mongo, step::update("counters", counted)).await?;
+        Ok(())
+    }
+
     /// Does again what the last deletion may not have done; returns its number.
     pub(super) async fn repeat_deletion(&self, mongo: &Inner) -> Result<i64> {
         let state: Collection<RawDocumentBuf> = mongo.database.collection("state");
@@ -107,6 +123,17 @@ impl Guarded {
         self.erase(mongo, &erasure, number).await?;
         Ok(number)
     }
+}
+
+/// Notes that the members of a room are about to change, so that they are counted after a crash.
+pub(super) fn members_plan(room: &RoomName) -> RawDocumentBuf {
+    let plan = rawdoc! { "room": room.as_str() };
+    step::update("state", rawdoc! { "q": { "_id": "members" }, "u": { "$set": plan }, "upsert": true })
+}
+
+/// Forgets the last such note: the change is done.
+pub(super) async fn forget_members_plan(mongo: &Inner) -> Result<()> {
+    mongo.collection("state").delete_one(doc! { "_id": "members" }).await.map(drop).map_err(error)
 }
 
 /// What is there of a batch's part of a room.

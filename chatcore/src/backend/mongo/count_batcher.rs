@@ -1,8 +1,8 @@
-//! Looks at users' counts, many at once.
+//! Reads of users' counts, many at once.
 //!
-//! On a replica set a count must be asked for each time, because what another process counts is heard
-//! of too late. So all that are asked for while one look is under way are answered by the next, as
-//! posts are by a commit: each answer was read after it was asked for.
+//! On a replica set each count is read from the database, because the change stream tells too late
+//! what another process counted. All that are asked for while one read is under way share the next
+//! one, as posts share a commit: each answer was read after it was asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::Inner;
 use crate::error::{Error, Result};
 use crate::types::Username;
 
-/// Users in one look.
-const MOST: usize = 256;
+/// Users in one read.
+const MAX_USERS: usize = 256;
 /// Callers who may wait.
 const QUEUE: usize = 4_096;
 
@@ -23,15 +23,15 @@ struct Ask {
     reply: oneshot::Sender<Result<u64>>,
 }
 
-/// The way to ask. The looks end when this is dropped.
-pub(super) struct Looks(mpsc::Sender<Ask>);
+/// Sender of requests. The reads end when this is dropped.
+pub(super) struct CountBatcher(mpsc::Sender<Ask>);
 
-impl Looks {
+impl CountBatcher {
     pub(super) fn start(mongo: Arc<Inner>) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut asks: Vec<Ask> = Vec::new();
-            while queue.recv_many(&mut asks, MOST).await > 0 {
+            while queue.recv_many(&mut asks, MAX_USERS).await > 0 {
                 let mut waiting: BTreeMap<Username, Vec<oneshot::Sender<_>>> = BTreeMap::new();
                 for Ask { user, reply } in asks.drain(..).filter(|ask| !ask.reply.is_closed()) {
                     waiting.entry(user).or_default().push(reply);

@@ -1,0 +1,362 @@
+//! Batches and other changes as transactions, on a replica set or a sharded cluster.
+//!
+//! Commits go first: they have a session of their own. All other changes share a few sessions, so that
+//! however many are asked for, commits meet few of them.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use mongodb::bson::{RawArrayBuf, RawDocumentBuf, rawdoc};
+use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
+use mongodb::options::ReadConcern;
+use mongodb::{ClientSession, Database};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::access::is_of_nonces;
+use super::names::{Claims, Guests};
+use super::peers::Peers;
+use super::step::{Step, Writer};
+use super::{Inner, MAX_CHANGES, buckets, counters, documents, durable, error, find};
+use crate::backend::{Append, Batch, Head, RoomBatch};
+use crate::error::{Error, Result};
+use crate::types::{RoomName, Username};
+
+const WRITE_CONFLICT: i32 = 112;
+/// Longest pause of a commit that met another transaction, about as long as that one takes; and of
+/// any other change, which gives way to commits.
+const COMMIT_PAUSE: Duration = Duration::from_millis(3);
+const CHANGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// This process on a replica set.
+pub(super) struct ReplicaSet {
+    /// Session of every batch. A new transaction in it ends one that was left open; the lock makes
+    /// sure that nobody waits for that one any more.
+    commits: Mutex<ClientSession>,
+    /// Sessions of the other changes that nobody uses. There are as many as changes at once.
+    idle: std::sync::Mutex<Vec<ClientSession>>,
+    pub(super) peers: Peers,
+    guests: Guests,
+}
+
+impl ReplicaSet {
+    /// Signs on, with all sessions of this process.
+    pub(super) async fn open(database: &Database) -> Result<Self> {
+        let client = database.client();
+        let commits = client.start_session().await.map_err(error)?;
+        let mut idle = Vec::new();
+        for _ in 0..MAX_CHANGES {
+            idle.push(client.start_session().await.map_err(error)?);
+        }
+
+        let ids: Vec<_> = std::iter::once(&commits).chain(&idle).map(|s| s.id().clone()).collect();
+        let peers = Peers::join(database, &ids).await?;
+        let guests = Guests::new(peers.id);
+        Ok(Self { commits: Mutex::new(commits), idle: idle.into(), peers, guests })
+    }
+
+    /// Waits until no attempt to store a batch is under way.
+    async fn commits(&self) -> MutexGuard<'_, ClientSession> {
+        self.commits.lock().await
+    }
+
+    /// Signs off.
+    pub(super) async fn close(&self) {
+        let _no_attempt_is_under_way = self.commits().await;
+        self.peers.leave().await;
+    }
+
+    pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
+        let mut session = self.commits().await;
+        self.append_in(mongo, &mut session, batch).await
+    }
+
+    async fn append_in(&self, mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
+        let claims = match batch.guests.as_slice() {
+            [] => None,
+            guests => match self.guests.admit(mongo, guests).await? {
+                Some(claims) => Some(claims),
+                None => return Ok(Append::NameClaimed),
+            },
+        };
+        let joining = joining(mongo, batch).await?;
+
+        let deadline = Instant::now() + mongo.timeout;
+        let mut commit_failed = false;
+        loop {
+            begin(mongo, session).await?;
+            let stop = match self.write(mongo, session, batch, claims, &joining).await {
+                Ok(()) => match commit(session, deadline).await {
+                    Ok(()) => return Ok(Append::Committed),
+                    Err(e) => {
+                        commit_failed = true;
+                        Stop::Failed(e)
+                    }
+                },
+                Err(stop) => {
+                    // If this fails the server ends the transaction by itself.
+                    let _ = session.abort_transaction().await;
+                    stop
+                }
+            };
+
+            match stop {
+                // The attempt before may be what refuses this one.
+                Stop::Refused(_) if commit_failed && is_stored(mongo, batch).await? => {
+                    return Ok(Append::Committed);
+                }
+                Stop::Refused(refused) => return Ok(refused),
+                Stop::Failed(e)
+                    if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) || Instant::now() >= deadline =>
+                {
+                    return Err(error(e));
+                }
+                Stop::Failed(_) => pause(COMMIT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Makes the writes of a batch. Two processes meet at the heads; the earlier a transaction meets
+    /// another, the less it has done in vain, so only new members come before them.
+    async fn write(
+        &self,
+        mongo: &Inner,
+        session: &mut ClientSession,
+        batch: &Batch,
+        claims: Option<Claims>,
+        joining: &[Vec<&Username>],
+    ) -> Result<(), Stop> {
+        let members = new_members(batch, joining);
+        if !members.is_empty() {
+            let command = rawdoc! { "insert": "members", "documents": members };
+            expect_none(mongo.write(command, Some(session)).await)?;
+        }
+
+        let mut updates: RawArrayBuf =
+            batch.rooms.iter().zip(joining).map(|(room, joining)| advance(room, joining.len())).collect();
+        let mut expected = batch.rooms.len() + batch.counts.len();
+        if let Some(claims) = claims {
+            updates.push(self.guests.guard(claims));
+            expected += 1;
+        }
+        let grow = |n| rawdoc! { "$inc": { "message_count": n } };
+        counters::add_statements(&mut updates, &batch.counts, |id| rawdoc! { "_id": id }, grow);
+        let moved = mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await;
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(e) => return Err(met(e).await),
+        };
+        let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
+        if moved.duplicate.is_some()
+            || (lacking > 0 && !create_counters(mongo, session, batch, lacking).await?)
+        {
+            // Another head, or a name has been claimed.
+            self.guests.mark_uncertain().await;
+            return Err(Stop::Refused(Append::HeadMoved));
+        }
+
+        let messages = rawdoc! { "insert": "messages", "documents": buckets::new_buckets(batch) };
+        match mongo.write(messages, Some(session)).await?.duplicate {
+            Some(index) if is_of_nonces(&index) => Err(Stop::Refused(Append::NonceTaken)),
+            Some(_) => Err(Stop::Refused(Append::HeadMoved)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells if the batch is stored. Waits for an attempt that is still under way.
+    pub(super) async fn holds(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
+        let _no_attempt_is_under_way = self.commits().await;
+        is_stored(mongo, batch).await
+    }
+
+    /// Makes a change, until it meets no other transaction. Returns false if a precondition failed;
+    /// then nothing was changed.
+    pub(super) async fn change(&self, mongo: &Inner, step: &mut dyn Step) -> Result<bool> {
+        let deadline = Instant::now() + mongo.timeout;
+        let mut session = self.take_session(mongo).await?;
+
+        let made = loop {
+            if let Err(e) = begin(mongo, &mut session).await {
+                break Err(e);
+            }
+            let made = match step.make(&mut Writer::new(mongo, Some(&mut session))).await {
+                Ok(true) => commit(&mut session, deadline).await.map(|()| true),
+                other => {
+                    // If this fails the server ends the transaction by itself.
+                    let _ = session.abort_transaction().await;
+                    other
+                }
+            };
+            match made {
+                Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause(CHANGE_PAUSE).await,
+                made => break made.map_err(error),
+            }
+        };
+
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        made
+    }
+
+    /// Takes a session. There is one, unless a task that had it panicked.
+    async fn take_session(&self, mongo: &Inner) -> Result<ClientSession> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(session) => Ok(session),
+            None => mongo.database.client().start_session().await.map_err(error),
+        }
+    }
+}
+
+/// Reason for which the writes of a transaction stopped.
+enum Stop {
+    Refused(Append),
+    Failed(mongodb::error::Error),
+}
+
+impl From<mongodb::error::Error> for Stop {
+    fn from(e: mongodb::error::Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// Turns an error at the heads into a refusal if another transaction is moving one of them just now.
+async fn met(e: mongodb::error::Error) -> Stop {
+    if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) {
+        pause(COMMIT_PAUSE).await;
+        return Stop::Refused(Append::HeadMoved);
+    }
+    Stop::Failed(e)
+}
+
+/// Senders of each room of a batch who are no members. Looked up after they posted, so a membership
+/// that ends later ends after the post.
+async fn joining<'a>(mongo: &Inner, batch: &'a Batch) -> Result<Vec<Vec<&'a Username>>> {
+    let unknown: Vec<_> =
+        batch.rooms.iter().flat_map(|room| room.members.iter().map(move |user| (&room.room, user))).collect();
+    if unknown.is_empty() {
+        return Ok(batch.rooms.iter().map(|_| Vec::new()).collect());
+    }
+
+    let found = mongo.find(find::memberships_among(&unknown), documents::membership).await?;
+    let members: HashSet<(RoomName, Username)> = found.into_iter().collect();
+    let is_new = |room: &RoomBatch, user: &Username| !members.contains(&(room.room.clone(), user.clone()));
+    let of_room = |room: &'a RoomBatch| room.members.iter().filter(|user| is_new(room, user)).collect();
+    Ok(batch.rooms.iter().map(of_room).collect())
+}
+
+fn new_members(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
+    let each = batch.rooms.iter().zip(joining);
+    let each = each.flat_map(|(room, joining)| joining.iter().map(move |user| (room, *user)));
+    each.map(|(room, user)| documents::member_of_public(&room.room, user, room.created_at())).collect()
+}
+
+/// Statement that moves the head of a room, where it is as the batch expects.
+fn advance(room: &RoomBatch, joining: usize) -> RawDocumentBuf {
+    let id = documents::room_id(&room.room);
+    let set = documents::new_head(room.head());
+    let members = i64::try_from(joining).unwrap_or(i64::MAX);
+    let mut change = rawdoc! { "$set": set };
+    if members > 0 {
+        change.append(mongodb::bson::cstr!("$inc"), rawdoc! { "members": members });
+    }
+
+    let Some(Head { seq, departures, closings, .. }) = room.after else {
+        // No head matches, so this creates the room or clashes with the one that is there.
+        let first = documents::first_head(room.created_at());
+        change.append(mongodb::bson::cstr!("$setOnInsert"), first);
+        return rawdoc! { "q": { "_id": id, "last_seq": -1_i64 }, "u": change, "upsert": true };
+    };
+    let mut found = rawdoc! { "_id": id, "last_seq": seq.get(), "closings": closings };
+    if room.assumes_members {
+        found.append(mongodb::bson::cstr!("departures"), departures);
+    }
+    rawdoc! { "q": found, "u": change }
+}
+
+/// Creates the counters of new users, if those are what an update `lacking` some documents lacked.
+async fn create_counters(
+    mongo: &Inner,
+    session: &mut ClientSession,
+    batch: &Batch,
+    lacking: usize,
+) -> Result<bool, Stop> {
+    let present = mongo.find_in(find::counters(&batch.counts), session, documents::counted).await?;
+    let present: HashSet<Username> = present.into_iter().collect();
+    let new = |user: &Username, n: i64| rawdoc! { "_id": documents::user_id(user), "message_count": n };
+    let missing = counters::missing(&batch.counts, &present, new);
+    if batch.counts.len() - present.len() != lacking {
+        return Ok(false);
+    }
+    let made = mongo.write(rawdoc! { "insert": "counters", "documents": missing }, Some(session)).await;
+    expect_none(made)?;
+    Ok(true)
+}
+
+/// Refuses a batch whose documents another process made just now.
+fn expect_none(written: mongodb::error::Result<super::access::Written>) -> Result<(), Stop> {
+    match written?.duplicate {
+        Some(_) => Err(Stop::Refused(Append::HeadMoved)),
+        None => Ok(()),
+    }
+}
+
+async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
+    let transaction = session.start_transaction().read_concern(ReadConcern::majority());
+    transaction.write_concern(durable(mongo.timeout)).await.map_err(error)
+}
+
+/// The database was not as a transaction expected, and the next attempt expects less of it.
+#[derive(Debug)]
+struct Again;
+
+pub(super) fn again() -> mongodb::error::Error {
+    mongodb::error::Error::custom(Again)
+}
+
+fn is_worth_another(e: &mongodb::error::Error) -> bool {
+    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.get_custom::<Again>().is_some()
+}
+
+/// Commits, and repeats the command while its result is unknown: the server knows the transaction
+/// by its number and commits it once. Only an error that is labelled as transient says that the
+/// transaction is no more.
+async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
+    loop {
+        match session.commit_transaction().await {
+            Err(e) if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline => {
+                pause(COMMIT_PAUSE).await
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Tells if the batch is stored: its first message carries its id.
+async fn is_stored(mongo: &Inner, batch: &Batch) -> Result<bool> {
+    let Some((room, first)) = batch.rooms.first().and_then(|part| Some((&part.room, part.messages.first()?)))
+    else {
+        return Ok(true);
+    };
+    let id = documents::batch_id(batch.id);
+    let is_at = async |newest_state| {
+        let query = find::batch_at(room, first.seq, newest_state);
+        let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
+        Ok::<_, Error>(found.first() == Some(&Some(id)))
+    };
+    if !is_at(true).await? {
+        return Ok(false);
+    }
+    if is_at(false).await? {
+        return Ok(true);
+    }
+    // Neither lost nor safe.
+    Err(Error::Unavailable("a majority does not have the batch yet".into()))
+}
+
+/// Waits for a random while, so that two processes do not meet in step.
+async fn pause(longest: Duration) {
+    let random = crate::session::random().map_or(0, u64::from_le_bytes);
+    let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+    tokio::time::sleep(Duration::from_micros(200 + random % longest)).await;
+}
