@@ -137,7 +137,7 @@ impl Hasher {
     async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let _place = self.places.try_acquire().map_err(|_| Error::Busy)?;
         let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Error::Unavailable("it is closed".into()))?;
+        let turn = turn.map_err(|_| Error::Closed)?;
         let work = tokio::task::spawn_blocking(move || {
             let value = job();
             // Not earlier: the work goes on even if nobody waits for it.

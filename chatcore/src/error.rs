@@ -6,7 +6,7 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {reason}")]
 pub struct Invalid {
-    /// The name of the field, as a client of the HTTP API knows it.
+    /// The name of the field, as a client of the HTTP API knows it, or of the option.
     pub field: &'static str,
     /// The rest of the sentence: what is wrong with it.
     pub reason: Cow<'static, str>,
@@ -77,8 +77,8 @@ pub enum Error {
     #[error("no account has this name and password")]
     WrongPassword,
 
-    /// The queue of posts, or of passwords to check, is full. Nothing was stored; try again in a
-    /// moment.
+    /// A queue is full: of posts, of passwords to check, or of other calls. Nothing was stored; try
+    /// again in a moment.
     #[error("too many calls are waiting; nothing was stored, try again in a moment")]
     Busy,
 
@@ -90,6 +90,10 @@ pub enum Error {
     /// have been stored; a repeat with the same nonce finds out and is safe.
     #[error("the store is out of reach: {0}")]
     Unavailable(String),
+
+    /// The store was closed, or was lost to another process. Nothing was stored, and nothing will be.
+    #[error("the store is closed")]
+    Closed,
 
     /// Another process holds the store, and this kind of store has one user at a time.
     #[error("the store is in use: {0}")]
@@ -105,7 +109,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without any change on the caller's side.
+    /// Returns true if the same call may succeed later without any change on the caller's side.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Full | Self::Unavailable(_))

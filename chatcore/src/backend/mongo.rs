@@ -169,10 +169,6 @@ fn error(e: mongodb::error::Error) -> Error {
     if code == OUT_OF_DISK_SPACE { Error::Full } else { Error::Unavailable(e.kind.to_string()) }
 }
 
-fn closed() -> Error {
-    Error::Unavailable("it is closed".into())
-}
-
 impl Mongo {
     /// Runs a read, once there is a permit for it.
     async fn run<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Result<T>
@@ -180,7 +176,7 @@ impl Mongo {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let permit = self.reads.clone().acquire_owned().await.map_err(|_| closed())?;
+        let permit = self.reads.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
         self.run_holding(permit, call).await
     }
 
@@ -191,7 +187,7 @@ impl Mongo {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
-        let permit = self.changes.clone().acquire_owned().await.map_err(|_| closed())?;
+        let permit = self.changes.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
         self.run_holding(permit, call).await
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
 
-use self::pool::Pool;
+use self::pool::{Pool, Priority};
 use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
 use crate::error::{Error, Result};
 use crate::store::Options;
@@ -145,7 +145,7 @@ fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusq
 impl Backend for Sqlite {
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Commit, move |c| {
                 let mut find = c.prepare_cached(sql::HEAD)?;
                 let mut read = |room: &RoomName| find.query_row([room.as_str()], head).optional();
                 Ok(rooms.iter().map(|room| read(room).map_err(error)).collect())
@@ -154,13 +154,13 @@ impl Backend for Sqlite {
     }
 
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
-        self.writer.run(move |c| append::append(c, &batch)).await
+        self.writer.run(Priority::Commit, move |c| append::append(c, &batch)).await
     }
 
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
         // An earlier batch of ours may have arrived late, so the place alone says nothing.
         self.writer
-            .run(move |c| {
+            .run(Priority::Commit, move |c| {
                 let first = batch.rooms.first();
                 let Some((room, last)) = first.and_then(|part| Some((&part.room, part.messages.last()?)))
                 else {
@@ -180,7 +180,7 @@ impl Backend for Sqlite {
 
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Commit, move |c| {
                 let mut find = c.prepare_cached(sql::MESSAGE_BY_NONCE)?;
                 let mut read = |(room, sender, nonce): &NonceKey| {
                     let key = [room.as_str(), sender.as_str(), nonce.as_str()];
@@ -192,12 +192,12 @@ impl Backend for Sqlite {
     }
 
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.writer.run(move |c| create_room(c, &room, now)).await
+        self.writer.run(Priority::Normal, move |c| create_room(c, &room, now)).await
     }
 
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let after = page.after.as_ref().map_or("", RoomName::as_str);
                 c.prepare_cached(sql::ROOMS)?
                     .query_map(params![after, page.limit], |row| parsed(row, 0))?
@@ -208,7 +208,7 @@ impl Backend for Sqlite {
 
     async fn room(&self, room: RoomName) -> Result<Option<Room>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
                     let Head { seq: last_seq, timestamp, .. } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
@@ -230,7 +230,7 @@ impl Backend for Sqlite {
 
     async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 // One transaction, so that both queries see the same state.
                 let c = c.transaction()?;
                 if c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_none() {
@@ -247,7 +247,7 @@ impl Backend for Sqlite {
 
     async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 if !invited {
                     create_room(&c, &room, now)?;
@@ -261,7 +261,7 @@ impl Backend for Sqlite {
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 moderation::leave(&c, &room, &user)?;
                 let exists =
@@ -274,7 +274,7 @@ impl Backend for Sqlite {
 
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let (query, bound, newest_first) = match range {
                     Range::Newest => (sql::MESSAGES_BEFORE, i64::MAX, true),
                     Range::Before(seq) => (sql::MESSAGES_BEFORE, seq.get(), true),
@@ -294,7 +294,7 @@ impl Backend for Sqlite {
 
     async fn message_count(&self, user: Username) -> Result<u64> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let count = c
                     .prepare_cached(sql::MESSAGE_COUNT)?
                     .query_row([user.as_str()], |row| row.get::<_, i64>(0));
@@ -305,7 +305,7 @@ impl Backend for Sqlite {
 
     async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let mark = params![user.as_str(), room.as_str(), seq.get()];
                 c.prepare_cached(sql::MARK_READ)?.query_row(mark, |row| self::seq(row, 0))
             })
@@ -314,7 +314,7 @@ impl Backend for Sqlite {
 
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
                     Ok(UserRoom { room: parsed(row, 0)?, last_seq: seq(row, 1)?, read_seq: seq(row, 2)? })
                 };
@@ -325,7 +325,11 @@ impl Backend for Sqlite {
 
     async fn ping(&self) -> Result<()> {
         // Through the writer, because a store that cannot be written is not ready.
-        self.writer.run(|c| c.prepare_cached(sql::HEAD)?.query_row([""], head).optional().map(drop)).await
+        self.writer
+            .run(Priority::Normal, |c| {
+                c.prepare_cached(sql::HEAD)?.query_row([""], head).optional().map(drop)
+            })
+            .await
     }
 
     async fn close(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Sqlite, parsed, sql, time};
+use super::{Priority, Sqlite, parsed, sql, time};
 use crate::account::{Account, Fold};
 use crate::backend::{Accounts, NewSession};
 use crate::error::Result;
@@ -38,7 +38,7 @@ impl Sqlite {
     ) -> Result<bool> {
         let expired = expired_before(new.session.created_at, self.session_idle);
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 if !may(&c, &new)? {
                     return Ok(false);
@@ -70,12 +70,12 @@ fn end_others(c: &Connection, user: &Username, except: Option<SessionId>) -> rus
 #[async_trait]
 impl Accounts for Sqlite {
     async fn account(&self, name: Fold) -> Result<Option<Account>> {
-        self.readers.run(move |c| find(c, &name)).await
+        self.readers.run(Priority::Normal, move |c| find(c, &name)).await
     }
 
     async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let owner = |name| Ok(find(c, name)?.map(|account| account.username));
                 names.iter().map(owner).collect()
             })
@@ -100,7 +100,7 @@ impl Accounts for Sqlite {
 
     async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 let Account { username, hash, version } = account;
                 let fold = Fold::from(&username);
@@ -117,7 +117,7 @@ impl Accounts for Sqlite {
 
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let fold = Fold::from(&account.username);
                 let key = params![fold.as_str(), old, account.hash];
                 c.prepare_cached(sql::UPGRADE_HASH)?.execute(key).map(drop)
@@ -139,7 +139,7 @@ impl Accounts for Sqlite {
 
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let key = params![token.0, alive_since.as_micros()];
                 c.prepare_cached(sql::SESSION)?.query_row(key, session).optional()
             })
@@ -148,7 +148,7 @@ impl Accounts for Sqlite {
 
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 c.prepare_cached(sql::TOUCH_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
             })
             .await
@@ -156,7 +156,7 @@ impl Accounts for Sqlite {
 
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let whose = |row: &Row<'_>| parsed(row, 0);
                 c.prepare_cached(sql::END_SESSION)?.query_row([token.0], whose).optional()
             })
@@ -165,7 +165,7 @@ impl Accounts for Sqlite {
 
     async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let key = params![user.as_str(), alive_since.as_micros()];
                 c.prepare_cached(sql::SESSIONS)?.query_map(key, session)?.collect()
             })
@@ -174,7 +174,7 @@ impl Accounts for Sqlite {
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let ended =
                     c.prepare_cached(sql::END_SESSION_OF)?.execute([user.as_str(), &id.to_string()])?;
                 Ok(ended > 0)
@@ -183,6 +183,6 @@ impl Accounts for Sqlite {
     }
 
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.writer.run(move |c| Ok(end_others(c, &user, except)? as u64)).await
+        self.writer.run(Priority::Normal, move |c| Ok(end_others(c, &user, except)? as u64)).await
     }
 }

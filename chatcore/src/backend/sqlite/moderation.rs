@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Sqlite, message, parsed, sql};
+use super::{Priority, Sqlite, message, parsed, sql};
 use crate::account::Fold;
 use crate::backend::{Access, Deletion, Joined, Moderation, Page};
 use crate::error::Result;
@@ -73,7 +73,7 @@ impl Moderation for Sqlite {
         now: Timestamp,
     ) -> Result<bool> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 let private = privacy == Privacy::Private;
                 let new = params![room.as_str(), now.as_micros(), owner.as_str(), private];
@@ -89,7 +89,7 @@ impl Moderation for Sqlite {
 
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let after = page.after.as_ref().map_or("", RoomName::as_str);
                 let key = params![user.as_str(), after, page.limit];
                 c.prepare_cached(sql::PRIVATE_ROOMS)?.query_map(key, |row| parsed(row, 0))?.collect()
@@ -98,16 +98,18 @@ impl Moderation for Sqlite {
     }
 
     async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
-        self.readers.run(move |c| access(c, &room, user.as_ref())).await
+        self.readers.run(Priority::Normal, move |c| access(c, &room, user.as_ref())).await
     }
 
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
-        self.readers.run(move |c| users.iter().map(|user| access(c, &room, Some(user))).collect()).await
+        self.readers
+            .run(Priority::Commit, move |c| users.iter().map(|user| access(c, &room, Some(user))).collect())
+            .await
     }
 
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 let fold = Fold::from(&user);
                 let ban = params![room.as_str(), fold.as_str(), user.as_str(), now.as_micros()];
@@ -121,7 +123,7 @@ impl Moderation for Sqlite {
 
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let fold = Fold::from(&user);
                 Ok(c.prepare_cached(sql::UNBAN)?.execute([room.as_str(), fold.as_str()])? > 0)
             })
@@ -130,7 +132,7 @@ impl Moderation for Sqlite {
 
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
         self.readers
-            .run(move |c| {
+            .run(Priority::Normal, move |c| {
                 let after = page.after.as_ref().map_or("", Username::as_str);
                 let key = params![room.as_str(), after, page.limit];
                 c.prepare_cached(sql::BANS)?.query_map(key, |row| parsed(row, 0))?.collect()
@@ -140,7 +142,7 @@ impl Moderation for Sqlite {
 
     async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
         self.writer
-            .run(move |c| {
+            .run(Priority::Commit, move |c| {
                 let c = c.transaction()?;
                 let key = params![room.as_str(), seq.get() - 1, 1];
                 let read = |row: &Row<'_>| message(&room, row);
