@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::pending::{Delete, Pending, Post, answer, merge};
@@ -45,32 +45,35 @@ pub(crate) struct Committer {
     /// Of their own, so that they take no places from posts.
     deletions: mpsc::Sender<Delete>,
     closing: Arc<Notify>,
+    /// Its sender goes with the worker.
+    ended: watch::Receiver<()>,
 }
 
 impl Committer {
     /// Starts a committer on the current runtime; `queue` posts may wait in it.
     ///
-    /// A commit that has no result after `timeout` is answered with [`Error::Unavailable`]. The
-    /// receiver hears when the last commit is done.
+    /// A commit that has no result after `timeout` is answered with [`Error::Unavailable`]. However
+    /// the committer ends, the feed is closed with it.
     pub(crate) fn start(
         backend: Arc<dyn Backend>,
         feed: Arc<Feed>,
         clock: Clock,
         queue: usize,
         timeout: Duration,
-    ) -> (Self, oneshot::Receiver<()>) {
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (deletions, to_delete) = mpsc::channel(MAX_DELETIONS);
-        let (done, ended) = oneshot::channel();
+        let (running, ended) = watch::channel(());
+        let running = Running { feed: feed.clone(), _ended: running };
         let closing = Arc::new(Notify::new());
         let (rooms, doubts) = (HashMap::new(), Arc::new(Semaphore::new(MAX_DOUBTS)));
         let again = deletions.downgrade();
         let worker = Worker { backend, feed, clock, timeout, rooms, again, doubts, closing: closing.clone() };
         tokio::spawn(async move {
+            let _running = running;
             worker.run(receiver, to_delete).await;
-            let _ = done.send(());
         });
-        (Self { queue: sender, deletions, closing }, ended)
+        Self { queue: sender, deletions, closing, ended }
     }
 
     /// Refuses further posts; those in the queue are still committed.
@@ -78,29 +81,47 @@ impl Committer {
         self.closing.notify_one();
     }
 
+    /// Waits until the last commit is done.
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
     /// Stores a message. If the caller goes away it is stored whole or not at all.
     pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Post { message, reply }).map_err(refused)?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     /// Deletes a message, which must exist. If the caller goes away it may be deleted all the same.
     pub(crate) async fn delete(&self, room: RoomName, seq: Seq) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.deletions.try_send(Delete { room, seq, again: false, reply }).map_err(refused)?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 }
 
-fn closed() -> Error {
-    Error::Unavailable("it is closed".into())
+/// Closes the feed when the worker ends, in whatever way.
+struct Running {
+    feed: Arc<Feed>,
+    _ended: watch::Sender<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.feed.close();
+    }
+}
+
+fn unanswered() -> Error {
+    Error::Unavailable("a call ended without an answer".into())
 }
 
 fn refused<T>(e: mpsc::error::TrySendError<T>) -> Error {
     match e {
         mpsc::error::TrySendError::Full(_) => Error::Busy,
-        mpsc::error::TrySendError::Closed(_) => closed(),
+        mpsc::error::TrySendError::Closed(_) => Error::Closed,
     }
 }
 
@@ -230,7 +251,8 @@ impl Worker {
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             while let Some(backend) = backend.upgrade() {
-                if within(Instant::now() + timeout, backend.holds(batch.clone())).await.is_ok() {
+                let found = within(Instant::now() + timeout, backend.holds(batch.clone())).await;
+                if matches!(found, Ok(_) | Err(Error::Closed)) {
                     break;
                 }
                 drop(backend);
@@ -353,34 +375,36 @@ impl Worker {
         let mut pause = FIRST_PAUSE;
         loop {
             let refused = match within(deadline, self.backend.append(batch.clone())).await {
-                Ok(Append::Committed) => return Ok(Append::Committed),
-                Ok(refused) if !unknown => return Ok(refused),
-                // The earlier attempt may be what moved the head or took the nonce.
-                Ok(refused) => Some(refused),
                 Err(error @ Error::Unavailable(_)) => {
                     unknown = true;
                     tracing::debug!(%error, "the result of a commit is unknown");
                     None
                 }
-                Err(error) => return Err(error),
+                result @ Ok(Append::Committed) => return result,
+                result if !unknown => return result,
+                // This attempt was refused. The earlier one may be what moved the head, took the
+                // nonce or filled the disk.
+                result => Some(result),
             };
             if self.look(batch, deadline, &mut pause).await? {
                 return Ok(Append::Committed);
             }
             if let Some(refused) = refused {
-                return Ok(refused);
+                return refused;
             }
             wait(deadline, &mut pause).await?;
         }
     }
 
-    /// Whether a batch is stored, asked until there is an answer.
+    /// Returns true if a batch is stored. Asks until there is an answer: as long as there is none,
+    /// no error may claim that nothing was stored.
     async fn look(&self, batch: &Arc<Batch>, deadline: Instant, pause: &mut Duration) -> Result<bool> {
         loop {
             match within(deadline, self.backend.holds(batch.clone())).await {
-                Err(Error::Unavailable(_)) => wait(deadline, pause).await?,
-                answer => return answer,
+                Ok(is_stored) => return Ok(is_stored),
+                Err(error) => tracing::debug!(%error, "it is not known whether a batch is stored"),
             }
+            wait(deadline, pause).await?;
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{broadcast, watch};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::{RoomFeed, UserUpdate, Visitor};
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
@@ -61,8 +61,9 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`](crate::Error::Unavailable); calling again goes on where it was.
-    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) if the room is private and the user who
+    /// [`Error::Unavailable`]; calling again goes on where it was. [`Error::Closed`]: there will be
+    /// nothing more.
+    /// [`Error::RoomNotFound`] if the room is private and the user who
     /// follows is not, or no longer, a member.
     pub async fn next(&mut self) -> Result<Vec<SharedMessage>> {
         loop {
@@ -94,11 +95,14 @@ impl Follower {
         Watcher::new(self, false)
     }
 
-    /// The messages as a stream of single ones. After an error it goes on where it was.
+    /// The messages as a stream of single ones. After an error it goes on where it was; it ends once
+    /// the store is closed.
     pub fn into_stream(self) -> impl Stream<Item = Result<SharedMessage>> {
         let batches = stream::unfold(self, |mut follower| async move {
-            let batch = follower.next().await;
-            Some((batch, follower))
+            match follower.next().await {
+                Err(Error::Closed) => None,
+                batch => Some((batch, follower)),
+            }
         });
         batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten()
     }
@@ -149,21 +153,16 @@ impl Watcher {
         self.follower.room()
     }
 
-    /// Whether there will be nothing more, as after the store was closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.follower.store.is_closed()
-    }
-
     /// Waits until there is something new. Of who is there, only the latest is told.
     ///
     /// The future may be dropped at any time; nothing is skipped by it.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`](crate::Error::Unavailable); calling again goes on where it was.
-    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) if the room is private and the user who
-    /// watches is not, or no longer, a member, [`Error::Banned`](crate::Error::Banned) if the user
+    /// [`Error::Unavailable`]; calling again goes on where it was. [`Error::Closed`]: there will be
+    /// nothing more.
+    /// [`Error::RoomNotFound`] if the room is private and the user who
+    /// watches is not, or no longer, a member, [`Error::Banned`] if the user
     /// was banned.
     pub async fn next(&mut self) -> Result<Update> {
         loop {
@@ -220,12 +219,21 @@ impl UserWatcher {
     /// Waits until there is something new. The future may be dropped at any time; nothing is skipped
     /// by it. Of a watcher that was too slow, the updates it lost come as one
     /// [`UserUpdate::SessionsEnded`].
-    pub async fn next(&mut self) -> UserUpdate {
-        match self.updates.recv().await {
-            Ok(update) => update,
-            Err(broadcast::error::RecvError::Lagged(_)) => UserUpdate::SessionsEnded,
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]: there will be nothing more.
+    pub async fn next(&mut self) -> Result<UserUpdate> {
+        let update = tokio::select! {
+            biased;
+            update = self.updates.recv() => update,
+            () = self.store.0.feed.closed() => return Err(Error::Closed),
+        };
+        match update {
+            Ok(update) => Ok(update),
+            Err(broadcast::error::RecvError::Lagged(_)) => Ok(UserUpdate::SessionsEnded),
             // The sender stays while somebody listens.
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            Err(broadcast::error::RecvError::Closed) => Err(Error::Closed),
         }
     }
 }

@@ -56,7 +56,7 @@ impl ChatStore {
             wake.mark_unchanged();
             let found = self.read(room, range, limit, visitor, afresh).await?;
             afresh = false;
-            if !found.is_empty() || self.0.feed.is_closed() {
+            if !found.is_empty() {
                 return Ok(found);
             }
             match timeout_at(deadline, wake.changed()).await {
@@ -139,13 +139,6 @@ impl ChatStore {
         });
     }
 
-    /// Whether nothing will be read or stored any more: it was closed, or another process has taken
-    /// it over.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.feed.is_closed()
-    }
-
     /// What is held in memory for those who read and follow.
     #[must_use]
     pub fn live_counts(&self) -> LiveCounts {
@@ -206,9 +199,7 @@ impl ChatStore {
     /// for what it lacks. Says too whether it was read from the store, which may have more than was
     /// heard of.
     pub(crate) async fn next_of(&self, room: &RoomFeed, after: Seq) -> Result<(Vec<SharedMessage>, bool)> {
-        if self.0.feed.is_closed() {
-            return Err(Error::Unavailable("it is closed".into()));
-        }
+        self.check_open()?;
         let range = Range::After(after);
         match room.read(range, FOLLOW_LIMIT as usize) {
             Some(found) => Ok((found, false)),

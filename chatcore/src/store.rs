@@ -6,10 +6,11 @@ mod sessions;
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
 
 use crate::account::Hasher;
 use crate::backend::{Backend, Page};
@@ -35,11 +36,11 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 #[non_exhaustive]
 pub struct Options {
     /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
-    /// twice that: once in the queue, once in the commit. 5 s.
+    /// twice that: once in the queue, once in the commit. 5 s; from 1 ms to 1 hour.
     pub timeout: Duration,
-    /// How many posts may wait for a commit before [`Error::Busy`]. 4,096.
+    /// How many posts may wait for a commit before [`Error::Busy`]. 4,096; from 1 to 1,048,576.
     pub queue: usize,
-    /// How long a session lives without being used. 30 days.
+    /// How long a session lives without being used. 30 days; from 1 s to 3,650 days.
     pub session_idle: Duration,
     /// The system clock, unless a test has another.
     pub clock: Clock,
@@ -53,6 +54,27 @@ impl Default for Options {
             session_idle: SESSION_IDLE,
             clock: Arc::new(Timestamp::now),
         }
+    }
+}
+
+impl Options {
+    const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60 * 60);
+    const QUEUE: RangeInclusive<usize> = 1..=1_048_576;
+    const SESSION_IDLE: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(3_650 * 24 * 60 * 60);
+
+    /// Fails for an option out of its range.
+    fn check(&self) -> Result<(), Invalid> {
+        if !Self::TIMEOUT.contains(&self.timeout) {
+            return Err(Invalid::new("timeout", "must be from 1 ms to 1 hour"));
+        }
+        if !Self::QUEUE.contains(&self.queue) {
+            return Err(Invalid::new("queue", "must be from 1 to 1048576"));
+        }
+        if !Self::SESSION_IDLE.contains(&self.session_idle) {
+            return Err(Invalid::new("session_idle", "must be from 1 second to 3650 days"));
+        }
+        Ok(())
     }
 }
 
@@ -109,8 +131,8 @@ pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) feed: Arc<Feed>,
     committer: Committer,
-    /// Taken by the first `close`, which waits for the committer's end.
-    committer_ended: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Whether the store is closed to the end. Held while that is done.
+    ended: Mutex<bool>,
     hasher: Hasher,
     options: Options,
 }
@@ -146,10 +168,11 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Open`] for an address that cannot be a store or a store of a newer version,
+    /// [`Error::Invalid`] for an option out of its range, [`Error::Open`] for an address that cannot be a store or a store of a newer version,
     /// [`Error::InUse`] if another process holds it (SQLite and standalone MongoDB have one
     /// user at a time), [`Error::Unavailable`] if the database does not answer.
     pub async fn open_with(address: &str, options: Options) -> Result<Self> {
+        options.check()?;
         let backend = open_backend(address, &options).await?;
         Ok(Self::over(backend, options))
     }
@@ -157,16 +180,15 @@ impl ChatStore {
     pub(crate) fn over(backend: Arc<dyn Backend>, options: Options) -> Self {
         let (feed, due) = Feed::new(!backend.is_shared());
         let feed = Arc::new(feed);
-        let (committer, ended) = Committer::start(
+        let committer = Committer::start(
             backend.clone(),
             feed.clone(),
             options.clock.clone(),
             options.queue,
             options.timeout,
         );
-        let committer_ended = Mutex::new(Some(ended));
-        let hasher = Hasher::default();
-        let shared = Arc::new(Shared { backend, feed, committer, committer_ended, hasher, options });
+        let (hasher, ended) = (Hasher::default(), Mutex::new(false));
+        let shared = Arc::new(Shared { backend, feed, committer, ended, hasher, options });
         live::start(&shared, due);
         Self(shared)
     }
@@ -190,6 +212,7 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
+        self.check_open()?;
         within(self.0.options.timeout * 2, self.0.committer.post(message)).await
     }
 
@@ -217,6 +240,7 @@ impl ChatStore {
         if self.0.backend.is_shared() {
             return self.call(self.0.backend.message_count(user.clone())).await;
         }
+        self.check_open()?;
         let feed = &self.0.feed;
         if let Some(known) = feed.count(user) {
             return Ok(known);
@@ -305,20 +329,46 @@ impl ChatStore {
         self.call(self.0.backend.ping()).await
     }
 
-    /// Commits what was posted before this call, refuses what comes after, and gives the store
-    /// free for another process. Dropping the last handle does the same in the background.
+    /// Commits what was posted before this call, refuses what comes after with [`Error::Closed`], and
+    /// gives the store free for another process. Followers and watchers end. Dropping the last handle
+    /// does the same in the background.
+    ///
+    /// It goes on if the future is dropped. It may be called again: each call waits until the store
+    /// is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`]; calling again tries again.
     pub async fn close(&self) -> Result<()> {
-        self.0.committer.close();
+        // First, so that nothing more is given to the committer.
         self.0.feed.close();
-        if let Some(ended) = self.0.committer_ended.lock().await.take() {
-            let _ = ended.await;
-            self.call(self.0.backend.close()).await?;
+        self.0.committer.close();
+
+        let store = self.clone();
+        let ending = tokio::spawn(async move { store.end().await });
+        ending.await.unwrap_or_else(|e| Err(Error::Unavailable(format!("closing was cut off: {e}"))))
+    }
+
+    /// Waits for the last commit and closes the backend, once.
+    async fn end(&self) -> Result<()> {
+        let mut ended = self.0.ended.lock().await;
+        if !*ended {
+            self.0.committer.ended().await;
+            within(self.0.options.timeout, self.0.backend.close()).await?;
+            *ended = true;
         }
         Ok(())
+    }
+
+    /// Returns true once nothing will be read or stored any more: the store was closed, was lost to
+    /// another process, or cannot commit any more. Every call fails from then on.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.feed.is_closed()
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn now(&self) -> Timestamp {
@@ -330,6 +380,7 @@ impl ChatStore {
     }
 
     pub(crate) async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.check_open()?;
         within(self.0.options.timeout, call).await
     }
 }

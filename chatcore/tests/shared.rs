@@ -101,10 +101,11 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
 
     let mut reader = here.watch_user(&user("ann"));
     there.mark_read(&user("ann"), &room, Seq::ZERO.next()).await.expect("marked");
-    let heard = timeout(SOON, reader.next()).await.expect("in time");
+    let heard = timeout(SOON, reader.next()).await.expect("in time").expect("heard");
     assert_eq!(heard, UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO.next()));
     there.end_sessions(&user("ann"), None).await.expect("ended");
-    assert_eq!(timeout(SOON, reader.next()).await.expect("in time"), UserUpdate::SessionsEnded);
+    let heard = timeout(SOON, reader.next()).await.expect("in time").expect("heard");
+    assert_eq!(heard, UserUpdate::SessionsEnded);
 
     there.type_in(&room, &user("ann"));
     let typing = async {

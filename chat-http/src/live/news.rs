@@ -30,7 +30,7 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
             let room = watcher.room().clone();
             match watcher.next().await {
                 Ok(update) => return Some(((room, Ok(update)), Some(watcher))),
-                Err(_) if watcher.is_closed() => return Some(((room, Err(Over::Closed)), None)),
+                Err(Error::Closed) => return Some(((room, Err(Over::Closed)), None)),
                 Err(error @ (Error::RoomNotFound | Error::Banned)) => {
                     return Some(((room, Err(Over::TurnedAway(error.into()))), None));
                 }
@@ -43,8 +43,8 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
     })
 }
 
-/// What is new with a user, if it is known who that is.
-pub(super) async fn next_of(user: &mut Option<UserWatcher>) -> UserUpdate {
+/// What is new with a user, if it is known who that is, until the store is closed.
+pub(super) async fn next_of(user: &mut Option<UserWatcher>) -> chatcore::Result<UserUpdate> {
     match user {
         Some(user) => user.next().await,
         None => std::future::pending().await,

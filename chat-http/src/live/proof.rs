@@ -49,7 +49,12 @@ impl Proof {
                 self.next_look = Instant::now() + pause;
             }
             tokio::select! {
-                update = self.user.next() => if let UserUpdate::Read(..) = update { continue },
+                update = self.user.next() => match update {
+                    Ok(UserUpdate::Read(..)) => continue,
+                    Ok(UserUpdate::SessionsEnded) => {}
+                    // The store is closed, which ends no session.
+                    Err(_) => std::future::pending().await,
+                },
                 () = sleep_until(self.next_look) => {}
             }
             let (store, token) = (self.store.clone(), self.token.clone());

@@ -315,8 +315,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         Ok(())
     }
 
-    async fn pass_on_of_user(&mut self, update: UserUpdate) -> Flow {
-        match update {
+    async fn pass_on_of_user(&mut self, update: chatcore::Result<UserUpdate>) -> Flow {
+        let closed = |_| End::Close(CloseCode::GOING_AWAY, "the store is closed");
+        match update.map_err(closed)? {
             UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
             // The proof hears of it too, and sees whether it is this one.
             UserUpdate::SessionsEnded => Ok(()),

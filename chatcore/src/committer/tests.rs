@@ -163,6 +163,53 @@ async fn a_full_disk_refuses_at_once_and_the_store_goes_on() {
 }
 
 #[tokio::test]
+async fn a_full_queue_of_the_store_refuses_at_once() {
+    let setup = setup(&[Fault::Busy], &[], 16).await;
+    assert!(matches!(setup.post("x").await, Err(Error::Busy)));
+    assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 1, "a definite answer is not questioned");
+    assert!(setup.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing_was_stored() {
+    // It is looked for, and was not stored.
+    let known = setup(&[Fault::Before, Fault::Full], &[], 16).await;
+    assert!(matches!(known.post("x").await, Err(Error::Full)));
+    assert!(known.stored().await.is_empty());
+
+    // It cannot be looked for after the second attempt.
+    let mut looks = vec![Fault::None];
+    looks.extend([Fault::Before; 64]);
+    let unknown = setup(&[Fault::Before, Fault::Full], &looks, 16).await;
+    assert!(matches!(unknown.post("x").await, Err(Error::Unavailable(_))));
+
+    // Nor may the look itself claim it.
+    let unknown = setup(&[Fault::After], &[Fault::Full; 64], 16).await;
+    assert!(matches!(unknown.post("x").await, Err(Error::Unavailable(_))));
+    unknown.faulty.looks.lock().unwrap().clear();
+    assert_eq!(unknown.stored().await, ["x"]);
+}
+
+#[test]
+fn a_store_whose_runtime_has_ended_is_closed() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let ended = runtime();
+    let setup = ended.block_on(setup(&[], &[], 16));
+    assert!(!setup.store.is_closed());
+    drop(ended);
+    assert!(setup.store.is_closed());
+    runtime().block_on(async {
+        assert!(matches!(setup.post("x").await, Err(Error::Closed)));
+        assert!(matches!(setup.store.ping().await, Err(Error::Closed)));
+        assert!(matches!(
+            setup.store.follow(&"a".parse().unwrap(), Seq::ZERO).next().await,
+            Err(Error::Closed)
+        ));
+        setup.store.close().await.unwrap();
+    });
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_and_stores_nothing() {
     let setup = setup(&[Fault::Hangs], &[], 4).await;
     // One commit hangs; the queue behind it holds four.

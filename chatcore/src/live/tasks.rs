@@ -37,6 +37,9 @@ async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
             tokio::time::sleep_until(at.into()).await;
             let Some(store) = shared.upgrade().map(ChatStore) else { return };
             let (backend, feed) = (&store.0.backend, &store.0.feed);
+            if feed.is_closed() {
+                return;
+            }
             let _telling = room.telling().lock().await;
             let mut done = Ok(());
             if let Some(generation) = room.lacks_elsewhere().filter(|_| backend.is_shared()) {
@@ -91,7 +94,7 @@ async fn tend(shared: Weak<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u32.. {
         ticks.tick().await;
-        let Some(store) = shared.upgrade().map(ChatStore) else { break };
+        let Some(store) = shared.upgrade().map(ChatStore).filter(|store| !store.is_closed()) else { break };
         if tick.is_multiple_of(SWEEP) {
             store.0.feed.sweep();
         }

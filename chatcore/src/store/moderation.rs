@@ -123,6 +123,7 @@ impl ChatStore {
         if self.message(room, seq).await?.is_deleted() {
             return Ok(());
         }
+        self.check_open()?;
         super::within(self.0.options.timeout * 2, self.0.committer.delete(room.clone(), seq)).await
     }
 

@@ -273,7 +273,7 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
     let [store, other] = place.open_twice().await;
     let told = async |watcher: &mut UserWatcher| {
         let update = tokio::time::timeout(Duration::from_secs(10), watcher.next()).await;
-        assert_eq!(update.expect("told in time"), UserUpdate::SessionsEnded);
+        assert_eq!(update.expect("told in time").expect("told"), UserUpdate::SessionsEnded);
     };
     let (guest, _) = store.log_in_guest(&user("ANN"), "").await.expect("logged in");
     let (bob, _) = store.log_in_guest(&user("bob"), "").await.expect("logged in");

@@ -83,13 +83,33 @@ pub(crate) async fn what_was_posted_is_read_at_once(place: &Place) {
     assert_eq!(store.last_seq(&room("none")).await.expect("read").get(), 0);
 }
 
-pub(crate) async fn a_follower_is_told_when_the_store_closes(place: &Place) {
+pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
     let store = place.open().await;
-    let mut follower = store.follow(&room("a"), Seq::ZERO);
-    let told = tokio::spawn(async move { follower.next().await });
+    post(&store, "a", "ann", "x").await;
+    let (a, end) = (room("a"), Seq::ZERO.next());
+    let mut follower = store.follow(&a, end);
+    let mut watcher = store.watch(&a, end);
+    until_present(&mut watcher, &[]).await;
+    let mut user_watcher = store.watch_user(&user("ann"));
+    let stream = store.follow(&a, end).into_stream().collect::<Vec<_>>();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait_for_messages(&room("a"), Range::After(end), 1, SOON).await }
+    });
+    let ends = tokio::spawn(async move {
+        let followed = follower.next().await.map(drop);
+        let again = follower.next().await.map(drop);
+        [followed, again, watcher.next().await.map(drop), user_watcher.next().await.map(drop)]
+    });
+    let stream = tokio::spawn(stream);
     store.close().await.expect("closed");
-    let told = timeout(SOON, told).await.expect("in time").expect("no panic");
-    assert!(told.is_err());
+
+    for end in timeout(SOON, ends).await.expect("in time").expect("no panic") {
+        assert!(matches!(end, Err(Error::Closed)), "{end:?}");
+    }
+    assert!(timeout(SOON, stream).await.expect("in time").expect("no panic").is_empty());
+    let waited = timeout(SOON, waiting).await.expect("in time").expect("no panic");
+    assert!(matches!(waited, Err(Error::Closed)), "{waited:?}");
 }
 
 async fn until<T>(watcher: &mut Watcher, mut wanted: impl FnMut(Update) -> Option<T>) -> T {
@@ -148,7 +168,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     for (to, is) in [(3, 3), (2, 3), (5, 5), (0, 5)] {
         assert_eq!(store.mark_read(&ann, &room("a"), seq(to)).await.expect("marked"), seq(is));
     }
-    let first = timeout(SOON, heard.next()).await.expect("in time");
+    let first = timeout(SOON, heard.next()).await.expect("in time").expect("heard");
     assert_eq!(first, UserUpdate::Read(room("a"), seq(3)));
     let beyond = store.mark_read(&ann, &room("a"), seq(6)).await.expect_err("beyond the end");
     assert_eq!(beyond.to_string(), "seq must be at most 5, the newest message");

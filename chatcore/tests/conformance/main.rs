@@ -97,7 +97,7 @@ on_every_backend! {
         followers_of_a_room_share_its_messages,
         a_reader_who_waits_is_answered_by_the_next_post,
         what_was_posted_is_read_at_once,
-        a_follower_is_told_when_the_store_closes,
+        whoever_follows_ends_with_the_store,
         a_watcher_sees_who_comes_who_types_and_what_is_posted,
         a_mark_of_what_was_read_only_moves_forward,
         nothing_stays_of_those_who_go;
@@ -148,6 +148,8 @@ on_every_backend! {
         everything_is_there_after_reopening,
         who_has_left_stays_away_after_reopening,
         a_closed_store_refuses_and_is_free,
+        a_close_that_was_given_up_goes_on_and_can_be_repeated,
+        options_out_of_their_range_are_refused_by_name,
         two_handles_are_one_store;
 }
 

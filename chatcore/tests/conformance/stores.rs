@@ -1,4 +1,8 @@
-use chatcore::{Error, Range};
+use std::time::Duration;
+
+use chatcore::{ChatStore, Error, Options, Range, Seq};
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
 
 use crate::{Place, message, post, room, user, with_nonce};
 
@@ -45,10 +49,68 @@ pub(crate) async fn a_closed_store_refuses_and_is_free(place: &Place) {
     store.close().await.expect("closed");
     store.close().await.expect("closed already");
     let stored = posts.join_all().await.into_iter().filter(Result::is_ok).count();
-    assert!(matches!(store.post(message("a", "ann", "late")).await, Err(Error::Unavailable(_))));
+    assert!(matches!(store.post(message("a", "ann", "late")).await, Err(Error::Closed)));
 
     let store = place.open().await;
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), stored as u64);
+}
+
+pub(crate) async fn a_close_that_was_given_up_goes_on_and_can_be_repeated(place: &Place) {
+    let store = place.open().await;
+    post(&store, "a", "ann", "1").await;
+    let _ = store.close().now_or_never();
+    assert!(store.is_closed());
+    store.close().await.expect("closed");
+    let refused = [
+        store.post(message("a", "ann", "late")).await.map(drop),
+        store.messages(&room("a"), Range::Newest, 1).await.map(drop),
+        store.message_count(&user("ann")).await.map(drop),
+        store.join(&room("a"), &user("bob")).await,
+        store.delete_message(&room("a"), Seq::ZERO.next()).await,
+        store.ping().await,
+    ];
+    for refused in refused {
+        let error = refused.expect_err("closed");
+        assert!(matches!(error, Error::Closed) && !error.is_transient(), "{error:?}");
+    }
+
+    // Given up and not repeated, it is carried out all the same.
+    let store = place.open().await;
+    let _ = store.close().now_or_never();
+    let again = async {
+        loop {
+            match ChatStore::open(&place.address).await {
+                Err(Error::InUse(_)) => tokio::task::yield_now().await,
+                opened => break opened.expect("opened"),
+            }
+        }
+    };
+    let again = timeout(Duration::from_secs(30), again).await.expect("in time");
+    assert_eq!(again.message_count(&user("ann")).await.expect("count"), 1);
+}
+
+pub(crate) async fn options_out_of_their_range_are_refused_by_name(place: &Place) {
+    let refused = async |option: &str, change: &dyn Fn(&mut Options)| {
+        let mut options = Options::default();
+        change(&mut options);
+        match ChatStore::open_with(&place.address, options).await {
+            Err(Error::Invalid(invalid)) => assert_eq!(invalid.field, option),
+            other => panic!("{option}: {other:?}"),
+        }
+    };
+    for queue in [0, usize::MAX] {
+        refused("queue", &|options| options.queue = queue).await;
+    }
+    for time in [Duration::ZERO, Duration::MAX] {
+        refused("timeout", &|options| options.timeout = time).await;
+        refused("session_idle", &|options| options.session_idle = time).await;
+    }
+    let mut largest = Options::default();
+    largest.queue = 1_048_576;
+    largest.timeout = Duration::from_secs(60 * 60);
+    largest.session_idle = Duration::from_secs(3_650 * 24 * 60 * 60);
+    let store = place.open_with(largest).await;
+    post(&store, "a", "ann", "1").await;
 }
 
 pub(crate) async fn two_handles_are_one_store(place: &Place) {

@@ -33,6 +33,8 @@ pub(super) enum Fault {
     Moved,
     /// The disk is full.
     Full,
+    /// Too many calls wait.
+    Busy,
     /// It is passed on.
     None,
 }
@@ -85,6 +87,7 @@ impl Backend for Faulty {
             Fault::Hangs => std::future::pending().await,
             Fault::Moved => Ok(Append::HeadMoved),
             Fault::Full => Err(Error::Full),
+            Fault::Busy => Err(Error::Busy),
             Fault::None => self.inner.append(batch).await,
         }
     }
@@ -93,6 +96,7 @@ impl Backend for Faulty {
         match next(&self.looks) {
             Fault::None => self.inner.holds(batch).await,
             Fault::Hangs => std::future::pending().await,
+            Fault::Full => Err(Error::Full),
             _ => out_of_reach(),
         }
     }
