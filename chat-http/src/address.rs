@@ -1,7 +1,7 @@
 //! Where a request comes from: the peer, or who a trusted proxy says it speaks for.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -26,20 +26,44 @@ impl fmt::Display for Proxies {
     }
 }
 
-/// Whom limits count as one: an IPv4 address, or an IPv6 network of 64 bits, which is the least
-/// that one customer has.
+/// Where a client comes from, as limits count it: an IPv4 address, or an IPv6 network of 64 bits,
+/// which is the least that one customer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Network(IpAddr);
+pub(crate) struct Network(IpNet);
+
+/// A network that counts for a client, and how many allowances of one client it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tier {
+    pub(crate) network: IpNet,
+    pub(crate) allowances: u16,
+}
+
+/// Prefix lengths of the IPv6 networks that count, the widest first: many a customer has one of 56
+/// or 48 bits, in which there are 256 or 65,536 of those of 64.
+const V6_TIERS: [(u8, u16); 3] = [(48, 16), (56, 4), (64, 1)];
+const V4_TIERS: [(u8, u16); 1] = [(32, 1)];
+
+impl Network {
+    /// The networks that count for the client: the widest first and its own last, so that a client
+    /// whose wide network is refused leaves no trace of its many narrow ones.
+    pub(crate) fn tiers(self) -> impl Iterator<Item = Tier> {
+        let lengths = match self.0 {
+            IpNet::V4(_) => &V4_TIERS[..],
+            IpNet::V6(_) => &V6_TIERS[..],
+        };
+        lengths.iter().map(move |&(length, allowances)| {
+            let network = IpNet::new(self.0.addr(), length).unwrap_or(self.0);
+            Tier { network: network.trunc(), allowances }
+        })
+    }
+}
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let prefix = address.to_bits() & !u128::from(u64::MAX);
-                Self(Ipv6Addr::from_bits(prefix).into())
-            }
-            v4 => Self(v4),
-        }
+        let address = address.to_canonical();
+        let own = IpNet::from(address);
+        let length = if address.is_ipv6() { 64 } else { 32 };
+        Self(IpNet::new(address, length).unwrap_or(own).trunc())
     }
 }
 
@@ -120,5 +144,13 @@ mod tests {
         assert_ne!(network("2001:db8:1:2::3"), network("2001:db8:1:3::3"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+
+        let tiers = |text: &str| {
+            let tiers = network(text).tiers().map(|tier| (tier.network.to_string(), tier.allowances));
+            tiers.collect::<Vec<_>>()
+        };
+        assert_eq!(tiers("192.0.2.1"), [("192.0.2.1/32".to_owned(), 1)]);
+        let wide = [("2001:db8:1::/48", 16), ("2001:db8:1:200::/56", 4), ("2001:db8:1:2ff::/64", 1)];
+        assert_eq!(tiers("2001:db8:1:2ff::3"), wide.map(|(network, n)| (network.to_owned(), n)));
     }
 }

@@ -30,6 +30,7 @@ mod limits;
 mod live;
 mod metrics;
 mod pages;
+mod permits;
 mod request;
 mod response;
 mod router;
@@ -67,7 +68,7 @@ impl App {
     #[must_use]
     pub fn new(store: ChatStore, settings: Settings) -> Self {
         Self(Arc::new(Shared {
-            limits: limits::Limits::new(settings.post_rate),
+            limits: limits::Limits::new(&settings),
             metrics: metrics::Metrics::default(),
             router: router::Router::new(),
             store,

@@ -1,7 +1,7 @@
 //! Connections: taking them, limiting them, and ending them in good order.
 
 pub(crate) mod patient;
-mod places;
+pub(crate) mod places;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -63,8 +63,7 @@ impl Connection {
 pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let settings = app.settings();
-    let places = Places::new(settings.connections_per_address, settings.trusted_proxies.clone());
+    let places = Places::new(app.settings());
     let mut connections = JoinSet::new();
     loop {
         let next = async {

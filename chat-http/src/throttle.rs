@@ -5,6 +5,10 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
+use crate::address::{Network, Tier};
+
 /// Buckets remembered. A full one need not be.
 const MOST: usize = 50_000;
 
@@ -30,10 +34,11 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
 
     /// Takes a token; without one, says how long until there is.
     pub(crate) fn take(&self, key: &K) -> Result<(), Duration> {
-        self.take_at(key, Instant::now())
+        self.take_part(key, 1.0, Instant::now())
     }
 
-    fn take_at(&self, key: &K, now: Instant) -> Result<(), Duration> {
+    /// Takes a part of a token, from 0 to 1.
+    fn take_part(&self, key: &K, part: f64, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
         }
@@ -43,19 +48,24 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         }
         let bucket = buckets.entry(key.clone()).or_insert(Bucket { tokens: self.full, filled: now });
         *bucket = Bucket { tokens: self.tokens(bucket, now), filled: now };
-        if bucket.tokens < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - bucket.tokens) / self.rate));
+        if bucket.tokens < part {
+            return Err(Duration::from_secs_f64((part - bucket.tokens) / self.rate));
         }
-        bucket.tokens -= 1.0;
+        bucket.tokens -= part;
         Ok(())
     }
 
-    /// Puts a token back, for what was done after all without cause for a limit.
-    pub(crate) fn give_back(&self, key: &K) {
+    fn give_part_back(&self, key: &K, part: f64) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(key) {
-            bucket.tokens = (bucket.tokens + 1.0).min(self.full);
+            bucket.tokens = (bucket.tokens + part).min(self.full);
         }
+    }
+
+    /// Returns true if there is no token left.
+    pub(crate) fn is_empty(&self, key: &K) -> bool {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.get(key).is_some_and(|bucket| self.tokens(bucket, Instant::now()) < 1.0)
     }
 
     fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -82,9 +92,80 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
     }
 }
 
+/// Buckets for each network. A wider network around it holds more tokens, so that a client with many
+/// networks has not as many allowances; what is taken is taken from all of them, or from none.
+pub(crate) struct NetworkBuckets<K = ()>(Buckets<(K, IpNet)>);
+
+impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
+    /// Buckets that hold `burst` tokens for one client and get `rate` a second.
+    pub(crate) fn new(rate: f64, burst: f64) -> Self {
+        Self(Buckets::new(rate, burst))
+    }
+
+    /// Takes a token from each tier; without one in any of them, says how long until there is.
+    pub(crate) fn take(&self, key: &K, from: Network) -> Result<(), Duration> {
+        let now = Instant::now();
+        for (taken, tier) in from.tiers().enumerate() {
+            if let Err(wait) = self.0.take_part(&(key.clone(), tier.network), part(tier), now) {
+                self.return_to(key, from.tiers().take(taken));
+                return Err(wait);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a token back, for what was done after all without cause for a limit.
+    pub(crate) fn give_back(&self, key: &K, from: Network) {
+        self.return_to(key, from.tiers());
+    }
+
+    fn return_to(&self, key: &K, tiers: impl Iterator<Item = Tier>) {
+        for tier in tiers {
+            self.0.give_part_back(&(key.clone(), tier.network), part(tier));
+        }
+    }
+}
+
+/// What a client pays in a tier. All tiers have buckets of one size, and wider ones cost less.
+fn part(tier: Tier) -> f64 {
+    1.0 / f64::from(tier.allowances)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    impl<K: Eq + Hash + Clone> Buckets<K> {
+        fn take_at(&self, key: &K, now: Instant) -> Result<(), Duration> {
+            self.take_part(key, 1.0, now)
+        }
+    }
+
+    #[test]
+    fn a_customer_with_many_networks_has_not_as_many_allowances() {
+        let buckets = NetworkBuckets::new(0.001, 10.0);
+        let network = |part_48: u16, part_56: u8, part_64: u8| {
+            let last = u16::from_be_bytes([part_56, part_64]);
+            Network::from(IpAddr::from([0x2001, 0xdb8, part_48, last, 0, 0, 0, 1]))
+        };
+        let taken = |from: &dyn Fn(u8) -> Network| {
+            let tries = (0..2_560_u16).map(|i| from((i % 256) as u8));
+            tries.filter(|from| buckets.take(&(), *from).is_ok()).count()
+        };
+        assert_eq!(taken(&|_| network(1, 0, 0)), 10, "one network of 64 bits");
+        assert_eq!(taken(&|i| network(1, 0, i)), 40 - 10, "one of 56");
+        assert_eq!(taken(&|i| network(1, i, 1)), 160 - 40, "one of 48");
+        assert_eq!(taken(&|_| network(2, 0, 0)), 10, "another customer");
+        for _ in 0..100 {
+            buckets.give_back(&(), network(1, 0, 0));
+            assert!(buckets.take(&(), network(1, 0, 0)).is_ok());
+        }
+        let v4 = |i: u8| buckets.take(&(), Network::from(IpAddr::from([192, 0, 2, i]))).is_ok();
+        assert_eq!((0..20).filter(|_| v4(1)).count(), 10);
+        assert!((2..200).all(v4), "nothing is wider than an address");
+    }
 
     #[test]
     fn a_burst_passes_and_then_the_rate() {
@@ -96,7 +177,7 @@ mod tests {
         let later = start + Duration::from_millis(150);
         assert!(throttle.take_at(&"ann", later).is_ok());
         assert!(throttle.take_at(&"ann", later).is_err());
-        throttle.give_back(&"ann");
+        throttle.give_part_back(&"ann", 1.0);
         assert!(throttle.take_at(&"ann", later).is_ok());
         let rested = start + Duration::from_secs(100);
         assert_eq!((0..50).filter(|_| throttle.take_at(&"ann", rested).is_ok()).count(), 40);

@@ -7,11 +7,13 @@ use chat_http::Settings;
 use chat_testkit::http::{Client, Reply};
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use support::{PASSWORD, Running};
 
 on_every_store! {
     failed_log_ins_are_limited_where_they_come_from,
+    one_address_does_not_fill_the_queue_of_passwords,
     registrations_are_limited_by_address,
     rooms_are_opened_so_fast_and_no_faster,
     a_refused_form_keeps_what_was_typed,
@@ -81,6 +83,26 @@ async fn failed_log_ins_are_limited_where_they_come_from(server: &Running) {
     assert_limited(&v6.post("/auth/login", &log_in("ann", "wrong horse")).await, "the same network");
     let mut v6 = from(&server, "2001:db8:0:1::1");
     assert_eq!(v6.post("/auth/login", &log_in("ann", "wrong horse")).await.status, 401);
+    server.stop().await;
+}
+
+async fn one_address_does_not_fill_the_queue_of_passwords(server: &Running) {
+    let server = behind_a_proxy(server).await;
+    server.account("ann").await;
+    let mut flood = JoinSet::new();
+    for i in 0..90 {
+        let mut client = from(&server, "192.0.2.1");
+        flood.spawn(async move { client.post("/auth/login", &log_in(&format!("user{i}"), PASSWORD)).await });
+    }
+    let elsewhere = from(&server, "192.0.2.2").post("/auth/login", &log_in("ann", PASSWORD)).await;
+    assert_eq!(elsewhere.status, 200, "{}", elsewhere.text());
+    let answers = flood.join_all().await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 401).collect();
+    assert!(!refused.is_empty() && refused.len() < 90, "{}", refused.len());
+    for reply in refused {
+        assert_limited(reply, "a password of the flood");
+        assert!(reply.text().contains("passwords from this address"), "{}", reply.text());
+    }
     server.stop().await;
 }
 

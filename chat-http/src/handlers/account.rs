@@ -16,6 +16,7 @@ pub(crate) async fn register(app: App, call: Call) -> Result<Response> {
     let started = async {
         let username: Username = fields.required("username")?;
         let password: Password = fields.required("password")?;
+        let _hashing = app.limits().password(call.network(&app))?;
         app.limits().registration(call.network(&app))?;
         let device = call.header(USER_AGENT).unwrap_or_default();
         Ok(app.store().register(&username, &password, device).await?)
@@ -46,10 +47,14 @@ async fn change(app: &App, call: &Call, fields: &Fields) -> Result<()> {
     let old = fields.text("password")?.ok_or_else(|| HttpError::bad_request("password is missing"))?;
     let new: Password = fields.required("new_password")?;
     // A guess, like a log-in.
+    let _checking = app.limits().password(call.network(app))?;
     let attempt = app.limits().log_in(&session.username, call.network(app))?;
     match app.store().change_password(session, old, &new).await {
         // Not a 401: the session is as good as before.
-        Err(Error::WrongPassword) => Err(HttpError::forbidden("password is not the account's password")),
+        Err(Error::WrongPassword) => {
+            attempt.fail();
+            Err(HttpError::forbidden("password is not the account's password"))
+        }
         changed => {
             attempt.give_back();
             Ok(changed?)

@@ -79,11 +79,12 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
     let device = call.header(USER_AGENT).unwrap_or_default();
     // An empty field of a form is one that was left out.
     if let Some(password) = fields.text("password")?.filter(|password| !password.is_empty()) {
+        let _checking = app.limits().password(call.network(app))?;
         let attempt = app.limits().log_in(&username, call.network(app))?;
         let started = app.store().log_in(&username, password, device).await;
         match &started {
             Ok(_) => attempt.succeed(),
-            Err(Error::WrongPassword) => {}
+            Err(Error::WrongPassword) => attempt.fail(),
             Err(_) => attempt.give_back(),
         }
         return Ok(started?);

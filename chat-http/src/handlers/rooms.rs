@@ -63,8 +63,8 @@ struct Read {
 }
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
-    let (room, user) = (call.room()?, &call.session()?.username);
-    app.limits().post(user)?;
+    let room = call.room()?;
+    app.limits().mark(&call.session()?.username)?;
     let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
     json(StatusCode::OK, &Read { read_seq: call.view(&app).mark_read(&room, seq).await? })
 }

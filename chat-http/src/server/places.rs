@@ -1,9 +1,8 @@
 //! How many connections there may be, in all and from one address.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::address::{Network, Proxies, is_trusted};
+use crate::config::Settings;
+use crate::permits::{Allowance, NetworkLimit, NetworkPermit};
 
 /// Connections at once, where the system has files for so many.
 const MOST: usize = 16_384;
@@ -28,9 +29,7 @@ const REFUSED: &str = "HTTP/1.1 429 Too Many Requests\r\n\
 pub(super) struct Places {
     all: Arc<Semaphore>,
     most: usize,
-    /// For one address; 0 is no limit.
-    each: usize,
-    taken: Taken,
+    by_network: NetworkLimit,
     /// Speak for many.
     proxies: Vec<Proxies>,
     refusals: Arc<Semaphore>,
@@ -39,36 +38,28 @@ pub(super) struct Places {
 /// A place in all; free again when it is dropped.
 pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
-/// A place out of those of one address; free again when it is dropped.
-pub(super) struct Share(Option<(Taken, Network)>);
+/// As many places as the system has files for.
+fn count() -> usize {
+    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX).saturating_sub(RESERVED);
+    usize::try_from(files).unwrap_or(MOST).clamp(16, MOST)
+}
 
-/// How many places each address has taken.
-type Taken = Arc<Mutex<HashMap<Network, usize>>>;
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let Some((taken, network)) = &self.0 else { return };
-        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = taken.get_mut(network) {
-            *n -= 1;
-            if *n == 0 {
-                taken.remove(network);
-            }
-        }
-    }
+/// How many connections a network may have: one address a quarter of all if the settings do not
+/// say, and a wide IPv6 network never more than half, because others need the rest.
+pub(crate) fn allowance(settings: &Settings) -> Allowance {
+    let all = count();
+    let each = settings.connections_per_address.unwrap_or(all / 4);
+    Allowance { each, widest: all / 2, all }
 }
 
 impl Places {
-    /// As many places as the system has files for, and for one address `each`, or a quarter of them.
-    pub(super) fn new(each: Option<usize>, proxies: Vec<Proxies>) -> Self {
-        let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX).saturating_sub(RESERVED);
-        let most = usize::try_from(files).unwrap_or(MOST).clamp(16, MOST);
+    pub(super) fn new(settings: &Settings) -> Self {
+        let most = count();
         Self {
             all: Arc::new(Semaphore::new(most)),
             most,
-            each: each.unwrap_or(most / 4),
-            taken: Arc::default(),
-            proxies,
+            by_network: NetworkLimit::new(allowance(settings)),
+            proxies: settings.trusted_proxies.clone(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
     }
@@ -84,18 +75,11 @@ impl Places {
     }
 
     /// Takes one of the places of an address, unless they are all taken.
-    pub(super) fn share(&self, peer: SocketAddr) -> Option<Share> {
-        if self.each == 0 || is_trusted(&self.proxies, peer.ip()) {
-            return Some(Share(None));
+    pub(super) fn share(&self, peer: SocketAddr) -> Option<NetworkPermit> {
+        if is_trusted(&self.proxies, peer.ip()) {
+            return Some(NetworkPermit::unlimited());
         }
-        let network = Network::from(peer.ip());
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = taken.entry(network).or_insert(0);
-        if *n >= self.each {
-            return None;
-        }
-        *n += 1;
-        Some(Share(Some((self.taken.clone(), network))))
+        self.by_network.take(Network::from(peer.ip()))
     }
 
     /// Tells a client that its address has no place left. Reads what it had to say, for a while:
@@ -126,16 +110,19 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share_and_a_proxy_has_no_limit() {
-        let places = Places::new(Some(2), vec!["10.0.0.0/8".parse().expect("a network")]);
+        let settings = Settings {
+            connections_per_address: Some(2),
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            ..Settings::default()
+        };
+        let places = Places::new(&settings);
         let peer = |text: &str| SocketAddr::new(text.parse().expect("an address"), 1);
         let first = places.share(peer("192.0.2.1")).expect("a place");
-        let second = places.share(peer("192.0.2.1")).expect("a place");
+        let _second = places.share(peer("192.0.2.1")).expect("a place");
         assert!(places.share(peer("192.0.2.1")).is_none());
         assert!(places.share(peer("192.0.2.2")).is_some());
         drop(first);
         assert!(places.share(peer("192.0.2.1")).is_some(), "free again");
-        drop(second);
-        assert!(places.taken.lock().unwrap().is_empty(), "nothing is kept of who has gone");
         let many: Vec<_> = (0..100).map(|_| places.share(peer("10.1.2.3"))).collect();
         assert!(many.iter().all(Option::is_some));
     }
