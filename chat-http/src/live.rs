@@ -8,10 +8,12 @@ mod pace;
 pub(crate) mod proof;
 mod socket;
 mod wire;
+mod work;
 
 use hyper_util::rt::TokioIo;
 
 use crate::error::{HttpError, Result};
+use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
 use crate::{App, auth};
@@ -26,10 +28,12 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     if call.ended {
         return Err(HttpError::no_session(true));
     }
+    let permit = anonymous_permit(&app, &call)?;
     let (response, connection) = handshake::accept(&mut call)?;
     let stopping = call.connection.stopping.clone();
     let who = call.who.take();
     let socket = async move {
+        let _permit = permit;
         match connection.await {
             Ok(connection) => socket::run(app, who, TokioIo::new(connection), stopping).await,
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
@@ -37,4 +41,12 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     };
     call.connection.hand_over(Box::pin(socket));
     Ok(response)
+}
+
+/// What keeps something open that nobody's session stands for.
+fn anonymous_permit(app: &App, call: &Call) -> Result<Option<NetworkPermit>> {
+    match call.who {
+        Some(_) => Ok(None),
+        None => app.limits().anonymous_stream(call.network(app)).map(Some),
+    }
 }

@@ -6,6 +6,7 @@ mod support;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use chat_http::Settings;
 use chat_testkit::http::{Reply, raw};
 use chat_testkit::live::{Events, Socket};
 use chat_testkit::tools;
@@ -27,6 +28,7 @@ on_every_store! {
     only_pages_of_this_server_open_a_socket_and_only_by_the_handshake,
     a_socket_ends_with_its_session,
     posts_of_one_socket_keep_their_order,
+    answers_come_in_the_order_of_the_frames,
 }
 
 async fn post(server: &Running, sender: &str, text: &str) -> Value {
@@ -213,16 +215,22 @@ async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open(server: &Ru
         assert_eq!((&error["type"], &error["status"]), (&json!("error"), &json!(status)), "{frame}: {error}");
         assert!(error["detail"].as_str().is_some_and(|d| d.starts_with(detail)), "{frame}: {error}");
         assert_eq!(error.get("nonce").is_some(), frame.contains("nonce"), "{frame}: {error}");
+        let named = serde_json::from_str::<Value>(frame).ok().and_then(|frame| frame.get("room").cloned());
+        let room = named.filter(|room| room.as_str().is_some_and(|room| !room.contains('/')));
+        assert_eq!(error.get("room"), room.as_ref(), "{frame}: {error}");
     }
     ann.stream.send(Message::binary(vec![1, 2])).await.expect("sent");
     assert_eq!(ann.next().await.expect("an answer")["detail"], "a frame must be text, a JSON object");
     let mut nobody = Socket::open(server.address, &[]).await.expect("a socket");
     ann.say(&json!({ "type": "typing", "room": "elsewhere" })).await;
-    assert_eq!(ann.expect("error").await["detail"], "subscribe to the room before typing in it");
+    let error = ann.expect("error").await;
+    assert_eq!(error["detail"], "subscribe to the room before typing in it");
+    assert_eq!(error["room"], "elsewhere");
     for frame in [json!({ "type": "typing", "room": "a" }), json!({ "type": "read", "room": "a", "seq": 0 })]
     {
         nobody.say(&frame).await;
-        assert_eq!(nobody.expect("error").await["status"], 401);
+        let error = nobody.expect("error").await;
+        assert_eq!((&error["status"], &error["room"]), (&json!(401), &json!("a")));
     }
     nobody.say(&json!({ "type": "post", "room": "a", "text": "x" })).await;
     assert_eq!(nobody.expect("error").await["detail"], "sender is missing; name one, or log in");
@@ -255,14 +263,39 @@ async fn what_breaks_the_protocol_or_a_limit_closes_the_socket_with_its_code(ser
     socket.stream.send(Message::text(format!(r#"{{"type":"{padding}"}}"#))).await.expect("sent");
     assert_eq!(socket.expect("error").await["status"], 400);
 
-    for i in 0..100 {
-        subscribe(&mut socket, json!({ "type": "subscribe", "room": i.to_string() })).await;
+    // Whoever proves nothing follows fewer rooms.
+    let mut ann = self::socket(server, "ann").await;
+    for (socket, most) in [(&mut socket, 20), (&mut ann, 100)] {
+        for i in 0..most {
+            subscribe(socket, json!({ "type": "subscribe", "room": i.to_string() })).await;
+        }
+        socket.say(&json!({ "type": "subscribe", "room": "one more" })).await;
+        let error = socket.expect("error").await;
+        assert_eq!((&error["status"], &error["room"]), (&json!(429), &json!("one more")));
+        subscribe(socket, json!({ "type": "subscribe", "room": "7", "after": 0 })).await;
+        socket.say(&json!({ "type": "unsubscribe", "room": "8" })).await;
+        subscribe(socket, json!({ "type": "subscribe", "room": "one more" })).await;
     }
-    socket.say(&json!({ "type": "subscribe", "room": "one more" })).await;
-    assert_eq!(socket.expect("error").await["status"], 429);
-    subscribe(&mut socket, json!({ "type": "subscribe", "room": "7", "after": 0 })).await;
-    socket.say(&json!({ "type": "unsubscribe", "room": "8" })).await;
-    subscribe(&mut socket, json!({ "type": "subscribe", "room": "one more" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_session_an_address_keeps_a_smaller_share_of_connections_open() {
+    let settings = Settings { connections_per_address: Some(8), ..unlimited() };
+    let server = Running::sqlite_with(settings).await;
+    let cookie = cookie(&server, "ann").await;
+    let (open, events) = (async || Socket::open(server.address, &[]).await, "/chat/a/events");
+    let first = open().await.expect("a socket");
+    let stream = Events::open(server.address, events, None).await.expect("a stream");
+    assert_eq!(open().await.err(), Some(429));
+    let refused = server.client().get(events).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")), "{}", refused.text());
+    let with_session = Socket::open(server.address, &[("cookie", &cookie)]).await;
+    assert!(with_session.is_ok(), "{with_session:?}");
+    drop((first, stream));
+    let began = Instant::now();
+    while open().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never free again");
+    }
 }
 
 async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake(server: &Running) {
@@ -314,6 +347,10 @@ async fn a_socket_ends_with_its_session(server: &Running) {
     let mut other = socket(server, "ann").await;
     subscribe(&mut other, json!({ "type": "subscribe", "room": "a" })).await;
     server.client().with_header("cookie", &cookie).post("/auth/logout", &json!({})).await;
+    // Too late, although nobody asks the store for it frame by frame.
+    for _ in 0..20 {
+        ann.say(&json!({ "type": "post", "room": "a", "text": "too late" })).await;
+    }
     assert_eq!(ann.expect("error").await["status"], 401);
     assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1008));
     other.say(&json!({ "type": "post", "room": "a", "text": "still here" })).await;
@@ -328,5 +365,43 @@ async fn posts_of_one_socket_keep_their_order(server: &Running) {
     for i in 0..300 {
         let posted = ann.expect("posted").await;
         assert_eq!((&posted["nonce"], &posted["seq"]), (&json!(i.to_string()), &json!(i + 1)));
+    }
+}
+
+/// What a client says at once happens, and is answered, one after the other.
+async fn answers_come_in_the_order_of_the_frames(server: &Running) {
+    let mut ann = socket(server, "ann").await;
+    for round in 0..20 {
+        let room = round.to_string();
+        for frame in [
+            json!({ "type": "typing", "room": room }),
+            json!({ "type": "subscribe", "room": room }),
+            json!({ "type": "post", "room": room, "text": "1", "nonce": "1" }),
+            json!({ "type": "post", "room": room, "text": "2", "nonce": "2" }),
+            json!({ "type": "read", "room": room, "seq": 99, "nonce": "x" }),
+            json!({ "type": "unsubscribe", "room": room }),
+            json!({ "type": "typing", "room": room, "nonce": "y" }),
+            json!({ "type": "shout", "room": room, "nonce": "z" }),
+        ] {
+            ann.say(&frame).await;
+        }
+        let mut answers = Vec::new();
+        while answers.len() < 7 {
+            let frame = ann.next().await.expect("a frame");
+            let (kind, status) = (frame["type"].as_str().unwrap_or_default(), &frame["status"]);
+            if matches!(kind, "subscribed" | "posted" | "error") && frame["room"] == room {
+                answers.push(format!("{kind} {} {status}", frame["nonce"].as_str().unwrap_or_default()));
+            }
+        }
+        let expected = [
+            "error  409",
+            "subscribed  null",
+            "posted 1 null",
+            "posted 2 null",
+            "error x 400",
+            "error y 409",
+            "error z 400",
+        ];
+        assert_eq!(answers, expected);
     }
 }

@@ -10,13 +10,17 @@ use chat_http::{App, Settings};
 use chat_testkit::announce;
 use chat_testkit::checker::Load;
 use chat_testkit::http::{Client, Reply};
+use chat_testkit::live::Socket;
 use chat_testkit::mongod::{Deployment, Kind, with_database};
 use chat_testkit::server::{Server, Start};
 use chatcore::{ChatStore, Options};
+use futures_util::{SinkExt as _, StreamExt as _};
 use mongodb::bson::doc;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 /// The limits of the store are 5 s for a call and 10 s for a post; the rest is for a slow machine.
@@ -200,6 +204,98 @@ async fn a_server_that_lost_its_lease_writes_no_more() {
         3
     );
     assert_eq!(successor.get("/users/ann/count").await.json()["message_count"], 3);
+}
+
+/// Reads an event stream until a line begins so.
+async fn line(lines: &mut Lines<BufReader<TcpStream>>, start: &str) -> String {
+    let until = async {
+        loop {
+            let line = lines.next_line().await.expect("read").expect("the stream goes on");
+            if line.starts_with(start) {
+                return line;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), until).await.unwrap_or_else(|_| panic!("no {start}"))
+}
+
+/// A frame that waits for the store delays neither pings, nor other rooms, nor the end of the server;
+/// an event stream goes on where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
+    let mongo = Deployment::start(Kind::Standalone, 1);
+    let store = ChatStore::open(&with_database(&mongo.uri(), "outage")).await.expect("a store");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number");
+    let app = App::new(store, Settings { post_rate: 0, ..Settings::default() });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(chat_http::run(listener, app, async { drop(stopped.await) }));
+
+    let mut client = Client::new(address);
+    let post = async |client: &mut Client, text: &str| {
+        let posted = client.post("/chat/a/messages", &json!({ "sender": "eve", "text": text })).await;
+        assert_eq!(posted.status, 201, "{}", posted.text());
+    };
+    post(&mut client, "1").await;
+    let mut sockets = Vec::new();
+    for name in ["ann", "bob"] {
+        let login = client.post("/auth/login", &json!({ "username": name })).await;
+        let cookie = login.cookie().expect("a cookie");
+        let mut socket = Socket::open(address, &[("cookie", &cookie)]).await.expect("a socket");
+        socket.say(&json!({ "type": "subscribe", "room": "a" })).await;
+        socket.expect("subscribed").await;
+        sockets.push(socket);
+    }
+    let [mut ann, mut bob] = <[Socket; 2]>::try_from(sockets).expect("two");
+    let mut events = TcpStream::connect(address).await.expect("a connection");
+    let request = format!("GET /chat/a/events?after=0 HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    events.write_all(request.as_bytes()).await.expect("sent");
+    let mut events = BufReader::new(events).lines();
+    line(&mut events, "id: 1").await;
+
+    mongo.nodes[0].signal("STOP");
+    ann.say(&json!({ "type": "subscribe", "room": "b" })).await;
+    ann.say(&json!({ "type": "read", "room": "a", "seq": 1 })).await;
+    ann.stream.send(Message::Ping("there?".into())).await.expect("sent");
+    bob.say(&json!({ "type": "typing", "room": "a" })).await;
+    let began = Instant::now();
+    let (mut pong, mut typing) = (false, false);
+    while !(pong && typing) {
+        match ann.stream.next().await.expect("a frame").expect("a connection") {
+            Message::Pong(_) => pong = true,
+            Message::Text(text) if text.contains("presence") => {}
+            Message::Text(text) if text.contains("typing") => typing = true,
+            other => panic!("before the store could answer: {other:?}"),
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    for room in ["b", "a"] {
+        let error = ann.expect("error").await;
+        assert_eq!((&error["status"], &error["room"]), (&json!(503), &json!(room)), "{error}");
+    }
+
+    // The first comment comes while nothing can be read.
+    line(&mut events, ":").await;
+    mongo.nodes[0].signal("CONT");
+    recovers(address).await;
+    post(&mut client, "back again").await;
+    loop {
+        let data = line(&mut events, "data: ").await;
+        if data.contains("back again") {
+            break;
+        }
+    }
+    ann.say(&json!({ "type": "subscribe", "room": "b" })).await;
+    assert_eq!(ann.expect("subscribed").await["room"], "b");
+
+    mongo.nodes[0].signal("STOP");
+    ann.say(&json!({ "type": "subscribe", "room": "c" })).await;
+    let began = Instant::now();
+    drop(stop);
+    server.await.expect("no panic");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1001));
+    mongo.nodes[0].signal("CONT");
 }
 
 /// While the store stands still posts wait in a bounded queue; what finds no place is refused at

@@ -91,10 +91,12 @@ export class Live {
     open.onmessage = current((event) => {
       const frame = JSON.parse(event.data);
       if (frame.type === "message") return take(frame);
-      // Before it begins, or when the user may not be in the room any more.
-      if (frame.type === "error" && (!subscribed || frame.room)) {
-        this.on(frame);
-        return open.close();
+      if (frame.type === "error") {
+        // The user may not be in the room, or not any more.
+        const away = frame.status === 403 || frame.status === 404;
+        if (away) this.on(frame);
+        if (away || !subscribed) open.close();
+        return;
       }
       if (frame.type === "subscribed") {
         subscribed = true;

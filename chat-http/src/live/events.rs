@@ -5,18 +5,22 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatcore::{Invalid, RoomName, Seq, SharedMessage, Update, Watcher};
+use chatcore::{Invalid, RoomName, Seq, SharedMessage, Update};
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
+use super::anonymous_permit;
 use super::frames::Say;
+use super::news::{News, news};
 use super::proof::{Proof, ended};
 use crate::App;
 use crate::error::Result;
+use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
 
@@ -26,15 +30,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: u32 = 1_000;
 
 struct Events {
-    watcher: Watcher,
+    room: BoxStream<'static, News>,
     /// The session by which the room is read.
     proof: Option<Proof>,
     stopping: watch::Receiver<()>,
+    /// When the client is told that the stream is alive, unless something else is written before.
+    next_comment: Instant,
+    _permit: Option<NetworkPermit>,
 }
 
 /// `GET /chat/{room}/events`
 pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
     let (view, room) = (call.view(&app), call.room()?);
+    let permit = anonymous_permit(&app, &call)?;
     let after = match last_event_id(&call)? {
         Some(after) => after,
         None => match call.query.parsed("after")? {
@@ -44,7 +52,13 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
     };
     let watcher = view.follow(&room, after).await?.with_deletions();
     let proof = call.who.as_ref().map(|who| Proof::new(&app, who));
-    let events = Events { watcher, proof, stopping: call.connection.stopping.clone() };
+    let events = Events {
+        room: news(watcher).boxed(),
+        proof,
+        stopping: call.connection.stopping.clone(),
+        next_comment: Instant::now() + KEEP_ALIVE,
+        _permit: permit,
+    };
     // With an id from the start, so that whoever is cut off before the first message misses none.
     let first = Bytes::from(format!("retry: {RETRY}\nid: {after}\n\n"));
     let first = stream::once(async { first });
@@ -66,23 +80,26 @@ fn last_event_id(call: &Call) -> Result<Option<Seq>> {
 }
 
 impl Events {
-    /// What to write next; the end of the stream if the store cannot be read, the session ends, the
-    /// user is removed from the room, or the server stops. The client comes back with the id of the
-    /// last event it saw.
+    /// Returns what to write next. The stream goes on while the store is away, because a browser does
+    /// not come back to a server that answers `503`. It ends with the session, the removal of the user
+    /// from the room, the store and the server.
     async fn next(&mut self) -> Option<Bytes> {
-        loop {
+        let bytes = loop {
             tokio::select! {
-                ready = timeout(KEEP_ALIVE, self.watcher.next()) => return match ready {
-                    Ok(Ok(Update::Messages(messages))) => Some(encode(&messages)),
-                    Ok(Ok(Update::Deleted(places))) => Some(encode_deletions(self.watcher.room(), &places)),
-                    Ok(Ok(_)) => continue,
-                    Ok(Err(_)) => None,
-                    Err(_) => Some(Bytes::from_static(b":\n\n")),
+                news = self.room.next() => match news? {
+                    (_, Ok(Update::Messages(messages))) => break encode(&messages),
+                    (room, Ok(Update::Deleted(places))) => break encode_deletions(&room, &places),
+                    (_, Ok(_)) => {}
+                    (_, Err(_)) => return None,
                 },
+                () = sleep_until(self.next_comment) => break Bytes::from_static(b":\n\n"),
                 () = ended(&mut self.proof) => return None,
                 _ = self.stopping.changed() => return None,
             }
-        }
+        };
+
+        self.next_comment = Instant::now() + KEEP_ALIVE;
+        Some(bytes)
     }
 }
 

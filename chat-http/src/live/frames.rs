@@ -45,19 +45,16 @@ pub(super) enum Say<'a> {
         seq: Option<Seq>,
     },
     Error {
-        /// The room, if it is followed no more.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        room: Option<&'a RoomName>,
+        #[serde(flatten)]
+        subject: &'a Subject,
         status: u16,
         detail: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        nonce: Option<&'a str>,
     },
 }
 
 impl<'a> Say<'a> {
-    pub(super) fn error(room: Option<&'a RoomName>, error: &'a HttpError, nonce: Option<&'a str>) -> Self {
-        Self::Error { room, status: error.status.as_u16(), detail: &error.detail, nonce }
+    pub(super) fn error(subject: &'a Subject, error: &'a HttpError) -> Self {
+        Self::Error { subject, status: error.status.as_u16(), detail: &error.detail }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -66,20 +63,45 @@ impl<'a> Say<'a> {
     }
 }
 
-/// What could not be understood, and the nonce it came with.
-#[derive(Debug)]
-pub(super) struct Misunderstood {
-    pub(super) error: HttpError,
-    pub(super) nonce: Option<String>,
+/// Names the frame that an error answers, or the room that it is about.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Subject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) room: Option<RoomName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nonce: Option<Nonce>,
 }
 
-pub(super) fn parse(text: &str) -> std::result::Result<Said, Box<Misunderstood>> {
-    let fields = Fields::parse(text, "the frame").map_err(|error| Misunderstood { error, nonce: None })?;
-    read(&fields).map_err(|error| {
-        // Whatever it is, it is given back as it came, if it is short enough to be one.
-        let nonce = fields.get::<Nonce>("nonce").ok().flatten().map(|nonce| nonce.to_string());
-        Misunderstood { error, nonce }.into()
-    })
+impl Subject {
+    pub(super) fn room(room: &RoomName) -> Self {
+        Self { room: Some(room.clone()), nonce: None }
+    }
+}
+
+/// A frame of the client: what it says, or why it cannot be understood.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) subject: Subject,
+    pub(super) said: Result<Said>,
+}
+
+impl Frame {
+    /// Reads a frame. Of one that is wrong, the room and the nonce are kept if they are right.
+    pub(super) fn parse(text: &str) -> Self {
+        let fields = match Fields::parse(text, "the frame") {
+            Ok(fields) => fields,
+            Err(error) => return Self::wrong(error),
+        };
+        let subject = Subject {
+            room: fields.get("room").unwrap_or_default(),
+            nonce: fields.get("nonce").unwrap_or_default(),
+        };
+        Self { subject, said: read(&fields) }
+    }
+
+    pub(super) fn wrong(error: HttpError) -> Self {
+        Self { subject: Subject::default(), said: Err(error) }
+    }
 }
 
 fn read(fields: &Fields) -> Result<Said> {

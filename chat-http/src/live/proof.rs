@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chatcore::{ChatStore, SessionToken, UserUpdate, UserWatcher};
+use chatcore::{ChatStore, Error, SessionToken, UserUpdate, UserWatcher};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,45 +21,97 @@ pub(crate) struct Proof {
     next_look: Instant,
     /// The look that is under way: whether the session is still there.
     look: Option<BoxFuture<'static, chatcore::Result<bool>>>,
+    /// Set once a look has found the session, until its end may have been published.
+    is_current: bool,
+    /// Set if an end was published after the look under way began, so that its answer may be outdated.
+    is_outdated: bool,
+}
+
+/// Result of a look at a session.
+pub(crate) enum Looked {
+    Valid,
+    Ended,
+    /// The store did not answer.
+    Failed(Error),
 }
 
 impl Proof {
     /// The session of a request. It is looked at again as soon as its end would be heard of: it may
     /// have ended before.
     pub(crate) fn new(app: &App, who: &Who) -> Self {
-        let (store, user) = (app.store().clone(), app.store().watch_user(&who.session.username));
-        Self { store, token: who.token.clone(), user, next_look: Instant::now(), look: None }
+        Self {
+            store: app.store().clone(),
+            token: who.token.clone(),
+            user: app.store().watch_user(&who.session.username),
+            next_look: Instant::now(),
+            look: None,
+            is_current: false,
+            is_outdated: false,
+        }
     }
 
-    /// Waits until the session has ended. May be dropped at any time: the next call goes on with what
-    /// was under way, so that whoever is busy with other things does not ask again and again.
-    pub(crate) async fn ended(&mut self) {
+    /// Returns false while the session may have ended: from the moment an end is published until
+    /// [`next`](Self::next) has returned what the store says.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    /// Waits for the result of the next look. May be dropped at any time: the next call goes on with
+    /// what was under way, so that whoever is busy with other things does not ask again and again.
+    pub(crate) async fn next(&mut self) -> Looked {
         loop {
-            if let Some(look) = &mut self.look {
-                let found = look.await;
-                self.look = None;
-                let pause = match found {
-                    Ok(false) => return,
-                    Ok(true) => LOOK,
-                    Err(error) => {
-                        tracing::debug!(%error, "a session could not be looked up");
-                        RETRY
-                    }
-                };
-                self.next_look = Instant::now() + pause;
-            }
             tokio::select! {
+                // What was published first, because it decides whether a look still counts.
+                biased;
                 update = self.user.next() => match update {
-                    Ok(UserUpdate::Read(..)) => continue,
-                    Ok(UserUpdate::SessionsEnded) => {}
+                    Ok(UserUpdate::Read(..)) => {}
+                    Ok(UserUpdate::SessionsEnded) => {
+                        self.is_current = false;
+                        self.is_outdated = self.look.is_some();
+                        self.next_look = Instant::now();
+                    }
                     // The store is closed, which ends no session.
                     Err(_) => std::future::pending().await,
                 },
-                () = sleep_until(self.next_look) => {}
+                found = under_way(&mut self.look) => {
+                    self.look = None;
+                    if !std::mem::take(&mut self.is_outdated) {
+                        return self.conclude(found);
+                    }
+                }
+                () = sleep_until(self.next_look), if self.look.is_none() => {
+                    let (store, token) = (self.store.clone(), self.token.clone());
+                    self.look = Some(Box::pin(async move { Ok(store.session(&token).await?.is_some()) }));
+                }
             }
-            let (store, token) = (self.store.clone(), self.token.clone());
-            self.look = Some(Box::pin(async move { Ok(store.session(&token).await?.is_some()) }));
         }
+    }
+
+    fn conclude(&mut self, found: chatcore::Result<bool>) -> Looked {
+        let (pause, looked) = match found {
+            Ok(true) => (LOOK, Looked::Valid),
+            Ok(false) => (LOOK, Looked::Ended),
+            Err(error) => {
+                tracing::debug!(%error, "a session could not be looked up");
+                (RETRY, Looked::Failed(error))
+            }
+        };
+
+        self.is_current |= matches!(looked, Looked::Valid);
+        self.next_look = Instant::now() + pause;
+        looked
+    }
+
+    /// Waits until the session has ended. May be dropped at any time, as [`next`](Self::next).
+    pub(crate) async fn ended(&mut self) {
+        while !matches!(self.next().await, Looked::Ended) {}
+    }
+}
+
+async fn under_way(look: &mut Option<BoxFuture<'static, chatcore::Result<bool>>>) -> chatcore::Result<bool> {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -67,6 +119,14 @@ impl Proof {
 pub(crate) async fn ended(proof: &mut Option<Proof>) {
     match proof {
         Some(proof) => proof.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the result of the next look at a session, if there is one.
+pub(super) async fn next_look(proof: &mut Option<Proof>) -> Looked {
+    match proof {
+        Some(proof) => proof.next().await,
         None => std::future::pending().await,
     }
 }

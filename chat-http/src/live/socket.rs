@@ -8,39 +8,43 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chatcore::{
-    Attending, NewMessage, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, Username, View,
+    Attending, MessageText, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate, UserWatcher,
+    Username, View,
 };
-use futures_util::future::{AbortHandle, BoxFuture};
-use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
+use futures_util::future::{self, AbortHandle, BoxFuture};
+use futures_util::stream::{Abortable, BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
-use super::frames::{self, Misunderstood, Said, Say};
+use super::frames::{Frame, Said, Say, Subject};
 use super::news::{News, Over, news, next_of};
 use super::pace::Pace;
-use super::proof::{Proof, ended};
+use super::proof::{Looked, Proof, next_look};
 use super::wire::{Arrived, End, Flow, Wire};
+use super::work::{Done, Subscribed, Work};
 use crate::App;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
 use crate::request::Who;
 
-/// Rooms that one socket follows.
+/// Rooms that one socket follows with a session.
 const MAX_SUBSCRIPTIONS: usize = 100;
-/// Posts under way. While there are so many, nothing more is read.
-const MAX_POSTS: usize = 32;
+/// The same without one: whoever proves nothing gets less of the server's memory.
+const MAX_ANONYMOUS_SUBSCRIPTIONS: usize = 20;
 /// How long a client may be silent before it is asked whether it is there, and again before it is
 /// taken for gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long the last posts may take when a socket is closed.
+/// How long the frames under way may take when a socket is closed.
 const FINISH: Duration = Duration::from_secs(5);
 /// Updates that are taken together before they are written.
 const AT_ONCE: usize = 8;
+
+/// What a frame does, once it has been let through.
+type Begun = BoxFuture<'static, Result<Done>>;
 
 struct Socket<C> {
     app: App,
@@ -51,8 +55,7 @@ struct Socket<C> {
     proof: Option<Proof>,
     rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
     subscriptions: HashMap<RoomName, Subscription>,
-    /// Answers to posts, in the order of the posts.
-    posts: FuturesOrdered<BoxFuture<'static, Bytes>>,
+    work: Work,
     pace: Pace,
     heard: Instant,
     /// Whether the client was asked if it is there, since it was heard last.
@@ -87,13 +90,13 @@ where
         proof,
         rooms: SelectAll::new(),
         subscriptions: HashMap::new(),
-        posts: FuturesOrdered::new(),
+        work: Work::default(),
         pace: Pace::new(Instant::now()),
         heard: Instant::now(),
         asked: false,
     };
     if let Err(End::Close(code, reason)) = socket.serve(stopping).await {
-        socket.finish_posts().await;
+        socket.finish().await;
         socket.wire.say_goodbye(code, reason).await;
     }
     socket.app.metrics().socket_closed();
@@ -104,17 +107,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let mut silence = Box::pin(sleep(SILENCE));
         loop {
             let paused = self.pace.paused_until(Instant::now());
-            let reads = paused.is_none() && self.posts.len() < MAX_POSTS;
+            let reads = paused.is_none() && self.work.has_room();
             tokio::select! {
                 arrived = self.wire.next(), if reads => self.take(arrived).await?,
-                Some(answer) = self.posts.next() => self.wire.say(answer).await?,
+                Some(done) = self.work.next() => self.complete(done).await?,
                 Some(news) = self.rooms.next() => self.pass_on(news).await?,
                 update = next_of(&mut self.user) => self.pass_on_of_user(update).await?,
-                () = ended(&mut self.proof) => self.end_session().await?,
+                looked = next_look(&mut self.proof) => self.heed(looked).await?,
                 () = sleep_until(paused.unwrap_or(self.heard)), if paused.is_some() => {}
                 () = &mut silence => self.look_after(silence.as_mut()).await?,
                 _ = stopping.changed() => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
             }
+            self.advance().await?;
             self.wire.flush().await?;
         }
     }
@@ -132,78 +136,110 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             let Ok(text) = std::str::from_utf8(message.as_payload()) else {
                 return Err(End::Close(CloseCode::INVALID_FRAME_PAYLOAD_DATA, "a text must be valid UTF-8"));
             };
-            return match frames::parse(text) {
-                Ok(said) => self.hear(said).await,
-                Err(misunderstood) => {
-                    let Misunderstood { error, nonce } = *misunderstood;
-                    self.refuse(&error, nonce.as_deref()).await
-                }
-            };
-        }
-        if message.is_binary() {
+            self.work.push(Frame::parse(text));
+        } else if message.is_binary() {
             let error = HttpError::bad_request("a frame must be text, a JSON object");
-            return self.refuse(&error, None).await;
+            self.work.push(Frame::wrong(error));
         }
         // Pings are answered by the protocol.
         Ok(())
     }
 
-    async fn hear(&mut self, said: Said) -> Flow {
-        let done = match said {
-            Said::Subscribe { room, after } => {
-                self.check_session().await?;
-                self.subscribe(room, after).await
+    /// Begins the frames whose turn it is, and answers those that wait for nothing: what comes next may
+    /// end the socket.
+    async fn advance(&mut self) -> Flow {
+        loop {
+            self.begin_frames().await?;
+            match self.work.next().now_or_never().flatten() {
+                Some(done) => self.complete(done).await?,
+                None => return Ok(()),
             }
-            Said::Unsubscribe { room } => {
-                self.subscriptions.remove(&room);
-                Ok(None)
-            }
-            Said::Post { room, sender, text, nonce } => {
-                self.check_session().await?;
-                match messages::sender(&self.app, self.session(), false, sender) {
-                    Ok((sender, verified)) => {
-                        self.post(NewMessage { room, sender, text, nonce, verified });
-                        Ok(None)
-                    }
-                    Err(error) => {
-                        return self.refuse(&error, nonce.as_ref().map(chatcore::Nonce::as_str)).await;
-                    }
-                }
-            }
-            Said::Typing { room } => {
-                self.check_session().await?;
-                self.type_in(&room).await
-            }
-            Said::Read { room, seq } => {
-                self.check_session().await?;
-                self.mark_read(&room, seq).await
-            }
-        };
-        match done {
-            Ok(None) => Ok(()),
-            Ok(Some(answer)) => self.wire.say(answer).await,
-            Err(error) => self.refuse(&error, None).await,
         }
     }
 
+    /// Frames wait while the session may have ended, so that nothing is done for one that has; no frame
+    /// asks the store for that itself.
+    async fn begin_frames(&mut self) -> Flow {
+        if !self.work.is_waiting() {
+            return Ok(());
+        }
+
+        while let Some(looked) = next_look(&mut self.proof).now_or_never() {
+            self.heed(looked).await?;
+        }
+
+        while self.proof.as_ref().is_none_or(Proof::is_current)
+            && let Some(frame) = self.work.take()
+        {
+            self.begin(frame);
+        }
+        Ok(())
+    }
+
+    /// Acts on a look at the session. If the store did not answer, the frames that wait for it are
+    /// answered with that.
+    async fn heed(&mut self, looked: Looked) -> Flow {
+        match looked {
+            Looked::Valid => Ok(()),
+            Looked::Ended => {
+                self.refuse(&Subject::default(), &HttpError::no_session(true)).await?;
+                Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
+            }
+            Looked::Failed(_) if self.proof.as_ref().is_none_or(Proof::is_current) => Ok(()),
+            Looked::Failed(error) => {
+                for Frame { subject, said } in self.work.take_all() {
+                    let error = said.err().unwrap_or_else(|| error.clone().into());
+                    self.work.begin(future::ready(refusal(&subject, &error)).boxed(), false);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, Frame { subject, said }: Frame) {
+        let alone = !matches!(said, Ok(Said::Post { .. }));
+        let begun = said.and_then(|said| match said {
+            Said::Subscribe { room, after } => self.subscribe(room, after),
+            Said::Unsubscribe { room } => {
+                self.subscriptions.remove(&room);
+                Ok(future::ready(Ok(Done::Answer(None))).boxed())
+            }
+            Said::Post { room, sender, text, nonce } => self.post(room, sender, text, nonce),
+            Said::Typing { room } => self.type_in(room),
+            Said::Read { room, seq } => self.mark_read(room, seq),
+        });
+
+        let work = async move {
+            let done = match begun {
+                Ok(work) => work.await,
+                Err(error) => Err(error),
+            };
+            done.unwrap_or_else(|error| refusal(&subject, &error))
+        };
+        self.work.begin(work.boxed(), alone);
+    }
+
     /// Follows a room from `after` on, in place of what was followed of it before.
-    async fn subscribe(&mut self, room: RoomName, after: Option<Seq>) -> Result<Option<Bytes>> {
-        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS && !self.subscriptions.contains_key(&room) {
-            let detail = format!("a socket may follow at most {MAX_SUBSCRIPTIONS} rooms");
+    fn subscribe(&mut self, room: RoomName, after: Option<Seq>) -> Result<Begun> {
+        let most = if self.who.is_some() { MAX_SUBSCRIPTIONS } else { MAX_ANONYMOUS_SUBSCRIPTIONS };
+        if self.subscriptions.len() >= most && !self.subscriptions.contains_key(&room) {
+            let detail = match self.who {
+                Some(_) => format!("a socket may follow at most {most} rooms"),
+                None => format!("a socket without a session may follow at most {most} rooms; log in"),
+            };
             return Err(HttpError::too_many_requests(detail, 1));
         }
         if let Some(session) = self.session() {
             // Each time the others are told that somebody is there.
             self.app.limits().post(&session.username)?;
         }
+
         let view = self.view();
-        let last_seq = view.last_seq(&room).await?;
-        let (watcher, attending) = view.watch(&room, after.unwrap_or(last_seq)).await?;
-        let (handle, registration) = AbortHandle::new_pair();
-        self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
-        let answer = Say::Subscribed { room: &room, last_seq }.encode();
-        self.subscriptions.insert(room, Subscription { stream: handle, _attending: attending });
-        Ok(Some(answer.into()))
+        Ok(Box::pin(async move {
+            let last_seq = view.last_seq(&room).await?;
+            let (watcher, attending) = view.watch(&room, after.unwrap_or(last_seq)).await?;
+            Ok(Done::Subscribed(Box::new(Subscribed { room, last_seq, watcher, attending })))
+        }))
     }
 
     fn session(&self) -> Option<&Session> {
@@ -219,55 +255,68 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.session().map(|session| &session.username).ok_or_else(|| HttpError::no_session(false))
     }
 
-    /// A session that has ended since the socket was opened ends the socket. One that cannot be
-    /// looked up does not, because nothing can be changed then either.
-    async fn check_session(&mut self) -> Flow {
-        let Some(who) = &self.who else { return Ok(()) };
-        match self.app.store().session(&who.token).await {
-            Ok(None) => self.end_session().await,
-            Ok(Some(_)) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "a session could not be looked up");
-                Ok(())
-            }
-        }
-    }
-
-    async fn end_session(&mut self) -> Flow {
-        self.refuse(&HttpError::no_session(true), None).await?;
-        Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
-    }
-
     /// Tells the others in a room that the user types.
-    async fn type_in(&mut self, room: &RoomName) -> Result<Option<Bytes>> {
+    fn type_in(&self, room: RoomName) -> Result<Begun> {
         let user = self.user()?;
-        if !self.subscriptions.contains_key(room) {
+        if !self.subscriptions.contains_key(&room) {
             return Err(HttpError::conflict("subscribe to the room before typing in it"));
         }
         self.app.limits().post(user)?;
-        self.view().type_in(room).await?;
-        Ok(None)
+
+        let view = self.view();
+        Ok(Box::pin(async move {
+            view.type_in(&room).await?;
+            Ok(Done::Answer(None))
+        }))
     }
 
     /// Moves the user's mark. All of the user's sockets hear of it, this one included.
-    async fn mark_read(&mut self, room: &RoomName, seq: Seq) -> Result<Option<Bytes>> {
-        self.app.limits().post(self.user()?)?;
-        self.view().mark_read(room, seq).await?;
-        Ok(None)
+    fn mark_read(&self, room: RoomName, seq: Seq) -> Result<Begun> {
+        self.app.limits().mark(self.user()?)?;
+
+        let view = self.view();
+        Ok(Box::pin(async move {
+            view.mark_read(&room, seq).await?;
+            Ok(Done::Answer(None))
+        }))
     }
 
     /// Hands a message to the store. The store takes it before it takes the next one.
-    fn post(&mut self, message: NewMessage) {
+    fn post(
+        &self,
+        room: RoomName,
+        sender: Option<Username>,
+        text: MessageText,
+        nonce: Option<Nonce>,
+    ) -> Result<Begun> {
+        let (sender, verified) = messages::sender(&self.app, self.session(), false, sender)?;
+
         let app = self.app.clone();
-        self.posts.push_back(Box::pin(async move {
-            let (room, nonce) = (message.room.clone(), message.nonce.clone());
-            let nonce = nonce.as_ref().map(chatcore::Nonce::as_str);
-            let said = match messages::store(&app, message).await {
-                Ok(posted) => Say::Posted { room: &room, seq: posted.message.seq, nonce }.encode(),
-                Err(error) => Say::error(None, &error, nonce).encode(),
-            };
-            said.into()
-        }));
+        Ok(Box::pin(async move {
+            let message = NewMessage { room: room.clone(), sender, text, nonce: nonce.clone(), verified };
+            let posted = messages::store(&app, message).await?;
+            let nonce = nonce.as_ref().map(Nonce::as_str);
+            let said = Say::Posted { room: &room, seq: posted.message.seq, nonce };
+            Ok(Done::Answer(Some(said.encode().into())))
+        }))
+    }
+
+    /// Answers a frame that is done.
+    async fn complete(&mut self, done: Done) -> Flow {
+        match done {
+            Done::Answer(answer) => match answer {
+                Some(answer) => self.wire.say(answer).await,
+                None => Ok(()),
+            },
+            Done::Subscribed(subscribed) => {
+                let Subscribed { room, last_seq, watcher, attending } = *subscribed;
+                let (handle, registration) = AbortHandle::new_pair();
+                self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
+                let answer = Say::Subscribed { room: &room, last_seq }.encode();
+                self.subscriptions.insert(room, Subscription { stream: handle, _attending: attending });
+                self.wire.say(answer).await
+            }
+        }
     }
 
     async fn pass_on(&mut self, news: News) -> Flow {
@@ -287,7 +336,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             Err(Over::Closed) => return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed")),
             Err(Over::TurnedAway(error)) => {
                 self.subscriptions.remove(&room);
-                return self.refuse_in(Some(&room), &error, None).await;
+                return self.refuse(&Subject::room(&room), &error).await;
             }
         };
         match update {
@@ -324,12 +373,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    async fn refuse(&mut self, error: &HttpError, nonce: Option<&str>) -> Flow {
-        self.refuse_in(None, error, nonce).await
-    }
-
-    async fn refuse_in(&mut self, room: Option<&RoomName>, error: &HttpError, nonce: Option<&str>) -> Flow {
-        self.wire.say(Say::error(room, error, nonce).encode()).await
+    async fn refuse(&mut self, subject: &Subject, error: &HttpError) -> Flow {
+        self.wire.say(Say::error(subject, error).encode()).await
     }
 
     /// Now and then: whether the client is still there.
@@ -347,16 +392,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.wire.ping().await
     }
 
-    /// Answers the posts that are under way.
-    async fn finish_posts(&mut self) {
+    /// Answers the frames that are under way. Those that wait are as if they had not been read.
+    async fn finish(&mut self) {
         let finish = async {
-            while let Some(answer) = self.posts.next().await {
-                self.wire.say(answer).await?;
+            while let Some(done) = self.work.next().await {
+                self.complete(done).await?;
             }
             self.wire.flush().await
         };
         let _ = timeout(FINISH, finish).await;
     }
+}
+
+fn refusal(subject: &Subject, error: &HttpError) -> Done {
+    Done::Answer(Some(Say::error(subject, error).encode().into()))
 }
 
 #[cfg(test)]
