@@ -141,6 +141,36 @@ async fn a_page_shows_who_is_there_and_who_types() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_marks_what_was_read_at_most_once_a_second() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut ann = Browser::start(chromium).await;
+    ann.run_first(
+        "window.marks = []; const send = WebSocket.prototype.send; WebSocket.prototype.send = function (text) {
+            const frame = JSON.parse(text);
+            if (frame.type === 'read') window.marks.push({ seq: frame.seq, at: performance.now() });
+            send.call(this, text);
+        };",
+    )
+    .await;
+    enter(&server, &mut ann, "ann", "a").await;
+    until_by(&mut ann, "socket").await;
+    let mut eve = server.client();
+    for i in 1..=100 {
+        if i == 2 {
+            ann.wait_for("window.marks.length === 1").await;
+        }
+        eve.post("/chat/a/messages", &json!({ "sender": "eve", "text": i.to_string() })).await;
+    }
+    ann.wait_for(&shown("100")).await;
+    ann.wait_for("window.marks.at(-1)?.seq === 100").await;
+    let pauses = "window.marks.slice(1).map((mark, i) => mark.at - window.marks[i].at)";
+    let pauses = ann.evaluate(pauses).await;
+    let pauses: Vec<f64> = pauses.as_array().expect("an array").iter().filter_map(|p| p.as_f64()).collect();
+    assert!(!pauses.is_empty() && pauses.iter().all(|pause| *pause >= 990.0), "{pauses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_says_that_it_reconnects_and_misses_nothing() {
     let Some(chromium) = browser::find() else { return };
     let server = Running::sqlite().await;

@@ -13,6 +13,8 @@ const verified = list.dataset.verified === "true";
 // How long somebody who typed counts as typing, and how often we say that we do.
 const TYPING = 5000;
 const SAY_TYPING = 3000;
+// How often we say how far we have read.
+const SAY_READ = 1000;
 const MOST_NAMES = 20;
 
 const atEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < 40;
@@ -133,7 +135,7 @@ function take(frame) {
     case "typing": startTyping(frame.username); break;
     // Everyone is told of what is not known at the same moment.
     case "deleted": frame.seq ? blank(frame.seq) : setTimeout(readSafely, Math.random() * 5000); break;
-    case "error": if (frame.room) refuse(frame.detail); break;
+    case "error": refuse(frame.detail); break;
   }
   markRead();
 }
@@ -152,11 +154,22 @@ function showStatus(way) {
 
 let live;
 let read = 0;
+let readSaid = -Infinity;
+let readTimer;
 // From the moment the page was drawn until it is told of changes.
 let cutOff = true;
 
+const hasRead = () => live && user && !document.hidden && live.last > read && status.dataset.by === "socket";
+
 function markRead() {
-  if (!live || !user || document.hidden || live.last <= read || status.dataset.by !== "socket") return;
+  if (readTimer || !hasRead()) return;
+  readTimer = setTimeout(sayRead, Math.max(0, readSaid + SAY_READ - performance.now()));
+}
+
+function sayRead() {
+  readTimer = undefined;
+  if (!hasRead()) return;
+  readSaid = performance.now();
   read = live.last;
   live.say({ type: "read", seq: read });
 }
