@@ -18,7 +18,7 @@ pub(crate) enum Credentials {
     Ended,
     Session {
         who: Who,
-        /// Whether the token came in a cookie that is due for renewal.
+        /// Whether the token came in a cookie that has lived for half of its time.
         renew_cookie: bool,
     },
 }
@@ -32,8 +32,9 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
     };
     Ok(match app.store().session(&token).await? {
         None => Credentials::Ended,
-        Some((session, used)) => {
-            Credentials::Session { who: Who { token, session }, renew_cookie: used && by_cookie }
+        Some(session) => {
+            let renew_cookie = by_cookie && app.store().is_renewal_due(&session);
+            Credentials::Session { who: Who { token, session }, renew_cookie }
         }
     })
 }
@@ -115,6 +116,15 @@ pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Op
     if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {
         response.headers_mut().append(SET_COOKIE, value);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// Gives the client the token that it has for longer. If the store cannot write that down, a later
+/// answer does it.
+pub(crate) async fn renew_cookie(app: &App, response: &mut Response, token: &SessionToken) {
+    match app.store().renew_session(token).await {
+        Ok(()) => set_cookie(app.settings(), response, Some(token)),
+        Err(error) => tracing::debug!(%error, "a cookie was not renewed"),
     }
 }
 

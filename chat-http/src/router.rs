@@ -224,10 +224,10 @@ async fn handle(
         Ignores => Credentials::None,
     };
     let ended = matches!(known, Credentials::Ended);
-    let (who, renewed) = match known {
+    let (who, due) = match known {
         Credentials::Session { who, renew_cookie } => {
-            let renewed = renew_cookie.then(|| who.token.clone());
-            (Some(who), renewed)
+            let due = renew_cookie.then(|| who.token.clone());
+            (Some(who), due)
         }
         _ => (None, None),
     };
@@ -236,8 +236,8 @@ async fn handle(
     let call = Call { headers, path: route.path, segments, query, body, who, ended, connection, upgrade };
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
-    if let Some(token) = renewed.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
-        credentials::set_cookie(app.settings(), &mut response, Some(&token));
+    if let Some(token) = due.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
+        credentials::renew_cookie(app, &mut response, &token).await;
     }
     Ok(response)
 }

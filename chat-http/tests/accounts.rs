@@ -3,7 +3,11 @@
 #[macro_use]
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use chat_http::{Guests, Settings};
+use chatcore::Options;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -192,4 +196,35 @@ async fn only_accounts_write_where_guests_are_denied(server: &Running) {
     assert_eq!(client.post("/auth/login", &json!({ "username": "eve" })).await.status, 403);
     assert_eq!(client.post("/auth/login", &with_password("ann", PASSWORD)).await.status, 200);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cookie_is_renewed_at_half_its_lifetime_however_much_its_session_is_used() {
+    let day = Arc::new(AtomicU32::new(1));
+    let mut options = Options::default();
+    let today = day.clone();
+    options.clock = Arc::new(move || {
+        let day = today.load(Ordering::SeqCst);
+        format!("2100-{:02}-{:02}T00:00:00Z", day / 31 + 1, day % 31 + 1).parse().expect("a day")
+    });
+    let server = Running::sqlite_by(options).await;
+    let mut ann = server.guest("ann").await;
+    let cookie = ann.header("cookie").expect("a cookie").to_owned();
+    let token = cookie.strip_prefix("session=").expect("a token");
+    let mut program = server.client().with_header("authorization", &format!("Bearer {token}"));
+    let mut renewals = Vec::new();
+    for today in 2..45 {
+        day.store(today, Ordering::SeqCst);
+        // As a socket that is always open does.
+        let used = program.get("/auth/me").await;
+        assert_eq!((used.status, used.header("set-cookie")), (200, None), "day {today}");
+        let page = ann.get("/").await;
+        if let Some(renewed) = page.header("set-cookie") {
+            assert!(renewed.starts_with(&cookie) && renewed.contains("Max-Age=2592000"), "{renewed}");
+            assert_eq!(page.header("cache-control"), Some("no-store"));
+            assert_eq!(ann.get("/").await.header("set-cookie"), None, "once");
+            renewals.push(today);
+        }
+    }
+    assert_eq!(renewals, [16, 31]);
 }

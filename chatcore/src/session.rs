@@ -109,6 +109,8 @@ pub struct Session {
     pub created_at: Timestamp,
     /// The last use that was written down; a use is, when this is more than an hour old.
     pub last_seen: Timestamp,
+    /// When the client was given its token: at the log-in, or at the last renewal.
+    pub renewed_at: Timestamp,
     /// What the client said it is: the first 256 characters of its `User-Agent`.
     pub user_agent: String,
 }
@@ -116,7 +118,15 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(username: Username, verified: bool, user_agent: &str, now: Timestamp) -> Result<Self> {
         let user_agent = user_agent.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect();
-        Ok(Self { id: SessionId::random()?, username, verified, created_at: now, last_seen: now, user_agent })
+        Ok(Self {
+            id: SessionId::random()?,
+            username,
+            verified,
+            created_at: now,
+            last_seen: now,
+            renewed_at: now,
+            user_agent,
+        })
     }
 }
 

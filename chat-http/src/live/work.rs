@@ -66,7 +66,7 @@ impl Work {
 
     /// Begins a frame. One `alone` is done before the next one begins.
     pub(super) fn begin(&mut self, work: BoxFuture<'static, Done>, alone: bool) {
-        self.is_blocked = alone;
+        self.is_blocked |= alone;
         self.under_way.push_back(work);
     }
 

@@ -62,6 +62,14 @@ impl Running {
         Self::start(&address, settings, Some(folder)).await
     }
 
+    /// A server whose store behaves in this way.
+    pub(crate) async fn sqlite_by(options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("chat.db");
+        let store = ChatStore::open_with(path.to_str().expect("a UTF-8 path"), options).await;
+        Self::over("127.0.0.1:0", store.expect("the store opens"), unlimited(), Some(folder)).await
+    }
+
     pub(crate) async fn replica_set() -> Self {
         Self::mongodb(Kind::ReplicaSet).await
     }

@@ -42,6 +42,8 @@ pub(crate) trait Accounts: Send + Sync + 'static {
     /// The session of a token, unless its last use lies before `alive_since`.
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>>;
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()>;
+    /// Records that the client was given the token at this time.
+    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()>;
     /// Ends a session; says whose it was.
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>>;
     /// A user's sessions that are alive, the oldest first.

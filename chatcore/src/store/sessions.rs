@@ -50,23 +50,38 @@ impl ChatStore {
     }
 
     /// The session that a token stands for, if it has neither ended nor expired. Counts as a use
-    /// of it; the second value says whether that use was written down, which happens once an hour.
+    /// of it, which is written down once an hour.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`].
-    pub async fn session(&self, token: &SessionToken) -> Result<Option<(Session, bool)>> {
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>> {
         let now = self.now();
         let hash = token.hash();
         let Some(session) = self.call(self.0.backend.session(hash, self.alive_since(now))).await? else {
             return Ok(None);
         };
-        let touched =
-            session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2));
-        if touched {
+        if session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2)) {
             self.call(self.0.backend.touch_session(hash, now)).await?;
         }
-        Ok(Some((session, touched)))
+        Ok(Some(session))
+    }
+
+    /// Returns true once half of the idle time is over since the client of a session was given its
+    /// token. A client that keeps a token no longer than a session may be idle needs it again then,
+    /// however often the session was used.
+    #[must_use]
+    pub fn is_renewal_due(&self, session: &Session) -> bool {
+        session.renewed_at <= expired_before(self.now(), self.0.options.session_idle / 2)
+    }
+
+    /// Records that the client of a session is given its token again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn renew_session(&self, token: &SessionToken) -> Result<()> {
+        self.call(self.0.backend.renew_session(token.hash(), self.now())).await
     }
 
     /// Ends the session of a token, if there is one.

@@ -31,7 +31,7 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
         (session.username.as_str(), session.verified, session.user_agent.as_str()),
         ("ann", true, "device")
     );
-    assert_eq!(store.session(&token).await.expect("looked up").expect("a session").0, session);
+    assert_eq!(store.session(&token).await.expect("looked up").expect("a session"), session);
     assert_eq!(store.owner(&user("ANN")).await.expect("asked"), Some(ann.clone()));
     let again = store.register(&ann, &password("another password"), "").await;
     assert!(matches!(again, Err(Error::NameTaken)));

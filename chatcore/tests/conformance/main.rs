@@ -143,6 +143,7 @@ on_every_backend! {
     sessions:
         a_session_lasts_until_it_is_ended,
         an_idle_session_expires_and_a_used_one_does_not,
+        a_token_is_due_for_renewal_however_often_its_session_is_used,
         sessions_are_listed_and_ended_by_their_owner;
     stores:
         everything_is_there_after_reopening,

@@ -50,7 +50,7 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
         assert_eq!(store.message_count(&user(name)).await.expect("count"), 1, "{name}");
         assert_eq!(store.messages(&room(name), Range::Newest, 10).await.expect("read").len(), 1, "{name}");
         let (token, _) = store.log_in_guest(&user(name), "").await.expect("logged in");
-        let (session, _) = store.session(&token).await.expect("looked up").expect("a session");
+        let session = store.session(&token).await.expect("looked up").expect("a session");
         assert_eq!(session.username, user(name));
     }
     post(&store, "with  space", "ann", "x").await;

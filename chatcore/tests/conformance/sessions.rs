@@ -13,9 +13,7 @@ pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
         (session.username.as_str(), session.verified, session.user_agent.as_str()),
         ("ann", false, "Browser/1")
     );
-    let (found, written) = store.session(&token).await.expect("looked up").expect("a session");
-    assert_eq!(found, session);
-    assert!(!written, "a fresh session is not written again");
+    assert_eq!(store.session(&token).await.expect("looked up"), Some(session));
     let other: SessionToken = "A".repeat(43).parse().expect("a token");
     assert!(store.session(&other).await.expect("looked up").is_none());
     store.log_out(&other).await.expect("nothing to end");
@@ -31,18 +29,43 @@ pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Plac
     let store = place.open_with(options).await;
     let (idle, _) = store.log_in_guest(&user("ann"), "").await.expect("logged in");
     let (used, _) = store.log_in_guest(&user("ann"), "").await.expect("logged in");
-    let mut written = 0;
+    let seen = async || store.session(&used).await.expect("looked up").expect("in use").last_seen;
     for _ in 0..20 {
         clock.advance(2 * DAY);
-        let found = store.session(&used).await.expect("looked up");
-        written += u32::from(found.expect("in use").1);
+        let before = seen().await;
+        let written = seen().await;
+        assert!(written > before);
         // Used again within the hour: not written.
         clock.advance(60);
-        assert!(!store.session(&used).await.expect("looked up").expect("in use").1);
+        seen().await;
+        assert_eq!(seen().await, written);
     }
-    assert_eq!(written, 20);
     assert!(store.session(&idle).await.expect("looked up").is_none());
     assert_eq!(store.sessions(&user("ann")).await.expect("sessions").len(), 1);
+}
+
+pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used(place: &Place) {
+    let clock = TestClock::at("2100-01-01T00:00:00Z");
+    let mut options = clock.options();
+    options.session_idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let store = place.open_with(options).await;
+    let (token, _) = store.log_in_guest(&user("ann"), "").await.expect("logged in");
+    let is_due = async || {
+        let session = store.session(&token).await.expect("looked up").expect("in use");
+        store.is_renewal_due(&session)
+    };
+    for _ in 0..3 {
+        for _ in 0..14 {
+            clock.advance(DAY);
+            assert!(!is_due().await);
+        }
+        clock.advance(DAY);
+        assert!(is_due().await);
+        clock.advance(2 * DAY);
+        assert!(is_due().await, "until it is renewed");
+        store.renew_session(&token).await.expect("renewed");
+        assert!(!is_due().await);
+    }
 }
 
 pub(crate) async fn sessions_are_listed_and_ended_by_their_owner(place: &Place) {

@@ -17,7 +17,7 @@ pub(crate) async fn everything_is_there_after_reopening(place: &Place) {
 
     let store = place.open().await;
     assert_eq!(store.room(&room("a")).await.expect("a room"), state);
-    assert_eq!(store.session(&token).await.expect("looked up"), Some((session, false)));
+    assert_eq!(store.session(&token).await.expect("looked up"), Some(session));
     assert_eq!(store.users(&room("a"), None, 10).await.expect("users"), [user("ann"), user("bob")]);
     let second = post(&store, "a", "ann", "2").await.message;
     assert_eq!(second.seq.get(), 2);

@@ -171,6 +171,15 @@ impl Accounts for Mongo {
         .await
     }
 
+    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.run_change(|this| async move {
+            let renewed = doc! { "$set": { "renewed_at": now.as_micros() } };
+            this.collection("sessions").update_one(find::token(token), renewed).await.map_err(error)?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.run_change(|this| async move {
             let ended = this.collection("sessions").find_one_and_delete(find::token(token)).await;

@@ -9,7 +9,7 @@
 //! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
-//! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `used`, `guest`? |
+//! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `renewed_at`, `used`, `guest`? |
 //! | `state` | what it is | of the database itself: schema version, lease, the last batch, deletion and change of members |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid` |
@@ -291,6 +291,7 @@ pub(super) fn new_session(NewSession { token: hash, session }: &NewSession) -> R
         "user_agent": session.user_agent.as_str(),
         "created_at": session.created_at.as_micros(),
         "last_seen": at.as_micros(),
+        "renewed_at": session.renewed_at.as_micros(),
         "used": session_used(at),
     };
     if !session.verified {
@@ -307,6 +308,7 @@ pub(super) fn session(document: &RawDocument) -> Result<Session> {
         user_agent: document.get_str("user_agent").map_err(corrupt)?.to_owned(),
         created_at: time(document, "created_at")?,
         last_seen: time(document, "last_seen")?,
+        renewed_at: time(document, "renewed_at")?,
     })
 }
 

@@ -26,6 +26,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         user_agent: row.get(3)?,
         created_at: time(row, 4)?,
         last_seen: time(row, 5)?,
+        renewed_at: time(row, 6)?,
     })
 }
 
@@ -54,6 +55,7 @@ impl Sqlite {
                     session.user_agent,
                     session.created_at.as_micros(),
                     session.last_seen.as_micros(),
+                    session.renewed_at.as_micros(),
                 ])?;
                 c.commit()?;
                 Ok(true)
@@ -150,6 +152,14 @@ impl Accounts for Sqlite {
         self.writer
             .run(Priority::Normal, move |c| {
                 c.prepare_cached(sql::TOUCH_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
+            })
+            .await
+    }
+
+    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.writer
+            .run(Priority::Normal, move |c| {
+                c.prepare_cached(sql::RENEW_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
             })
             .await
     }

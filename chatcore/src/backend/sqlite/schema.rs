@@ -104,7 +104,8 @@ CREATE TABLE sessions (
     verified INTEGER NOT NULL,
     user_agent TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    last_seen INTEGER NOT NULL
+    last_seen INTEGER NOT NULL,
+    renewed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_user ON sessions (username, created_at);
 CREATE INDEX sessions_by_use ON sessions (last_seen);

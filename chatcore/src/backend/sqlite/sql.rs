@@ -69,13 +69,14 @@ statements! {
     CHANGE_PASSWORD = "UPDATE accounts SET hash = ?3, version = ?2 + 1 WHERE fold = ?1 AND version = ?2";
     UPGRADE_HASH = "UPDATE accounts SET hash = ?3 WHERE fold = ?1 AND hash = ?2";
 
-    ADD_SESSION = "INSERT INTO sessions (token_hash, id, username, fold, verified, user_agent, created_at, last_seen)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    SESSION = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
+    ADD_SESSION = "INSERT INTO sessions (token_hash, id, username, fold, verified, user_agent, created_at, last_seen, renewed_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    SESSION = "SELECT id, username, verified, user_agent, created_at, last_seen, renewed_at FROM sessions
         WHERE token_hash = ?1 AND last_seen >= ?2";
     TOUCH_SESSION = "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1";
+    RENEW_SESSION = "UPDATE sessions SET renewed_at = ?2 WHERE token_hash = ?1";
     END_SESSION = "DELETE FROM sessions WHERE token_hash = ?1 RETURNING username";
-    SESSIONS = "SELECT id, username, verified, user_agent, created_at, last_seen FROM sessions
+    SESSIONS = "SELECT id, username, verified, user_agent, created_at, last_seen, renewed_at FROM sessions
         WHERE username = ?1 AND last_seen >= ?2 ORDER BY created_at LIMIT 1000";
     END_SESSION_OF = "DELETE FROM sessions WHERE username = ?1 AND id = ?2";
     END_SESSIONS_OF = "DELETE FROM sessions WHERE username = ?1 AND id <> ?2";

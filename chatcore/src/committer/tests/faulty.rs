@@ -174,6 +174,9 @@ impl Accounts for Faulty {
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.inner.touch_session(token, now).await
     }
+    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.inner.renew_session(token, now).await
+    }
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.inner.end_session(token).await
     }
