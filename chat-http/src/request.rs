@@ -166,10 +166,11 @@ impl Fields {
         }
     }
 
-    /// A yes or no; `null` counts as left out.
+    /// A yes or no. `null` is neither, and is refused: a room that was meant to be private must not be
+    /// public by mistake.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(other) => {
                 Err(HttpError::bad_request(format!("{name} must be true or false, not {}", kind_of(other))))
