@@ -20,6 +20,7 @@ mod lease;
 mod moderation;
 mod names;
 mod peers;
+mod pending_counts;
 mod people;
 mod replica_set;
 mod schema;
@@ -140,12 +141,13 @@ async fn start(
     pool: u32,
 ) -> Result<Arc<dyn Backend>> {
     let mode = match server.transactions {
-        true => Mode::ReplicaSet(Box::new(ReplicaSet::open(&database).await?)),
+        true => Mode::ReplicaSet(Box::new(ReplicaSet::open(&database, !server.sharded).await?)),
         false => Mode::Guarded(Guarded::open(&database).await?),
     };
     let inner = Arc::new(Inner { database, timeout, mode });
-    if let Mode::Guarded(guarded) = &inner.mode {
-        guarded.settle(&inner).await?;
+    match &inner.mode {
+        Mode::Guarded(guarded) => guarded.settle(&inner).await?,
+        Mode::ReplicaSet(replica_set) => replica_set.flush_all(&inner).await?,
     }
 
     let batches_counts = server.transactions && !server.sharded;

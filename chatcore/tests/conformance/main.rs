@@ -139,6 +139,9 @@ on_every_backend! {
         a_room_tells_its_state,
         members_join_by_posting_and_leave,
         members_are_listed_by_page,
+        posts_go_on_while_users_join_and_leave_all_the_time,
+        the_number_of_members_is_exact_while_they_come_and_go,
+        who_posts_after_leaving_is_a_member_again,
         a_list_is_as_long_as_was_asked_for;
     sessions:
         a_session_lasts_until_it_is_ended,

@@ -1,4 +1,9 @@
-use chatcore::{Error, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chatcore::{ChatStore, Error, Range};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use crate::{Place, message, post, room, user};
 
@@ -135,4 +140,80 @@ pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {
     }
     assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), ALL);
     assert_eq!(store.users(&room("room000"), None, 1_000).await.expect("users").len(), ALL + 1);
+}
+
+/// Users who join and leave as fast as they can, until `done`.
+async fn come_and_go(store: &ChatStore, users: usize, done: &Arc<AtomicBool>) -> JoinSet<u64> {
+    let mut tasks = JoinSet::new();
+    let all_began = Arc::new(Barrier::new(users + 1));
+    for i in 0..users {
+        let (store, done, began) = (store.clone(), done.clone(), all_began.clone());
+        tasks.spawn(async move {
+            let visitor = user(&format!("visitor{i}"));
+            let mut turns = 0;
+            while !done.load(Ordering::SeqCst) {
+                // Only what succeeds counts; under such a load a turn may be refused.
+                let joined = store.join(&room("a"), &visitor).await;
+                let left = store.leave(&room("a"), &visitor).await;
+                turns += u64::from(joined.is_ok() && left.is_ok());
+                if turns == 1 {
+                    began.wait().await;
+                    turns += 1;
+                }
+            }
+            turns
+        });
+    }
+    all_began.wait().await;
+    tasks
+}
+
+pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &Place) {
+    let [store, other] = place.open_twice().await;
+    post(&store, "a", "ann", "first").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let visitors = come_and_go(&other, 30, &done).await;
+    for i in 0..50 {
+        post(&store, "a", "ann", &i.to_string()).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(visitors.join_all().await.iter().all(|turns| *turns > 1), "nobody was held up");
+
+    assert_eq!(store.users(&room("a"), None, 10).await.expect("users"), [user("ann")]);
+    assert_eq!(store.room(&room("a")).await.expect("a room").users, 1);
+}
+
+pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place: &Place) {
+    let [store, other] = place.open_twice().await;
+    let mut tasks = JoinSet::new();
+    for i in 0..8 {
+        let store = if i % 2 == 0 { store.clone() } else { other.clone() };
+        tasks.spawn(async move {
+            for turn in 0..12 {
+                // The same few users by all tasks, so that they meet.
+                let name = user(&format!("u{}", (i * 5 + turn * 3) % 7));
+                match (i + turn) % 3 {
+                    0 => drop(store.join(&room("a"), &name).await.expect("joined")),
+                    1 => drop(store.post(message("a", name.as_str(), "x")).await.expect("stored")),
+                    _ => drop(store.leave(&room("a"), &name).await),
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+
+    let listed = store.users(&room("a"), None, 100).await.expect("users").len();
+    assert_eq!(store.room(&room("a")).await.expect("a room").users, listed as u64);
+}
+
+pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
+    let [store, other] = place.open_twice().await;
+    for turn in 0..20 {
+        post(&store, "a", "ann", &turn.to_string()).await;
+        other.leave(&room("a"), &user("ann")).await.expect("left");
+        assert!(store.users(&room("a"), None, 10).await.expect("users").is_empty());
+    }
+    post(&store, "a", "ann", "back").await;
+    assert_eq!(other.users(&room("a"), None, 10).await.expect("users"), [user("ann")]);
+    assert_eq!(other.room(&room("a")).await.expect("a room").users, 1);
 }

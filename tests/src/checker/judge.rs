@@ -155,6 +155,10 @@ async fn check_room(client: &mut Client, room: &str, messages: &[Value], faults:
     }
     let state = client.get(&room_path(room)).await.json();
     let last = messages.last().map_or(json!(0), |message| message["seq"].clone());
+    let members = client.get(&format!("{}/users?limit=1000", room_path(room))).await.json();
+    if state["users"] != json!(members.as_array().map_or(0, Vec::len)) {
+        faults.push(format!("{room} says that it has {} members and lists {members}", state["users"]));
+    }
     if state["last_seq"] != last {
         faults.push(format!("{room} says that it ends at {} and ends at {last}", state["last_seq"]));
     }

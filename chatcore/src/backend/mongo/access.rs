@@ -1,7 +1,5 @@
 //! The ways to the database that the rest of the backend goes.
 
-use std::collections::HashMap;
-
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{CollectionOptions, ReadConcern};
@@ -9,11 +7,14 @@ use mongodb::{ClientSession, Collection};
 
 use super::buckets::Bucket;
 use super::find::{self, Query};
-use super::{DUPLICATE_KEY, Inner, Mode, documents, error};
+use super::{DUPLICATE_KEY, Inner, Mode, documents, error, pending_counts};
 use crate::backend::Head;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Username};
+
+/// Reads of a count that a flush may come between. One flush is rare; as many as this are none.
+const MAX_READS: u32 = 16;
 
 /// What the server answered to an `insert`, `update` or `delete` command.
 pub(super) struct Written {
@@ -157,9 +158,28 @@ impl Inner {
 
     /// Number of messages of each of these users, in the same order.
     pub(super) async fn message_counts(&self, users: &[Username]) -> Result<Vec<u64>> {
-        let found = self.find(find::counts(users), documents::message_count).await?;
-        let found: HashMap<Username, u64> = found.into_iter().collect();
-        Ok(users.iter().map(|user| found.get(user).copied().unwrap_or(0)).collect())
+        // A standalone mongod may have been a replica set.
+        let tallies = match &self.mode {
+            Mode::ReplicaSet(replica_set) if !replica_set.pending_counts.defers() => 0,
+            Mode::ReplicaSet(_) | Mode::Guarded(_) => pending_counts::SLOTS,
+        };
+        let mut counts = vec![None; users.len()];
+        // Parts only grow, so their sum was true at some moment of the read, as long as the counter did
+        // not go down meanwhile.
+        let mut deletions = vec![0; users.len()];
+        for _ in 0..MAX_READS {
+            let mut parts = pending_counts::Parts::of(users);
+            self.find(find::counts(users, tallies), |document| parts.add(document)).await?;
+            for (at, parts) in parts.of_each().enumerate() {
+                let before = std::mem::replace(&mut deletions[at], pending_counts::deletions(parts));
+                let is_steady = deletions[at] == before || tallies == 0;
+                counts[at] = counts[at].or_else(|| pending_counts::sum(parts).filter(|_| is_steady));
+            }
+            if let Some(counts) = counts.iter().copied().collect() {
+                return Ok(counts);
+            }
+        }
+        Err(Error::Unavailable("a counter holds more of a tally than the tally says".into()))
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use mongodb::ClientSession;
 use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, rawdoc};
 
-use super::documents;
+use super::{Inner, documents, find};
 use crate::types::Username;
 
 /// Adds to the statements of an `update` command: counters that `filter` finds by `_id` grow by
@@ -29,12 +30,23 @@ pub(super) fn add_statements(
     }
 }
 
-/// Documents of the counters that are not among `present`.
-pub(super) fn missing(
+/// Creates the counters that are missing, in a transaction whose update was `lacking` that many
+/// documents. Returns false if it lacked something else.
+pub(super) async fn create_missing(
+    mongo: &Inner,
+    session: &mut ClientSession,
     counts: &[(Username, i64)],
-    present: &HashSet<Username>,
+    lacking: usize,
     document: impl Fn(&Username, i64) -> RawDocumentBuf,
-) -> RawArrayBuf {
+) -> mongodb::error::Result<bool> {
+    let present = mongo.find_in(find::counters(counts), session, documents::counted).await?;
+    let present: HashSet<Username> = present.into_iter().collect();
+    if counts.len() - present.len() != lacking {
+        return Ok(false);
+    }
+
     let missing = counts.iter().filter(|(user, _)| !present.contains(user));
-    missing.map(|(user, n)| document(user, *n)).collect()
+    let missing: RawArrayBuf = missing.map(|(user, n)| document(user, *n)).collect();
+    let made = mongo.write(rawdoc! { "insert": "counters", "documents": missing }, Some(session)).await?;
+    Ok(made.duplicate.is_none())
 }

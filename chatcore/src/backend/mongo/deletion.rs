@@ -75,9 +75,10 @@ impl Erasure {
     }
 }
 
-/// Takes a message from its sender's counter.
+/// Takes a message from its sender's counter. `deletions` tells a reader who adds tallies up that the
+/// counter went down meanwhile.
 pub(super) fn uncount() -> RawDocumentBuf {
-    rawdoc! { "message_count": -1_i64 }
+    rawdoc! { "message_count": -1_i64, "deletions": 1_i64 }
 }
 
 #[async_trait]

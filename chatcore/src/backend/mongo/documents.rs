@@ -3,8 +3,8 @@
 //! | collection | `_id` | fields |
 //! |---|---|---|
 //! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `members`, `departures`, `closings`, `created_at`, `private`, `restricted`?, `owner`? |
-//! | `counters` | `{user}` | `message_count` |
-//! | `counters` | `{process}` | `claims`, `batches`: see `names.rs` |
+//! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
+//! | `counters` | `{tally}` | `counts`, `folds`, `claims`?, `batches`: see `pending_counts.rs`, `names.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
 //! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
@@ -12,7 +12,7 @@
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `renewed_at`, `used`, `guest`? |
 //! | `state` | what it is | of the database itself: schema version, lease, the last batch, deletion and change of members |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
-//! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid` |
+//! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
 //! | `signals` | an id | what passes: `typing`, `sessions_ended` or `room_closed`, `at` |
 //!
@@ -185,20 +185,14 @@ pub(super) fn user_id(user: &Username) -> RawDocumentBuf {
     rawdoc! { "user": user.as_str() }
 }
 
-/// The `_id` of the document in which a process counts claims.
-pub(super) fn process_id(process: ObjectId) -> RawDocumentBuf {
-    rawdoc! { "process": process }
+/// The `_id` of a tally.
+pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
+    rawdoc! { "tally": slot }
 }
 
 /// User of a counter.
 pub(super) fn counted(document: &RawDocument) -> Result<Username> {
     text(document.get_document("_id").map_err(corrupt)?, "user")
-}
-
-/// User of a counter, and the number of the user's messages.
-pub(super) fn message_count(document: &RawDocument) -> Result<(Username, u64)> {
-    let count = document.get_i64("message_count").map_err(corrupt)?;
-    Ok((counted(document)?, count.max(0).unsigned_abs()))
 }
 
 pub(super) fn new_room(now: Timestamp) -> Document {

@@ -7,7 +7,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::{buckets, documents};
+use super::{buckets, documents, pending_counts};
 use crate::account::Fold;
 use crate::backend::{Head, NonceKey, Page};
 use crate::error::Result;
@@ -219,13 +219,21 @@ pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     Query::one("messages", filter)
 }
 
-/// Users' counters.
-pub(super) fn counts(users: &[Username]) -> Query {
-    let ids: Vec<_> = users.iter().map(|user| doc! { "user": user.as_str() }).collect();
-    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+/// Users' counters, after the users' numbers in `tallies` tallies.
+pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
+    let mut ids: Vec<_> = (0..tallies).map(|slot| doc! { "tally": slot }).collect();
+    ids.extend(users.iter().map(|user| doc! { "user": user.as_str() }));
+    let mut projection = doc! { "message_count": 1 };
+    if tallies > 0 {
+        projection.extend(doc! { "folded": 1, "folds": 1, "deletions": 1 });
+        let fields = users.iter().map(|user| format!("counts.{}", pending_counts::field(user)));
+        projection.extend(fields.map(|field| (field, Bson::Int32(1))));
+    }
     Query {
-        limit,
-        projection: doc! { "message_count": 1 },
+        limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+        // Documents compare by the name of their first field, so tallies come before users.
+        sort: doc! { "_id": 1 },
+        projection,
         ..Query::one("counters", doc! { "_id": { "$in": ids } })
     }
 }
@@ -233,7 +241,7 @@ pub(super) fn counts(users: &[Username]) -> Query {
 /// Users out of these who have a counter.
 pub(super) fn counters(counts: &[(Username, i64)]) -> Query {
     let users: Vec<_> = counts.iter().map(|(user, _)| user.clone()).collect();
-    Query { projection: doc! { "_id": 1 }, newest_state: true, ..self::counts(&users) }
+    Query { projection: doc! { "_id": 1 }, newest_state: true, ..self::counts(&users, 0) }
 }
 
 pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
@@ -324,14 +332,15 @@ pub(super) fn name(name: &Fold) -> Document {
     doc! { "_id": name.as_str() }
 }
 
-/// The document in which a process counts claims.
-pub(super) fn process_counter(process: ObjectId) -> Document {
-    doc! { "_id": { "process": process } }
+/// Number of claims that a tally has been told of.
+pub(super) fn claims(slot: i32) -> Query {
+    let filter = doc! { "_id": { "tally": slot } };
+    Query { projection: doc! { "claims": 1 }, newest_state: true, ..Query::one("counters", filter) }
 }
 
-/// Those of all processes. Documents compare by type, then name, then value of their first field.
-pub(super) fn process_counters() -> Document {
-    doc! { "_id": { "$gte": { "process": Bson::MinKey }, "$lte": { "process": Bson::MaxKey } } }
+/// Every tally. Documents compare by type, then name, then value of their first field.
+pub(super) fn tallies() -> Document {
+    doc! { "_id": { "$gte": { "tally": Bson::MinKey }, "$lte": { "tally": Bson::MaxKey } } }
 }
 
 pub(super) fn guests_of(name: &Fold) -> Document {

@@ -1,10 +1,10 @@
 //! Names that guests may use, as one process remembers them, and the news that one was claimed.
 //!
 //! On a standalone mongod the process that remembers is the one that claims. On a replica set any
-//! process claims, and a batch must not be slowed down by looking names up every time. So every
-//! process has a document that counts claims. A claim is stored first and then counted up in the
-//! documents of all processes. A batch with guests in it writes its own process's document, and only
-//! where the number of claims still is the one from before the names were looked up. The claim waits
+//! process claims, and a batch must not be slowed down by looking names up every time. So the tally of
+//! every process counts claims too. A claim is stored first and then counted up in all tallies. A batch
+//! with guests in it writes its own process's tally, and only where the number of claims still is the one
+//! from before the names were looked up. The claim waits
 //! for the batches that are being stored and is answered after that, so no batch that is stored after
 //! the answer can rest on what was true before the claim.
 //!
@@ -13,12 +13,10 @@
 
 use std::collections::HashSet;
 
-use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
-use mongodb::options::ReturnDocument;
+use mongodb::bson::{RawBson, RawDocument, doc};
 use tokio::sync::Mutex;
 
-use super::{Inner, documents, error, find};
+use super::{Inner, error, find};
 use crate::account::Fold;
 use crate::error::Result;
 use crate::types::Username;
@@ -59,9 +57,16 @@ impl OpenNames {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Claims(i64);
 
+impl Claims {
+    /// Value in the tally. One that was told of none has none.
+    pub(super) fn value(self) -> RawBson {
+        if self.0 == 0 { RawBson::Null } else { RawBson::Int64(self.0) }
+    }
+}
+
 /// Names of guests as one process knows them.
 pub(super) struct Guests {
-    process: ObjectId,
+    slot: i32,
     known: Mutex<Known>,
 }
 
@@ -76,8 +81,8 @@ struct Known {
 }
 
 impl Guests {
-    pub(super) fn new(process: ObjectId) -> Self {
-        Self { process, known: Mutex::default() }
+    pub(super) fn new(slot: i32) -> Self {
+        Self { slot, known: Mutex::default() }
     }
 
     /// Returns the number of claims after which these names, in any case, are open; `None` if one of
@@ -88,7 +93,8 @@ impl Guests {
             Some(claims) => claims,
             None => {
                 // Before the names are looked up, so that a claim after that is noticed.
-                let claims = self.count_claims(mongo).await?;
+                let read = |tally: &RawDocument| Ok(tally.get_i64("claims").unwrap_or(0));
+                let claims = Claims(mongo.find(find::claims(self.slot), read).await?.pop().unwrap_or(0));
                 if claims != known.last {
                     known.open = OpenNames::default();
                 }
@@ -98,28 +104,6 @@ impl Guests {
             }
         };
         Ok((!known.open.is_any_claimed(mongo, guests).await?).then_some(claims))
-    }
-
-    /// Reads the number of claims. The document is made if it is missing, as after this process was
-    /// taken for dead.
-    async fn count_claims(&self, mongo: &Inner) -> Result<Claims> {
-        let counters = mongo.collection("counters");
-        let made = doc! { "$setOnInsert": { "claims": 0_i64 } };
-        let found = counters
-            .find_one_and_update(find::process_counter(self.process), made)
-            .upsert(true)
-            .return_document(ReturnDocument::After)
-            .await
-            .map_err(error)?;
-        Ok(Claims(found.and_then(|found| found.get_i64("claims").ok()).unwrap_or(0)))
-    }
-
-    /// Statement of an `update` command that matches one document unless a name was claimed since.
-    pub(super) fn guard(&self, Claims(claims): Claims) -> RawDocumentBuf {
-        rawdoc! {
-            "q": { "_id": documents::process_id(self.process), "claims": claims },
-            "u": { "$inc": { "batches": 1_i64 } },
-        }
     }
 
     /// Takes in that a batch was refused, perhaps for a claim.
@@ -132,7 +116,7 @@ impl Guests {
 /// on what was before it.
 pub(super) async fn publish_claim(mongo: &Inner, name: &Fold) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
-    mongo.collection("counters").update_many(find::process_counters(), counted).await.map_err(error)?;
+    mongo.collection("counters").update_many(find::tallies(), counted).await.map_err(error)?;
 
     let told = doc! { "$set": { "told": true } };
     mongo.collection("names").update_one(find::name(name), told).await.map_err(error)?;

@@ -18,6 +18,8 @@ use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
+use super::lease::is_duplicate;
+use super::pending_counts::SLOTS;
 use super::{error, find};
 use crate::error::Result;
 
@@ -39,9 +41,8 @@ pub(super) struct Peers {
 struct Me {
     processes: Collection<Document>,
     presence: Collection<Document>,
-    counters: Collection<Document>,
     id: ObjectId,
-    /// What is written down: the sessions, and where the process runs.
+    /// What is written down: the sessions, the tally, and where the process runs.
     card: Document,
     /// Where the others were last, and how many looks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
@@ -49,18 +50,18 @@ struct Me {
 
 impl Peers {
     /// Signs on with the sessions of this process, and ends those of processes that are known to be
-    /// dead.
-    pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<Self> {
+    /// dead. Returns the number of a tally too, which no other process has unless there are many.
+    pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
         let card = doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
         let mut me = Me {
             processes: database.collection("processes"),
             presence: database.collection("presence"),
-            counters: database.collection("counters"),
             id: ObjectId::new(),
             card,
             seen: HashMap::new(),
         };
         me.look().await.map_err(error)?;
+        let tally = me.take_tally().await?;
         me.beat().await.map_err(error)?;
         let id = me.id;
         let (closing, mut closed) = watch::channel(());
@@ -76,7 +77,7 @@ impl Peers {
             }
             let _ = me.remove(me.id).await;
         });
-        Ok(Self { id, is_on: Mutex::new(true), closing })
+        Ok((Self { id, is_on: Mutex::new(true), closing }, tally))
     }
 
     /// Signs off, once no transaction is open any more.
@@ -87,8 +88,32 @@ impl Peers {
 }
 
 impl Me {
+    /// Signs on with the first tally that is free, if there is one.
+    async fn take_tally(&mut self) -> Result<i32> {
+        for tally in 0..SLOTS {
+            let mut card = self.card.clone();
+            card.insert("tally", tally);
+            let mut process = doc! { "_id": self.id, "beats": 0_i64 };
+            process.extend(card.clone());
+            match self.processes.insert_one(process).await {
+                Err(e) if is_duplicate(&e) => {}
+                taken => {
+                    taken.map_err(error)?;
+                    self.card = card;
+                    return Ok(tally);
+                }
+            }
+        }
+        let [random] = crate::session::random()?;
+        Ok(i32::from(random) % SLOTS)
+    }
+
     async fn turn(&mut self) -> mongodb::error::Result<()> {
-        self.beat().await?;
+        match self.beat().await {
+            // Taken for dead for a while; another process has the tally now. They share it.
+            Err(e) if is_duplicate(&e) => drop(self.card.remove("tally")),
+            done => done?,
+        }
         self.look().await
     }
 
@@ -149,7 +174,6 @@ impl Me {
     /// Removes what a process has written down.
     async fn remove(&self, id: ObjectId) -> mongodb::error::Result<()> {
         self.presence.delete_many(find::presence_of(id)).await?;
-        self.counters.delete_one(find::process_counter(id)).await?;
         self.processes.delete_one(doc! { "_id": id }).await?;
         Ok(())
     }

@@ -15,8 +15,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::access::is_of_nonces;
-use super::names::{Claims, Guests};
+use super::names::Claims;
 use super::peers::Peers;
+use super::pending_counts::{self, PendingCounts, Split};
 use super::step::{Step, Writer};
 use super::{Inner, MAX_CHANGES, buckets, counters, documents, durable, error, find};
 use crate::backend::{Append, Batch, Head, RoomBatch};
@@ -37,12 +38,13 @@ pub(super) struct ReplicaSet {
     /// Sessions of the other changes that nobody uses. There are as many as changes at once.
     idle: std::sync::Mutex<Vec<ClientSession>>,
     pub(super) peers: Peers,
-    guests: Guests,
+    pub(super) pending_counts: PendingCounts,
 }
 
 impl ReplicaSet {
-    /// Signs on, with all sessions of this process.
-    pub(super) async fn open(database: &Database) -> Result<Self> {
+    /// Signs on, with all sessions of this process. Counts may be deferred unless users are on many
+    /// shards.
+    pub(super) async fn open(database: &Database, defers_counts: bool) -> Result<Self> {
         let client = database.client();
         let commits = client.start_session().await.map_err(error)?;
         let mut idle = Vec::new();
@@ -51,9 +53,21 @@ impl ReplicaSet {
         }
 
         let ids: Vec<_> = std::iter::once(&commits).chain(&idle).map(|s| s.id().clone()).collect();
-        let peers = Peers::join(database, &ids).await?;
-        let guests = Guests::new(peers.id);
-        Ok(Self { commits: Mutex::new(commits), idle: idle.into(), peers, guests })
+        let (peers, slot) = Peers::join(database, &ids).await?;
+        let pending_counts = PendingCounts::new(slot, defers_counts);
+        Ok(Self { commits: Mutex::new(commits), idle: idle.into(), peers, pending_counts })
+    }
+
+    /// Moves what another process, or this one before, left in tallies.
+    pub(super) async fn flush_all(&self, mongo: &Inner) -> Result<()> {
+        let mut session = self.commits().await;
+        let own = self.pending_counts.slot();
+        // Where no tally is read, none may hold anything.
+        let slots = if self.pending_counts.defers() { own..own + 1 } else { 0..pending_counts::SLOTS };
+        for slot in slots {
+            flush(mongo, &mut session, slot).await?;
+        }
+        Ok(())
     }
 
     /// Waits until no attempt to store a batch is under way.
@@ -73,22 +87,30 @@ impl ReplicaSet {
     }
 
     async fn append_in(&self, mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
+        let counts = self.pending_counts.split(&batch.counts);
+        if self.pending_counts.is_full(&counts) {
+            flush(mongo, session, self.pending_counts.slot()).await?;
+            self.pending_counts.flushed();
+        }
         let claims = match batch.guests.as_slice() {
             [] => None,
-            guests => match self.guests.admit(mongo, guests).await? {
+            guests => match self.pending_counts.guests.admit(mongo, guests).await? {
                 Some(claims) => Some(claims),
                 None => return Ok(Append::NameClaimed),
             },
         };
-        let joining = joining(mongo, batch).await?;
+        let plan = Plan { batch, claims, counts, joining: joining(mongo, batch).await? };
 
         let deadline = Instant::now() + mongo.timeout;
         let mut commit_failed = false;
         loop {
             begin(mongo, session).await?;
-            let stop = match self.write(mongo, session, batch, claims, &joining).await {
+            let stop = match self.write(mongo, session, &plan).await {
                 Ok(()) => match commit(session, deadline).await {
-                    Ok(()) => return Ok(Append::Committed),
+                    Ok(()) => {
+                        self.pending_counts.remember(&plan.counts);
+                        return Ok(Append::Committed);
+                    }
                     Err(e) => {
                         commit_failed = true;
                         Stop::Failed(e)
@@ -123,9 +145,7 @@ impl ReplicaSet {
         &self,
         mongo: &Inner,
         session: &mut ClientSession,
-        batch: &Batch,
-        claims: Option<Claims>,
-        joining: &[Vec<&Username>],
+        Plan { batch, claims, counts, joining }: &Plan<'_>,
     ) -> Result<(), Stop> {
         let members = new_members(batch, joining);
         if !members.is_empty() {
@@ -135,24 +155,25 @@ impl ReplicaSet {
 
         let mut updates: RawArrayBuf =
             batch.rooms.iter().zip(joining).map(|(room, joining)| advance(room, joining.len())).collect();
-        let mut expected = batch.rooms.len() + batch.counts.len();
-        if let Some(claims) = claims {
-            updates.push(self.guests.guard(claims));
+        let mut expected = batch.rooms.len() + counts.direct.len();
+        if claims.is_some() || !counts.pending.is_empty() {
+            updates.push(self.pending_counts.statement(counts, *claims)?);
             expected += 1;
         }
         let grow = |n| rawdoc! { "$inc": { "message_count": n } };
-        counters::add_statements(&mut updates, &batch.counts, |id| rawdoc! { "_id": id }, grow);
+        counters::add_statements(&mut updates, &counts.direct, |id| rawdoc! { "_id": id }, grow);
         let moved = mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await;
         let moved = match moved {
             Ok(moved) => moved,
             Err(e) => return Err(met(e).await),
         };
         let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
+        let new = |user: &Username, n| rawdoc! { "_id": documents::user_id(user), "message_count": n };
         if moved.duplicate.is_some()
-            || (lacking > 0 && !create_counters(mongo, session, batch, lacking).await?)
+            || lacking > 0 && !counters::create_missing(mongo, session, &counts.direct, lacking, new).await?
         {
             // Another head, or a name has been claimed.
-            self.guests.mark_uncertain().await;
+            self.pending_counts.guests.mark_uncertain().await;
             return Err(Stop::Refused(Append::HeadMoved));
         }
 
@@ -204,6 +225,35 @@ impl ReplicaSet {
         match idle {
             Some(session) => Ok(session),
             None => mongo.database.client().start_session().await.map_err(error),
+        }
+    }
+}
+
+/// A batch, and what was found out before its transaction.
+struct Plan<'a> {
+    batch: &'a Batch,
+    /// Claims after which the batch's guests may post, if there are any.
+    claims: Option<Claims>,
+    counts: Split,
+    /// New members of each room.
+    joining: Vec<Vec<&'a Username>>,
+}
+
+/// Moves the numbers of the tally `slot` to the counters, in a transaction of its own.
+async fn flush(mongo: &Inner, session: &mut ClientSession, slot: i32) -> Result<()> {
+    let deadline = Instant::now() + mongo.timeout;
+    loop {
+        begin(mongo, session).await?;
+        let done = match pending_counts::flush(mongo, session, slot).await {
+            Ok(()) => commit(session, deadline).await,
+            Err(e) => {
+                let _ = session.abort_transaction().await;
+                Err(e)
+            }
+        };
+        match done {
+            Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause(COMMIT_PAUSE).await,
+            done => return done.map_err(error),
         }
     }
 }
@@ -272,25 +322,6 @@ fn advance(room: &RoomBatch, joining: usize) -> RawDocumentBuf {
         found.append(mongodb::bson::cstr!("departures"), departures);
     }
     rawdoc! { "q": found, "u": change }
-}
-
-/// Creates the counters of new users, if those are what an update `lacking` some documents lacked.
-async fn create_counters(
-    mongo: &Inner,
-    session: &mut ClientSession,
-    batch: &Batch,
-    lacking: usize,
-) -> Result<bool, Stop> {
-    let present = mongo.find_in(find::counters(&batch.counts), session, documents::counted).await?;
-    let present: HashSet<Username> = present.into_iter().collect();
-    let new = |user: &Username, n: i64| rawdoc! { "_id": documents::user_id(user), "message_count": n };
-    let missing = counters::missing(&batch.counts, &present, new);
-    if batch.counts.len() - present.len() != lacking {
-        return Ok(false);
-    }
-    let made = mongo.write(rawdoc! { "insert": "counters", "documents": missing }, Some(session)).await;
-    expect_none(made)?;
-    Ok(true)
 }
 
 /// Refuses a batch whose documents another process made just now.

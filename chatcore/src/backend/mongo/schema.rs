@@ -141,6 +141,13 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     let passing = IndexOptions::builder().expire_after(SIGNALS).build();
     signals.create_index(index(doc! { "at": 1 }, passing)).await.map_err(error)?;
 
+    let tallies = IndexOptions::builder()
+        .unique(true)
+        .partial_filter_expression(doc! { "tally": { "$exists": true } })
+        .build();
+    let processes = database.collection::<Document>("processes");
+    processes.create_index(index(doc! { "tally": 1 }, tallies)).await.map_err(error)?;
+
     let sessions = database.collection::<Document>("sessions");
     let sparse = IndexOptions::builder().sparse(true).build();
     sessions.create_index(index(doc! { "guest": 1 }, sparse)).await.map_err(error)?;

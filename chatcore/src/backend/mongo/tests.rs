@@ -27,6 +27,15 @@ async fn count(store: &ChatStore, user: &str) -> u64 {
     store.message_count(&user.parse().expect("a name")).await.expect("a count")
 }
 
+/// Opens the store as it is opened on a sharded cluster.
+async fn open_as_sharded(address: &str) -> ChatStore {
+    let options = Options::default();
+    let database = database(address).await;
+    let server = schema::prepare(&database, options.session_idle).await.expect("prepared");
+    let server = Server { sharded: true, ..server };
+    ChatStore::over(start(database, &server, options.timeout, POOL).await.expect("a backend"), options)
+}
+
 /// `n` messages of bob's after `head`.
 fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     let sender: Username = "bob".parse().expect("a name");
@@ -67,6 +76,52 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let with = ChatStore::open(&address).await.expect("a store");
+    // The second time they are counted in the tally.
+    for n in 1..=3 {
+        post(&with, "ann").await;
+        post(&with, "a.n$n%").await;
+        assert_eq!((count(&with, "ann").await, count(&with, "a.n$n%").await), (n, n));
+    }
+    with.close().await.expect("closed");
+
+    let without = open_as_sharded(&address).await;
+    assert_eq!((count(&without, "ann").await, count(&without, "a.n$n%").await), (3, 3));
+    for _ in 0..2 {
+        post(&without, "ann").await;
+        post(&without, "bob").await;
+    }
+    assert_eq!((count(&without, "ann").await, count(&without, "bob").await), (5, 2));
+    without.close().await.expect("closed");
+
+    let with = ChatStore::open(&address).await.expect("a store");
+    for n in 3..=5 {
+        post(&with, "bob").await;
+        assert_eq!((count(&with, "ann").await, count(&with, "bob").await), (5, n));
+    }
+    assert_eq!(count(&with, "a.n$n%").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let store = ChatStore::open(&address).await.expect("a store");
+    post(&store, "ann").await;
+    // As if a flush of the tally came between a reader's look at the tally and at the counter.
+    let counters = database(&address).await.collection::<RawDocumentBuf>("counters");
+    let ann = doc! { "_id": { "user": "ann" } };
+    let folded = doc! { "$set": { "message_count": 1_i64, "folded": { "0": 2_i64 } } };
+    counters.update_one(ann, folded).upsert(true).await.expect("written");
+    let ann = "ann".parse().expect("a name");
+    assert!(matches!(store.message_count(&ann).await, Err(Error::Unavailable(_))));
+    let after = doc! { "$set": { "folds": 2_i64, "counts": {} } };
+    counters.update_one(doc! { "_id": { "tally": 0 } }, after).await.expect("written");
+    assert_eq!(store.message_count(&ann).await.expect("a count"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,5 +197,37 @@ async fn a_deletion_that_a_crash_cut_off_is_completed_once() {
             assert_eq!(read.iter().filter(|m| !m.is_deleted()).count() as u64, left);
             store.close().await.expect("closed");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_cannot_be_read_fails_alone() {
+    for kind in [Kind::ReplicaSet, Kind::Standalone] {
+        let address = mongod::database(kind);
+        let store = ChatStore::open(&address).await.expect("a store");
+        let message = |room: &str| {
+            let (room, sender) = (room.parse().expect("a name"), "ann".parse().expect("a name"));
+            NewMessage::new(room, sender, "x".parse().expect("a text"))
+        };
+        store.post(message("broken")).await.expect("stored");
+        store.close().await.expect("closed");
+        let counters = database(&address).await.collection::<mongodb::bson::Document>("counters");
+        let wrong = doc! { "$set": { "last_seq": "many" } };
+        counters.update_one(doc! { "_id": { "room": "broken" } }, wrong).await.expect("written");
+
+        let store = ChatStore::open(&address).await.expect("a store");
+        // All at once, so that they share batches.
+        let posts = (0..40).map(|i| {
+            let (store, i) = (store.clone(), i % 4);
+            let message = message(if i == 0 { "broken" } else { "whole" });
+            tokio::spawn(async move { (i == 0, store.post(message).await) })
+        });
+        for (is_broken, posted) in futures_util::future::try_join_all(posts).await.expect("no panic") {
+            match is_broken {
+                true => assert!(matches!(posted, Err(Error::Corrupt(_))), "{posted:?}"),
+                false => assert!(posted.is_ok(), "{posted:?}"),
+            }
+        }
+        assert_eq!(count(&store, "ann").await, 31);
     }
 }
