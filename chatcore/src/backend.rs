@@ -38,13 +38,8 @@ pub(crate) struct Head {
 
 impl Head {
     /// The head of a room without messages.
-    pub(crate) const EMPTY: Self = Self {
-        seq: Seq::ZERO,
-        timestamp: Timestamp::from_micros(0),
-        departures: 0,
-        restricted: false,
-        closings: 0,
-    };
+    pub(crate) const EMPTY: Self =
+        Self { seq: Seq::ZERO, timestamp: Timestamp::EPOCH, departures: 0, restricted: false, closings: 0 };
 }
 
 /// Names a batch across retries and processes: 96 random bits.
@@ -127,7 +122,7 @@ impl RoomBatch {
 
     /// When the room is created, if it is, and its new members join: the time of the first message.
     pub(crate) fn created_at(&self) -> Timestamp {
-        self.messages.first().map_or(Timestamp::from_micros(0), |m| m.timestamp)
+        self.messages.first().map_or(Timestamp::EPOCH, |m| m.timestamp)
     }
 }
 

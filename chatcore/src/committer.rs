@@ -9,9 +9,11 @@ mod pending;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -25,6 +27,8 @@ use crate::types::{Content, NewMessage, Posted, RoomName, Seq, Username};
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
+/// The latest time after which there is one for each message of a batch.
+const LATEST_START: Timestamp = Timestamp::MAX.minus_micros(MAX_BATCH as u32);
 /// Rooms, and members of each, kept in memory.
 const MAX_ROOMS: usize = 32_768;
 const MAX_MEMBERS: usize = 1_024;
@@ -68,7 +72,17 @@ impl Committer {
         let closing = Arc::new(Notify::new());
         let (rooms, doubts) = (HashMap::new(), Arc::new(Semaphore::new(MAX_DOUBTS)));
         let again = deletions.downgrade();
-        let worker = Worker { backend, feed, clock, timeout, rooms, again, doubts, closing: closing.clone() };
+        let worker = Worker {
+            backend,
+            feed,
+            clock,
+            timeout,
+            rooms,
+            again,
+            doubts,
+            closing: closing.clone(),
+            under_way: None,
+        };
         tokio::spawn(async move {
             let _running = running;
             worker.run(receiver, to_delete).await;
@@ -187,6 +201,8 @@ struct Worker {
     /// Places for deletions of which it is not known whether they are done.
     doubts: Arc<Semaphore>,
     closing: Arc<Notify>,
+    /// The last batch that was begun, until the posts with it are answered.
+    under_way: Option<Arc<Batch>>,
 }
 
 impl Worker {
@@ -197,18 +213,32 @@ impl Worker {
                 taken = queue.recv_many(&mut posts, MAX_BATCH) => if taken == 0 { break },
                 // One at a time, so that posts have their turn.
                 Some(deletion) = deletions.recv() => {
-                    self.delete(deletion).await;
+                    if AssertUnwindSafe(self.delete(deletion)).catch_unwind().await.is_err() {
+                        tracing::error!("a deletion panicked");
+                    }
                     continue;
                 }
                 () = self.closing.notified() => queue.close(),
             }
             gather(&mut queue, &mut posts).await;
             let mut pending = merge(posts.drain(..));
-            if let Err(error) = self.commit(&mut pending).await {
+            if let Err(error) = self.commit_catching_panics(&mut pending).await {
                 tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
                 pending.into_iter().for_each(|p| p.fail(&error));
             }
         }
+    }
+
+    /// Commits, and makes a panic an error: it costs these posts their answer, not all later ones.
+    async fn commit_catching_panics(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
+        let committed = AssertUnwindSafe(self.commit(pending)).catch_unwind().await;
+        let batch = self.under_way.take();
+        committed.unwrap_or_else(|_| {
+            self.rooms.clear();
+            // It may be stored.
+            batch.into_iter().for_each(|batch| self.doubt(batch));
+            Err(Error::Unavailable("a commit panicked".into()))
+        })
     }
 
     /// Stores what is pending and answers it. What is left in `pending` after an error was not
@@ -218,10 +248,14 @@ impl Worker {
         while !pending.is_empty() {
             self.load_heads(pending, deadline).await?;
             self.turn_away(pending, deadline).await?;
+            let now = (self.clock)();
+            self.refuse_untimed(pending, now);
             if pending.is_empty() {
                 break;
             }
-            let batch = self.plan(pending)?;
+
+            let batch = self.plan(pending, now)?;
+            self.under_way = Some(batch.clone());
             match self.append(&batch, deadline).await {
                 Ok(Append::Committed) => {
                     self.remember(&batch);
@@ -277,9 +311,21 @@ impl Worker {
         }
     }
 
+    /// Fails and removes the posts for which no timestamp is left: those to a room whose newest message
+    /// has one of the last, and all of them while the clock shows one of the last, so that no room
+    /// comes to that by a wrong clock.
+    fn refuse_untimed(&self, pending: &mut Vec<Pending>, now: Timestamp) {
+        let last = |room: &RoomName| self.rooms.get(room).map_or(now, |known| known.head.timestamp.max(now));
+        let rooms = pending.iter().map(|post| &post.message.room);
+        let untimed: Vec<_> = rooms.filter(|room| last(room) > LATEST_START).cloned().collect();
+        for room in untimed {
+            let error = Error::Corrupt(format!("no timestamp is left for a message in {room}"));
+            fail_room(pending, &room, &error);
+        }
+    }
+
     /// Numbers and times the messages after the heads of their rooms.
-    fn plan(&self, pending: &[Pending]) -> Result<Arc<Batch>> {
-        let now = (self.clock)();
+    fn plan(&self, pending: &[Pending], now: Timestamp) -> Result<Arc<Batch>> {
         let mut rooms: Vec<RoomBatch> = Vec::new();
         let mut room_index: HashMap<&RoomName, usize> = HashMap::new();
         let mut counts: HashMap<&Username, i64> = HashMap::new();
@@ -430,7 +476,7 @@ impl Worker {
 
 /// Fails and removes the posts to one room.
 fn fail_room(pending: &mut Vec<Pending>, room: &RoomName, error: &Error) {
-    tracing::error!(%room, %error, "a room cannot be read");
+    tracing::error!(%room, %error, "posts to a room fail");
     pending.extract_if(.., |post| post.message.room == *room).for_each(|post| post.fail(error));
 }
 
@@ -453,7 +499,7 @@ async fn gather(queue: &mut mpsc::Receiver<Post>, jobs: &mut Vec<Post>) {
 
 /// The message that follows `head`.
 fn place(new: &NewMessage, head: Head, now: Timestamp) -> BatchMessage {
-    let earliest = Timestamp::from_micros(head.timestamp.as_micros() + 1);
+    let earliest = head.timestamp.plus_micros(1);
     let NewMessage { sender, text, nonce, verified, .. } = new.clone();
     BatchMessage {
         seq: head.seq.next(),

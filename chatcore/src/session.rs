@@ -132,9 +132,7 @@ impl Session {
 
 /// The time before which a session's last use must lie for the session to have expired by `now`.
 pub(crate) fn expired_before(now: Timestamp, idle: Duration) -> Timestamp {
-    Timestamp::from_micros(
-        now.as_micros().saturating_sub(i64::try_from(idle.as_micros()).unwrap_or(i64::MAX)),
-    )
+    now.minus(idle)
 }
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {

@@ -118,7 +118,6 @@ impl Serialize for SharedMessage {
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::timestamp::Timestamp;
     use crate::types::Content;
 
     #[test]
@@ -143,7 +142,7 @@ mod tests {
             digest(message.clone()),
             digest(Message { room: "b".parse().expect("a name"), ..message.clone() }),
             digest(Message { seq: message.seq.next(), ..message.clone() }),
-            digest(Message { timestamp: Timestamp::from_micros(1), ..message.clone() }),
+            digest(Message { timestamp: testing::time(1), ..message.clone() }),
             digest(message.without_content()),
         ];
         let contents = [

@@ -10,7 +10,7 @@ pub(crate) fn message(seq: i64) -> Message {
     Message {
         room: "a".parse().expect("a name"),
         seq: Seq::new(seq).expect("a place"),
-        timestamp: Timestamp::from_micros(10 * seq),
+        timestamp: time(10 * seq),
         content: Some(content(&seq.to_string())),
     }
 }
@@ -19,6 +19,10 @@ pub(crate) fn message(seq: i64) -> Message {
 pub(crate) fn batch_message(seq: i64) -> BatchMessage {
     let Message { seq, timestamp, .. } = message(seq);
     BatchMessage { seq, timestamp, content: content(&seq.to_string()), nonce: None }
+}
+
+pub(crate) fn time(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros).expect("a time")
 }
 
 /// Text by the unverified "ann".

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use serde::{Serialize, Serializer};
 
 use crate::error::Invalid;
 
-/// A point in time: whole microseconds since 1970-01-01T00:00:00Z.
+/// A point in time: whole microseconds since 1970-01-01T00:00:00Z, within the years 0000 to 9999,
+/// which are those that RFC 3339 can write.
 ///
 /// Written as RFC 3339 in UTC with six fractional digits and `Z`. Read from any RFC 3339 text,
 /// rounded down to the microsecond; a text without an offset is taken as UTC, and a space where
@@ -25,10 +27,42 @@ use crate::error::Invalid;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The time `micros` microseconds after the Unix epoch.
+    /// The first point in time: `0000-01-01T00:00:00.000000Z`.
+    pub const MIN: Self = Self(-62_167_219_200_000_000);
+    /// The last point in time: `9999-12-31T23:59:59.999999Z`.
+    pub const MAX: Self = Self(253_402_300_799_999_999);
+    /// The Unix epoch: `1970-01-01T00:00:00.000000Z`.
+    pub const EPOCH: Self = Self(0);
+
+    /// Returns the time `micros` microseconds after the Unix epoch; `None` if it is outside of
+    /// [`MIN`](Self::MIN) to [`MAX`](Self::MAX).
     #[must_use]
-    pub const fn from_micros(micros: i64) -> Self {
-        Self(micros)
+    pub const fn from_micros(micros: i64) -> Option<Self> {
+        if micros < Self::MIN.0 || micros > Self::MAX.0 { None } else { Some(Self(micros)) }
+    }
+
+    /// Returns the time nearest to `micros` microseconds after the Unix epoch.
+    const fn nearest(micros: i64) -> Self {
+        match Self::from_micros(micros) {
+            Some(time) => time,
+            None if micros < 0 => Self::MIN,
+            None => Self::MAX,
+        }
+    }
+
+    /// Returns the time so much later, at most [`MAX`](Self::MAX).
+    pub(crate) const fn plus_micros(self, micros: u32) -> Self {
+        Self::nearest(self.0 + micros as i64)
+    }
+
+    /// Returns the time so much earlier, at least [`MIN`](Self::MIN).
+    pub(crate) const fn minus_micros(self, micros: u32) -> Self {
+        Self::nearest(self.0 - micros as i64)
+    }
+
+    /// Returns the time so much earlier, at least [`MIN`](Self::MIN).
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self::nearest(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// Microseconds since the Unix epoch.
@@ -37,10 +71,13 @@ impl Timestamp {
         self.0
     }
 
-    /// What the system clock shows.
+    /// Returns the time that the system clock shows.
     #[must_use]
     pub fn now() -> Self {
-        Self(Utc::now().timestamp_micros())
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Self::nearest(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+            Err(before) => Self::EPOCH.minus(before.duration()),
+        }
     }
 }
 
@@ -80,11 +117,8 @@ impl FromStr for Timestamp {
                     .map(|t| t.and_utc())
             })
             .map_err(|_| refused())?;
-        // RFC 3339 has four digits for the year; the rest could not be written back.
-        if !(0..=9999).contains(&parsed.year()) {
-            return Err(refused());
-        }
-        Ok(Self(parsed.timestamp_micros()))
+        // An offset may lead out of the years that can be written back.
+        Self::from_micros(parsed.timestamp_micros()).ok_or_else(refused)
     }
 }
 
@@ -115,9 +149,26 @@ mod tests {
             ("2026-11-22 20:07:52.5", "2026-11-22T20:07:52.500000Z"),
             ("2026-11-22T20:07:52.1234567899Z", "2026-11-22T20:07:52.123456Z"),
             ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn every_timestamp_can_be_written_and_read() {
+        for time in [Timestamp::MIN, Timestamp::EPOCH, Timestamp::now(), Timestamp::MAX] {
+            assert_eq!(time.to_string().parse(), Ok(time));
+            assert_eq!(Timestamp::from_micros(time.as_micros()), Some(time));
+        }
+        let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
+        for micros in [i64::MIN, first - 1, last + 1, i64::MAX] {
+            assert_eq!(Timestamp::from_micros(micros), None);
+        }
+        assert_eq!(Timestamp::MAX.plus_micros(u32::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MIN.minus(Duration::MAX), Timestamp::MIN);
+        assert_eq!(Timestamp::EPOCH.minus(Duration::from_secs(1)).as_micros(), -1_000_000);
     }
 
     #[test]
@@ -129,6 +180,8 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "2026-11-22T25:00:00Z",
             "12026-01-01T00:00:00Z",
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
             "2026-11-22T20:07:52Z junk",
         ] {
             let error = read(text).expect_err(text);

@@ -114,7 +114,8 @@ fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
 }
 
 fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    row.get(column).map(Timestamp::from_micros)
+    let value = row.get(column)?;
+    Timestamp::from_micros(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
 fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {

@@ -22,7 +22,7 @@ struct Setup {
 /// A store with a plan for its commits and for the looks after them, and a short patience.
 async fn setup(appends: &[Fault], looks: &[Fault], queue: usize) -> Setup {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { timeout: Duration::from_millis(400), queue, ..Options::default() };
+    let options = Options { timeout: Duration::from_secs(1), queue, ..Options::default() };
     let inner = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
     let faulty = Arc::new(Faulty {
         inner,
@@ -188,6 +188,20 @@ async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing
     assert!(matches!(unknown.post("x").await, Err(Error::Unavailable(_))));
     unknown.faulty.looks.lock().unwrap().clear();
     assert_eq!(unknown.stored().await, ["x"]);
+}
+
+#[tokio::test]
+async fn a_panic_fails_the_posts_of_one_batch_and_what_it_stored_is_found() {
+    let setup = setup(&[Fault::Panics], &[], 16).await;
+    let room = "a".parse().unwrap();
+    // From here on the room is live in memory.
+    assert!(setup.stored().await.is_empty());
+    let mut follower = setup.store.follow(&room, Seq::ZERO);
+    assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
+    assert_eq!(follower.next().await.unwrap()[0].text(), Some("x"));
+    assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
+    assert_eq!(setup.stored().await, ["x", "y"]);
+    assert!(!setup.store.is_closed());
 }
 
 #[test]

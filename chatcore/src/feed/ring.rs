@@ -147,7 +147,7 @@ impl Ring {
     /// Takes note that the room had no message when the store was asked.
     pub(super) fn load_empty(&mut self) {
         self.known = true;
-        self.end.get_or_insert((Seq::ZERO, Timestamp::from_micros(0)));
+        self.end.get_or_insert((Seq::ZERO, Timestamp::EPOCH));
     }
 
     /// Forgets the messages, not where the room ends.
@@ -231,7 +231,7 @@ mod tests {
             Just(Range::Newest),
             (0_i64..30).prop_map(|seq| Range::After(Seq::new(seq).expect("a place"))),
             (0_i64..30).prop_map(|seq| Range::Before(Seq::new(seq).expect("a place"))),
-            (0_i64..300).prop_map(|time| Range::Since(Timestamp::from_micros(time))),
+            (0_i64..300).prop_map(|time| Range::Since(testing::time(time))),
         ]
     }
 

@@ -121,7 +121,9 @@ on_every_backend! {
         the_same_nonce_at_the_same_time_makes_one_message,
         a_nonce_clash_fails_alone,
         the_nonces_of_a_burst_are_found_again,
-        a_dropped_post_is_stored_whole_or_not_at_all;
+        a_dropped_post_is_stored_whole_or_not_at_all,
+        a_clock_at_the_end_of_time_fails_posts_and_nothing_else,
+        a_clock_that_panics_fails_the_posts_of_one_batch;
     reading:
         an_unknown_room_has_no_messages,
         ranges_give_the_right_end,
@@ -210,7 +212,8 @@ impl TestClock {
     fn options(&self) -> Options {
         let time = self.0.clone();
         let mut options = Options::default();
-        options.clock = Arc::new(move || Timestamp::from_micros(time.load(Ordering::SeqCst)));
+        options.clock =
+            Arc::new(move || Timestamp::from_micros(time.load(Ordering::SeqCst)).expect("a time"));
         options
     }
 }

@@ -1,8 +1,10 @@
 use std::collections::HashSet;
 use std::future::Future as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
-use chatcore::{Error, Range, Seq};
+use chatcore::{Error, Options, Range, Seq, Timestamp};
 
 use crate::{Place, TestClock, message, post, room, user, with_nonce};
 
@@ -46,6 +48,52 @@ pub(crate) async fn time_increases_when_the_clock_stands_still_or_goes_back(plac
     clock.advance(7_200);
     let fourth = post(&store, "a", "ann", "4").await.message.timestamp;
     assert_eq!(fourth.to_string(), "2026-11-22T21:00:00.000000Z");
+}
+
+pub(crate) async fn a_clock_at_the_end_of_time_fails_posts_and_nothing_else(place: &Place) {
+    let clock = TestClock::at("9999-12-31T23:59:59.999999Z");
+    let store = place.open_with(clock.options()).await;
+    for _ in 0..3 {
+        let refused = store.post(message("a", "ann", "x")).await;
+        assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+    }
+    assert!(!store.is_closed());
+
+    // One batch before the end, a post is still taken, and one after it.
+    clock.0.store(Timestamp::MAX.as_micros() - 512, Ordering::SeqCst);
+    let last = post(&store, "a", "ann", "1").await.message.timestamp;
+    assert_eq!(last.to_string(), "9999-12-31T23:59:59.999487Z");
+    clock.0.store(Timestamp::EPOCH.as_micros(), Ordering::SeqCst);
+    let next = post(&store, "a", "ann", "2").await.message.timestamp;
+    assert_eq!(next.to_string(), "9999-12-31T23:59:59.999488Z");
+
+    // From there on the room takes no more. The others do, at the same time too.
+    let (a, b) = tokio::join!(store.post(message("a", "ann", "3")), store.post(message("b", "ann", "1")));
+    assert!(matches!(a, Err(Error::Corrupt(_))), "{a:?}");
+    assert_eq!(b.expect("stored").message.seq.get(), 1);
+    assert_eq!(store.messages(&room("a"), Range::Newest, 50).await.expect("read").len(), 2);
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 3);
+}
+
+pub(crate) async fn a_clock_that_panics_fails_the_posts_of_one_batch(place: &Place) {
+    let broken = Arc::new(AtomicBool::new(true));
+    let mut options = Options::default();
+    options.clock = Arc::new({
+        let broken = broken.clone();
+        move || {
+            assert!(!broken.load(Ordering::SeqCst), "the clock is broken, by plan");
+            Timestamp::now()
+        }
+    });
+    let store = place.open_with(options).await;
+    for _ in 0..2 {
+        let refused = store.post(message("a", "ann", "x")).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    assert!(!store.is_closed());
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(post(&store, "a", "ann", "x").await.message.seq.get(), 1);
+    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
 }
 
 pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {

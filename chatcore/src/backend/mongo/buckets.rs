@@ -185,7 +185,6 @@ mod tests {
     use super::*;
     use crate::backend::{BatchId, RoomBatch};
     use crate::testing;
-    use crate::timestamp::Timestamp;
 
     fn messages(texts: &[&str]) -> Vec<BatchMessage> {
         let message = |(n, text): (i64, &&str)| BatchMessage {
@@ -244,7 +243,7 @@ mod tests {
                 let place = 5 + i64::try_from(n).expect("small");
                 assert_eq!(read(Range::Before(seq(place)), limit), newest(n));
                 assert_eq!(read(Range::After(seq(place - 1)), limit), oldest(n));
-                let time = Timestamp::from_micros(10 * place - 1);
+                let time = testing::time(10 * place - 1);
                 assert_eq!(read(Range::Since(time), limit), oldest(n));
             }
         }

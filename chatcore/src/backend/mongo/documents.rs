@@ -56,7 +56,8 @@ pub(super) fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
 }
 
 pub(super) fn time(document: &RawDocument, key: &str) -> Result<Timestamp> {
-    document.get_i64(key).map(Timestamp::from_micros).map_err(corrupt)
+    let value = document.get_i64(key).map_err(corrupt)?;
+    Timestamp::from_micros(value).ok_or_else(|| corrupt("a time is out of range"))
 }
 
 pub(super) fn batch_id(id: BatchId) -> ObjectId {

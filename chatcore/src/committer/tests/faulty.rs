@@ -35,6 +35,8 @@ pub(super) enum Fault {
     Full,
     /// Too many calls wait.
     Busy,
+    /// It is done, and then the call panics.
+    Panics,
     /// It is passed on.
     None,
 }
@@ -88,6 +90,10 @@ impl Backend for Faulty {
             Fault::Moved => Ok(Append::HeadMoved),
             Fault::Full => Err(Error::Full),
             Fault::Busy => Err(Error::Busy),
+            Fault::Panics => {
+                self.inner.append(batch).await?;
+                panic!("by plan");
+            }
             Fault::None => self.inner.append(batch).await,
         }
     }

@@ -62,7 +62,7 @@ async fn every_query_has_an_index() {
     let user: Username = "ann".parse().expect("a name");
     let fold = Fold::from(&user);
     let seq = Seq::new(5).expect("a place");
-    let time = Timestamp::from_micros(5);
+    let time = crate::testing::time(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
     let head = Some(Head { seq, timestamp: time, ..Head::EMPTY });
     let mut plans = Vec::new();
