@@ -71,6 +71,17 @@ async fn a_shutdown_answers_what_is_under_way() {
     assert!(server.wait().success());
 }
 
+/// Other names of the file that a store is in, if it is in one.
+fn other_names(store: &str) -> Vec<String> {
+    if !std::path::Path::new(store).exists() {
+        return Vec::new();
+    }
+    let names = [format!("{store}.soft"), format!("{store}.hard")];
+    std::os::unix::fs::symlink(store, &names[0]).expect("a symbolic link");
+    std::fs::hard_link(store, &names[1]).expect("a hard link");
+    names.into()
+}
+
 #[tokio::test]
 async fn a_second_process_is_refused_and_told_why() {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -80,9 +91,12 @@ async fn a_second_process_is_refused_and_told_why() {
     {
         let start = Start::new(SERVER, &store);
         let mut first = start.run().expect("it starts");
-        let refused = start.run().expect_err("it is refused");
-        assert!(refused.contains("the store is in use") && refused.contains(reason), "{refused}");
-        assert!(refused.contains(&first.pid().to_string()), "{refused} names {}", first.pid());
+        let others: Vec<_> = other_names(&store).iter().map(|name| Start::new(SERVER, name)).collect();
+        for start in [&start].into_iter().chain(&others) {
+            let refused = start.run().expect_err("it is refused");
+            assert!(refused.contains("the store is in use") && refused.contains(reason), "{refused}");
+            assert!(refused.contains(&first.pid().to_string()), "{refused} names {}", first.pid());
+        }
         assert_eq!(Client::new(first.address).post("/chat/a/messages", &post()).await.status, 201);
         first.signal("TERM");
         first.wait();

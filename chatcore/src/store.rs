@@ -162,7 +162,8 @@ impl ChatStore {
     }
 
     /// Opens the store at `address`: a `mongodb://` or `mongodb+srv://` URI, whose path names the
-    /// database (`chat` if it names none), else the path of an SQLite file, which is created.
+    /// database (`chat` if it names none), else the path of an SQLite file, which is created. No
+    /// other forms of SQLite addresses are taken (`:memory:`, `file:…`, `sqlite:…`).
     ///
     /// Must be called in a Tokio runtime; the store works on that runtime.
     ///
@@ -324,7 +325,8 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::InUse`] if another process took the store over.
+    /// [`Error::Unavailable`], also if the file of the store was removed or replaced; [`Error::InUse`]
+    /// and then [`Error::Closed`] if another process took the store over.
     pub async fn ping(&self) -> Result<()> {
         self.call(self.0.backend.ping()).await
     }
@@ -405,6 +407,13 @@ async fn open_backend(address: &str, options: &Options) -> Result<Arc<dyn Backen
         return Err(Error::Open(
             "it is a MongoDB address, and this program was built without MongoDB".into(),
         ));
+    }
+    if address.is_empty() {
+        return Err(Error::Open("the address is empty; name a file, such as chat.db".into()));
+    }
+    // SQLite would take these for other than a file of that name.
+    if address == ":memory:" || ["file:", "sqlite:"].iter().any(|scheme| address.starts_with(scheme)) {
+        return Err(Error::Open(format!("{address} is no path; name a file by its path, such as ./chat.db")));
     }
     if let Some((scheme, _)) = address.split_once("://") {
         return Err(Error::Open(format!("no kind of store has addresses that begin with {scheme}://")));

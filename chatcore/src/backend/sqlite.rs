@@ -1,25 +1,25 @@
 //! The embedded store: one SQLite file in WAL mode, held by one process.
 //!
-//! One thread writes and a few read, each with a connection of its own. A lock file beside the
-//! database keeps other processes out, which is what makes it right that the committer remembers
+//! One thread writes and a few read, each with a connection of its own. A lock on the file keeps
+//! other processes out, which is what makes it right that the committer remembers
 //! room heads, and that followers hear of every message.
 
 mod accounts;
 mod append;
+mod lock;
 mod moderation;
 mod pool;
 mod schema;
 mod sql;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
 
+use self::lock::FileLock;
 use self::pool::{Pool, Priority};
 use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ const READERS: usize = 3;
 struct Sqlite {
     writer: Pool,
     readers: Pool,
+    /// The threads of both pools have it.
+    lock: Weak<FileLock>,
     session_idle: Duration,
 }
 
@@ -41,49 +43,22 @@ struct Sqlite {
 pub(crate) async fn open(path: PathBuf, options: &Options) -> Result<Arc<dyn Backend>> {
     let session_idle = options.session_idle;
     let opened = tokio::task::spawn_blocking(move || -> Result<Sqlite> {
-        let lock = lock(&path)?;
-        let mut writer = connect(&path)?;
+        let lock = Arc::new(FileLock::acquire(&path)?);
+        let mut writer = connect(lock.path())?;
         schema::prepare(&mut writer)?;
-        let readers = (0..READERS).map(|_| connect(&path)).collect::<Result<Vec<_>>>()?;
-        // The writer goes last and takes the lock with it.
-        let (writer, readers) =
-            (Pool::start("chat-writer", vec![writer], Some(lock)), Pool::start("chat-reader", readers, None));
-        Ok(Sqlite { writer: writer?, readers: readers?, session_idle })
+        let readers = (0..READERS).map(|_| connect(lock.path())).collect::<Result<Vec<_>>>()?;
+        lock.check()?;
+
+        let writer = Pool::start("chat-writer", vec![writer], Some(&lock))?;
+        let readers = Pool::start("chat-reader", readers, Some(&lock))?;
+        Ok(Sqlite { writer, readers, lock: Arc::downgrade(&lock), session_idle })
     });
     let sqlite = opened.await.map_err(|e| Error::Open(e.to_string()))??;
     Ok(Arc::new(sqlite))
 }
 
-/// Takes the lock that says which process uses the store. The system frees it with the process.
-fn lock(path: &Path) -> Result<File> {
-    let mut lock_path = path.to_owned().into_os_string();
-    lock_path.push(".lock");
-    let cannot = |e: std::io::Error| Error::Open(format!("{}: {e}", Path::new(&lock_path).display()));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(Error::InUse(format!("process {} holds {}", holder.trim(), path.display())));
-        }
-        Err(TryLockError::Error(e)) => return Err(cannot(e)),
-    }
-    // For the message above, in whoever comes next; the lock holds without it.
-    let _ =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
-}
-
 fn connect(path: &Path) -> Result<Connection> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|e| Error::Open(format!("{}: {e}", path.display())))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
@@ -325,12 +300,14 @@ impl Backend for Sqlite {
     }
 
     async fn ping(&self) -> Result<()> {
+        let lock = self.lock.clone();
         // Through the writer, because a store that cannot be written is not ready.
         self.writer
-            .run(Priority::Normal, |c| {
-                c.prepare_cached(sql::HEAD)?.query_row([""], head).optional().map(drop)
+            .run(Priority::Normal, move |c| {
+                c.prepare_cached(sql::HEAD)?.query_row([""], head).optional()?;
+                Ok(lock.upgrade().map_or(Err(Error::Closed), |lock| lock.check()))
             })
-            .await
+            .await?
     }
 
     async fn close(&self) -> Result<()> {

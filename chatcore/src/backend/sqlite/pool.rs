@@ -1,13 +1,13 @@
 //! Threads that own a connection each and work off one bounded queue of calls.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::lock::FileLock;
 use crate::error::{Error, Result};
 
 /// Calls of one priority that may wait for a thread.
@@ -87,15 +87,18 @@ impl Queue {
 
 impl Pool {
     /// Starts a thread for each connection. `lock` is held until the threads have ended.
-    pub(super) fn start(name: &str, connections: Vec<Connection>, lock: Option<File>) -> Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        connections: Vec<Connection>,
+        lock: Option<&Arc<FileLock>>,
+    ) -> Result<Self> {
         let (running, ended) = watch::channel(());
         let pool = Self { queue: Arc::default(), ended };
-        let lock = Arc::new(lock);
         for connection in connections {
-            let (queue, lock, running) = (pool.queue.clone(), lock.clone(), running.clone());
+            let (queue, lock, running) = (pool.queue.clone(), lock.cloned(), running.clone());
             let thread = move || {
                 work(connection, &queue);
-                // In this order: the lock is free once the pool has ended.
+                // After the connection, and before the pool is known to have ended.
                 drop(lock);
                 drop(running);
             };
