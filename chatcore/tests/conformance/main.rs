@@ -123,7 +123,8 @@ on_every_backend! {
         the_nonces_of_a_burst_are_found_again,
         a_dropped_post_is_stored_whole_or_not_at_all,
         a_clock_at_the_end_of_time_fails_posts_and_nothing_else,
-        a_clock_that_panics_fails_the_posts_of_one_batch;
+        a_clock_that_panics_fails_the_posts_of_one_batch,
+        posts_go_on_while_others_read_and_log_in_all_the_time;
     reading:
         an_unknown_room_has_no_messages,
         ranges_give_the_right_end,

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
 use chatcore::{Error, Options, Range, Seq, Timestamp};
+use tokio::task::JoinSet;
 
-use crate::{Place, TestClock, message, post, room, user, with_nonce};
+use crate::{Place, TestClock, message, post, post_many, room, user, with_nonce};
 
 pub(crate) async fn a_post_comes_back_as_it_is_stored(place: &Place) {
     let store = place.open().await;
@@ -256,4 +257,33 @@ pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(place: &Place) 
     let (by_ann, by_bob): (Vec<_>, Vec<_>) = read.iter().partition(|m| m.sender() == Some(&user("ann")));
     assert_eq!(by_bob.len(), 20);
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), by_ann.len() as u64);
+}
+
+pub(crate) async fn posts_go_on_while_others_read_and_log_in_all_the_time(place: &Place) {
+    let store = place.open().await;
+    post_many(&store, "a", "ann", 300).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut others = JoinSet::new();
+    for i in 0..90 {
+        let (store, done) = (store.clone(), done.clone());
+        others.spawn(async move {
+            let guest = user(&format!("guest{i}"));
+            while !done.load(Ordering::SeqCst) {
+                if i % 3 == 0 {
+                    // A turn may be refused under such a load.
+                    let _ = store.log_in_guest(&guest, "").await;
+                } else {
+                    // History comes from the database.
+                    let _ = store
+                        .messages(&room("a"), Range::Before(Seq::new(100 + i).expect("a place")), 50)
+                        .await;
+                }
+            }
+        });
+    }
+    for i in 0..15 {
+        post(&store, "a", "ann", &i.to_string()).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    others.join_all().await;
 }

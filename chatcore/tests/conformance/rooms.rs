@@ -193,7 +193,7 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
                 // The same few users by all tasks, so that they meet.
                 let name = user(&format!("u{}", (i * 5 + turn * 3) % 7));
                 match (i + turn) % 3 {
-                    0 => drop(store.join(&room("a"), &name).await.expect("joined")),
+                    0 => store.join(&room("a"), &name).await.expect("joined"),
                     1 => drop(store.post(message("a", name.as_str(), "x")).await.expect("stored")),
                     _ => drop(store.leave(&room("a"), &name).await),
                 }
