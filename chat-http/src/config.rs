@@ -82,7 +82,8 @@ pub struct Settings {
     #[arg(long, env = "CHAT_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Proxies>,
 
-    /// Connections from one address at once, a quarter of all if not given; 0 is no limit
+    /// Connections from one address at once, a quarter of all if not given; 0 is no limit. Sockets and
+    /// event streams without a session have a quarter of these
     #[arg(long, env = "CHAT_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
 }

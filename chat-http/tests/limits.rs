@@ -86,6 +86,29 @@ async fn failed_log_ins_are_limited_where_they_come_from(server: &Running) {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_at_many_addresses_keep_the_owner_out_nowhere() {
+    let behind_us = Running::sqlite().await;
+    let server = behind_a_proxy(&behind_us).await;
+    server.account("ann").await;
+    // Ten typing errors each, until the name is under attack, and then three.
+    let mut tries = Vec::new();
+    for i in 0..15 {
+        let mut attacker = from(&server, &format!("198.51.100.{i}"));
+        let mut failed = 0;
+        while attacker.post("/auth/login", &log_in("ann", "wrong horse")).await.status == 401 {
+            failed += 1;
+        }
+        tries.push(failed);
+    }
+    assert_eq!(tries[..9], [10; 9]);
+    assert_eq!(tries[10..], [3; 5]);
+    let mut owner = from(&server, "203.0.113.7");
+    assert_eq!(owner.post("/auth/login", &log_in("ann", "typing error")).await.status, 401);
+    assert_eq!(owner.post("/auth/login", &log_in("ann", PASSWORD)).await.status, 200);
+    server.stop().await;
+}
+
 async fn one_address_does_not_fill_the_queue_of_passwords(server: &Running) {
     let server = behind_a_proxy(server).await;
     server.account("ann").await;
