@@ -18,6 +18,7 @@ pub(crate) use self::accounts::{Accounts, NewSession};
 pub(crate) use self::moderation::{Access, Deletion, Joined, Moderation};
 use crate::error::Result;
 use crate::feed::Feed;
+use crate::read_marks::ReadMark;
 use crate::timestamp::Timestamp;
 use crate::types::{Content, Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
 
@@ -204,8 +205,11 @@ pub(crate) trait Backend: Accounts + Moderation {
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>>;
     async fn message_count(&self, user: Username) -> Result<u64>;
 
-    /// Moves a user's mark of what was read in a room forward; says where it is then.
-    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq>;
+    /// Where a user's mark of what was read in a room is; 0 if there is none.
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq>;
+    /// Moves marks of what was read forward, never back, in one write. An error leaves open which of
+    /// them were moved.
+    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()>;
     /// The rooms that a user is a member of, at most `limit`.
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>>;
 

@@ -31,6 +31,8 @@ pub(crate) use self::room::RoomFeed;
 pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::Batch;
+use crate::error::Result;
+use crate::read_marks::ReadMarks;
 use crate::shared::SharedMessage;
 use crate::types::{Privacy, Range, RoomName, Seq, Username};
 
@@ -56,6 +58,7 @@ pub(crate) struct Feed {
     /// The rooms whose people changed, and when to show it.
     due: mpsc::UnboundedSender<Due>,
     pub(crate) users: Users,
+    pub(crate) read_marks: ReadMarks,
     counts: Counts,
     /// Commits whose result is unknown, over all rooms.
     doubts: AtomicU32,
@@ -100,6 +103,7 @@ impl Feed {
             told: AtomicI64::new(0),
             due,
             users: Users::default(),
+            read_marks: ReadMarks::default(),
             counts: Counts::default(),
             doubts: AtomicU32::new(0),
         };
@@ -238,6 +242,26 @@ impl Feed {
         if self.change(&room, |ring| ring.delete(seq)) {
             room.wake.send_replace(());
         }
+    }
+
+    /// Moves a user's mark of what was read forward, and tells those who watch the user. For `stored`
+    /// see [`ReadMarks::advance`].
+    pub(crate) fn mark_read(
+        &self,
+        user: &Username,
+        room: &RoomName,
+        seq: Seq,
+        stored: Option<Seq>,
+    ) -> Result<Option<Seq>> {
+        let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
+        self.read_marks.advance(user, room, seq, stored, tell)
+    }
+
+    /// Takes in that a user's mark of what was read is stored, by whatever process.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    pub(crate) fn hear_mark(&self, user: &Username, room: &RoomName, seq: Seq) {
+        let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
+        self.read_marks.learn(user, room, seq, tell);
     }
 
     /// Has everyone who is in a room looked up again: the room was closed to somebody.

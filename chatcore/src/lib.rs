@@ -12,6 +12,7 @@ mod feed;
 mod follow;
 mod live;
 mod presence;
+mod read_marks;
 mod session;
 mod shared;
 mod store;

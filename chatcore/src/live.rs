@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::tasks::start;
 use crate::backend::Signal;
 use crate::error::{Error, Invalid, Result};
-use crate::feed::{LiveCounts, RoomFeed, UserUpdate, Visitor};
+use crate::feed::{LiveCounts, RoomFeed, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
@@ -146,12 +146,15 @@ impl ChatStore {
     }
 
     /// Moves a user's mark of what was read in a room forward to `seq`, never back; returns where it
-    /// is then.
+    /// is then. Those who watch the user at this process are told.
+    ///
+    /// It is written within about a second, together with other marks, and other processes hear of it
+    /// then. [`close`](Self::close) writes it too. If the process dies before, it is lost.
     ///
     /// # Errors
     ///
     /// [`Error::RoomNotFound`], [`Error::Invalid`] for a place after the newest message,
-    /// [`Error::Unavailable`], [`Error::Full`].
+    /// [`Error::Busy`] if too many marks are to be written, [`Error::Unavailable`].
     pub async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
         let mut last = self.last_seq(room).await?;
         if seq > last {
@@ -165,12 +168,12 @@ impl ChatStore {
         if seq > last {
             return Err(Invalid::new("seq", format!("must be at most {last}, the newest message")).into());
         }
-        let read = self.call(self.0.backend.mark_read(user.clone(), room.clone(), seq)).await?;
-        // Of a shared store's marks every process hears, this one included.
-        if !self.0.backend.is_shared() {
-            self.0.feed.users.tell(user, UserUpdate::Read(room.clone(), read));
+        if let Some(read) = self.0.feed.mark_read(user, room, seq, None)? {
+            return Ok(read);
         }
-        Ok(read)
+        let stored = self.call(self.0.backend.read_mark(user.clone(), room.clone())).await?;
+        let read = self.0.feed.mark_read(user, room, seq, Some(stored))?;
+        Ok(read.unwrap_or(stored))
     }
 
     /// The rooms that a user is a member of, sorted, with what the user has not read: at most
@@ -180,7 +183,13 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn rooms_of(&self, user: &Username) -> Result<Vec<UserRoom>> {
+        // Before the rooms are read, so that no mark lies after the end that is shown with it.
+        let marks = self.0.feed.read_marks.of(user);
         let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), MAX_NAMES)).await?;
+        for room in &mut rooms {
+            let read = marks.get(&room.room).copied();
+            room.read_seq = room.read_seq.max(read.unwrap_or(Seq::ZERO));
+        }
         rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
         Ok(rooms)
     }

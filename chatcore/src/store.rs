@@ -91,7 +91,8 @@ impl fmt::Debug for Options {
 /// Rooms, messages, counters, accounts and sessions, kept in SQLite or MongoDB.
 ///
 /// A clone is another handle on the same store. All handles may be used at once from any number of
-/// tasks. Every future may be dropped at any time: a post is then stored whole or not at all.
+/// tasks. Every future may be dropped at any time: a post is then stored whole or not at all. Once the
+/// store [is closed](Self::is_closed), every call fails with [`Error::Closed`].
 ///
 /// # Guarantees
 ///
@@ -134,7 +135,7 @@ pub(crate) struct Shared {
     /// Whether the store is closed to the end. Held while that is done.
     ended: Mutex<bool>,
     hasher: Hasher,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Drop for Shared {
@@ -331,7 +332,7 @@ impl ChatStore {
         self.call(self.0.backend.ping()).await
     }
 
-    /// Commits what was posted before this call, refuses what comes after with [`Error::Closed`], and
+    /// Commits what was posted and writes what was marked as read before this call, refuses what comes after with [`Error::Closed`], and
     /// gives the store free for another process. Followers and watchers end. Dropping the last handle
     /// does the same in the background.
     ///
@@ -351,15 +352,21 @@ impl ChatStore {
         ending.await.unwrap_or_else(|e| Err(Error::Unavailable(format!("closing was cut off: {e}"))))
     }
 
-    /// Waits for the last commit and closes the backend, once.
+    /// Waits for the last commit, writes the last marks and closes the backend, once.
     async fn end(&self) -> Result<()> {
         let mut ended = self.0.ended.lock().await;
-        if !*ended {
-            self.0.committer.ended().await;
-            within(self.0.options.timeout, self.0.backend.close()).await?;
-            *ended = true;
+        if *ended {
+            return Ok(());
         }
-        Ok(())
+        let Shared { backend, feed, committer, options, .. } = &*self.0;
+        committer.ended().await;
+        feed.read_marks.close();
+        let write = |marks| within(options.timeout, backend.mark_read(marks));
+        let marked = feed.read_marks.flush(write).await;
+        // Marks that cannot be written must not keep the store from other processes.
+        within(options.timeout, backend.close()).await?;
+        *ended = true;
+        marked
     }
 
     /// Returns true once nothing will be read or stored any more: the store was closed, was lost to
@@ -387,7 +394,7 @@ impl ChatStore {
     }
 }
 
-async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Err(Error::Unavailable("it did not answer in time".into()));
     tokio::time::timeout(timeout, call).await.unwrap_or_else(late)
 }

@@ -49,6 +49,7 @@ use self::schema::Server;
 use super::{Append, Attendance, Backend, Batch, Head, Joined, NonceKey, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::read_marks::ReadMark;
 use crate::store::Options;
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
@@ -318,8 +319,12 @@ impl Backend for Mongo {
         Ok(self.run(one).await?.pop().unwrap_or(0))
     }
 
-    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
-        self.run_change(|this| async move { this.mark_read(&user, &room, seq).await }).await
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
+        self.run(|this| async move { this.read_mark(&user, &room).await }).await
+    }
+
+    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
+        self.run_change(|this| async move { this.mark_read(&marks).await }).await
     }
 
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {

@@ -23,6 +23,7 @@ use self::lock::FileLock;
 use self::pool::{Pool, Priority};
 use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
 use crate::error::{Error, Result};
+use crate::read_marks::ReadMark;
 use crate::store::Options;
 use crate::timestamp::Timestamp;
 use crate::types::{Content, Message, Range, Room, RoomName, Seq, UserRoom, Username};
@@ -279,11 +280,25 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
+        self.readers
+            .run(Priority::Normal, move |c| {
+                let mut find = c.prepare_cached(sql::READ_MARK)?;
+                let found = find.query_row([user.as_str(), room.as_str()], |row| seq(row, 0)).optional()?;
+                Ok(found.unwrap_or(Seq::ZERO))
+            })
+            .await
+    }
+
+    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
         self.writer
             .run(Priority::Normal, move |c| {
-                let mark = params![user.as_str(), room.as_str(), seq.get()];
-                c.prepare_cached(sql::MARK_READ)?.query_row(mark, |row| self::seq(row, 0))
+                let c = c.transaction()?;
+                for ReadMark { user, room, seq } in &marks {
+                    let mark = params![user.as_str(), room.as_str(), seq.get()];
+                    c.prepare_cached(sql::MARK_READ)?.execute(mark)?;
+                }
+                c.commit()
             })
             .await
     }

@@ -7,9 +7,9 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::backend::Attendance;
-use crate::feed::{Due, RoomFeed};
-use crate::store::{ChatStore, MAX_MESSAGES, Shared};
+use crate::backend::{Attendance, Backend};
+use crate::feed::{Due, Feed, RoomFeed};
+use crate::store::{ChatStore, MAX_MESSAGES, Shared, within};
 use crate::types::Range;
 
 /// How often the feed is looked after, and how many of these looks lie between two sweeps.
@@ -27,6 +27,18 @@ pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
     tokio::spawn(tend(Arc::downgrade(shared)));
     tokio::spawn(show(Arc::downgrade(shared), due));
     tokio::spawn(hear(Arc::downgrade(shared)));
+    tokio::spawn(write_marks(shared.backend.clone(), shared.feed.clone(), shared.options.timeout));
+}
+
+/// Writes what users have read, and the last of it once the store is closed or dropped.
+async fn write_marks(backend: Arc<dyn Backend>, feed: Arc<Feed>, timeout: Duration) {
+    let write = |marks| within(timeout, backend.mark_read(marks));
+    feed.read_marks.keep_written(write, feed.closed()).await;
+
+    feed.read_marks.close();
+    if let Err(error) = feed.read_marks.flush(write).await {
+        tracing::warn!(%error, "the last marks of what was read are not written");
+    }
 }
 
 /// Shows the people of rooms when they have changed.

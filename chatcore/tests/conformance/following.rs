@@ -187,6 +187,51 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     assert!(store.rooms_of(&user("nobody")).await.expect("rooms").is_empty());
 }
 
+pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
+    let (store, a) = (place.open().await, room("a"));
+    post_many(&store, "a", "bob", 50).await;
+    let users: Vec<_> = (0..20).map(|i| user(&format!("user{i}"))).collect();
+    let seq = |n| Seq::new(n).expect("a place");
+    let places_of = async |store: &ChatStore| {
+        let mut places = Vec::new();
+        for user in &users {
+            places.extend(store.rooms_of(user).await.expect("rooms").iter().map(|room| room.read_seq.get()));
+        }
+        places
+    };
+    for user in &users {
+        store.join(&a, user).await.expect("joined");
+    }
+    for to in 1..=50 {
+        for user in &users {
+            assert_eq!(store.mark_read(user, &a, seq(to)).await.expect("marked"), seq(to));
+        }
+    }
+    assert_eq!(places_of(&store).await, [50; 20], "seen before they are written");
+    store.close().await.expect("closed");
+    let late = store.mark_read(&users[0], &a, seq(50)).await;
+    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+
+    let store = place.open().await;
+    assert_eq!(places_of(&store).await, [50; 20]);
+    post(&store, "a", "bob", "51").await;
+    for (to, is) in [(7, 50), (51, 51), (9, 51)] {
+        assert_eq!(store.mark_read(&users[0], &a, seq(to)).await.expect("marked"), seq(is));
+    }
+    // Dropped, it writes them too.
+    drop(store);
+    let written = async {
+        loop {
+            match ChatStore::open(&place.address).await {
+                Ok(store) if places_of(&store).await[0] == 51 => break,
+                Ok(store) => store.close().await.expect("closed"),
+                Err(error) => assert!(matches!(error, Error::InUse(_)), "{error}"),
+            }
+        }
+    };
+    timeout(SOON, written).await.expect("in time");
+}
+
 pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
     let store = place.open().await;
     let mut held = Vec::new();

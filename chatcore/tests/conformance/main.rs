@@ -100,6 +100,7 @@ on_every_backend! {
         whoever_follows_ends_with_the_store,
         a_watcher_sees_who_comes_who_types_and_what_is_posted,
         a_mark_of_what_was_read_only_moves_forward,
+        marks_outlive_the_store_and_never_move_back,
         nothing_stays_of_those_who_go;
     moderation:
         a_private_room_is_there_for_its_members_alone,

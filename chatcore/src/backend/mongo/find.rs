@@ -294,10 +294,6 @@ pub(super) fn ends(rooms: &[RoomName]) -> Query {
     Query { newest_state: false, ..heads(rooms) }
 }
 
-pub(super) fn mark(user: &Username, room: &RoomName) -> Document {
-    doc! { "_id": { "user": user.as_str(), "room": room.as_str() } }
-}
-
 /// How far a user has read in rooms.
 pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
     let ids: Vec<_> =

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use mongodb::bson::{RawDocumentBuf, doc};
-use mongodb::options::{Acknowledgment, ReturnDocument, WriteConcern};
+use mongodb::bson::{RawArrayBuf, rawdoc};
+use mongodb::options::{Acknowledgment, WriteConcern};
 
 use super::{Inner, Mode, documents, error, find};
 use crate::backend::{Attendance, Head, ProcessId, Signal};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::read_marks::ReadMark;
 use crate::types::{RoomName, Seq, UserRoom, Username};
 
 /// What passes is not worth a wait for the journal.
@@ -16,16 +17,25 @@ fn light() -> WriteConcern {
 }
 
 impl Inner {
-    pub(super) async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
-        let marks = self.database.collection::<RawDocumentBuf>("marks");
-        let forward = doc! { "$max": { "seq": seq.get() } };
-        let marked = marks
-            .find_one_and_update(find::mark(user, room), forward)
-            .upsert(true)
-            .return_document(ReturnDocument::After)
-            .await
-            .map_err(error)?;
-        Ok(marked.map(|marked| documents::mark(&marked)).transpose()?.map_or(seq, |(_, seq)| seq))
+    pub(super) async fn read_mark(&self, user: &Username, room: &RoomName) -> Result<Seq> {
+        let found = self.find(find::marks(user, std::slice::from_ref(room)), documents::mark).await?;
+        Ok(found.first().map_or(Seq::ZERO, |(_, seq)| *seq))
+    }
+
+    pub(super) async fn mark_read(&self, marks: &[ReadMark]) -> Result<()> {
+        let forward = |ReadMark { user, room, seq }: &ReadMark| {
+            rawdoc! {
+                "q": { "_id": { "user": user.as_str(), "room": room.as_str() } },
+                "u": { "$max": { "seq": seq.get() } },
+                "upsert": true,
+            }
+        };
+        let updates: RawArrayBuf = marks.iter().map(forward).collect();
+        let command = rawdoc! { "update": "marks", "updates": updates, "ordered": false };
+        match self.write(command, None).await.map_err(error)?.duplicate {
+            None => Ok(()),
+            Some(_) => Err(Error::Unavailable("another process made one of the marks just now".into())),
+        }
     }
 
     pub(super) async fn rooms_of(&self, user: &Username, limit: u32) -> Result<Vec<UserRoom>> {

@@ -12,7 +12,7 @@ use super::guarded::Guarded;
 use super::{Inner, deletion, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
-use crate::feed::{Feed, UserUpdate};
+use crate::feed::Feed;
 
 /// How long the server holds a question when there is no change.
 const AWAIT: Duration = Duration::from_millis(250);
@@ -123,7 +123,7 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
             let updated =
                 change.update_description.map(|update| to_raw(&update.updated_fields)).transpose()?;
             if let Some(seq) = document.or(updated).map(|seq| documents::marked_seq(&seq)).transpose()? {
-                feed.users.tell(&user, UserUpdate::Read(room, seq));
+                feed.hear_mark(&user, &room, seq);
             }
         }
         _ => {}

@@ -52,7 +52,8 @@ statements! {
     UNCOUNT_MESSAGE = "UPDATE users SET message_count = message_count - 1 WHERE name = ?1";
 
     MARK_READ = "INSERT INTO read_marks (username, room_id, seq) SELECT ?1, id, ?3 FROM rooms WHERE name = ?2
-        ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq) RETURNING seq";
+        ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
+    READ_MARK = "SELECT seq FROM read_marks WHERE username = ?1 AND room_id = (SELECT id FROM rooms WHERE name = ?2)";
     ROOMS_OF = "SELECT r.name, r.last_seq, coalesce(k.seq, 0) FROM members m JOIN rooms r ON r.id = m.room_id
         LEFT JOIN read_marks k ON k.username = m.username AND k.room_id = m.room_id WHERE m.username = ?1 LIMIT ?2";
 

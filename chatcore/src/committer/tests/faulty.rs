@@ -12,6 +12,7 @@ use crate::backend::{
     Access, Accounts, Append, Backend, Batch, Deletion, Head, Joined, Moderation, NewSession, NonceKey, Page,
 };
 use crate::error::{Error, Result};
+use crate::read_marks::ReadMark;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Privacy, Range, Room, RoomName, Seq, UserRoom, Username};
@@ -137,8 +138,11 @@ impl Backend for Faulty {
     async fn message_count(&self, user: Username) -> Result<u64> {
         self.inner.message_count(user).await
     }
-    async fn mark_read(&self, user: Username, room: RoomName, seq: Seq) -> Result<Seq> {
-        self.inner.mark_read(user, room, seq).await
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
+        self.inner.read_mark(user, room).await
+    }
+    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
+        self.inner.mark_read(marks).await
     }
     async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
         self.inner.rooms_of(user, limit).await

@@ -101,7 +101,6 @@ async fn every_query_has_an_index() {
         ("messages", places(&name, seq, seq)),
         ("members", members_of(&name)),
         ("members", member(&name, &user)),
-        ("marks", mark(&user, &name)),
         ("bans", ban(&name, &fold)),
         ("presence", presence_at(&name, ObjectId::new())),
         ("presence", presence_of(ObjectId::new())),
