@@ -247,6 +247,7 @@ impl Worker {
         let deadline = Instant::now() + self.timeout;
         while !pending.is_empty() {
             self.load_heads(pending, deadline).await?;
+            self.refuse_missing_rooms(pending);
             self.turn_away(pending, deadline).await?;
             let now = (self.clock)();
             self.refuse_untimed(pending, now);
@@ -412,6 +413,15 @@ impl Worker {
         Ok(())
     }
 
+    /// Fails and removes the posts to rooms that do not exist, which they may not create. The heads of
+    /// all rooms are loaded.
+    fn refuse_missing_rooms(&self, pending: &mut Vec<Pending>) {
+        let is_refused = |post: &mut Pending| {
+            !post.message.may_create_room && !self.rooms.contains_key(&post.message.room)
+        };
+        pending.extract_if(.., is_refused).for_each(|post| post.fail(&Error::RoomNotFound));
+    }
+
     /// Stores a batch, and where the result is unknown finds out what it was.
     ///
     /// The batch is only ever repeated as it is: the heads that it expects let at most one attempt
@@ -465,7 +475,9 @@ impl Worker {
         for post in std::mem::take(pending) {
             let earlier = post.message.nonce.as_ref().and_then(|_| stored.next());
             match earlier {
-                Some(Ok(Some(earlier))) => post.answer(&earlier, true),
+                Some(Ok(Some(message))) => {
+                    post.answer(Posted { message, repeated: true, created_room: false });
+                }
                 Some(Err(error)) => post.fail(&error),
                 Some(Ok(None)) | None => pending.push(post),
             }

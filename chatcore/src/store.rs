@@ -208,7 +208,8 @@ impl ChatStore {
     /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
     /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
     /// process, no such message is stored. In the same way, [`Error::RoomNotFound`] if the room is
-    /// private and the sender no member, and [`Error::Banned`]; that holds for a repeat of an earlier
+    /// private and the sender no member, or if it does not exist and the post
+    /// [may not create it](NewMessage::may_create_room), and [`Error::Banned`]; that holds for a repeat of an earlier
     /// post too, which is stored as it was. [`Error::NonceConflict`],
     /// [`Error::Busy`] and [`Error::Full`]. After all of these nothing was stored.
     ///

@@ -182,7 +182,7 @@ impl FromStr for Seq {
 /// A message to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// Where it goes. The room is created by its first message.
+    /// Where it goes. The room is created by its first message, if that may do so.
     pub room: RoomName,
     /// Who writes it. Becomes a member of the room and is counted.
     pub sender: Username,
@@ -192,13 +192,16 @@ pub struct NewMessage {
     pub nonce: Option<Nonce>,
     /// Whether the sender has proved to be who the name says.
     pub verified: bool,
+    /// Whether the post creates its room if need be. Otherwise a post to a room that does not exist
+    /// fails with [`Error::RoomNotFound`](crate::Error::RoomNotFound).
+    pub may_create_room: bool,
 }
 
 impl NewMessage {
-    /// A message without a nonce, from a sender who proved nothing.
+    /// A message without a nonce, from a sender who proved nothing, that may create its room.
     #[must_use]
     pub fn new(room: RoomName, sender: Username, text: MessageText) -> Self {
-        Self { room, sender, text, nonce: None, verified: false }
+        Self { room, sender, text, nonce: None, verified: false, may_create_room: true }
     }
 
     /// The same message with a nonce.
@@ -294,6 +297,8 @@ pub struct Posted {
     pub message: Message,
     /// Whether it was already there: an earlier post carried the same nonce.
     pub repeated: bool,
+    /// Whether this post created the room.
+    pub created_room: bool,
 }
 
 /// What is known of a room.

@@ -125,7 +125,8 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let (sender, verified) = sender(&app, session, call.ended, fields.get("sender")?)?;
     let text = fields.required("text")?;
     let nonce = nonce(&call, fields.get("nonce")?)?;
-    let posted = store(&app, NewMessage { room, sender, text, nonce, verified }).await?;
+    let posted =
+        store(&app, NewMessage { room, sender, text, nonce, verified, may_create_room: true }).await?;
     let status = if posted.repeated { StatusCode::OK } else { StatusCode::CREATED };
     json(status, &Answer { status: "ok", message: &posted.message })
 }

@@ -214,6 +214,7 @@ async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: 
         text: text.parse()?,
         nonce,
         verified: session.verified,
+        may_create_room: true,
     };
     messages::store(app, message).await.map(drop)
 }

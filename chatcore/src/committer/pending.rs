@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Batch, NonceKey};
 use crate::error::{Error, Result};
-use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Seq};
+use crate::types::{MessageText, NewMessage, Posted, RoomName, Seq};
 
 /// A post in the queue.
 pub(super) struct Post {
@@ -42,16 +42,16 @@ impl Pending {
         key(&self.message)
     }
 
-    /// Tells every waiter. Only the first can have made the message.
-    pub(super) fn answer(self, stored: &Message, mut repeated: bool) {
+    /// Answers every waiter: the first with `posted`, the others with a repeat of it.
+    pub(super) fn answer(self, mut posted: Posted) {
         for Waiter { text, reply, .. } in self.waiters {
             // What a deleted message said is not known any more.
-            let answer = if stored.text().is_none_or(|stored| stored == text.as_str()) {
-                Ok(Posted { message: stored.clone(), repeated })
+            let answer = if posted.message.text().is_none_or(|stored| stored == text.as_str()) {
+                Ok(posted.clone())
             } else {
                 Err(Error::NonceConflict)
             };
-            repeated = true;
+            posted = Posted { repeated: true, created_room: false, ..posted };
             let _ = reply.send(answer);
         }
     }
@@ -90,6 +90,7 @@ pub(super) fn merge(posts: impl Iterator<Item = Post>) -> Vec<Pending> {
                 Entry::Occupied(first) => {
                     let first = &mut pending[*first.get()];
                     first.message.verified &= waiter.verified;
+                    first.message.may_create_room |= message.may_create_room;
                     first.waiters.push(waiter);
                     continue;
                 }
@@ -103,12 +104,17 @@ pub(super) fn merge(posts: impl Iterator<Item = Post>) -> Vec<Pending> {
 
 /// Answers every pending post with its message in the stored batch.
 pub(super) fn answer(pending: &mut Vec<Pending>, batch: &Batch) {
-    let mut stored: HashMap<_, _> = batch.rooms.iter().map(|r| (&r.room, r.messages.iter())).collect();
+    let rooms = batch.rooms.iter();
+    let mut stored: HashMap<_, _> =
+        rooms.map(|room| (&room.room, (room.after.is_none(), room.messages.iter()))).collect();
     for post in pending.drain(..) {
         // Within a room the batch keeps the order of what was pending.
-        if let Some(message) = stored.get_mut(&post.message.room).and_then(Iterator::next) {
+        let Some((is_new, messages)) = stored.get_mut(&post.message.room) else { continue };
+        if let Some(message) = messages.next() {
+            // The first message of a new room creates it.
+            let created_room = std::mem::take(is_new);
             let message = message.to_message(&post.message.room);
-            post.answer(&message, false);
+            post.answer(Posted { message, repeated: false, created_room });
         }
     }
 }

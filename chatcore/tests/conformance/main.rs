@@ -117,6 +117,8 @@ on_every_backend! {
         seq_has_no_hole_and_time_strictly_increases,
         time_increases_when_the_clock_stands_still_or_goes_back,
         concurrent_posts_are_ordered_and_counted,
+        a_room_is_created_only_by_a_post_that_may,
+        of_many_posts_to_a_new_room_one_creates_it,
         a_nonce_makes_one_message,
         a_nonce_belongs_to_its_sender_and_room,
         the_same_nonce_at_the_same_time_makes_one_message,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
-use chatcore::{Error, Options, Range, Seq, Timestamp};
+use chatcore::{Error, NewMessage, Options, Range, Seq, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::{Place, TestClock, message, post, post_many, room, user, with_nonce};
@@ -135,6 +135,36 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {
         let count = store.message_count(&user(&format!("user{writer}"))).await.expect("count");
         assert_eq!(count, EACH as u64);
     }
+}
+
+pub(crate) async fn a_room_is_created_only_by_a_post_that_may(place: &Place) {
+    let store = place.open().await;
+    let in_old_rooms = |to: &str| NewMessage { may_create_room: false, ..message(to, "ann", "x") };
+    let refused = store.post(in_old_rooms("a")).await;
+    assert!(matches!(refused, Err(Error::RoomNotFound)), "{refused:?}");
+    assert!(matches!(store.room(&room("a")).await, Err(Error::RoomNotFound)));
+
+    let creating = store.post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce"))).await;
+    let creating = creating.expect("stored");
+    assert!(creating.created_room);
+    let repeat = store.post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce"))).await;
+    let repeat = repeat.expect("answered");
+    assert!(repeat.repeated && !repeat.created_room);
+    assert!(!post(&store, "a", "ann", "x").await.created_room);
+    assert!(!store.post(in_old_rooms("a")).await.expect("stored").created_room);
+
+    store.create_room(&room("b")).await.expect("created");
+    assert!(!store.post(in_old_rooms("b")).await.expect("stored").created_room);
+}
+
+pub(crate) async fn of_many_posts_to_a_new_room_one_creates_it(place: &Place) {
+    let store = place.open().await;
+    let posts = (0..20).map(|i| {
+        let store = store.clone();
+        async move { post(&store, "a", &format!("user{i}"), "x").await.created_room }
+    });
+    let created = futures_util::future::join_all(posts).await;
+    assert_eq!(created.into_iter().filter(|created| *created).count(), 1);
 }
 
 pub(crate) async fn a_nonce_makes_one_message(place: &Place) {
