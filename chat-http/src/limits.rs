@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chatcore::Username;
+use chatcore::{Session, SessionId, Username};
 
 use crate::address::Network;
 use crate::config::Settings;
@@ -35,9 +35,55 @@ const PROVED: usize = 25_000;
 /// Passwords of one client that may be checked at once, or wait for it: an eighth of all that may.
 const PASSWORDS: Allowance = Allowance { each: 8, widest: 16, all: usize::MAX };
 
+/// Whom a limit is charged to: what the caller has proved. A name that a guest goes by proves
+/// nothing, so nobody can use up the allowance of another who goes by it.
+#[derive(Debug, Clone)]
+pub(crate) enum Charged {
+    Session(Proved),
+    Address(Network),
+}
+
+/// What a session proves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Proved {
+    Account(Username),
+    /// That it is this session, whatever others go by the same name.
+    Guest(SessionId),
+}
+
+impl Charged {
+    /// The session of a caller, or where one without a session comes from.
+    pub(crate) fn new(session: Option<&Session>, from: Network) -> Self {
+        match session {
+            Some(session) if session.verified => Self::Session(Proved::Account(session.username.clone())),
+            Some(session) => Self::Session(Proved::Guest(session.id)),
+            None => Self::Address(from),
+        }
+    }
+}
+
+/// A bucket for each caller.
+struct CallerBuckets {
+    sessions: Buckets<Proved>,
+    addresses: NetworkBuckets,
+}
+
+impl CallerBuckets {
+    fn new(rate: f64, burst: f64) -> Self {
+        Self { sessions: Buckets::new(rate, burst), addresses: NetworkBuckets::new(rate, burst) }
+    }
+
+    fn take(&self, caller: &Charged) -> std::result::Result<(), Duration> {
+        match caller {
+            Charged::Session(proved) => self.sessions.take(proved),
+            Charged::Address(from) => self.addresses.take(&(), *from),
+        }
+    }
+}
+
 pub(crate) struct Limits {
-    posts: Buckets<Username>,
-    marks: Buckets<Username>,
+    posts: CallerBuckets,
+    marks: CallerBuckets,
     failures_from: NetworkBuckets,
     failures_at: NetworkBuckets<Username>,
     failures_under_attack: NetworkBuckets<Username>,
@@ -48,7 +94,7 @@ pub(crate) struct Limits {
     registrations: NetworkBuckets,
     guests: NetworkBuckets,
     rooms: NetworkBuckets,
-    moderation: Buckets<Username>,
+    moderation: CallerBuckets,
     anonymous_streams: NetworkLimit,
 }
 
@@ -72,9 +118,9 @@ impl Limits {
             all: connections.all / 2,
         };
         Self {
-            posts: Buckets::new(posts, posts * POST_BURST),
+            posts: CallerBuckets::new(posts, posts * POST_BURST),
             // Several rooms that are read at once, and then as many marks as anyone looks at.
-            marks: Buckets::new(10.0, 100.0),
+            marks: CallerBuckets::new(10.0, 100.0),
             // People share addresses.
             failures_from: NetworkBuckets::new(1.0 / 3.0, 100.0),
             // Ten typing errors, and then one try in half a minute.
@@ -89,19 +135,27 @@ impl Limits {
             guests: NetworkBuckets::new(5.0, 1_000.0),
             rooms: NetworkBuckets::new(1.0, 200.0),
             // Each has everyone in the room looked up again.
-            moderation: Buckets::new(1.0, 100.0),
+            moderation: CallerBuckets::new(1.0, 100.0),
             anonymous_streams: NetworkLimit::new(streams),
         }
     }
 
-    /// Takes one post from the user's allowance.
-    pub(crate) fn post(&self, user: &Username) -> Result<()> {
-        self.posts.take(user).map_err(|wait| refused(&format!("{user} posts too fast"), wait))
+    /// Takes one post, or something that costs as much, from the caller's allowance.
+    pub(crate) fn post(&self, caller: &Charged) -> Result<()> {
+        self.posts.take(caller).map_err(|wait| {
+            refused(
+                match caller {
+                    Charged::Session(_) => "you post too fast",
+                    Charged::Address(_) => "too many posts without a session come from this address",
+                },
+                wait,
+            )
+        })
     }
 
     /// Takes one read mark from the user's allowance.
-    pub(crate) fn mark(&self, user: &Username) -> Result<()> {
-        self.marks.take(user).map_err(|wait| refused(&format!("{user} marks rooms as read too fast"), wait))
+    pub(crate) fn mark(&self, caller: &Charged) -> Result<()> {
+        self.marks.take(caller).map_err(|wait| refused("you mark rooms as read too fast", wait))
     }
 
     /// Takes a failed log-in from the allowances before it is tried, so that many at the same time
@@ -156,12 +210,18 @@ impl Limits {
         self.guests.take(&(), from).map_err(|wait| refused("too many log-ins", wait))
     }
 
-    pub(crate) fn moderation(&self, user: &Username) -> Result<()> {
-        self.moderation.take(user).map_err(|wait| refused("too many invitations, removals and bans", wait))
+    pub(crate) fn moderation(&self, caller: &Charged) -> Result<()> {
+        self.moderation.take(caller).map_err(|wait| refused("too many invitations, removals and bans", wait))
     }
 
+    /// Takes the creation of a room from the address's allowance. It is [given back](Self::no_room)
+    /// if none was created.
     pub(crate) fn room(&self, from: Network) -> Result<()> {
         self.rooms.take(&(), from).map_err(|wait| refused("too many rooms were opened", wait))
+    }
+
+    pub(crate) fn no_room(&self, from: Network) {
+        self.rooms.give_back(&(), from);
     }
 }
 

@@ -31,11 +31,12 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     let permit = anonymous_permit(&app, &call)?;
     let (response, connection) = handshake::accept(&mut call)?;
     let stopping = call.connection.stopping.clone();
+    let from = call.network(&app);
     let who = call.who.take();
     let socket = async move {
         let _permit = permit;
         match connection.await {
-            Ok(connection) => socket::run(app, who, TokioIo::new(connection), stopping).await,
+            Ok(connection) => socket::run(app, who, from, TokioIo::new(connection), stopping).await,
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
     };

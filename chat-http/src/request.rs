@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::App;
 use crate::address::{self, Network};
 use crate::error::{HttpError, Result};
+use crate::limits::Charged;
 use crate::server::Connection;
 
 /// A request as a handler sees it.
@@ -93,6 +94,11 @@ impl Call {
     /// Where the request comes from, as limits count it.
     pub(crate) fn network(&self, app: &App) -> Network {
         address::client(&app.settings().trusted_proxies, self.connection.peer, &self.headers).into()
+    }
+
+    /// Whom limits are charged to.
+    pub(crate) fn charged(&self, app: &App) -> Charged {
+        Charged::new(self.who.as_ref().map(|who| &who.session), self.network(app))
     }
 
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {

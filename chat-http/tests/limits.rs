@@ -5,17 +5,21 @@ mod support;
 
 use chat_http::Settings;
 use chat_testkit::http::{Client, Reply};
+use chat_testkit::live::Socket;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use support::{PASSWORD, Running};
+use support::{PASSWORD, Running, unlimited};
 
 on_every_store! {
     failed_log_ins_are_limited_where_they_come_from,
     one_address_does_not_fill_the_queue_of_passwords,
     registrations_are_limited_by_address,
     rooms_are_opened_so_fast_and_no_faster,
+    rooms_count_together_whatever_creates_them,
+    who_floods_under_a_name_is_limited_alone,
+    guests_of_one_name_have_limits_of_their_own,
     a_refused_form_keeps_what_was_typed,
 }
 
@@ -167,6 +171,117 @@ async fn rooms_are_opened_so_fast_and_no_faster(server: &Running) {
     assert_limited(&refused, "the form");
     assert!(refused.text().contains("value=\"kept name\""), "{}", refused.text());
     assert_eq!(from(&server, "192.0.2.2").send(Method::PUT, "/chat/other", "").await.status, 201);
+    server.stop().await;
+}
+
+/// Posts to new rooms until that is refused; says how many were created.
+async fn create_rooms_by_posts(client: &mut Client, sender: &str) -> (usize, Reply) {
+    for i in 0..1_000 {
+        let path = format!("/chat/{sender}{i}/messages");
+        let reply = client.post(&path, &json!({ "sender": sender, "text": "x" })).await;
+        if reply.status != 201 {
+            return (i, reply);
+        }
+    }
+    panic!("no limit");
+}
+
+async fn rooms_count_together_whatever_creates_them(server: &Running) {
+    let trusted_proxies = vec!["127.0.0.1".parse().expect("a proxy")];
+    let server = server.again(Settings { trusted_proxies, ..unlimited() }).await;
+    let mut ann = server.account("ann").await;
+    assert_eq!(ann.send(Method::PUT, "/chat/den", r#"{"private":true}"#).await.status, 201);
+    let mut eve = server.guest("eve").await.with_header("x-forwarded-for", "192.0.2.1");
+    let (created, refused) = create_rooms_by_posts(&mut eve, "eve").await;
+    assert!(created >= 200, "{created}");
+    assert_limited(&refused, "a post to a new room");
+    assert!(refused.text().contains("too many rooms were opened"), "{}", refused.text());
+
+    // Nothing else creates more either, and attempts at a private room are limited with it.
+    let text = json!({ "text": "x" });
+    for (what, path, kind, body) in [
+        ("a post", "/chat/{}/messages", Some("application/json"), r#"{"text":"x"}"#),
+        ("a join", "/chat/{}/join", None, ""),
+        ("a form", "/rooms/{}", Some("application/x-www-form-urlencoded"), "text=x"),
+        ("a name typed", "/rooms", Some("application/x-www-form-urlencoded"), "room={}"),
+    ] {
+        for private in [false, true] {
+            // Each second one more is allowed.
+            let mut n = 0;
+            let refused = loop {
+                let room = if private { "den".into() } else { format!("{}{n}", what.replace(' ', "")) };
+                let body = body.replace("{}", &room).into();
+                let sent = eve.request(Method::POST, &path.replace("{}", &room), kind, body).await;
+                let reply = sent.expect("an answer");
+                n += 1;
+                if reply.status == 429 || n > 50 {
+                    break reply;
+                }
+            };
+            assert_limited(&refused, what);
+        }
+    }
+    let cookie = eve.header("cookie").expect("a session").to_owned();
+    let from = [("cookie", cookie.as_str()), ("x-forwarded-for", "192.0.2.1")];
+    let mut socket = Socket::open(server.address, &from).await.expect("a socket");
+    let mut answer = Value::Null;
+    for n in 0..50 {
+        socket.say(&json!({ "type": "post", "room": format!("socket{n}"), "text": "x" })).await;
+        answer = socket.next().await.expect("an answer");
+        if answer["type"] == "error" {
+            break;
+        }
+    }
+    assert_eq!(answer["status"], 429, "{answer}");
+
+    // Rooms that are there can be used, and others create rooms.
+    assert_eq!(eve.post("/chat/eve0/messages", &text).await.status, 201);
+    assert_eq!(eve.send(Method::POST, "/chat/eve1/join", "").await.status, 200);
+    assert_eq!(ann.post("/chat/den/messages", &text).await.status, 201);
+    assert_eq!(ann.post("/chat/new/messages", &text).await.status, 201);
+    server.stop().await;
+}
+
+/// Posts until the caller has no allowance left.
+async fn flood(client: &mut Client, post: &Value) {
+    for _ in 0..1_000 {
+        let reply = client.post("/chat/q/messages", post).await;
+        if reply.status == 429 {
+            return assert_limited(&reply, "a flood");
+        }
+    }
+    panic!("no limit");
+}
+
+async fn who_floods_under_a_name_is_limited_alone(server: &Running) {
+    let trusted_proxies = vec!["127.0.0.1".parse().expect("a proxy")];
+    let server = server.again(Settings { trusted_proxies, post_rate: 1, ..Settings::default() }).await;
+    let mut ann = server.account("ann").await;
+    let as_ann = json!({ "sender": "ann", "text": "x" });
+    let mut flooders = [from(&server, "192.0.2.1"), from(&server, "192.0.2.2")];
+    for flooder in &mut flooders {
+        flood(flooder, &as_ann).await;
+    }
+    for i in 0..3 {
+        for flooder in &mut flooders {
+            flooder.post("/chat/q/messages", &as_ann).await;
+        }
+        let posted = ann.post("/chat/q/messages", &json!({ "text": i.to_string() })).await;
+        assert_eq!(posted.status, 201, "{}", posted.text());
+    }
+    // Under whatever name: what was proved is the address.
+    flood(&mut flooders[0], &json!({ "sender": "new", "text": "x" })).await;
+    assert_eq!(flooders[0].post("/chat/q/messages", &as_ann).await.status, 429);
+    server.stop().await;
+}
+
+async fn guests_of_one_name_have_limits_of_their_own(server: &Running) {
+    let server = server.again(Settings { post_rate: 1, ..Settings::default() }).await;
+    let (mut one, mut two) = (server.guest("bob").await, server.guest("bob").await);
+    flood(&mut one, &json!({ "text": "x" })).await;
+    let posted = two.post("/chat/q/messages", &json!({ "text": "x" })).await;
+    assert_eq!(posted.status, 201, "{}", posted.text());
+    assert_eq!(one.send(Method::POST, "/chat/q/leave", "").await.status, 429);
     server.stop().await;
 }
 

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use chatcore::{Message, NewMessage, Nonce, Posted, Range, RoomName, Session, SharedMessage, Username};
+use chatcore::{
+    Error, Message, NewMessage, Nonce, Posted, Range, RoomName, Session, SharedMessage, Username,
+};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::App;
+use crate::address::Network;
 use crate::auth::{check_guest, sight};
 use crate::error::{HttpError, Result};
+use crate::limits::Charged;
 use crate::live::proof::{Proof, ended};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
@@ -125,16 +129,29 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let (sender, verified) = sender(&app, session, call.ended, fields.get("sender")?)?;
     let text = fields.required("text")?;
     let nonce = nonce(&call, fields.get("nonce")?)?;
-    let posted =
-        store(&app, NewMessage { room, sender, text, nonce, verified, may_create_room: true }).await?;
+    let message = NewMessage { nonce, verified, ..NewMessage::new(room, sender, text) };
+    let posted = store(&app, message, &call.charged(&app), call.network(&app)).await?;
     let status = if posted.repeated { StatusCode::OK } else { StatusCode::CREATED };
     json(status, &Answer { status: "ok", message: &posted.message })
 }
 
-/// Stores a message within its sender's allowance.
-pub(crate) async fn store(app: &App, message: NewMessage) -> Result<Posted> {
-    app.limits().post(&message.sender)?;
-    let posted = app.store().post(message).await?;
+/// Stores a message within the allowances of the caller, and of the address that it comes from: a
+/// post may create its room only if the address may create one.
+pub(crate) async fn store(app: &App, message: NewMessage, caller: &Charged, from: Network) -> Result<Posted> {
+    app.limits().post(caller)?;
+    // Taken before it is known whether the room exists, so that no post asks the store for that.
+    let may_create_room = app.limits().room(from);
+    let message = NewMessage { may_create_room: may_create_room.is_ok(), ..message };
+    let posted = app.store().post(message).await;
+
+    match (&posted, may_create_room) {
+        // A private room is refused in the same way, so that nobody learns the names of many.
+        (Err(Error::RoomNotFound), Err(too_many)) => return Err(too_many),
+        (Err(Error::RoomNotFound) | Ok(Posted { created_room: true, .. }), Ok(())) => {}
+        (_, Ok(())) => app.limits().no_room(from),
+        (_, Err(_)) => {}
+    }
+    let posted = posted?;
     app.metrics().posted(posted.repeated);
     Ok(posted)
 }

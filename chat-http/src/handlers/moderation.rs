@@ -12,7 +12,8 @@ use crate::response::{Response, done, json, no_content};
 /// The room of a request that says who may be in it, as the user sees it.
 fn begin(app: &App, call: &Call) -> Result<(View, RoomName)> {
     check_guest(app, call.who.as_ref().map(|who| &who.session), call.ended)?;
-    app.limits().moderation(&call.session()?.username)?;
+    call.session()?;
+    app.limits().moderation(&call.charged(app))?;
     Ok((call.view(app), call.room()?))
 }
 
@@ -50,7 +51,8 @@ pub(crate) async fn unban(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn delete_message(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
-    app.limits().post(&call.session()?.username)?;
+    call.session()?;
+    app.limits().post(&call.charged(&app))?;
     call.view(&app).delete_message(&call.room()?, call.seq()?).await?;
     Ok(no_content())
 }

@@ -63,24 +63,31 @@ struct Read {
 }
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
+    call.session()?;
     let room = call.room()?;
-    app.limits().mark(&call.session()?.username)?;
+    app.limits().mark(&call.charged(&app))?;
     let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
     json(StatusCode::OK, &Read { read_seq: call.view(&app).mark_read(&room, seq).await? })
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
-    let (room, user) = (call.room()?, &call.session()?.username);
-    app.limits().post(user)?;
+    call.session()?;
+    let room = call.room()?;
+    app.limits().post(&call.charged(&app))?;
+    // A public room exists for good, so joining it creates none.
+    if app.store().privacy(&room).await? != Some(Privacy::Public) {
+        app.limits().room(call.network(&app))?;
+    }
     call.view(&app).join(&room).await?;
     done()
 }
 
 pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
     check_guest(&app, call.who.as_ref().map(|who| &who.session), call.ended)?;
-    let (room, user) = (call.room()?, &call.session()?.username);
-    app.limits().post(user)?;
+    call.session()?;
+    let room = call.room()?;
+    app.limits().post(&call.charged(&app))?;
     call.view(&app).leave(&room).await?;
     done()
 }

@@ -27,8 +27,10 @@ use super::proof::{Looked, Proof, next_look};
 use super::wire::{Arrived, End, Flow, Wire};
 use super::work::{Done, Subscribed, Work};
 use crate::App;
+use crate::address::Network;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
+use crate::limits::Charged;
 use crate::request::Who;
 
 /// Rooms that one socket follows with a session.
@@ -49,6 +51,10 @@ type Begun = BoxFuture<'static, Result<Done>>;
 struct Socket<C> {
     app: App,
     who: Option<Who>,
+    /// Where the client comes from.
+    from: Network,
+    /// Whom limits are charged to.
+    charged: Charged,
     wire: Wire<C>,
     /// What is new with the user, if it is known who that is, and whether the session goes on.
     user: Option<UserWatcher>,
@@ -75,8 +81,13 @@ impl Drop for Subscription {
 }
 
 /// Serves a socket on a connection until it ends.
-pub(super) async fn run<C>(app: App, who: Option<Who>, connection: C, stopping: watch::Receiver<()>)
-where
+pub(super) async fn run<C>(
+    app: App,
+    who: Option<Who>,
+    from: Network,
+    connection: C,
+    stopping: watch::Receiver<()>,
+) where
     C: AsyncRead + AsyncWrite + Unpin + Send,
 {
     app.metrics().socket_opened();
@@ -84,7 +95,9 @@ where
     let proof = who.as_ref().map(|who| Proof::new(&app, who));
     let mut socket = Socket {
         app,
+        charged: Charged::new(who.as_ref().map(|who| &who.session), from),
         who,
+        from,
         wire: Wire::new(connection),
         user,
         proof,
@@ -229,10 +242,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             };
             return Err(HttpError::too_many_requests(detail, 1));
         }
-        if let Some(session) = self.session() {
-            // Each time the others are told that somebody is there.
-            self.app.limits().post(&session.username)?;
-        }
+        // Each time the others are told that somebody is there.
+        self.app.limits().post(&self.charged)?;
 
         let view = self.view();
         Ok(Box::pin(async move {
@@ -251,17 +262,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.app.store().view(self.session().map(|session| (&session.username, session.verified)))
     }
 
-    fn user(&self) -> Result<&Username> {
-        self.session().map(|session| &session.username).ok_or_else(|| HttpError::no_session(false))
+    /// Fails unless it is known who the client is.
+    fn check_user(&self) -> Result<()> {
+        self.session().map(drop).ok_or_else(|| HttpError::no_session(false))
     }
 
     /// Tells the others in a room that the user types.
     fn type_in(&self, room: RoomName) -> Result<Begun> {
-        let user = self.user()?;
+        self.check_user()?;
         if !self.subscriptions.contains_key(&room) {
             return Err(HttpError::conflict("subscribe to the room before typing in it"));
         }
-        self.app.limits().post(user)?;
+        self.app.limits().post(&self.charged)?;
 
         let view = self.view();
         Ok(Box::pin(async move {
@@ -272,7 +284,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     /// Moves the user's mark. All of the user's sockets hear of it, this one included.
     fn mark_read(&self, room: RoomName, seq: Seq) -> Result<Begun> {
-        self.app.limits().mark(self.user()?)?;
+        self.check_user()?;
+        self.app.limits().mark(&self.charged)?;
 
         let view = self.view();
         Ok(Box::pin(async move {
@@ -291,10 +304,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     ) -> Result<Begun> {
         let (sender, verified) = messages::sender(&self.app, self.session(), false, sender)?;
 
-        let app = self.app.clone();
+        let (app, caller, from) = (self.app.clone(), self.charged.clone(), self.from);
         Ok(Box::pin(async move {
-            let message = NewMessage { room: room.clone(), sender, text, nonce: nonce.clone(), verified };
-            let posted = messages::store(&app, message).await?;
+            let message = NewMessage::new(room.clone(), sender, text);
+            let message = NewMessage { nonce: nonce.clone(), verified, ..message };
+            let posted = messages::store(&app, message, &caller, from).await?;
             let nonce = nonce.as_ref().map(Nonce::as_str);
             let said = Say::Posted { room: &room, seq: posted.message.seq, nonce };
             Ok(Done::Answer(Some(said.encode().into())))

@@ -201,22 +201,20 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
 async fn answer(app: &App, call: &Call, room: &RoomName, done: Result<()>, text: &str) -> Result<Response> {
     let Err(error) = done else { return see_other(&room_page(app, room)) };
     let draft = Draft { text, ..Draft::new(Some(&error.detail))? };
-    let page = draw(app, call, room, error.status, &draft).await?;
-    Ok(refused(error, page))
+    match draw(app, call, room, error.status, &draft).await {
+        Ok(page) => Ok(refused(error, page)),
+        // The user sees no room into which the text could be put back.
+        Err(missing) if missing.status == StatusCode::NOT_FOUND => Err(error),
+        Err(failed) => Err(failed),
+    }
 }
 
 async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: &Fields) -> Result<()> {
     let session = call.session()?;
     let nonce: Option<Nonce> = fields.get("nonce")?;
-    let message = NewMessage {
-        room: room.clone(),
-        sender: session.username.clone(),
-        text: text.parse()?,
-        nonce,
-        verified: session.verified,
-        may_create_room: true,
-    };
-    messages::store(app, message).await.map(drop)
+    let message = NewMessage::new(room.clone(), session.username.clone(), text.parse()?);
+    let message = NewMessage { nonce, verified: session.verified, ..message };
+    messages::store(app, message, &call.charged(app), call.network(app)).await.map(drop)
 }
 
 /// A form by which the owner of the room says who may be in it.
@@ -231,7 +229,8 @@ pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
 }
 
 async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
-    app.limits().moderation(&call.session()?.username)?;
+    call.session()?;
+    app.limits().moderation(&call.charged(app))?;
     let (view, user) = (call.view(app), fields.required::<Username>("username")?);
     match fields.text("do")? {
         Some("invite") => view.invite(room, &user).await?,
@@ -252,7 +251,8 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
     }
     let fields = call.form()?;
     let deleted = async {
-        app.limits().post(&call.session()?.username)?;
+        call.session()?;
+        app.limits().post(&call.charged(&app))?;
         Ok(call.view(&app).delete_message(&room, fields.required::<Seq>("seq")?).await?)
     };
     let deleted = deleted.await;

@@ -22,7 +22,8 @@ async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>,
     let served = tokio::spawn(async move {
         let (_running, stopping) = watch::channel(());
         let began = Instant::now();
-        run(app, None, Patient::new(server), stopping).await;
+        let from = std::net::IpAddr::from([127, 0, 0, 1]).into();
+        run(app, None, from, Patient::new(server), stopping).await;
         began.elapsed()
     });
     (client, served, folder)
