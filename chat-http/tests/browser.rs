@@ -136,7 +136,7 @@ async fn a_page_shows_who_is_there_and_who_types() {
     ann.wait_for("document.querySelector('#typing').textContent === ''").await;
     drop(bob);
     ann.wait_for("document.querySelector('#present').textContent === 'Here now: ann'").await;
-    let rooms = server.store.rooms_of(&"bob".parse().expect("a name")).await.expect("rooms");
+    let rooms = server.store.rooms_of(&"bob".parse().expect("a name"), None, 10).await.expect("rooms");
     assert_eq!(rooms.iter().map(|room| room.unread()).collect::<Vec<_>>(), [0], "what was shown is read");
 }
 

@@ -171,6 +171,14 @@ async fn rooms_are_created_joined_and_left(server: &Running) {
     let created = ann.send(Method::PUT, "/chat/a", "").await;
     assert_eq!((created.status, timeless(created.json())), (201, state(0, 0)));
     assert_eq!(ann.send(Method::PUT, "/chat/a", "").await.status, 200);
+    for room in ["c", "b"] {
+        assert_eq!(ann.send(Method::POST, &format!("/chat/{room}/join"), "").await.status, 200);
+    }
+    let of_ann = |room: &str| json!({ "room": room, "last_seq": 0, "read_seq": 0, "unread": 0 });
+    assert_eq!(ann.get("/users/ann/rooms").await.json(), json!([of_ann("b"), of_ann("c")]));
+    assert_eq!(ann.get("/users/ann/rooms?limit=1").await.json(), json!([of_ann("b")]));
+    assert_eq!(ann.get("/users/ann/rooms?after=b").await.json(), json!([of_ann("c")]));
+    assert_eq!(ann.get("/users/ann/rooms?limit=0").await.status, 400);
     assert_eq!(ann.send(Method::POST, "/chat/a/join", "").await.json(), json!({ "status": "ok" }));
     assert_eq!(timeless(ann.get("/chat/a").await.json()), state(1, 0));
     ann.post("/chat/a/messages", &json!({ "text": "x" })).await;

@@ -210,8 +210,8 @@ pub(crate) trait Backend: Accounts + Moderation {
     /// Moves marks of what was read forward, never back, in one write. An error leaves open which of
     /// them were moved.
     async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()>;
-    /// The rooms that a user is a member of, at most `limit`.
-    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>>;
+    /// Lists the rooms that a user is a member of, by name.
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>>;
 
     /// Whether other processes may write to the store while this one does.
     fn is_shared(&self) -> bool {

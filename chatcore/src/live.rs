@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::tasks::start;
-use crate::backend::Signal;
+use crate::backend::{Page, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::feed::{LiveCounts, RoomFeed, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
@@ -176,21 +176,27 @@ impl ChatStore {
         Ok(read.unwrap_or(stored))
     }
 
-    /// The rooms that a user is a member of, sorted, with what the user has not read: at most
-    /// [`MAX_NAMES`](crate::MAX_NAMES) of them.
+    /// Lists at most `limit` rooms that a user is a member of, with what the user has not read, in code
+    /// point order of their names, from the first after `after`.
     ///
     /// # Errors
     ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`](crate::MAX_NAMES),
     /// [`Error::Unavailable`].
-    pub async fn rooms_of(&self, user: &Username) -> Result<Vec<UserRoom>> {
+    pub async fn rooms_of(
+        &self,
+        user: &Username,
+        after: Option<&RoomName>,
+        limit: u32,
+    ) -> Result<Vec<UserRoom>> {
+        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
         // Before the rooms are read, so that no mark lies after the end that is shown with it.
         let marks = self.0.feed.read_marks.of(user);
-        let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), MAX_NAMES)).await?;
+        let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), page)).await?;
         for room in &mut rooms {
             let read = marks.get(&room.room).copied();
             room.read_seq = room.read_seq.max(read.unwrap_or(Seq::ZERO));
         }
-        rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
         Ok(rooms)
     }
 

@@ -1,6 +1,6 @@
 //! Users and their counters.
 
-use chatcore::Username;
+use chatcore::{MAX_NAMES, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -20,7 +20,8 @@ pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     if call.session()?.username != username {
         return Err(HttpError::forbidden("only a user's own rooms may be listed"));
     }
-    json(StatusCode::OK, &app.store().rooms_of(&username).await?)
+    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    json(StatusCode::OK, &app.store().rooms_of(&username, after.as_ref(), limit).await?)
 }
 
 pub(crate) async fn count(app: App, call: Call) -> Result<Response> {

@@ -327,8 +327,8 @@ impl Backend for Mongo {
         self.run_change(|this| async move { this.mark_read(&marks).await }).await
     }
 
-    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
-        self.run(|this| async move { this.rooms_of(&user, limit).await }).await
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
+        self.run(|this| async move { this.rooms_of(&user, &page).await }).await
     }
 
     async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {

@@ -303,13 +303,15 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
         self.readers
             .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
                     Ok(UserRoom { room: parsed(row, 0)?, last_seq: seq(row, 1)?, read_seq: seq(row, 2)? })
                 };
-                c.prepare_cached(sql::ROOMS_OF)?.query_map(params![user.as_str(), limit], read)?.collect()
+                let after = page.after.as_ref().map_or("", RoomName::as_str);
+                let key = params![user.as_str(), after, page.limit];
+                c.prepare_cached(sql::ROOMS_OF)?.query_map(key, read)?.collect()
             })
             .await
     }

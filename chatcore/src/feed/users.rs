@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
+use crate::account::Fold;
 use crate::types::{RoomName, Seq, Username};
 
 /// Events that a connection may lag behind. It learns no more of those it lost.
@@ -21,28 +22,39 @@ pub enum UserUpdate {
 
 /// The users who are connected to this process.
 #[derive(Default)]
-pub(crate) struct Users(Mutex<HashMap<Username, broadcast::Sender<UserUpdate>>>);
+pub(crate) struct Users(Mutex<Watched>);
+
+/// Senders by name. Names that differ only in case stand together, so that all of them are found at
+/// once.
+type Watched = HashMap<Fold, HashMap<Username, broadcast::Sender<UserUpdate>>>;
 
 impl Users {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Username, broadcast::Sender<UserUpdate>>> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What happens to a user from now on.
+    /// Subscribes to what happens to a user from now on.
     pub(crate) fn listen(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
-        self.lock().entry(user.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
+        let mut users = self.lock();
+        let same = users.entry(Fold::from(user)).or_default();
+        same.entry(user.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
     }
 
     /// Forgets a user to whom nobody listens any more.
     pub(crate) fn forget(&self, user: &Username) {
+        let name = Fold::from(user);
         let mut users = self.lock();
-        if users.get(user).is_some_and(|sender| sender.receiver_count() == 0) {
-            users.remove(user);
+        let Some(same) = users.get_mut(&name) else { return };
+        if same.get(user).is_some_and(|sender| sender.receiver_count() == 0) {
+            same.remove(user);
+        }
+        if same.is_empty() {
+            users.remove(&name);
         }
     }
 
     pub(crate) fn tell(&self, user: &Username, event: UserUpdate) {
-        if let Some(sender) = self.lock().get(user) {
+        if let Some(sender) = self.lock().get(&Fold::from(user)).and_then(|same| same.get(user)) {
             let _ = sender.send(event);
         }
     }
@@ -50,19 +62,41 @@ impl Users {
     /// Tells of ended sessions of a name, in any case: when it is registered, those of all guests
     /// who used it end.
     pub(crate) fn sessions_ended(&self, user: &Username) {
-        for (_, sender) in self.lock().iter().filter(|(name, _)| name.is_same_but_for_case(user)) {
+        for sender in self.lock().get(&Fold::from(user)).into_iter().flat_map(HashMap::values) {
             let _ = sender.send(UserUpdate::SessionsEnded);
         }
     }
 
     /// Has everyone ask again for the session in use: its end may have gone unheard.
     pub(crate) fn ask_again(&self) {
-        for sender in self.lock().values() {
+        for sender in self.lock().values().flat_map(HashMap::values) {
             let _ = sender.send(UserUpdate::SessionsEnded);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().values().map(HashMap::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_sessions_reaches_a_name_in_every_case_and_nobody_else() {
+        let users = Users::default();
+        let name = |name: &str| name.parse::<Username>().expect("a name");
+        let mut heard = ["ann", "ANN", "bob"].map(|user| users.listen(&name(user)));
+        assert_eq!(users.len(), 3);
+        users.sessions_ended(&name("Ann"));
+        let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
+        assert_eq!(reached, [true, true, false]);
+        users.tell(&name("ann"), UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO));
+        let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
+        assert_eq!(reached, [true, false, false]);
+        drop(heard);
+        ["ann", "ANN", "bob"].iter().for_each(|user| users.forget(&name(user)));
+        assert!(users.lock().is_empty());
     }
 }

@@ -176,7 +176,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     store.mark_read(&ann, &room("b"), seq(1)).await.expect("marked");
     post(&store, "a", "bob", "6").await;
     let summary = async || {
-        let rooms = store.rooms_of(&ann).await.expect("rooms");
+        let rooms = store.rooms_of(&ann, None, 10).await.expect("rooms");
         rooms.iter().map(|r| (r.room.to_string(), r.read_seq.get(), r.unread())).collect::<Vec<_>>()
     };
     assert_eq!(summary().await, [("a".into(), 5, 1), ("empty".into(), 0, 0)]);
@@ -184,7 +184,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     assert_eq!(summary().await, [("a".into(), 5, 1), ("b".into(), 1, 1), ("empty".into(), 0, 0)]);
     store.leave(&room("a"), &ann).await.expect("left");
     assert_eq!(summary().await, [("b".into(), 1, 1), ("empty".into(), 0, 0)]);
-    assert!(store.rooms_of(&user("nobody")).await.expect("rooms").is_empty());
+    assert!(store.rooms_of(&user("nobody"), None, 10).await.expect("rooms").is_empty());
 }
 
 pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
@@ -195,7 +195,9 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
     let places_of = async |store: &ChatStore| {
         let mut places = Vec::new();
         for user in &users {
-            places.extend(store.rooms_of(user).await.expect("rooms").iter().map(|room| room.read_seq.get()));
+            places.extend(
+                store.rooms_of(user, None, 10).await.expect("rooms").iter().map(|room| room.read_seq.get()),
+            );
         }
         places
     };

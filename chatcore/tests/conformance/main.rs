@@ -148,6 +148,7 @@ on_every_backend! {
         posts_go_on_while_users_join_and_leave_all_the_time,
         the_number_of_members_is_exact_while_they_come_and_go,
         who_posts_after_leaving_is_a_member_again,
+        the_rooms_of_a_user_are_listed_by_page,
         a_list_is_as_long_as_was_asked_for;
     sessions:
         a_session_lasts_until_it_is_ended,

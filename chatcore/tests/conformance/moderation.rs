@@ -98,7 +98,7 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
         is_hidden(store.post(message("p", "ann", "as ann")).await);
     }
     assert!(view(&store, "eve").rooms(None, 10).await.expect("rooms").is_empty());
-    assert!(store.rooms_of(&user("eve")).await.expect("rooms").is_empty());
+    assert!(store.rooms_of(&user("eve"), None, 10).await.expect("rooms").is_empty());
     let ann = view(&other, "ann");
     let found = ann.room(&p).await.expect("a room");
     assert_eq!(
@@ -126,7 +126,7 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
         is_forbidden(bob.delete_message(&p, seq(1)).await);
     }
     say(&other, "p", "bob", "thanks").await;
-    let rooms = store.rooms_of(&user("bob")).await.expect("rooms");
+    let rooms = store.rooms_of(&user("bob"), None, 10).await.expect("rooms");
     assert_eq!((rooms.len(), rooms[0].unread()), (1, 1));
     sees_nothing(&store, &view(&store, "eve")).await;
 }

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chatcore::{ChatStore, Error, Range};
+use chatcore::{ChatStore, Error, Privacy, Range, RoomName};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use crate::moderation::{register, view};
 use crate::{Place, message, post, room, user};
 
 pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
@@ -127,6 +128,38 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
     }
     assert_eq!(seen, (0..25).map(|i| user(&format!("u{i:02}"))).collect::<Vec<_>>());
     assert_eq!(store.room(&room("a")).await.expect("a room").users, 25);
+}
+
+pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
+    let store = place.open().await;
+    let ann = user("ann");
+    register(&store, &["ann", "bob"]).await;
+    let mut names: Vec<_> = (0..25).map(|i| room(&format!("r{i:02}"))).collect();
+    names.extend([room("R"), room("é"), room("p")]);
+    for (i, name) in names.iter().enumerate().rev() {
+        match name.as_str() {
+            "p" => drop(view(&store, "ann").create_room(name, Privacy::Private).await.expect("created")),
+            _ if i % 2 == 0 => drop(post(&store, name.as_str(), "bob", "x").await),
+            _ => {}
+        }
+        store.join(name, &ann).await.expect("joined");
+    }
+    // Members by posting are listed as those who joined are.
+    assert_eq!(store.rooms_of(&user("bob"), None, 1_000).await.expect("rooms").len(), 14);
+    names.sort_unstable();
+    let mut seen: Vec<RoomName> = Vec::new();
+    loop {
+        let page = store.rooms_of(&ann, seen.last(), 10).await.expect("rooms");
+        assert!(page.len() <= 10);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|room| room.room));
+    }
+    assert_eq!(seen, names);
+    for limit in [0, 1_001] {
+        assert!(matches!(store.rooms_of(&ann, None, limit).await, Err(Error::Invalid(_))));
+    }
 }
 
 pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {

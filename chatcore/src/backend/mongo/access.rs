@@ -11,7 +11,7 @@ use super::{DUPLICATE_KEY, Inner, Mode, documents, error, pending_counts};
 use crate::backend::Head;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Username};
+use crate::types::{Message, Range, Room, RoomName, Seq, Username};
 
 /// Reads of a count that a flush may come between. One flush is rare; as many as this are none.
 const MAX_READS: u32 = 16;
@@ -125,6 +125,42 @@ impl Inner {
         bound: Option<Head>,
     ) -> Result<Vec<Message>> {
         let query = find::messages(room, range, limit, bound);
+        let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let mut buckets = self.read_buckets(room, range, limit, query).await?;
+        let is_complete = buckets.len() < asked;
+        let is_backward = matches!(range, Range::Newest | Range::Before(_));
+        if is_backward {
+            buckets.reverse();
+        }
+        let mut messages: Vec<Message> = buckets.into_iter().flatten().collect();
+
+        let missing = i64::from(limit) - i64::try_from(messages.len()).unwrap_or(i64::MAX);
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(messages) };
+        if is_complete || missing <= 0 {
+            return Ok(messages);
+        }
+        // The buckets were not full. A room has no hole, so the places of the rest are known.
+        let after = if is_backward { (first.seq.get() - 1 - missing).max(0) } else { last.seq.get() };
+        let missing = if is_backward { first.seq.get() - 1 - after } else { missing };
+        let (Some(after), Ok(limit @ 1..)) = (Seq::new(after), u32::try_from(missing)) else {
+            return Ok(messages);
+        };
+        let range = Range::After(after);
+        let query = find::messages(room, range, limit, bound);
+        let rest = self.read_buckets(room, range, limit, query).await?.into_iter().flatten();
+        let at = if is_backward { 0 } else { messages.len() };
+        messages.splice(at..at, rest);
+        Ok(messages)
+    }
+
+    /// Reads at most `limit` messages of a range, bucket by bucket as the query finds them.
+    async fn read_buckets(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        query: Query,
+    ) -> Result<Vec<Vec<Message>>> {
         let mut wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let read = |document: &RawDocument| {
             if wanted == 0 {
@@ -134,11 +170,7 @@ impl Inner {
             wanted -= messages.len();
             Ok(messages)
         };
-        let mut pieces = self.find(query, read).await?;
-        if matches!(range, Range::Newest | Range::Before(_)) {
-            pieces.reverse();
-        }
-        Ok(pieces.into_iter().flatten().collect())
+        self.find(query, read).await
     }
 
     /// Runs a query in a transaction.

@@ -15,8 +15,7 @@ use crate::backend::{Batch, BatchMessage, Head, NonceKey};
 use crate::error::Result;
 use crate::types::{Content, Message, Range, RoomName, Seq};
 
-/// The most messages in a bucket. A page of messages is asked for as that many buckets, since each
-/// may hold one; this bounds how much more may come.
+/// The most messages in a bucket.
 pub(super) const CAPACITY: usize = 16;
 /// A bucket ends with the message that brings its texts to this size.
 const FULL_BYTES: usize = 16 * 1024;

@@ -24,7 +24,7 @@ pub(super) struct Query {
     projection: Document,
     /// The keys of the index to use, where the server would have to try which one is best.
     hint: Option<Document>,
-    limit: u32,
+    pub(super) limit: u32,
     /// Reads the primary's newest state, which a failover may still take back, where the answer
     /// is only a guess that a guard checks.
     pub(super) newest_state: bool,
@@ -155,13 +155,17 @@ fn within(room: &RoomName, field: &str, above: impl Into<Bson>, below: impl Into
     }
 }
 
-/// The buckets that the messages of a range are in; the newest first for [`Range::Newest`] and
-/// [`Range::Before`]. Nothing above `bound`.
+/// Returns the first buckets of a range, the newest first for [`Range::Newest`] and
+/// [`Range::Before`], up to `bound`.
 ///
-/// As many buckets as messages are wanted, since each may hold one.
+/// [`Range::After`] names the places of the whole page, so it finds every bucket of it. The other
+/// ranges find as many as hold the page if all are full, and one that the range begins within.
 pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<Head>) -> Query {
     let end = bound.map_or(i64::MAX, |head| head.seq.get() + 1);
     let by_place = doc! { "_id": 1 };
+    let capacity = u32::try_from(buckets::CAPACITY).unwrap_or(u32::MAX);
+    let full_buckets = limit.min(limit.div_ceil(capacity) + 1);
+
     let (filter, sort, hint) = match range {
         Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }, by_place),
         Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), doc! { "_id": -1 }, by_place),
@@ -182,6 +186,8 @@ pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<
             (filter, doc! { "last_timestamp": 1 }, doc! { "_id.room": 1, "last_timestamp": 1 })
         }
     };
+    let limit = if matches!(range, Range::After(_)) { limit } else { full_buckets };
+
     Query { sort, limit, hint: Some(hint), ..Query::one("messages", filter) }
 }
 
@@ -279,13 +285,15 @@ pub(super) fn member(room: &RoomName, user: &Username) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": user.as_str() } }
 }
 
-/// The rooms that a user is a member of.
-pub(super) fn memberships(user: &Username, limit: u32) -> Query {
+/// The rooms that a user is a member of, by name.
+pub(super) fn memberships(user: &Username, page: &Page<RoomName>) -> Query {
+    let after = page.after.as_ref().map_or("", RoomName::as_str);
+    let filter = doc! { "_id.user": user.as_str(), "_id.room": { "$gt": after } };
     Query {
         sort: doc! { "_id.room": 1 },
         projection: doc! { "_id": 1 },
-        limit,
-        ..Query::one("members", doc! { "_id.user": user.as_str() })
+        limit: page.limit,
+        ..Query::one("members", filter)
     }
 }
 

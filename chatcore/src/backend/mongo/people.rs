@@ -6,7 +6,7 @@ use mongodb::bson::{RawArrayBuf, rawdoc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 
 use super::{Inner, Mode, documents, error, find};
-use crate::backend::{Attendance, Head, ProcessId, Signal};
+use crate::backend::{Attendance, Head, Page, ProcessId, Signal};
 use crate::error::{Error, Result};
 use crate::read_marks::ReadMark;
 use crate::types::{RoomName, Seq, UserRoom, Username};
@@ -38,8 +38,8 @@ impl Inner {
         }
     }
 
-    pub(super) async fn rooms_of(&self, user: &Username, limit: u32) -> Result<Vec<UserRoom>> {
-        let rooms = self.find(find::memberships(user, limit), documents::room_name).await?;
+    pub(super) async fn rooms_of(&self, user: &Username, page: &Page<RoomName>) -> Result<Vec<UserRoom>> {
+        let rooms = self.find(find::memberships(user, page), documents::room_name).await?;
         if rooms.is_empty() {
             return Ok(Vec::new());
         }

@@ -56,12 +56,8 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
         let mut head = Head::EMPTY;
         let mut all = Vec::new();
         for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
-            let part = part(&room, head, size);
-            head = part.head();
-            all.extend(part.messages.iter().map(|message| message.to_message(&room)));
-            let counts = vec![("bob".parse().expect("a name"), size)];
-            let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
-            assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
+            all.extend(part(&room, head, size).messages.iter().map(|message| message.to_message(&room)));
+            head = append(&*backend, head, id, size).await;
         }
         for limit in [1, 7, 16, 50, 200] {
             let mut ranges = vec![Range::Newest, Range::Since(Timestamp::MIN)];
@@ -75,6 +71,59 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
                 assert_eq!(read, model(&all, range, limit as usize), "{kind:?} {range:?} {limit}");
             }
         }
+    }
+}
+
+/// Appends a batch of `size` messages to the room "a" after `head`.
+async fn append(backend: &dyn Backend, head: Head, id: u8, size: i64) -> Head {
+    let part = part(&"a".parse().expect("a name"), head, size);
+    let after = part.head();
+    let counts = vec![("bob".parse().expect("a name"), size)];
+    let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
+    assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
+    after
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_reads_few_more_messages_than_it_has() {
+    const PAGE: i64 = 50;
+    let capacity = i64::try_from(buckets::CAPACITY).expect("small");
+    let address = mongod::database(Kind::ReplicaSet);
+    let backend = open(&address, &Options::default()).await.expect("a backend");
+    let room: RoomName = "a".parse().expect("a name");
+    // Full buckets, then buckets of one message each.
+    let mut head = Head::EMPTY;
+    for id in 1..=100 {
+        head = append(&*backend, head, id, if id <= 40 { capacity } else { 1 }).await;
+    }
+    let full = 40 * capacity;
+    let database = database(&address).await;
+    let profile = database.collection::<mongodb::bson::Document>("system.profile");
+    let time = |seq: i64| Timestamp::from_micros(10 * seq).expect("a time");
+    let place = |seq: i64| Seq::new(seq).expect("a place");
+
+    // The most buckets that hold a page, and the one more that is asked for.
+    let (in_full, in_single) = (PAGE / capacity + 3, PAGE + 1);
+    for (range, most) in [
+        (Range::Before(place(full + 1)), in_full),
+        (Range::Before(place(300)), in_full),
+        (Range::Since(time(100)), in_full),
+        (Range::After(place(100)), in_full),
+        (Range::Newest, in_single),
+        (Range::Before(place(full + 20)), in_single),
+        (Range::Since(time(full - 20)), in_single),
+    ] {
+        database.run_command(doc! { "profile": 2 }).await.expect("profiled");
+        let read = backend.messages(room.clone(), range, PAGE as u32).await.expect("read");
+        assert_eq!(read.len() as i64, PAGE, "{range:?}");
+        database.run_command(doc! { "profile": 0 }).await.expect("not profiled");
+        let of_messages = doc! { "command.find": "messages" };
+        let queries: Vec<_> =
+            profile.find(of_messages).await.expect("read").try_collect().await.expect("read");
+        profile.drop().await.expect("dropped");
+        let documents: i32 = queries.iter().map(|query| query.get_i32("nreturned").expect("a number")).sum();
+        assert!((1..=most).contains(&i64::from(documents)), "{range:?}: {documents} of at most {most}");
+        assert!(queries.len() <= 2, "{range:?}: {queries:?}");
     }
 }
 

@@ -81,7 +81,7 @@ fn add_messages(
     }
     let mut join = transaction.prepare_cached(sql::ADD_MEMBER)?;
     for user in &room.members {
-        join.execute(params![room_id, user.as_str(), room.created_at().as_micros()])?;
+        join.execute(params![room_id, user.as_str(), room.created_at().as_micros(), room.room.as_str()])?;
     }
     Ok(())
 }

@@ -18,8 +18,8 @@ const VERSION: i64 = 5;
 /// Tables of an empty store.
 ///
 /// A deleted message has no text. It keeps its sender while a nonce has to be told from that of others;
-/// else it has the sender 0, whose name is empty. `members.private_room` is the name of the room if that
-/// is private, so that an index finds a user's private rooms in order. `rooms.members` is kept by the two
+/// else it has the sender 0, whose name is empty. `members.room` and `members.private` are the name and
+/// the privacy of the room, so that an index finds a user's rooms in order. `rooms.members` is kept by the two
 /// triggers, so that no description of a room counts its members.
 const TABLES: &str = "
 CREATE TABLE rooms (
@@ -61,11 +61,12 @@ CREATE TABLE members (
     room_id INTEGER NOT NULL,
     username TEXT NOT NULL,
     joined_at INTEGER NOT NULL,
-    private_room TEXT,
+    room TEXT NOT NULL,
+    private INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (room_id, username)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX members_by_user ON members (username, room_id);
-CREATE INDEX members_of_private_rooms ON members (username, private_room) WHERE private_room IS NOT NULL;
+CREATE INDEX members_by_user ON members (username, room);
+CREATE INDEX members_of_private_rooms ON members (username, room) WHERE private = 1;
 CREATE TRIGGER member_joined AFTER INSERT ON members BEGIN
     UPDATE rooms SET members = members + 1 WHERE id = NEW.room_id;
 END;

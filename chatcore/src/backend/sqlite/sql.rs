@@ -18,7 +18,8 @@ statements! {
         ON CONFLICT DO UPDATE SET message_count = message_count + excluded.message_count RETURNING id";
     ADD_MESSAGE = "INSERT INTO messages (room_id, seq, timestamp, sender_id, verified, text, nonce)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    ADD_MEMBER = "INSERT INTO members (room_id, username, joined_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    ADD_MEMBER = "INSERT INTO members (room_id, username, joined_at, room) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING";
     MESSAGE_BY_NONCE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1)
         AND sender_id = (SELECT id FROM users WHERE name = ?2) AND nonce = ?3";
@@ -30,15 +31,15 @@ statements! {
         FROM rooms WHERE name = ?1";
     USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
-    JOIN = "INSERT INTO members (room_id, username, joined_at, private_room)
-        SELECT id, ?2, ?3, CASE WHEN private THEN name END FROM rooms WHERE name = ?1 ON CONFLICT DO NOTHING";
+    JOIN = "INSERT INTO members (room_id, username, joined_at, room, private)
+        SELECT id, ?2, ?3, name, private FROM rooms WHERE name = ?1 ON CONFLICT DO NOTHING";
     LEAVE = "DELETE FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username = ?2";
     COUNT_DEPARTURE = "UPDATE rooms SET departures = departures + 1, closings = closings + private WHERE name = ?1";
 
     CREATE_ROOM_FOR = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at, owner, private, restricted)
         VALUES (?1, 0, 0, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
-    PRIVATE_ROOMS = "SELECT private_room FROM members WHERE username = ?1 AND private_room > ?2
-        ORDER BY private_room LIMIT ?3";
+    PRIVATE_ROOMS = "SELECT room FROM members WHERE username = ?1 AND private = 1 AND room > ?2
+        ORDER BY room LIMIT ?3";
     ACCESS = "SELECT private, restricted, owner, EXISTS (SELECT 1 FROM members WHERE room_id = rooms.id AND username = ?2),
         EXISTS (SELECT 1 FROM bans WHERE room_id = rooms.id AND fold = ?3) FROM rooms WHERE name = ?1";
     BAN = "INSERT INTO bans (room_id, fold, username, banned_at) SELECT id, ?2, ?3, ?4 FROM rooms WHERE name = ?1
@@ -54,8 +55,9 @@ statements! {
     MARK_READ = "INSERT INTO read_marks (username, room_id, seq) SELECT ?1, id, ?3 FROM rooms WHERE name = ?2
         ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
     READ_MARK = "SELECT seq FROM read_marks WHERE username = ?1 AND room_id = (SELECT id FROM rooms WHERE name = ?2)";
-    ROOMS_OF = "SELECT r.name, r.last_seq, coalesce(k.seq, 0) FROM members m JOIN rooms r ON r.id = m.room_id
-        LEFT JOIN read_marks k ON k.username = m.username AND k.room_id = m.room_id WHERE m.username = ?1 LIMIT ?2";
+    ROOMS_OF = "SELECT m.room, r.last_seq, coalesce(k.seq, 0) FROM members m JOIN rooms r ON r.id = m.room_id
+        LEFT JOIN read_marks k ON k.username = m.username AND k.room_id = m.room_id
+        WHERE m.username = ?1 AND m.room > ?2 ORDER BY m.room LIMIT ?3";
 
     MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";

@@ -144,8 +144,8 @@ impl Backend for Faulty {
     async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
         self.inner.mark_read(marks).await
     }
-    async fn rooms_of(&self, user: Username, limit: u32) -> Result<Vec<UserRoom>> {
-        self.inner.rooms_of(user, limit).await
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
+        self.inner.rooms_of(user, page).await
     }
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await

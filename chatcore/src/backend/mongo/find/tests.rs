@@ -84,7 +84,7 @@ async fn every_query_has_an_index() {
         members(&name, &Page { after: Some(user.clone()), limit: 10 }),
         session(token, time),
         claims(3),
-        memberships(&user, 10),
+        memberships(&user, &Page { after: Some(name.clone()), limit: 10 }),
         ends(std::slice::from_ref(&name)),
         marks(&user, std::slice::from_ref(&name)),
         presence(&name),
