@@ -161,8 +161,10 @@ pub(crate) enum Signal {
     Typing(RoomName, Username),
     /// Some of a user's sessions ended.
     SessionsEnded(Username),
-    /// A room became private, or somebody may not be in it any more.
+    /// A private room was created. Whoever followed the name before may not know of it.
     RoomClosed(RoomName),
+    /// A user was removed or banned from a room.
+    Evicted(RoomName, Username),
 }
 
 /// What makes a post unique.

@@ -264,10 +264,17 @@ impl Feed {
         self.read_marks.learn(user, room, seq, tell);
     }
 
-    /// Has everyone who is in a room looked up again: the room was closed to somebody.
+    /// Has everyone who is in a room looked up again: a private room of this name was created.
     pub(crate) fn close_door(&self, room: &RoomName) {
         if let Some(room) = self.get(room) {
             room.close_door();
+        }
+    }
+
+    /// Has one name, in any case, looked up again: it may have been removed or banned.
+    pub(crate) fn evict(&self, room: &RoomName, user: &Username) {
+        if let Some(room) = self.get(room) {
+            room.evict(user);
         }
     }
 

@@ -318,7 +318,7 @@ impl ChatStore {
         let left = self.call(self.0.backend.leave(room.clone(), user.clone())).await;
         // Who leaves a private room sees no more of it. Whatever the result was, it may be done.
         if self.0.feed.privacy(room) != Some(Privacy::Public) {
-            self.0.feed.close_door(room);
+            self.0.feed.evict(room, user);
         }
         if left? { Ok(()) } else { Err(Error::RoomNotFound) }
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chat_testkit::mongod::{self, Deployment, Kind, with_database};
-use chatcore::{ChatStore, NewMessage, Range, Seq, SharedMessage, Update, UserUpdate, Username, Watcher};
+use chatcore::{
+    ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username, Watcher,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::doc;
 use tokio::time::timeout;
@@ -162,4 +164,68 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
             timeout(SOON, follower.next()).await.expect("in time").expect("followed");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_the_store() {
+    const FOLLOWERS: usize = 200;
+    let address = mongod::database(Kind::ReplicaSet);
+    let open = async || ChatStore::open(&address).await.expect("the store opens");
+    let [here, there] = [open().await, open().await];
+    let client = mongodb::Client::with_uri_str(&address).await.expect("a client");
+    let database = client.default_database().expect("named in the address");
+    let room = "a".parse().expect("a name");
+    let password = "correct horse".parse().expect("a password");
+    there.register(&user("ann"), &password, "").await.expect("registered");
+    let ann = there.view(Some((&user("ann"), true)));
+    assert!(ann.create_room(&room, Privacy::Private).await.expect("created"));
+    // Made by hand: an account takes its time.
+    let name = |i: usize| format!("u{i}");
+    let member = |i| doc! { "_id": { "room": "a", "user": name(i) }, "joined_at": 1_i64, "private": true };
+    let members = database.collection::<mongodb::bson::Document>("members");
+    members.insert_many((0..FOLLOWERS).map(member)).await.expect("written");
+
+    let say = async |store: &ChatStore, text: &str| {
+        let message = NewMessage::new(room.clone(), user("ann"), text.parse().expect("a text"));
+        store.post(NewMessage { verified: true, ..message }).await.expect("posted");
+    };
+    let followers: Vec<_> = (0..FOLLOWERS)
+        .map(|i| {
+            let (view, room) = (here.view(Some((&user(&name(i)), true))), room.clone());
+            tokio::spawn(async move {
+                let mut got = Vec::new();
+                let mut follower = view.follow(&room, Seq::ZERO).await.expect("let in");
+                // Until the last message, or the removal.
+                while got.last().is_none_or(|text| text != "end") {
+                    match follower.next().await {
+                        Ok(messages) => got.extend(messages.iter().filter_map(|m| m.text()).map(str::to_owned)),
+                        Err(_) => break,
+                    }
+                }
+                got
+            })
+        })
+        .collect();
+    say(&there, "1").await;
+    while here.live_counts().followers < FOLLOWERS {
+        tokio::task::yield_now().await;
+    }
+    database.run_command(doc! { "profile": 2 }).await.expect("profiled");
+    there.leave(&room, &user("u7")).await.expect("removed");
+    for i in 2..12 {
+        say(if i % 2 == 0 { &here } else { &there }, &i.to_string()).await;
+    }
+    say(&here, "end").await;
+    for (i, follower) in followers.into_iter().enumerate() {
+        let got = timeout(SOON, follower).await.expect("in time").expect("no panic");
+        match i {
+            7 => assert!(got.len() <= 1, "{got:?}"),
+            _ => assert_eq!(got.len(), 12, "{got:?}"),
+        }
+    }
+    database.run_command(doc! { "profile": 0 }).await.expect("not profiled");
+    let profile = database.collection::<mongodb::bson::Document>("system.profile");
+    let of_members = doc! { "command.find": "members" };
+    let looks: Vec<_> = profile.find(of_members).await.expect("read").try_collect().await.expect("read");
+    assert!(looks.len() < FOLLOWERS / 2, "{}", looks.len());
 }

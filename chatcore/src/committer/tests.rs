@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use self::faulty::{Fault, Faulty};
 use super::*;
+use crate::backend::Moderation as _;
 use crate::follow::Update;
 use crate::store::{ChatStore, Options};
-use crate::types::Range;
+use crate::types::{Privacy, Range};
 
 struct Setup {
     store: ChatStore,
@@ -30,6 +31,7 @@ async fn setup(appends: &[Fault], looks: &[Fault], queue: usize) -> Setup {
         looks: Mutex::new(looks.iter().copied().collect()),
         deletions: Mutex::default(),
         appended: AtomicUsize::new(0),
+        accesses: AtomicUsize::new(0),
         release: Arc::new(Notify::new()),
     });
     Setup { store: ChatStore::over(faulty.clone(), options), faulty, _folder: folder }
@@ -337,4 +339,145 @@ async fn only_so_many_deletions_are_in_doubt_at_once() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A task that follows a room as a user until it may not any more: how many messages it got.
+fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified: bool) -> Watching {
+    let (view, room) = (store.view(Some((&name.parse().unwrap(), verified))), room.clone());
+    let got = Arc::new(AtomicUsize::new(0));
+    let task = tokio::spawn({
+        let got = got.clone();
+        async move {
+            let (mut watcher, _attending) = view.watch(&room, Seq::ZERO).await?;
+            loop {
+                if let Update::Messages(messages) = watcher.next().await? {
+                    got.fetch_add(messages.len(), Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    Watching { got, task }
+}
+
+struct Watching {
+    got: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Watching {
+    /// Waits until it got so many messages.
+    async fn until(&self, messages: usize) {
+        let got = async {
+            while self.got.load(Ordering::SeqCst) < messages {
+                assert!(!self.task.is_finished(), "it may follow");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), got).await.unwrap();
+    }
+
+    async fn refused(self) -> (Error, usize) {
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
+        (ended.unwrap_err(), self.got.load(Ordering::SeqCst))
+    }
+}
+
+/// Followers of one room, and the most questions to the store that all of them together may ask.
+const FOLLOWERS: usize = 500;
+const FEW: usize = 25;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the_room() {
+    let setup = setup(&[], &[], 100).await;
+    let (store, room) = (&setup.store, "a".parse::<RoomName>().unwrap());
+    let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
+    setup.post("1").await.unwrap();
+    let name = |i: usize| format!("guest{i}");
+    let mut watching: Vec<_> =
+        (0..FOLLOWERS).map(|i| watch_until_refused(store, &room, &name(i), false)).collect();
+    for follower in &watching {
+        follower.until(1).await;
+    }
+    accesses();
+    let is_open = || store.0.feed.room(&room).is_open();
+    assert!(is_open());
+
+    let banned: Username = "GUEST7".parse().unwrap();
+    store.ban(&room, &banned).await.unwrap();
+    let (error, got) = watching.remove(7).refused().await;
+    assert!(matches!(error, Error::Banned) && got == 1, "{error:?} {got}");
+    for text in ["2", "3"] {
+        setup.post(text).await.unwrap();
+    }
+    for follower in &watching {
+        follower.until(3).await;
+    }
+    let asked = accesses();
+    assert!(asked <= 5, "{asked}");
+    assert!(!is_open());
+
+    assert!(store.unban(&room, &banned).await.unwrap());
+    let heads = setup.faulty.heads(vec![room.clone()]).await.unwrap();
+    assert!(!heads[0].as_ref().unwrap().unwrap().restricted);
+    // Whoever comes next finds the room open, and then it is open for everyone.
+    let back = watch_until_refused(store, &room, &name(7), false);
+    back.until(3).await;
+    assert!(is_open());
+    accesses();
+    setup.post("4").await.unwrap();
+    for follower in watching.iter().chain([&back]) {
+        follower.until(4).await;
+    }
+    assert_eq!(accesses(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_looked_up_together_after_a_removal_by_another_process() {
+    let setup = setup(&[], &[], 100).await;
+    let (store, room) = (&setup.store, "a".parse::<RoomName>().unwrap());
+    let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
+    let (ann, now) = ("ann".parse::<Username>().unwrap(), Timestamp::now());
+    setup.faulty.create_room_for(room.clone(), ann, Privacy::Private, now).await.unwrap();
+    let name = |i: usize| format!("member{i}");
+    for i in 0..FOLLOWERS {
+        setup.faulty.join(room.clone(), name(i).parse().unwrap(), true, now).await.unwrap();
+    }
+    let say = async |text| {
+        let message = NewMessage { verified: true, ..message(text) };
+        store.post(message).await.unwrap();
+    };
+    say("1").await;
+    let mut watching: Vec<_> =
+        (0..FOLLOWERS).map(|i| watch_until_refused(store, &room, &name(i), true)).collect();
+    for follower in &watching {
+        follower.until(1).await;
+    }
+    // The first head tells how often somebody was removed so far.
+    for (text, got, may_ask) in [("2", 2, FEW), ("3", 3, 0)] {
+        accesses();
+        say(text).await;
+        for follower in &watching {
+            follower.until(got).await;
+        }
+        let asked = accesses();
+        assert!(asked <= may_ask, "{text}: {asked}");
+    }
+
+    // Not heard of yet: the next message's head tells that somebody was removed.
+    setup.faulty.leave(room.clone(), name(7).parse().unwrap()).await.unwrap();
+    say("4").await;
+    let (error, got) = watching.remove(7).refused().await;
+    assert!(matches!(error, Error::RoomNotFound) && got == 3, "{error:?} {got}");
+    for follower in &watching {
+        follower.until(4).await;
+    }
+    let asked = accesses();
+    assert!(asked <= FEW, "{asked}");
+
+    // Heard of: nobody else is looked up.
+    store.leave(&room, &name(8).parse().unwrap()).await.unwrap();
+    let (error, got) = watching.remove(7).refused().await;
+    assert!(matches!(error, Error::RoomNotFound) && got == 4, "{error:?} {got}");
+    let asked = accesses();
+    assert!(asked <= 2, "{asked}");
 }

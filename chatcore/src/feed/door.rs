@@ -1,13 +1,16 @@
 //! Who may be in one room, as far as it is known without asking the store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use crate::account::Fold;
 use crate::backend::{Access, Head};
 use crate::error::{Error, Result};
 use crate::types::{Privacy, Username};
 
 /// Users who are known to be let in. Beyond it all are forgotten, and looked up again.
-const MOST: usize = 16_384;
+const MAX_ADMITTED: usize = 16_384;
+/// Users who are looked up by one question.
+const MAX_ASKED: usize = 1_000;
 
 /// What somebody wants in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,17 @@ impl Visitor {
     }
 }
 
+/// A point in the order of questions and changes of one room.
+pub(crate) type Moment = u64;
+
+/// Answers of the store to one question about a room.
+#[derive(Debug)]
+struct Answers {
+    asked: Moment,
+    /// Users who were asked about, and what the store said. [`None`] stands for no such room.
+    users: HashMap<Username, Result<Option<Access>>>,
+}
+
 /// What is known of a room's access. Only what is allowed is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Door {
@@ -56,20 +70,29 @@ pub(super) struct Door {
     privacy: Option<Privacy>,
     /// Whether there is no such room.
     missing: bool,
-    /// Whether the room is public and nobody is banned from it.
+    /// Whether the room is public, and nobody may be banned from it but those in `evicted`.
     open: bool,
     /// Users who may take part.
     admitted: HashSet<Username>,
-    /// Grows with each change, so that an answer which was asked for before is not taken for an
-    /// answer after.
-    generation: u64,
+    /// Names, in any case, that may have been removed or banned, and since when.
+    evicted: HashMap<Fold, Moment>,
+    /// Grows with each question and each change, so that an answer to a question from before a change
+    /// is not taken for an answer after it.
+    now: Moment,
+    /// Answers to questions from before this moment are not believed.
+    believed_from: Moment,
+    /// Users whom somebody waits to have looked up.
+    waiting: HashSet<Username>,
+    /// Answers to the last question about `waiting`.
+    answers: Option<Answers>,
     /// The closings of the last head that was seen.
     closings: Option<i64>,
 }
 
 impl Door {
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
+    fn tick(&mut self) -> Moment {
+        self.now += 1;
+        self.now
     }
 
     pub(super) fn privacy(&self) -> Option<Privacy> {
@@ -78,46 +101,108 @@ impl Door {
 
     /// Whether everyone may read the room and take part in it.
     pub(super) fn is_open(&self) -> bool {
-        self.open
+        self.open && self.evicted.is_empty()
     }
 
     /// Whether it is known that the visitor is let in.
     pub(super) fn lets_in(&self, visitor: &Visitor) -> bool {
         let is_admitted = || visitor.user.as_ref().is_some_and(|user| self.admitted.contains(user));
+        let is_evicted =
+            || visitor.user.as_ref().is_some_and(|user| self.evicted.contains_key(&Fold::from(user)));
         match self.privacy {
             None => self.missing,
-            Some(Privacy::Public) => self.open || visitor.wish == Wish::Read || is_admitted(),
+            // Nobody can ban who has no name.
+            Some(Privacy::Public) if visitor.wish == Wish::Read || visitor.user.is_none() => true,
+            Some(Privacy::Public) => is_admitted() || self.open && !is_evicted(),
             Some(Privacy::Private) => visitor.verified && is_admitted(),
         }
     }
 
-    /// Takes in what the store answered to a question that was asked at `generation`.
-    pub(super) fn learn(&mut self, generation: u64, access: Option<&Access>, visitor: &Visitor) {
+    /// Begins a question about the room as such.
+    pub(super) fn ask(&mut self) -> Moment {
+        self.tick()
+    }
+
+    /// Takes note that somebody waits to have a user looked up, by a question from after the returned
+    /// moment.
+    pub(super) fn wait_for(&mut self, user: &Username) -> Moment {
+        self.waiting.insert(user.clone());
+        self.now
+    }
+
+    /// The answer for a user, if the question came after `since`.
+    pub(super) fn answer(&self, user: &Username, since: Moment) -> Option<Result<Option<Access>>> {
+        self.answers.as_ref().filter(|answers| answers.asked > since)?.users.get(user).cloned()
+    }
+
+    /// Begins a question about `user` and the others who are waited for: at most [`MAX_ASKED`]. Those
+    /// stay until there is an answer, since whoever asks may be dropped.
+    pub(super) fn ask_about(&mut self, user: &Username) -> (Moment, Vec<Username>) {
+        let others = self.waiting.iter().filter(|other| *other != user);
+        let users = std::iter::once(user).chain(others).take(MAX_ASKED).cloned().collect();
+        (self.tick(), users)
+    }
+
+    /// Takes in what the store answered about `users` to a question that began at `asked`.
+    pub(super) fn learn_about(
+        &mut self,
+        asked: Moment,
+        users: Vec<Username>,
+        answer: &Result<Option<(Access, Vec<Access>)>>,
+    ) {
+        let mut answers = Answers { asked, users: HashMap::with_capacity(users.len()) };
+        if let Ok(answer) = answer {
+            self.learn(asked, answer.as_ref().map(|(everyone, _)| everyone));
+        }
+        for (at, user) in users.into_iter().enumerate() {
+            self.waiting.remove(&user);
+            let found =
+                answer.as_ref().map_err(Clone::clone).map(|answer| answer.as_ref()?.1.get(at).cloned());
+            if let Ok(Some(access)) = &found {
+                self.admit(asked, &user, access);
+            }
+            answers.users.insert(user, found);
+        }
+        self.answers = Some(answers);
+    }
+
+    /// Takes in how the room stands to everyone.
+    pub(super) fn learn(&mut self, asked: Moment, access: Option<&Access>) {
         if let Some(access) = access {
             self.privacy = Some(access.privacy);
             self.missing = false;
         }
-        if generation != self.generation {
+        if asked < self.believed_from {
             return;
         }
+        // An older answer that comes later must not undo this one.
+        self.believed_from = asked;
         self.missing = access.is_none();
         self.open = access.is_some_and(|access| access.privacy == Privacy::Public && !access.restricted);
-        let takes_part = Visitor { wish: Wish::TakePart, ..visitor.clone() };
-        if let (Some(user), Some(_), Ok(())) = (&visitor.user, access, takes_part.check(access)) {
-            if self.admitted.len() >= MOST {
-                self.admitted.clear();
-            }
-            self.admitted.insert(user.clone());
+        self.evicted.retain(|_, since| *since > asked);
+    }
+
+    fn admit(&mut self, asked: Moment, user: &Username, access: &Access) {
+        let writer = Visitor { user: None, verified: true, wish: Wish::TakePart };
+        let is_evicted = || self.evicted.contains_key(&Fold::from(user));
+        if writer.check(Some(access)).is_err() || asked < self.believed_from || is_evicted() {
+            self.admitted.remove(user);
+            return;
         }
+        if self.admitted.len() >= MAX_ADMITTED {
+            self.admitted.clear();
+        }
+        self.admitted.insert(user.clone());
     }
 
     /// Takes note that messages were committed after `head`, by this process.
     pub(super) fn committed_after(&mut self, head: Option<Head>) {
         match head {
-            // Somebody may have been removed by another process, which is not heard of yet.
             Some(Head { restricted: true, closings, .. }) => {
-                let before = self.closings.replace(closings);
-                if before != Some(closings) {
+                let is_news = self.closings.replace(closings) != Some(closings);
+                // Somebody may have been removed by another process, which is not heard of yet. What
+                // is posted in a public room may be read by those who are banned from it.
+                if is_news && self.privacy != Some(Privacy::Public) {
                     self.forget();
                 }
             }
@@ -127,18 +212,39 @@ impl Door {
         }
     }
 
-    /// Forgets what may have changed.
+    /// Forgets what is known of one name, in any case: it may have been removed or banned.
+    pub(super) fn evict(&mut self, user: &Username) {
+        if self.evicted.len() >= MAX_ADMITTED {
+            self.forget();
+        }
+        let now = self.tick();
+        self.missing = false;
+        self.admitted.retain(|admitted| !admitted.is_same_but_for_case(user));
+        self.evicted.insert(Fold::from(user), now);
+    }
+
+    /// Forgets all that may have changed.
     pub(super) fn forget(&mut self) {
         self.missing = false;
         self.open = false;
         self.admitted.clear();
-        self.generation += 1;
+        self.evicted.clear();
+        self.believed_from = self.tick();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn user(name: &str) -> Username {
+        name.parse().expect("a name")
+    }
+
+    fn answer(door: &mut Door, name: &str, access: &Access) {
+        let (asked, users) = door.ask_about(&user(name));
+        door.learn_about(asked, users, &Ok(Some((access.clone(), vec![access.clone()]))));
+    }
 
     fn visitor(name: Option<&str>, wish: Wish) -> Visitor {
         Visitor { user: name.map(|name| name.parse().expect("a name")), verified: name.is_some(), wish }
@@ -157,9 +263,9 @@ mod tests {
         assert!(matches!(nobody.check(Some(&private)), Err(Error::RoomNotFound)));
         let mut door = Door::default();
         assert!(!door.lets_in(&nobody));
-        door.learn(0, Some(&private), &nobody);
+        answer(&mut door, "ann", &private);
         assert!(!door.lets_in(&nobody) && !door.lets_in(&ann));
-        door.learn(0, Some(&access(Privacy::Private, true, false)), &ann);
+        answer(&mut door, "ann", &access(Privacy::Private, true, false));
         assert!(!door.lets_in(&nobody) && door.lets_in(&ann) && door.lets_in(&ann_writes));
         let guest = Visitor { verified: false, ..ann_writes.clone() };
         assert!(!door.lets_in(&guest) && guest.check(Some(&access(Privacy::Private, true, false))).is_err());
@@ -168,19 +274,70 @@ mod tests {
         assert!(ann.check(Some(&banned)).is_ok());
         assert!(matches!(ann_writes.check(Some(&banned)), Err(Error::Banned)));
         let mut door = Door::default();
-        door.learn(0, Some(&banned), &ann);
+        answer(&mut door, "ann", &banned);
         assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && !door.is_open());
     }
 
     #[test]
     fn what_was_asked_before_a_change_is_not_believed_after_it() {
         let ann = visitor(Some("ann"), Wish::Read);
+        let member = access(Privacy::Private, true, false);
+        for change in [Door::forget, |door: &mut Door| door.evict(&user("ANN"))] {
+            let mut door = Door::default();
+            let (asked, users) = door.ask_about(&user("ann"));
+            change(&mut door);
+            door.learn_about(asked, users, &Ok(Some((member.clone(), vec![member.clone()]))));
+            assert!(!door.lets_in(&ann));
+            assert_eq!(door.privacy(), Some(Privacy::Private), "which never changes");
+            answer(&mut door, "ann", &member);
+            assert!(door.lets_in(&ann));
+        }
+    }
+
+    #[test]
+    fn an_eviction_concerns_one_name_and_the_others_stay_known() {
+        let takes_part = |name| visitor(Some(name), Wish::TakePart);
+        let public = access(Privacy::Public, false, false);
         let mut door = Door::default();
-        let asked = door.generation();
-        door.forget();
-        door.learn(asked, Some(&access(Privacy::Private, true, false)), &ann);
-        assert!(!door.lets_in(&ann));
-        assert_eq!(door.privacy(), Some(Privacy::Private), "which never changes");
+        let asked = door.ask();
+        door.learn(asked, Some(&public));
+        assert!(door.is_open());
+        let early = door.ask();
+        door.evict(&user("Bob"));
+        assert!(door.lets_in(&takes_part("ann")) && !door.lets_in(&takes_part("bob")) && !door.is_open());
+        // The ban is lifted, and an answer from before it comes late.
+        let late = door.ask();
+        door.learn(late, Some(&access(Privacy::Public, false, true)));
+        door.learn(early, Some(&public));
+        assert!(!door.lets_in(&takes_part("bob")) && !door.is_open());
+        let asked = door.ask();
+        door.learn(asked, Some(&public));
+        assert!(door.is_open() && door.lets_in(&takes_part("bob")));
+
+        let member = access(Privacy::Private, true, false);
+        let mut door = Door::default();
+        answer(&mut door, "ann", &member);
+        answer(&mut door, "bob", &member);
+        door.evict(&user("bob"));
+        assert!(door.lets_in(&takes_part("ann")) && !door.lets_in(&takes_part("bob")));
+    }
+
+    #[test]
+    fn all_who_wait_are_asked_about_at_once() {
+        let mut door = Door::default();
+        let since = ["ann", "bob", "eve"].map(|name| door.wait_for(&user(name)));
+        let (_dropped, users) = door.ask_about(&user("ann"));
+        assert_eq!(users.len(), 3);
+        let (asked, users) = door.ask_about(&user("bob"));
+        assert_eq!(users.len(), 3);
+        let late = door.wait_for(&user("joe"));
+        let all = vec![access(Privacy::Private, true, false); 3];
+        door.learn_about(asked, users, &Ok(Some((all[0].clone(), all))));
+        for (name, since) in ["ann", "bob", "eve"].into_iter().zip(since) {
+            assert!(matches!(door.answer(&user(name), since), Some(Ok(Some(_)))), "{name}");
+        }
+        assert!(door.answer(&user("joe"), late).is_none() && door.answer(&user("ann"), late).is_none());
+        assert_eq!(door.ask_about(&user("joe")).1, [user("joe")]);
     }
 
     #[test]
@@ -189,7 +346,7 @@ mod tests {
         let head = |closings| Some(Head { closings, restricted: true, ..Head::EMPTY });
         let mut door = Door::default();
         door.committed_after(head(1));
-        door.learn(door.generation(), Some(&access(Privacy::Private, true, false)), &ann);
+        answer(&mut door, "ann", &access(Privacy::Private, true, false));
         door.committed_after(head(1));
         assert!(door.lets_in(&ann));
         door.committed_after(head(2));

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::door::{Door, Visitor};
+use super::door::{Door, Moment, Visitor};
 use super::people::People;
 use super::ring::Ring;
 use crate::backend::{Access, Attendance, Head, ProcessId};
+use crate::error::Result;
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::types::{Privacy, Range, RoomName, Seq, Username};
@@ -33,6 +34,8 @@ pub(crate) struct RoomFeed {
     pub(super) used: AtomicU64,
     /// Held by the one reader who reads from the store what all others wait for.
     pub(super) loading: AsyncMutex<()>,
+    /// Held by the one who asks the store about users of the room, for all who wait for that.
+    asking: AsyncMutex<()>,
     /// Held while others are told of the people here, so that nothing older is told after newer.
     pub(super) telling: AsyncMutex<()>,
 }
@@ -51,6 +54,7 @@ impl RoomFeed {
             doubts: AtomicU32::new(0),
             used: AtomicU64::new(0),
             loading: AsyncMutex::new(()),
+            asking: AsyncMutex::new(()),
             telling: AsyncMutex::new(()),
         }
     }
@@ -90,14 +94,39 @@ impl RoomFeed {
         self.is_open() || self.door(|door| door.lets_in(visitor))
     }
 
-    /// What to [learn](Self::learn) with, to be asked before the store is.
-    pub(crate) fn door_generation(&self) -> u64 {
-        self.door(|door| door.generation())
+    /// Begins a question to the store of how the room stands to everyone.
+    pub(crate) fn ask(&self) -> Moment {
+        self.door(Door::ask)
     }
 
-    /// Takes in how the room stands to a visitor, as the store was asked at `generation`.
-    pub(crate) fn learn(&self, generation: u64, access: Option<&Access>, visitor: &Visitor) {
-        self.door(|door| door.learn(generation, access, visitor));
+    /// Takes in the answer to a question that began at `asked`.
+    pub(crate) fn learn(&self, asked: Moment, access: Option<&Access>) {
+        self.door(|door| door.learn(asked, access));
+    }
+
+    /// Looks up how the room stands to a user, by a question that begins after this call. Users who
+    /// are waited for at the same time share one question, which `ask` puts to the store.
+    pub(crate) async fn look_up<F>(
+        &self,
+        user: &Username,
+        ask: impl FnOnce(Vec<Username>) -> F,
+    ) -> Result<Option<Access>>
+    where
+        F: Future<Output = Result<Option<(Access, Vec<Access>)>>>,
+    {
+        let since = self.door(|door| door.wait_for(user));
+        let _asking = self.asking.lock().await;
+        if let Some(answer) = self.door(|door| door.answer(user, since)) {
+            return answer;
+        }
+        // Followers who were woken together come together.
+        tokio::task::yield_now().await;
+        let (asked, users) = self.door(|door| door.ask_about(user));
+        let answer = ask(users.clone()).await;
+        self.door(|door| {
+            door.learn_about(asked, users, &answer);
+            door.answer(user, since).unwrap_or(Ok(None))
+        })
     }
 
     pub(super) fn committed_after(&self, head: Option<Head>) {
@@ -117,6 +146,13 @@ impl RoomFeed {
     /// Has everyone who is in the room looked up again.
     pub(super) fn close_door(&self) {
         self.door(Door::forget);
+        self.wake.send_replace(());
+    }
+
+    /// Has one name, in any case, looked up again. Followers are woken, because nobody knows which of
+    /// them it is; the others find in memory that they may stay.
+    pub(super) fn evict(&self, user: &Username) {
+        self.door(|door| door.evict(user));
         self.wake.send_replace(());
     }
 

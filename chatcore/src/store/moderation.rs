@@ -22,7 +22,7 @@ impl ChatStore {
         let created = self.call(backend.create_room_for(room.clone(), owner.clone(), privacy, now)).await;
         // Whoever followed a room that did not exist yet may not follow a private one. Those of a room
         // that was there are not looked up again for it.
-        if !matches!(created, Ok(false)) {
+        if privacy == Privacy::Private && !matches!(created, Ok(false)) {
             self.0.feed.close_door(room);
         }
         created
@@ -38,10 +38,7 @@ impl ChatStore {
         if known.is_some() {
             return Ok(known);
         }
-        let feed = self.0.feed.room(room);
-        let generation = feed.door_generation();
-        let access = self.access(room, None).await?;
-        feed.learn(generation, access.as_ref(), &Visitor::unknown());
+        let access = self.look_up(&self.0.feed.room(room), None).await?;
         Ok(access.map(|access| access.privacy))
     }
 
@@ -82,9 +79,9 @@ impl ChatStore {
     pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
         self.access(room, None).await?.ok_or(Error::RoomNotFound)?;
         let user = self.in_its_case(user).await?;
-        let banned = self.call(self.0.backend.ban(room.clone(), user, self.now())).await;
+        let banned = self.call(self.0.backend.ban(room.clone(), user.clone(), self.now())).await;
         // Whatever the result was, it may be done.
-        self.0.feed.close_door(room);
+        self.0.feed.evict(room, &user);
         banned
     }
 
@@ -135,7 +132,9 @@ impl ChatStore {
     }
 
     pub(crate) async fn access(&self, room: &RoomName, user: Option<&Username>) -> Result<Option<Access>> {
-        self.call(self.0.backend.access(room.clone(), user.cloned())).await
+        let users = user.cloned().into_iter().collect();
+        let found = self.call(self.0.backend.access(room.clone(), users)).await?;
+        Ok(found.map(|(everyone, mut each)| each.pop().unwrap_or(everyone)))
     }
 
     /// Makes a user a member.
@@ -166,9 +165,11 @@ impl ChatStore {
     /// of that other processes do; but of a private room not if the question is to be answered
     /// `afresh`.
     pub(crate) async fn let_in(&self, room: &RoomFeed, visitor: &Visitor, afresh: bool) -> Result<()> {
-        // A public room stays public.
-        if visitor.wish == Wish::Read && room.privacy() == Some(Privacy::Public) {
-            return Ok(());
+        match room.privacy() {
+            // A public room stays public, and a private one private.
+            Some(Privacy::Public) if visitor.wish == Wish::Read => return Ok(()),
+            Some(Privacy::Private) if !visitor.verified => return Err(Error::RoomNotFound),
+            _ => {}
         }
         // Before and after: what was missed while one looked must not count.
         let was_live = self.0.feed.is_live();
@@ -178,10 +179,19 @@ impl ChatStore {
                 return Ok(());
             }
         }
-        let generation = room.door_generation();
-        let access = self.access(&room.name, visitor.user.as_ref()).await?;
-        room.learn(generation, access.as_ref(), visitor);
+        let access = self.look_up(room, visitor.user.as_ref()).await?;
         visitor.check(access.as_ref())
+    }
+
+    /// Asks the store how a room stands to a user, or to somebody unknown, and remembers the answer.
+    async fn look_up(&self, room: &RoomFeed, user: Option<&Username>) -> Result<Option<Access>> {
+        let Some(user) = user else {
+            let asked = room.ask();
+            let access = self.access(&room.name, None).await?;
+            room.learn(asked, access.as_ref());
+            return Ok(access);
+        };
+        room.look_up(user, |users| self.call(self.0.backend.access(room.name.clone(), users))).await
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
 pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
     let store = place.open().await;
     let ann = user("ann");
-    register(&store, &["ann", "bob"]).await;
+    register(&store, &["ann"]).await;
     let mut names: Vec<_> = (0..25).map(|i| room(&format!("r{i:02}"))).collect();
     names.extend([room("R"), room("é"), room("p")]);
     for (i, name) in names.iter().enumerate().rev() {

@@ -14,7 +14,7 @@
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
-//! | `signals` | an id | what passes: `typing`, `sessions_ended` or `room_closed`, `at` |
+//! | `signals` | an id | what passes: `typing`, `sessions_ended`, `room_closed` or `evicted`, `at` |
 //!
 //! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
 //! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
@@ -158,6 +158,9 @@ pub(super) fn new_signal(signal: &Signal) -> Document {
         }
         Signal::SessionsEnded(user) => document.insert("sessions_ended", doc! { "user": user.as_str() }),
         Signal::RoomClosed(room) => document.insert("room_closed", doc! { "room": room.as_str() }),
+        Signal::Evicted(room, user) => {
+            document.insert("evicted", doc! { "room": room.as_str(), "user": user.as_str() })
+        }
     };
     document
 }
@@ -171,6 +174,9 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     }
     if let Ok(closed) = document.get_document("room_closed") {
         return Ok(Some(Signal::RoomClosed(text(closed, "room")?)));
+    }
+    if let Ok(evicted) = document.get_document("evicted") {
+        return Ok(Some(Signal::Evicted(text(evicted, "room")?, text(evicted, "user")?)));
     }
     // From a newer version.
     Ok(None)

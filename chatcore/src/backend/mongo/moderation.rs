@@ -8,7 +8,7 @@ use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 use super::deletion::Erasure;
 use super::find::Query;
 use super::step::{self, Step, Writer};
-use super::{Inner, Mode, Mongo, documents, error, find};
+use super::{Inner, Mode, Mongo, documents, find};
 use crate::account::Fold;
 use crate::backend::{Access, Deletion, Joined, Moderation, Page, Signal};
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ impl Step for NewRoom {
             let (q, u) = (find::member(&self.room, &self.owner), member);
             let (q, u) = (RawDocumentBuf::try_from(&q)?, RawDocumentBuf::try_from(&u)?);
             writer.write(step::update("members", rawdoc! { "q": q, "u": u, "upsert": true })).await?;
-            tell(writer, &self.room).await?;
+            tell(writer, &Signal::RoomClosed(self.room.clone())).await?;
         }
         Ok(true)
     }
@@ -83,7 +83,7 @@ impl Step for Departure<'_> {
         let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
         writer.write(step::update("counters", room)).await?;
         if self.closes {
-            tell(writer, self.room).await?;
+            tell(writer, &Signal::Evicted(self.room.clone(), self.user.clone())).await?;
         }
         Ok(true)
     }
@@ -143,10 +143,36 @@ impl Joining<'_> {
     }
 }
 
-/// Tells every process, together with the change, that a room may be closed to who follows it.
-async fn tell(writer: &mut Writer<'_>, room: &RoomName) -> mongodb::error::Result<()> {
+/// A ban is lifted. With the last one, everyone may post in a public room again.
+struct Pardon<'a> {
+    room: &'a RoomName,
+    user: &'a Username,
+    /// Set if there was a ban to lift.
+    lifted: bool,
+}
+
+#[async_trait]
+impl Step for Pardon<'_> {
+    async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
+        let ban = find::ban(self.room, &Fold::from(self.user));
+        self.lifted = writer.write(step::delete_all("bans", ban)?).await?.n > 0;
+
+        let any = Page { after: None, limit: 1 };
+        let restricted = writer.finds(find::bans(self.room, &any)).await?;
+        // Counted, so that bans and pardons at the same time meet here, and see each other.
+        let room = rawdoc! {
+            "q": { "_id": documents::room_id(self.room), "private": false },
+            "u": { "$set": { "restricted": restricted }, "$inc": { "pardons": 1_i64 } },
+        };
+        writer.write(step::update("counters", room)).await?;
+        Ok(true)
+    }
+}
+
+/// Tells every process, together with the change, who may have to stop following a room.
+async fn tell(writer: &mut Writer<'_>, signal: &Signal) -> mongodb::error::Result<()> {
     if writer.is_in_transaction() {
-        let signal = documents::new_signal(&Signal::RoomClosed(room.clone()));
+        let signal = documents::new_signal(signal);
         writer.write(step::insert("signals", RawDocumentBuf::try_from(&signal)?)).await?;
     }
     Ok(())
@@ -242,12 +268,8 @@ impl Moderation for Mongo {
         .await
     }
 
-    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
-        self.run(|this| async move {
-            let stands = this.stands_to(&room, user.as_slice(), MAJORITY).await?;
-            Ok(stands.map(|(everyone, mut each)| each.pop().unwrap_or(everyone)))
-        })
-        .await
+    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
+        self.run(|this| async move { this.stands_to(&room, &users, MAJORITY).await }).await
     }
 
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
@@ -271,8 +293,9 @@ impl Moderation for Mongo {
 
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
         self.run_change(|this| async move {
-            let lifted = this.collection("bans").delete_one(find::ban(&room, &Fold::from(&user))).await;
-            Ok(lifted.map_err(error)?.deleted_count > 0)
+            let mut step = Pardon { room: &room, user: &user, lifted: false };
+            this.change(&mut step).await?;
+            Ok(step.lifted)
         })
         .await
     }

@@ -6,9 +6,10 @@ use mongodb::ClientSession;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
 use super::access::Written;
+use super::find::Query;
 use super::{Inner, Mode, names};
 use crate::account::Fold;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::RoomName;
 
 /// A change that is made by one process at a time, and not while a batch is being stored.
@@ -49,6 +50,18 @@ impl<'a> Writer<'a> {
             command.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
         }
         self.mongo.write(command, self.session.as_deref_mut()).await
+    }
+
+    /// Returns whether a query finds anything, as of the step's transaction if there is one.
+    pub(super) async fn finds(&mut self, query: Query) -> mongodb::error::Result<bool> {
+        let found = match self.session.as_deref_mut() {
+            Some(session) => self.mongo.find_in(query, session, |_| Ok(())).await?,
+            None => {
+                let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
+                self.mongo.find(query, |_| Ok(())).await.map_err(unreadable)?
+            }
+        };
+        Ok(!found.is_empty())
     }
 }
 

@@ -116,6 +116,7 @@ fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -
             Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
             Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
             Some(Signal::RoomClosed(room)) => feed.close_door(&room),
+            Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
             None => {}
         },
         ("marks", document, Some(key)) => {

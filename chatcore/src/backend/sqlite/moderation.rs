@@ -97,8 +97,16 @@ impl Moderation for Sqlite {
             .await
     }
 
-    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
-        self.readers.run(Priority::Normal, move |c| access(c, &room, user.as_ref())).await
+    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
+        self.readers
+            .run(Priority::Normal, move |c| {
+                // One transaction, so that all queries see the same state.
+                let c = c.transaction()?;
+                let Some(everyone) = access(&c, &room, None)? else { return Ok(None) };
+                let each = users.iter().filter_map(|user| access(&c, &room, Some(user)).transpose());
+                Ok(Some((everyone, each.collect::<rusqlite::Result<_>>()?)))
+            })
+            .await
     }
 
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
@@ -124,8 +132,12 @@ impl Moderation for Sqlite {
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
         self.writer
             .run(Priority::Normal, move |c| {
+                let c = c.transaction()?;
                 let fold = Fold::from(&user);
-                Ok(c.prepare_cached(sql::UNBAN)?.execute([room.as_str(), fold.as_str()])? > 0)
+                let lifted = c.prepare_cached(sql::UNBAN)?.execute([room.as_str(), fold.as_str()])? > 0;
+                c.prepare_cached(sql::OPEN_WITHOUT_BANS)?.execute([room.as_str()])?;
+                c.commit()?;
+                Ok(lifted)
             })
             .await
     }

@@ -46,6 +46,8 @@ statements! {
         ON CONFLICT DO NOTHING";
     RESTRICT = "UPDATE rooms SET restricted = 1, departures = departures + 1, closings = closings + 1 WHERE name = ?1";
     UNBAN = "DELETE FROM bans WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND fold = ?2";
+    OPEN_WITHOUT_BANS = "UPDATE rooms SET restricted = 0 WHERE name = ?1 AND private = 0
+        AND NOT EXISTS (SELECT 1 FROM bans WHERE room_id = rooms.id)";
     BANS = "SELECT username FROM bans WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
     DELETE_MESSAGE = "UPDATE messages SET text = '', verified = 0, sender_id = CASE WHEN nonce IS NULL THEN 0 ELSE sender_id END

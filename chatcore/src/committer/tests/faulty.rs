@@ -49,6 +49,8 @@ pub(super) struct Faulty {
     pub(super) looks: Mutex<VecDeque<Fault>>,
     pub(super) deletions: Mutex<VecDeque<Fault>>,
     pub(super) appended: AtomicUsize,
+    /// Questions about who may be in a room.
+    pub(super) accesses: AtomicUsize,
     /// Lets a late call go on.
     pub(super) release: Arc<Notify>,
 }
@@ -215,8 +217,9 @@ impl Moderation for Faulty {
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.inner.private_rooms(user, page).await
     }
-    async fn access(&self, room: RoomName, user: Option<Username>) -> Result<Option<Access>> {
-        self.inner.access(room, user).await
+    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
+        self.accesses.fetch_add(1, Ordering::SeqCst);
+        self.inner.access(room, users).await
     }
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
         self.inner.admissions(room, users).await
