@@ -18,16 +18,17 @@ mod trust;
 mod users;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use self::counts::{Counts, Reading};
 pub(crate) use self::door::{Visitor, Wish};
 use self::ring::Ring;
 pub(crate) use self::room::RoomFeed;
+pub(crate) use self::trust::Refresh;
 pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::Batch;
@@ -48,6 +49,10 @@ pub(crate) struct Feed {
     rooms: RwLock<HashMap<RoomName, Arc<RoomFeed>>>,
     /// Whether every commit is heard of.
     live: AtomicBool,
+    /// Numbers the times between gaps in what is heard of.
+    epoch: AtomicU64,
+    /// Notified when many rooms have to be refreshed.
+    to_refresh: Notify,
     bytes: AtomicUsize,
     /// The number of rooms at which a sweep is due.
     crowded: AtomicUsize,
@@ -96,6 +101,8 @@ impl Feed {
         let feed = Self {
             rooms: RwLock::default(),
             live: AtomicBool::new(live),
+            epoch: AtomicU64::new(0),
+            to_refresh: Notify::new(),
             bytes: AtomicUsize::new(0),
             crowded: AtomicUsize::new(2 * MAX_IDLE),
             closed: watch::Sender::new(false),
@@ -126,7 +133,9 @@ impl Feed {
             self.sweep();
         }
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        let made = rooms.entry(room.clone()).or_insert_with(|| Arc::new(RoomFeed::new(room.clone()))).clone();
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let make = || Arc::new(RoomFeed::new(room.clone(), epoch));
+        let made = rooms.entry(room.clone()).or_insert_with(make).clone();
         self.touch(&made);
         made
     }
@@ -159,16 +168,17 @@ impl Feed {
             return None;
         }
         self.touch(room);
+        let trusted = self.trusted_in(room)?;
         let found = room.read(range, limit)?;
-        // Asked last: what became doubtful while the ring was read must not count.
-        self.is_trusted(room).then_some(found)
+        // Asked again: what became doubtful while the ring was read must not count.
+        (self.trusted_in(room) == Some(trusted)).then_some(found)
     }
 
     /// How many messages a user has, if that is known without asking the store.
     pub(crate) fn count(&self, user: &Username) -> Option<u64> {
         let known = self.counts.get(user)?;
         // Asked last, as above.
-        let trusted = self.live.load(Ordering::SeqCst) && self.doubts.load(Ordering::SeqCst) == 0;
+        let trusted = self.is_live() && self.doubts.load(Ordering::SeqCst) == 0;
         trusted.then_some(known)
     }
 
@@ -318,7 +328,7 @@ impl Feed {
     fn sweep_at(&self, now: u64) {
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         let is_idle = |room: &Arc<RoomFeed>| {
-            // Whoever is about to listen holds a handle.
+            // Whoever is about to listen, or to show the people, holds a handle.
             Arc::strong_count(room) == 1
                 && !room.is_followed()
                 && room.people().is_idle()

@@ -144,6 +144,9 @@ impl Watcher {
     pub(crate) fn new(follower: Follower, people: bool) -> Self {
         // What was deleted before is not read as it was.
         let seen = Seen { deletions: follower.room.deletions(), ..Seen::default() };
+        if people {
+            follower.store.0.feed.begin_watch(&follower.room);
+        }
         Self { follower, people, seen }
     }
 
@@ -200,6 +203,14 @@ impl Watcher {
         }
         let (typed, users) = room.typing_after(seen.typed);
         (Seen { typed, ..seen }, (!users.is_empty()).then_some(Update::Typing(users)))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if self.people {
+            self.follower.store.0.feed.end_watch(&self.follower.room);
+        }
     }
 }
 

@@ -97,7 +97,6 @@ impl ChatStore {
 
     pub(crate) fn watch_as(&self, room: &RoomName, after: Seq, visitor: Option<Visitor>) -> Watcher {
         let room = self.0.feed.room(room);
-        self.0.feed.want_people(&room);
         Watcher::new(Follower::new(self.clone(), room, after, visitor), true)
     }
 
@@ -291,10 +290,15 @@ impl ChatStore {
         trust: Trust,
     ) -> Result<Vec<SharedMessage>> {
         let feed = &self.0.feed;
-        let is_enough = |room: &RoomFeed| trust == Trust::Blind || feed.is_trusted(room);
-        let _loading = if is_enough(room) && room.is_near(range, limit as usize) {
+        if trust == Trust::Checked {
+            feed.renew(room);
+        }
+        let may_answer = || (trust == Trust::Blind).then_some(0).or_else(|| feed.trusted_in(room));
+        let _loading = if may_answer().is_some() && room.is_near(range, limit as usize) {
             let loading = room.loading().lock().await;
-            if let Some(found) = room.read(range, limit as usize).filter(|_| is_enough(room)) {
+            let before = may_answer();
+            let found = room.read(range, limit as usize);
+            if let Some(found) = found.filter(|_| before.is_some() && may_answer() == before) {
                 return Ok(found);
             }
             Some(loading)
@@ -310,6 +314,10 @@ impl ChatStore {
         };
         if !messages.is_empty() {
             feed.load(room, generation, &messages, reaches_end);
+        } else if let Range::After(after) = range
+            && feed.confirm_end(room, generation, after)
+        {
+            // The reader is at the end, and now it is known to be one.
         } else if reaches_end && room.end().is_none() {
             let newest = self.stored(&room.name, Range::Newest, 1).await?;
             match newest.is_empty() {

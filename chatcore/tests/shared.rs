@@ -7,7 +7,7 @@ use chatcore::{
     ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username, Watcher,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, doc};
 use tokio::time::timeout;
 
 /// For what must happen; no test passes by waiting this long.
@@ -198,7 +198,9 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
                 // Until the last message, or the removal.
                 while got.last().is_none_or(|text| text != "end") {
                     match follower.next().await {
-                        Ok(messages) => got.extend(messages.iter().filter_map(|m| m.text()).map(str::to_owned)),
+                        Ok(messages) => {
+                            got.extend(messages.iter().filter_map(|m| m.text()).map(str::to_owned))
+                        }
                         Err(_) => break,
                     }
                 }
@@ -228,4 +230,102 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
     let of_members = doc! { "command.find": "members" };
     let looks: Vec<_> = profile.find(of_members).await.expect("read").try_collect().await.expect("read");
     assert!(looks.len() < FOLLOWERS / 2, "{}", looks.len());
+}
+
+/// Makes commands fail with an error, for a while or for some times.
+fn fail(mongo: &Deployment, mode: impl Into<Bson>, commands: &[&str], code: i32) {
+    let data = doc! { "failCommands": commands.to_vec(), "errorCode": code };
+    let point = doc! { "configureFailPoint": "failCommand", "mode": mode.into(), "data": data };
+    mongo.nodes[0].admin(point);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_breaks() {
+    const ROOMS: usize = 3_000;
+    const POSTED: usize = 300;
+    /// What the server says of a stream that cannot be resumed, and of one that can.
+    const HISTORY_LOST: i32 = 286;
+    const INTERNAL: i32 = 1;
+    let mongo = Deployment::start(Kind::ReplicaSet, 1);
+    let address = with_database(&mongo.uri(), "many");
+    let open = async || ChatStore::open(&address).await.expect("the store opens");
+    let [here, there] = [open().await, open().await];
+    let name = |i: usize| format!("r{i}").parse::<chatcore::RoomName>().expect("a name");
+    let post_to = async |store: &ChatStore, rooms: std::ops::Range<usize>, text: &str| {
+        let text: chatcore::MessageText = text.parse().expect("a text");
+        let post = |i| store.post(NewMessage::new(name(i), user("ann"), text.clone()));
+        let posted = futures_util::future::join_all(rooms.map(post)).await;
+        posted.into_iter().for_each(|posted| drop(posted.expect("posted in time")));
+    };
+    let followed = |i: usize| {
+        let mut follower = here.follow(&name(i), Seq::ZERO);
+        let (counter, count) = tokio::sync::watch::channel(0);
+        tokio::spawn(async move {
+            while !counter.is_closed() {
+                if let Ok(messages) = follower.next().await {
+                    counter.send_modify(|got| *got += messages.len());
+                }
+            }
+        });
+        count
+    };
+    let mut followers: Vec<_> = (0..ROOMS).map(followed).collect();
+    post_to(&there, 0..ROOMS, "1").await;
+    let mut expected = vec![1; ROOMS];
+    for code in [INTERNAL, HISTORY_LOST] {
+        for (follower, expected) in followers.iter_mut().zip(&expected) {
+            let got = timeout(SOON, follower.wait_for(|got| got == expected)).await.expect("in time");
+            assert_eq!(*got.expect("followed"), *expected);
+        }
+        // The stream ends, and cannot be opened again for a while.
+        fail(&mongo, "alwaysOn", &["getMore", "aggregate"], code);
+        post_to(&there, 0..POSTED, "unheard").await;
+        fail(&mongo, "off", &[], code);
+        post_to(&here, POSTED..2 * POSTED, "at once").await;
+        post_to(&there, 2 * POSTED..3 * POSTED, "later").await;
+        expected[..3 * POSTED].iter_mut().for_each(|expected| *expected += 1);
+    }
+    for (follower, expected) in followers.iter_mut().zip(&expected) {
+        let got = timeout(SOON, follower.wait_for(|got| got == expected)).await.expect("in time");
+        assert_eq!(*got.expect("followed"), *expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_cannot_be_read_is_skipped_and_the_stream_goes_on() {
+    let mongo = Deployment::start(Kind::ReplicaSet, 1);
+    let address = with_database(&mongo.uri(), "corrupt");
+    let open = async || ChatStore::open(&address).await.expect("the store opens");
+    let [here, there] = [open().await, open().await];
+    let room = "a".parse().expect("a name");
+    post(&there, "1").await;
+    let mut follower = here.follow(&room, Seq::ZERO);
+    assert_eq!(timeout(SOON, follower.next()).await.expect("in time").expect("followed").len(), 1);
+
+    let begun = || {
+        let status = mongo.nodes[0].admin(doc! { "serverStatus": 1 });
+        let metrics = status.get_document("metrics").and_then(|m| m.get_document("aggStageCounters"));
+        metrics.and_then(|counters| counters.get_i64("$changeStream")).expect("a counter")
+    };
+    let before = begun();
+    assert!(before >= 2);
+    let client = mongodb::Client::with_uri_str(&address).await.expect("a client");
+    let database = client.default_database().expect("named in the address");
+    for (collection, document) in [
+        ("messages", doc! { "_id": { "room": "b", "seq": 1_i64 } }),
+        ("messages", doc! { "_id": "b" }),
+        ("messages", doc! { "_id": { "room": "a", "seq": -5_i64 }, "last_seq": "x" }),
+        ("presence", doc! { "_id": { "room": "a", "process": "x" } }),
+        ("presence", doc! { "_id": { "room": "/" } }),
+        ("signals", doc! { "typing": { "room": "a", "user": 5 } }),
+        ("signals", doc! { "evicted": { "room": 5 } }),
+        ("marks", doc! { "_id": { "user": "ann", "room": "a" }, "seq": "x" }),
+        ("processes", doc! { "_id": "x" }),
+    ] {
+        database.collection(collection).insert_one(document).await.expect("written");
+        post(&there, "x").await;
+        let got = timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+        assert_eq!(got.len(), 1);
+    }
+    assert_eq!(begun(), before, "no stream was opened again");
 }

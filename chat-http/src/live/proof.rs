@@ -1,5 +1,6 @@
 //! The session that something open depends on.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use chatcore::{ChatStore, Error, SessionToken, UserUpdate, UserWatcher};
@@ -13,6 +14,9 @@ use crate::request::Who;
 const LOOK: Duration = Duration::from_secs(30);
 /// How soon it is looked at again when the store could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Time over which all sessions are looked at that may have ended unheard.
+const SPREAD: Duration = Duration::from_secs(5);
 
 pub(crate) struct Proof {
     store: ChatStore,
@@ -70,6 +74,11 @@ impl Proof {
                         self.is_outdated = self.look.is_some();
                         self.next_look = Instant::now();
                     }
+                    Ok(UserUpdate::Missed) => {
+                        self.is_outdated = self.look.is_some();
+                        let pause = if self.is_outdated { Duration::ZERO } else { random_up_to(SPREAD) };
+                        self.next_look = self.next_look.min(Instant::now() + pause);
+                    }
                     // The store is closed, which ends no session.
                     Err(_) => std::future::pending().await,
                 },
@@ -108,6 +117,12 @@ impl Proof {
     }
 }
 
+/// A random duration, so that those who are told the same at once do not all ask the store at once.
+fn random_up_to(most: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) >> 32;
+    most.mul_f64(random as f64 / f64::from(u32::MAX))
+}
+
 async fn under_way(look: &mut Option<BoxFuture<'static, chatcore::Result<bool>>>) -> chatcore::Result<bool> {
     match look {
         Some(look) => look.await,
@@ -128,5 +143,23 @@ pub(super) async fn next_look(proof: &mut Option<Proof>) -> Looked {
     match proof {
         Some(proof) => proof.next().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_all_sessions_are_spread_over_time() {
+        let mut pauses: Vec<_> = (0..1_000).map(|_| random_up_to(SPREAD)).collect();
+        pauses.sort_unstable();
+        assert!(pauses[999] <= SPREAD);
+        for tenth in 0..10_u32 {
+            let begins = SPREAD / 10 * tenth;
+            let within =
+                pauses.iter().filter(|&pause| (begins..begins + SPREAD / 10).contains(pause)).count();
+            assert!((50..200).contains(&within), "{tenth}: {within}");
+        }
     }
 }

@@ -383,7 +383,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         match update.map_err(closed)? {
             UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
             // The proof hears of it too, and sees whether it is this one.
-            UserUpdate::SessionsEnded => Ok(()),
+            UserUpdate::SessionsEnded | UserUpdate::Missed => Ok(()),
         }
     }
 

@@ -14,6 +14,7 @@ mod count_batcher;
 mod counters;
 mod deletion;
 mod documents;
+mod echo;
 mod find;
 mod guarded;
 mod lease;
@@ -349,7 +350,7 @@ impl Backend for Mongo {
 
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
         match &self.inner.mode {
-            Mode::ReplicaSet(_) => watch::watch(&self.inner, &feed).await,
+            Mode::ReplicaSet(replica_set) => watch::watch(&self.inner, &replica_set.peers, &feed).await,
             Mode::Guarded(guarded) => watch::watch_lease(guarded, &feed).await,
         }
     }

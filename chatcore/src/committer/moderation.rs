@@ -55,6 +55,8 @@ impl Worker {
                 found => found?,
             };
             let Some(known) = self.rooms.get_mut(&room) else { continue };
+            // The last ban was lifted. A later one moves the closings, which refuses the batch.
+            known.head.restricted &= found.iter().flatten().all(|access| access.restricted);
             if known.admitted.iter().any(|admitted| admitted.len() > MAX_MEMBERS) {
                 known.admitted = Admitted::default();
             }

@@ -21,9 +21,14 @@ impl Feed {
         result
     }
 
-    /// Has the people of a room shown, if they never were.
-    pub(crate) fn want_people(&self, room: &Arc<RoomFeed>) {
+    /// Has a watcher told who is in the room, until [`end_watch`](Self::end_watch).
+    pub(crate) fn begin_watch(&self, room: &Arc<RoomFeed>) {
+        room.count_watcher();
         self.change_people(room, People::want);
+    }
+
+    pub(crate) fn end_watch(&self, room: &RoomFeed) {
+        room.discount_watcher();
     }
 
     pub(crate) fn enter(&self, room: &Arc<RoomFeed>, user: &Username) {
@@ -39,9 +44,11 @@ impl Feed {
         self.change_people(room, |_| {});
     }
 
-    /// Shows the people of a room later, because it could not be done.
-    pub(crate) fn postpone_people(&self, room: &Arc<RoomFeed>) {
-        self.change_people(room, People::retell);
+    /// Shows the people of a room at a later time, because other processes could not be told or asked.
+    pub(crate) fn postpone_people(&self, room: &Arc<RoomFeed>, until: Instant) {
+        if room.people().postpone() {
+            let _ = self.due.send((until, room.clone()));
+        }
     }
 
     /// Numbers what is told to other processes.

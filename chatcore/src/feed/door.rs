@@ -70,22 +70,25 @@ pub(super) struct Door {
     privacy: Option<Privacy>,
     /// Whether there is no such room.
     missing: bool,
-    /// Whether the room is public, and nobody may be banned from it but those in `evicted`.
+    /// Set once nobody was banned from the room, which is public. Those who were since are in `evicted`.
     open: bool,
     /// Users who may take part.
     admitted: HashSet<Username>,
-    /// Names, in any case, that may have been removed or banned, and since when.
+    /// Names, in any case, that were or may have been removed or banned, and since when.
     evicted: HashMap<Fold, Moment>,
     /// Grows with each question and each change, so that an answer to a question from before a change
     /// is not taken for an answer after it.
     now: Moment,
     /// Answers to questions from before this moment are not believed.
     believed_from: Moment,
+    /// Set from a gap in the change stream until it is known whether somebody was removed meanwhile.
+    /// Nobody is let in by what was known before.
+    doubted: bool,
     /// Users whom somebody waits to have looked up.
     waiting: HashSet<Username>,
     /// Answers to the last question about `waiting`.
     answers: Option<Answers>,
-    /// The closings of the last head that was seen.
+    /// The closings up to which everyone who was removed or banned is known to be.
     closings: Option<i64>,
 }
 
@@ -101,7 +104,7 @@ impl Door {
 
     /// Whether everyone may read the room and take part in it.
     pub(super) fn is_open(&self) -> bool {
-        self.open && self.evicted.is_empty()
+        self.open && self.evicted.is_empty() && !self.doubted
     }
 
     /// Whether it is known that the visitor is let in.
@@ -110,9 +113,10 @@ impl Door {
         let is_evicted =
             || visitor.user.as_ref().is_some_and(|user| self.evicted.contains_key(&Fold::from(user)));
         match self.privacy {
-            None => self.missing,
             // Nobody can ban who has no name.
             Some(Privacy::Public) if visitor.wish == Wish::Read || visitor.user.is_none() => true,
+            _ if self.doubted => false,
+            None => self.missing,
             Some(Privacy::Public) => is_admitted() || self.open && !is_evicted(),
             Some(Privacy::Private) => visitor.verified && is_admitted(),
         }
@@ -175,35 +179,52 @@ impl Door {
         if asked < self.believed_from {
             return;
         }
+        if self.doubted {
+            self.restart(asked);
+        }
         // An older answer that comes later must not undo this one.
         self.believed_from = asked;
         self.missing = access.is_none();
-        self.open = access.is_some_and(|access| access.privacy == Privacy::Public && !access.restricted);
-        self.evicted.retain(|_, since| *since > asked);
+        match access {
+            Some(Access { privacy: Privacy::Public, restricted: false, .. }) => {
+                self.open = true;
+                self.evicted.retain(|_, since| *since > asked);
+            }
+            // Of an open room it is known who was banned since.
+            Some(Access { privacy: Privacy::Public, .. }) => {}
+            _ => self.open = false,
+        }
     }
 
     fn admit(&mut self, asked: Moment, user: &Username, access: &Access) {
+        let name = Fold::from(user);
+        if asked < self.believed_from || self.evicted.get(&name).is_some_and(|since| *since > asked) {
+            return;
+        }
         let writer = Visitor { user: None, verified: true, wish: Wish::TakePart };
-        let is_evicted = || self.evicted.contains_key(&Fold::from(user));
-        if writer.check(Some(access)).is_err() || asked < self.believed_from || is_evicted() {
+        if writer.check(Some(access)).is_err() {
             self.admitted.remove(user);
+            if self.open {
+                self.evicted.insert(name, asked);
+            }
             return;
         }
         if self.admitted.len() >= MAX_ADMITTED {
             self.admitted.clear();
         }
         self.admitted.insert(user.clone());
+        self.evicted.remove(&name);
     }
 
     /// Takes note that messages were committed after `head`, by this process.
     pub(super) fn committed_after(&mut self, head: Option<Head>) {
         match head {
+            // Somebody may have been removed by another process, which is not heard of yet. What is
+            // posted in a public room may be read by those who are banned from it.
             Some(Head { restricted: true, closings, .. }) => {
-                let is_news = self.closings.replace(closings) != Some(closings);
-                // Somebody may have been removed by another process, which is not heard of yet. What
-                // is posted in a public room may be read by those who are banned from it.
-                if is_news && self.privacy != Some(Privacy::Public) {
+                if self.privacy != Some(Privacy::Public) && self.closings != Some(closings) {
                     self.forget();
+                    self.closings = Some(closings);
                 }
             }
             // What a batch makes, or everyone may post in, is public. Whether it is open is not said:
@@ -223,13 +244,48 @@ impl Door {
         self.evicted.insert(Fold::from(user), now);
     }
 
+    /// Takes note that changes may have gone unheard.
+    pub(super) fn miss_changes(&mut self) {
+        self.doubted = true;
+        self.believed_from = self.tick();
+    }
+
+    /// Takes in the head that the store answered to a question that began at `asked`. Returns whether
+    /// somebody may have been removed or banned, so that all have to be looked up again.
+    pub(super) fn confirm(&mut self, asked: Moment, head: Head) -> bool {
+        if asked < self.believed_from {
+            return false;
+        }
+        let Head { closings, restricted, .. } = head;
+        let has_moved = self.closings.replace(closings) != Some(closings);
+        if has_moved {
+            self.restart(asked);
+        }
+        self.believed_from = asked;
+        self.doubted = false;
+        if !restricted {
+            self.privacy = Some(Privacy::Public);
+            self.missing = false;
+            self.open = true;
+            self.evicted.retain(|_, since| *since > asked);
+        }
+        has_moved && restricted
+    }
+
     /// Forgets all that may have changed.
     pub(super) fn forget(&mut self) {
+        let now = self.tick();
+        self.restart(now);
+    }
+
+    /// Forgets what was known before `from`.
+    fn restart(&mut self, from: Moment) {
         self.missing = false;
         self.open = false;
+        self.doubted = false;
         self.admitted.clear();
-        self.evicted.clear();
-        self.believed_from = self.tick();
+        self.evicted.retain(|_, since| *since > from);
+        self.believed_from = from;
     }
 }
 
@@ -276,6 +332,7 @@ mod tests {
         let mut door = Door::default();
         answer(&mut door, "ann", &banned);
         assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && !door.is_open());
+        assert!(!door.lets_in(&visitor(Some("bob"), Wish::TakePart)), "of whom nothing is known");
     }
 
     #[test]
@@ -310,6 +367,7 @@ mod tests {
         door.learn(late, Some(&access(Privacy::Public, false, true)));
         door.learn(early, Some(&public));
         assert!(!door.lets_in(&takes_part("bob")) && !door.is_open());
+        assert!(door.lets_in(&takes_part("ann")), "of the others nobody was banned");
         let asked = door.ask();
         door.learn(asked, Some(&public));
         assert!(door.is_open() && door.lets_in(&takes_part("bob")));
@@ -320,6 +378,30 @@ mod tests {
         answer(&mut door, "bob", &member);
         door.evict(&user("bob"));
         assert!(door.lets_in(&takes_part("ann")) && !door.lets_in(&takes_part("bob")));
+    }
+
+    #[test]
+    fn after_a_gap_the_head_tells_whether_anybody_was_removed() {
+        let ann = visitor(Some("ann"), Wish::TakePart);
+        let head = |closings, restricted| Head { closings, restricted, ..Head::EMPTY };
+        let mut door = Door::default();
+        answer(&mut door, "ann", &access(Privacy::Private, true, false));
+        for (closings, looks_again) in [(1, true), (1, false), (2, true)] {
+            answer(&mut door, "ann", &access(Privacy::Private, true, false));
+            door.miss_changes();
+            assert!(!door.lets_in(&ann));
+            let asked = door.ask();
+            assert_eq!(door.confirm(asked, head(closings, true)), looks_again, "{closings}");
+            assert_eq!(door.lets_in(&ann), !looks_again, "{closings}");
+        }
+
+        // Who is banned after the head was asked for stays out.
+        let mut door = Door::default();
+        door.miss_changes();
+        let asked = door.ask();
+        door.evict(&user("bob"));
+        assert!(!door.confirm(asked, head(0, false)));
+        assert!(door.lets_in(&ann) && !door.lets_in(&visitor(Some("bob"), Wish::TakePart)));
     }
 
     #[test]

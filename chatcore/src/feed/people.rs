@@ -117,9 +117,13 @@ impl People {
         self.dirty = true;
     }
 
-    /// Has it shown who is there, if it never was.
+    /// Has it shown who is there, if it never was or others have to be asked for.
     pub(super) fn want(&mut self) {
-        self.dirty |= self.shown.is_none();
+        self.dirty |= self.shown.is_none() || !self.loaded;
+    }
+
+    pub(super) fn has_shown(&self) -> bool {
+        self.shown.is_some()
     }
 
     /// How many connections there are at this process.
@@ -136,6 +140,12 @@ impl People {
         let users = self.shown.as_ref().map_or(0, |shown| shown.users().len());
         let pause = PAUSE + PAUSE_PER_USER * u32::try_from(users).unwrap_or(u32::MAX);
         Some(self.shown_at.map_or(now, |shown| (shown + pause).max(now)))
+    }
+
+    /// Has it shown who is there at a given time at the earliest, if nobody is about to.
+    pub(super) fn postpone(&mut self) -> bool {
+        self.retell();
+        !std::mem::replace(&mut self.scheduled, true)
     }
 
     /// Begins to show what changed: gives those connected to this process, if other processes do

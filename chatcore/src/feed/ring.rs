@@ -18,8 +18,8 @@ const MAX_DELETIONS: usize = 1_024;
 pub(super) struct Ring {
     /// The place and time of the newest message heard of; place 0 in an empty room.
     end: Option<(Seq, Timestamp)>,
-    /// Whether that was the newest message of the room when it was heard of, and not one of which
-    /// another process's stream of changes tells late. Nothing is answered before.
+    /// Set once `end` was the newest message of the room at a moment of the present change stream.
+    /// Nothing is answered before. An older `end` still tells how far followers were served.
     known: bool,
     messages: VecDeque<SharedMessage>,
     bytes: usize,
@@ -85,10 +85,27 @@ impl Ring {
         true
     }
 
-    /// Takes note that messages may have been deleted unheard.
-    pub(super) fn miss_deletions(&mut self) {
+    /// Takes note that messages may have been posted and deleted unheard. Keeps the end, so that the
+    /// rest can be read from there.
+    pub(super) fn miss_changes(&mut self) {
+        self.drop_messages();
+        self.known = false;
+        self.generation += 1;
         self.deletions_before = self.deletions() + 1;
         self.deleted.clear();
+    }
+
+    /// The place of the newest message heard of, even if there may be newer ones.
+    pub(super) fn last_heard(&self) -> Option<Seq> {
+        self.end.map(|(seq, _)| seq)
+    }
+
+    /// Takes note that there was no message after `seq` when the store was asked. Returns whether that
+    /// is where the ring ends.
+    pub(super) fn confirm_end(&mut self, seq: Seq) -> bool {
+        let is_end = self.last_heard() == Some(seq);
+        self.known |= is_end;
+        is_end
     }
 
     /// How many deletions there were.
@@ -245,6 +262,8 @@ mod tests {
         Read(Range, usize),
         DropMessages,
         Clear,
+        /// The change stream had a gap.
+        MissChanges,
         /// The message that lies so far back is deleted, which is heard of at once.
         Delete(i64),
     }
@@ -256,6 +275,7 @@ mod tests {
             3 => (0_i64..6).prop_map(Step::Hear),
             1 => Just(Step::DropMessages),
             1 => Just(Step::Clear),
+            1 => Just(Step::MissChanges),
             2 => (0_i64..10).prop_map(Step::Delete),
         ];
         proptest::collection::vec(step, 1..40)
@@ -268,6 +288,8 @@ mod tests {
         fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {
             let mut ring = Ring::default();
             let (mut stored, mut promised) = (0, 0);
+            // The newest message at the last gap. The stream tells of none before it again.
+            let mut missed = None;
             let mut deleted = Vec::new();
             let model = |deleted: &[Seq], end, range, limit| -> Vec<SharedMessage> {
                 let blank = |m: SharedMessage| if deleted.contains(&m.seq) { m.without_content().into() } else { m };
@@ -282,7 +304,7 @@ mod tests {
                             promised = stored;
                         }
                     },
-                    Step::Hear(back) => if stored - back > 0 {
+                    Step::Hear(back) => if stored - back > missed.unwrap_or(0) {
                         ring.publish(&message(stored - back), false);
                     },
                     Step::Read(range, limit) => {
@@ -308,11 +330,24 @@ mod tests {
                     }
                     Step::DropMessages => ring.drop_messages(),
                     Step::Clear => ring.clear(),
+                    Step::MissChanges => {
+                        ring.miss_changes();
+                        missed = Some(stored);
+                        prop_assert!(ring.read(Range::Newest, 1).is_none());
+                        if ring.last_heard().is_some_and(|seq| seq.get() == stored) {
+                            prop_assert!(ring.confirm_end(Seq::new(stored).expect("a place")));
+                            promised = stored;
+                        }
+                    }
                     Step::Delete(back) => if stored - back > 0 {
                         let seq = Seq::new(stored - back).expect("a place");
-                        prop_assert_eq!(ring.delete(seq), !deleted.contains(&seq));
+                        let is_news = ring.delete(seq);
+                        prop_assert!(missed.is_some() || is_news != deleted.contains(&seq));
                         if !deleted.contains(&seq) {
                             deleted.push(seq);
+                        }
+                        if missed.is_some() {
+                            continue;
                         }
                         for seen in 0..deleted.len() {
                             let told = ring.deleted_after(seen as u64);
@@ -339,7 +374,7 @@ mod tests {
             ring.deleted_after(1).map(|(now, places)| (now, places.len())),
             Some((most + 1, MAX_DELETIONS))
         );
-        ring.miss_deletions();
+        ring.miss_changes();
         assert_eq!(ring.deleted_after(most + 1), Some((most + 2, Vec::new())));
         assert_eq!(ring.deleted_after(most + 2), None);
     }

@@ -1,6 +1,6 @@
 //! One room: its newest messages, who is there, and the wake-up of those who follow.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -30,6 +30,10 @@ pub(crate) struct RoomFeed {
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     pub(super) doubts: AtomicU32,
+    /// The feed's epoch in which what is here was last brought up to date. In another one it is stale.
+    pub(super) epoch: AtomicU64,
+    /// Watchers who are told who is here.
+    watchers: AtomicUsize,
     /// When it was last read, in seconds since the feed began.
     pub(super) used: AtomicU64,
     /// Held by the one reader who reads from the store what all others wait for.
@@ -41,7 +45,7 @@ pub(crate) struct RoomFeed {
 }
 
 impl RoomFeed {
-    pub(super) fn new(name: RoomName) -> Self {
+    pub(super) fn new(name: RoomName, epoch: u64) -> Self {
         Self {
             name,
             ring: Mutex::default(),
@@ -52,6 +56,8 @@ impl RoomFeed {
             deletions: AtomicU64::new(0),
             wake: watch::Sender::new(()),
             doubts: AtomicU32::new(0),
+            epoch: AtomicU64::new(epoch),
+            watchers: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             loading: AsyncMutex::new(()),
             asking: AsyncMutex::new(()),
@@ -156,6 +162,17 @@ impl RoomFeed {
         self.wake.send_replace(());
     }
 
+    /// Takes note that removals and bans may have gone unheard.
+    pub(super) fn miss_removals(&self) {
+        self.door(Door::miss_changes);
+    }
+
+    /// Takes in the head that the store answered to a question that began at `asked`. Returns whether
+    /// followers have to be looked up again.
+    pub(super) fn confirm_access(&self, asked: Moment, head: Head) -> bool {
+        self.door(|door| door.confirm(asked, head))
+    }
+
     /// The number of the last deletion that was heard of.
     pub(crate) fn deletions(&self) -> u64 {
         self.deletions.load(Ordering::SeqCst)
@@ -178,6 +195,24 @@ impl RoomFeed {
 
     pub(crate) fn end(&self) -> Option<Seq> {
         self.ring().end()
+    }
+
+    /// The place of the newest message heard of, even if there may be newer ones.
+    pub(crate) fn last_heard(&self) -> Option<Seq> {
+        self.ring().last_heard()
+    }
+
+    pub(super) fn count_watcher(&self) {
+        self.watchers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn discount_watcher(&self) {
+        self.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether anybody is told who is here.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::SeqCst) > 0
     }
 
     /// What the ring answers, whether it can be trusted to be up to date or not.
@@ -203,9 +238,15 @@ impl RoomFeed {
         &self.telling
     }
 
-    /// If it is not known who is connected to other processes: what to load it with.
+    /// If it is not known who is connected to other processes, and somebody is told: what to load it
+    /// with.
     pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
-        self.people().lacks_elsewhere()
+        self.people().lacks_elsewhere().filter(|_| self.is_watched())
+    }
+
+    /// Whether a list of who is here is shown, or may be before other processes are asked.
+    pub(crate) fn has_people_to_show(&self) -> bool {
+        self.people().has_shown()
     }
 
     /// Takes in who is connected to other processes, as it was asked for at `generation`.

@@ -62,13 +62,37 @@ fn the_memory_of_all_rings_has_a_limit() {
 }
 
 #[test]
-fn a_feed_that_is_deaf_says_nothing_and_knows_nothing_afterwards() {
+fn a_feed_that_is_paused_says_nothing_and_goes_on_from_there() {
     let (feed, _due) = Feed::new(true);
     let room = name("a");
     feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], true);
     assert!(feed.read(&room, Range::Newest, 1, false).is_some());
-    feed.go_deaf();
+    feed.pause();
     assert!(feed.read(&room, Range::Newest, 1, false).is_none());
-    feed.go_live();
-    assert!(feed.read(&room, Range::Newest, 1, false).is_none(), "it may have changed meanwhile");
+    feed.resume();
+    assert!(feed.read(&room, Range::Newest, 1, false).is_some());
+}
+
+#[test]
+fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
+    let (feed, _due) = Feed::new(true);
+    let (room, seq) = (name("a"), Seq::ZERO.next());
+    let entry = feed.room(&room);
+    let _follower = entry.listen();
+    feed.publish_to(&entry, [message(&room, 1, "x")], true);
+    feed.begin_epoch();
+    let read = || feed.read(&room, Range::After(seq), 1, false);
+    assert!(read().is_none(), "it may have changed meanwhile");
+    assert_eq!(feed.to_refresh().len(), 1);
+    // What was asked before says nothing.
+    let early = entry.generation();
+    feed.renew(&entry);
+    assert!(!feed.confirm_end(&entry, early, seq));
+    assert!(read().is_none());
+    assert_eq!(feed.to_refresh().len(), 1);
+    assert!(feed.confirm_end(&entry, entry.generation(), seq));
+    assert_eq!(read(), Some(Vec::new()));
+    assert!(feed.read(&room, Range::Newest, 1, false).is_none(), "it may have been deleted");
+    assert!(feed.to_refresh().is_empty());
+    assert_eq!(entry.deleted_after(0), Some((1, Vec::new())));
 }

@@ -18,6 +18,9 @@ pub enum UserUpdate {
     Read(RoomName, Seq),
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
+    /// Updates may have been lost, those of other users too: ask again for the session in use, but
+    /// not all at the same time.
+    Missed,
 }
 
 /// The users who are connected to this process.
@@ -67,10 +70,10 @@ impl Users {
         }
     }
 
-    /// Has everyone ask again for the session in use: its end may have gone unheard.
-    pub(crate) fn ask_again(&self) {
+    /// Tells everyone that updates may have gone unheard.
+    pub(crate) fn miss_updates(&self) {
         for sender in self.lock().values().flat_map(HashMap::values) {
-            let _ = sender.send(UserUpdate::SessionsEnded);
+            let _ = sender.send(UserUpdate::Missed);
         }
     }
 

@@ -172,8 +172,8 @@ impl ChatStore {
             _ => {}
         }
         // Before and after: what was missed while one looked must not count.
-        let was_live = self.0.feed.is_live();
-        if room.lets_in(visitor) && was_live && self.0.feed.is_live() {
+        let before = self.0.feed.heard_in(room);
+        if room.lets_in(visitor) && before.is_some() && self.0.feed.heard_in(room) == before {
             let others_may_have_acted = self.0.backend.is_shared() && afresh && !room.is_open();
             if !others_may_have_acted {
                 return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `members`, `departures`, `closings`, `created_at`, `private`, `restricted`?, `owner`? |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `members`, `departures`, `closings`, `pardons`?, `created_at`, `private`, `restricted`?, `owner`? |
 //! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
 //! | `counters` | `{tally}` | `counts`, `folds`, `claims`?, `batches`: see `pending_counts.rs`, `names.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
@@ -164,6 +164,9 @@ pub(super) fn new_signal(signal: &Signal) -> Document {
     };
     document
 }
+
+/// The kinds of signals that name a room.
+pub(super) const SIGNALS_OF_ROOMS: [&str; 3] = ["typing", "room_closed", "evicted"];
 
 pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     if let Ok(typing) = document.get_document("typing") {

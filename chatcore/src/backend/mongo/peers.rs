@@ -8,7 +8,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::oid::ObjectId;
@@ -18,6 +19,7 @@ use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
+use super::echo::Echo;
 use super::lease::is_duplicate;
 use super::pending_counts::SLOTS;
 use super::{error, find};
@@ -35,6 +37,8 @@ pub(super) struct Peers {
     /// Whether this process may still say who is connected to it. Held while it does, so that
     /// nothing is said after it signed off, and nothing older after newer.
     pub(super) is_on: Mutex<bool>,
+    /// Tells how far the change stream of this process is behind.
+    pub(super) echo: Arc<Echo>,
     closing: watch::Sender<()>,
 }
 
@@ -46,6 +50,9 @@ struct Me {
     card: Document,
     /// Where the others were last, and how many looks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
+    /// The number of the last beat, as this process counts.
+    turn: i64,
+    echo: Arc<Echo>,
 }
 
 impl Peers {
@@ -53,17 +60,19 @@ impl Peers {
     /// dead. Returns the number of a tally too, which no other process has unless there are many.
     pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
         let card = doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
+        let (id, echo) = (ObjectId::new(), Arc::new(Echo::default()));
         let mut me = Me {
             processes: database.collection("processes"),
             presence: database.collection("presence"),
-            id: ObjectId::new(),
+            id,
             card,
             seen: HashMap::new(),
+            turn: 0,
+            echo: echo.clone(),
         };
         me.look().await.map_err(error)?;
         let tally = me.take_tally().await?;
         me.beat().await.map_err(error)?;
-        let id = me.id;
         let (closing, mut closed) = watch::channel(());
         tokio::spawn(async move {
             loop {
@@ -77,7 +86,7 @@ impl Peers {
             }
             let _ = me.remove(me.id).await;
         });
-        Ok((Self { id, is_on: Mutex::new(true), closing }, tally))
+        Ok((Self { id, is_on: Mutex::new(true), echo, closing }, tally))
     }
 
     /// Signs off, once no transaction is open any more.
@@ -117,11 +126,17 @@ impl Me {
         self.look().await
     }
 
-    async fn beat(&self) -> mongodb::error::Result<()> {
+    async fn beat(&mut self) -> mongodb::error::Result<()> {
         // Not worth a wait for the journal: the next one is half a second away.
         let light = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
-        let beat = doc! { "$inc": { "beats": 1_i64 }, "$setOnInsert": self.card.clone() };
+        self.turn += 1;
+        let beat = doc! {
+            "$inc": { "beats": 1_i64 },
+            "$set": { "turn": self.turn },
+            "$setOnInsert": self.card.clone(),
+        };
         self.processes.update_one(doc! { "_id": self.id }, beat).upsert(true).write_concern(light).await?;
+        self.echo.written(self.turn, Instant::now());
         Ok(())
     }
 

@@ -1,18 +1,21 @@
 //! The stream of changes by which a process hears of what the others commit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc};
 use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::ChangeStreamEvent;
-use tokio::time::timeout;
+use mongodb::change_stream::event::ResumeToken;
+use mongodb::error::ErrorKind;
+use tokio::time::{sleep, timeout};
 
 use super::buckets::Bucket;
 use super::guarded::Guarded;
+use super::peers::Peers;
 use super::{Inner, deletion, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::types::RoomName;
 
 /// How long the server holds a question when there is no change.
 const AWAIT: Duration = Duration::from_millis(250);
@@ -21,24 +24,81 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long it may take to begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
-type Changes = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
+/// How long a stream that broke is resumed where it was. What was committed in a longer time is read
+/// from the store sooner than it is heard of.
+const RESUME: Duration = Duration::from_secs(60);
+/// The pause before that is tried again, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Feeds every change to `feed`, until something fails or the feed is closed.
-pub(super) async fn watch(inner: &Inner, feed: &Feed) -> Result<()> {
+/// Codes of the server for a place that it cannot go on from: what came after it is not kept any more
+/// (`ChangeStreamHistoryLost`), the stream ended there (`ChangeStreamFatalError`), or it is none
+/// (`InvalidResumeToken`).
+const NO_SUCH_PLACE: [i32; 3] = [286, 280, 260];
+
+type Changes = ChangeStream<RawDocumentBuf>;
+
+/// Feeds every change to `feed`, until the stream cannot be resumed or the feed is closed.
+pub(super) async fn watch(inner: &Inner, peers: &Peers, feed: &Feed) -> Result<()> {
+    let mut changes = begin(inner, peers, None).await?;
+    let mut place = changes.resume_token();
+    peers.echo.begin();
+    feed.begin_epoch();
+    loop {
+        let Err(broken) = hear(inner, peers, feed, &mut changes, &mut place).await else { return Ok(()) };
+        feed.pause();
+        tracing::warn!(error = %broken, "the change stream broke; it is resumed where it was");
+        let Some(place) = place.clone() else { return Err(broken) };
+        changes = resume(inner, peers, feed, place).await?;
+        peers.echo.resume();
+    }
+}
+
+/// Feeds every change of a stream to `feed`, until something fails or the feed is closed. `place` is
+/// where the next stream goes on.
+async fn hear(
+    inner: &Inner,
+    peers: &Peers,
+    feed: &Feed,
+    changes: &mut Changes,
+    place: &mut Option<ResumeToken>,
+) -> Result<()> {
     let silent = |_| Error::Unavailable("the stream of changes is silent".into());
-    let mut changes = timeout(BEGIN, begin(inner)).await.map_err(silent)??;
-    feed.go_live();
     while !feed.is_closed() {
         match timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
-            Some(change) => take(inner, feed, change)?,
+            Some(change) => take(inner, peers, feed, &change),
             // As after the database was dropped.
             None if !changes.is_alive() => {
                 return Err(Error::Unavailable("the stream of changes has ended".into()));
             }
             None => {}
         }
+        *place = changes.resume_token();
+        match (feed.is_live(), peers.echo.is_behind(Instant::now())) {
+            (true, true) => {
+                tracing::warn!("the change stream is behind; reading from the store");
+                feed.pause();
+            }
+            (false, false) => feed.resume(),
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// Opens a stream again where the one before broke.
+async fn resume(inner: &Inner, peers: &Peers, feed: &Feed, place: ResumeToken) -> Result<Changes> {
+    let (broke, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        match begin(inner, peers, Some(place.clone())).await {
+            Err(error) if broke.elapsed() < RESUME && error.is_transient() && !feed.is_closed() => {
+                tracing::debug!(%error, "the change stream could not be resumed");
+            }
+            begun => return begun,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// On a standalone mongod nobody else writes, as long as the lease is valid. Once another process
@@ -52,8 +112,8 @@ pub(super) async fn watch_lease(guarded: &Guarded, feed: &Feed) -> Result<()> {
         }
         let is_mine = guarded.may_write().is_ok();
         match (live, is_mine) {
-            (false, true) => feed.go_live(),
-            (true, false) => feed.go_deaf(),
+            (false, true) => feed.resume(),
+            (true, false) => feed.pause(),
             _ => {}
         }
         live = is_mine;
@@ -62,76 +122,138 @@ pub(super) async fn watch_lease(guarded: &Guarded, feed: &Feed) -> Result<()> {
     Ok(())
 }
 
-/// Begins with the first change that a reader who begins now may not see: readers see what a
-/// majority has.
-async fn begin(inner: &Inner) -> Result<Changes> {
+/// Opens a stream at a place, or with the first change that a reader who begins now may not see:
+/// readers see what a majority has.
+async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Result<Changes> {
+    let own_beats = doc! { "ns.coll": "processes", "documentKey._id": peers.id };
+    let told = doc! { "ns.coll": { "$in": ["messages", "presence", "signals", "marks"] } };
+    let only = doc! { "$match": {
+        "operationType": { "$in": ["insert", "replace", "update", "delete"] },
+        "$or": [told, own_beats],
+    } };
+    let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
+    let begun = async {
+        let watch = match place {
+            Some(place) => watch.resume_after(place),
+            None => watch.start_at_operation_time(majority_time(inner).await?),
+        };
+        Ok(watch.await.map_err(not_begun)?.with_type())
+    };
+    let late = |_| Error::Unavailable("the stream of changes does not begin".into());
+    timeout(BEGIN, begun).await.map_err(late)?
+}
+
+/// What it means that a stream does not begin.
+fn not_begun(e: mongodb::error::Error) -> Error {
+    match &*e.kind {
+        ErrorKind::Command(c) if NO_SUCH_PLACE.contains(&c.code) => {
+            Error::Corrupt(format!("the change stream has no such place any more: {c}"))
+        }
+        _ => error(e),
+    }
+}
+
+/// The time of the last change that a majority has.
+async fn majority_time(inner: &Inner) -> Result<Timestamp> {
     let hello = inner.database.run_command(doc! { "hello": 1 }).await.map_err(error)?;
     // A router of a sharded cluster tells no more than its own time.
-    let seen = hello
+    hello
         .get_document("lastWrite")
         .and_then(|write| write.get_document("majorityOpTime"))
         .and_then(|time| time.get_timestamp("ts"))
-        .or_else(|_| hello.get_timestamp("operationTime"));
-    let seen = seen.map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))?;
-    let only = doc! { "$match": {
-        "ns.coll": { "$in": ["messages", "presence", "signals", "marks"] },
-        "operationType": { "$in": ["insert", "replace", "update", "delete"] },
-    } };
-    let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
-    let watch = watch.start_at_operation_time(seen);
-    Ok(watch.await.map_err(error)?.with_type())
+        .or_else(|_| hello.get_timestamp("operationTime"))
+        .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))
 }
 
-fn take(inner: &Inner, feed: &Feed, change: ChangeStreamEvent<RawDocumentBuf>) -> Result<()> {
-    let of = |change: &ChangeStreamEvent<_>| change.ns.as_ref().and_then(|ns| ns.coll.clone());
-    let Some(collection) = of(&change) else { return Ok(()) };
-    // What was deleted, or changed in part, is named by its key alone.
-    let key = change.document_key.map(|key| to_raw(&key)).transpose()?;
-    match (collection.as_str(), change.full_document, key) {
-        ("messages", Some(document), _) => {
-            let room = documents::room_name(&document)?;
-            let messages = Bucket::new(&room, &document)?.all()?;
-            feed.publish(&room, messages.into_iter().map(Into::into).collect());
+/// Feeds a change to `feed`. One that cannot be read is skipped, and the room it names is read from the
+/// store.
+fn take(inner: &Inner, peers: &Peers, feed: &Feed, change: &RawDocument) {
+    let parts = Parts::new(change);
+    if let Err(error) = parts.feed_to(inner, peers, feed) {
+        let room = parts.room();
+        tracing::error!(%error, ?room, collection = parts.collection, "a change cannot be read; it is skipped");
+        if let Some(room) = room {
+            feed.miss_changes_of(&room);
         }
-        ("messages", None, Some(key)) => {
-            let updated = change.update_description.map(|update| update.updated_fields);
-            let room = documents::room_name(&key)?;
-            for seq in deletion::blanked(&key, &updated.unwrap_or_default())? {
-                feed.hear_deletion(&room, seq);
-            }
-        }
-        ("presence", there, Some(key)) => {
-            let (room, process) = (documents::room_name(&key)?, documents::process(&key)?);
-            match there {
-                there if !inner.is_me(process) => {
-                    let there = there.map(|there| documents::attendance(&there)).transpose()?;
-                    feed.hear_people(&room, process, there);
-                }
-                // This process was taken for dead.
-                None => feed.retell_people(&room),
-                Some(_) => {}
-            }
-        }
-        ("signals", Some(document), _) => match documents::signal(&document)? {
-            Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
-            Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
-            Some(Signal::RoomClosed(room)) => feed.close_door(&room),
-            Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
-            None => {}
-        },
-        ("marks", document, Some(key)) => {
-            let (user, room) = documents::marked(&key)?;
-            let updated =
-                change.update_description.map(|update| to_raw(&update.updated_fields)).transpose()?;
-            if let Some(seq) = document.or(updated).map(|seq| documents::marked_seq(&seq)).transpose()? {
-                feed.hear_mark(&user, &room, seq);
-            }
-        }
-        _ => {}
     }
-    Ok(())
 }
 
-fn to_raw(document: &Document) -> Result<RawDocumentBuf> {
-    RawDocumentBuf::try_from(document).map_err(|e| Error::Corrupt(e.to_string()))
+/// The parts of an entry of the change stream.
+struct Parts<'a> {
+    collection: &'a str,
+    /// The `_id` of the document, which is all that is told of one that was deleted.
+    key: Option<&'a RawDocument>,
+    /// The document, if it is new or was replaced.
+    document: Option<&'a RawDocument>,
+    /// The fields that were updated.
+    updated: Option<&'a RawDocument>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(change: &'a RawDocument) -> Self {
+        let part = |document: &'a RawDocument, key| document.get_document(key).ok();
+        Self {
+            collection: part(change, "ns").and_then(|ns| ns.get_str("coll").ok()).unwrap_or_default(),
+            key: part(change, "documentKey"),
+            document: part(change, "fullDocument"),
+            updated: part(change, "updateDescription").and_then(|update| part(update, "updatedFields")),
+        }
+    }
+
+    /// The room that the change is about, if it says so.
+    fn room(&self) -> Option<RoomName> {
+        let of_signal = |kind| self.document?.get_document(kind).ok()?.get_str("room").ok()?.parse().ok();
+        let of_key = self.key.and_then(|key| documents::room_name(key).ok());
+        of_key.or_else(|| documents::SIGNALS_OF_ROOMS.into_iter().find_map(of_signal))
+    }
+
+    fn feed_to(&self, inner: &Inner, peers: &Peers, feed: &Feed) -> Result<()> {
+        match (self.collection, self.document, self.key) {
+            ("messages", Some(document), _) => {
+                let room = documents::room_name(document)?;
+                let messages = Bucket::new(&room, document)?.all()?;
+                feed.publish(&room, messages.into_iter().map(Into::into).collect());
+            }
+            ("messages", None, Some(key)) => {
+                let updated = self.updated.map(Document::try_from).transpose().map_err(documents::corrupt)?;
+                let room = documents::room_name(key)?;
+                for seq in deletion::blanked(key, &updated.unwrap_or_default())? {
+                    feed.hear_deletion(&room, seq);
+                }
+            }
+            ("presence", there, Some(key)) => {
+                let (room, process) = (documents::room_name(key)?, documents::process(key)?);
+                match there {
+                    there if !inner.is_me(process) => {
+                        let there = there.map(documents::attendance).transpose()?;
+                        feed.hear_people(&room, process, there);
+                    }
+                    // This process was taken for dead.
+                    None => feed.retell_people(&room),
+                    Some(_) => {}
+                }
+            }
+            ("signals", Some(document), _) => match documents::signal(document)? {
+                Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
+                Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
+                Some(Signal::RoomClosed(room)) => feed.close_door(&room),
+                Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
+                None => {}
+            },
+            ("marks", document, Some(key)) => {
+                let (user, room) = documents::marked(key)?;
+                if let Some(seq) = document.or(self.updated).map(documents::marked_seq).transpose()? {
+                    feed.hear_mark(&user, &room, seq);
+                }
+            }
+            ("processes", document, _) => {
+                // The first beat has no turn, and the end of this process none either.
+                if let Some(Ok(turn)) = document.or(self.updated).map(|beat| beat.get_i64("turn")) {
+                    peers.echo.heard(turn);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::account::{Account, Fold};
 use crate::backend::{
-    Access, Accounts, Append, Backend, Batch, Deletion, Head, Joined, Moderation, NewSession, NonceKey, Page,
+    Access, Accounts, Append, Attendance, Backend, Batch, Deletion, Head, Joined, Moderation, NewSession,
+    NonceKey, Page, ProcessId,
 };
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
@@ -42,6 +44,42 @@ pub(super) enum Fault {
     None,
 }
 
+/// Calls of one kind: how many there were, how many are under way, and the most that were at once.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) all: AtomicUsize,
+    now: AtomicUsize,
+    pub(super) most: AtomicUsize,
+}
+
+impl Calls {
+    /// Runs a call, which takes a while, so that others may come meanwhile.
+    async fn count<T>(&self, call: impl Future<Output = T>) -> T {
+        self.all.fetch_add(1, Ordering::SeqCst);
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        let result = call.await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    pub(super) fn reset(&self) {
+        self.all.store(0, Ordering::SeqCst);
+        self.most.store(0, Ordering::SeqCst);
+    }
+}
+
+/// A store that plays one of several processes, and the calls that it gets.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// Whether it is heard of what others commit: begins an epoch each time that it is.
+    pub(super) hears: watch::Sender<bool>,
+    pub(super) reads: Calls,
+    pub(super) heads: Calls,
+    pub(super) presence: Calls,
+}
+
 /// An SQLite store whose commits fail by a plan.
 pub(super) struct Faulty {
     pub(super) inner: Arc<dyn Backend>,
@@ -51,6 +89,8 @@ pub(super) struct Faulty {
     pub(super) appended: AtomicUsize,
     /// Questions about who may be in a room.
     pub(super) accesses: AtomicUsize,
+    /// Set if the store plays one of several processes.
+    pub(super) peer: Option<Peer>,
     /// Lets a late call go on.
     pub(super) release: Arc<Notify>,
 }
@@ -111,7 +151,10 @@ impl Backend for Faulty {
     }
 
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
-        self.inner.heads(rooms).await
+        match &self.peer {
+            Some(peer) => peer.heads.count(self.inner.heads(rooms)).await,
+            None => self.inner.heads(rooms).await,
+        }
     }
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.inner.by_nonce(keys).await
@@ -135,7 +178,33 @@ impl Backend for Faulty {
         self.inner.leave(room, user).await
     }
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
-        self.inner.messages(room, range, limit).await
+        match &self.peer {
+            Some(peer) => peer.reads.count(self.inner.messages(room, range, limit)).await,
+            None => self.inner.messages(room, range, limit).await,
+        }
+    }
+    fn is_shared(&self) -> bool {
+        self.peer.is_some()
+    }
+    async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
+        let Some(peer) = &self.peer else { return self.inner.watch(feed).await };
+        let mut hears = peer.hears.subscribe();
+        hears.wait_for(|hears| *hears).await.unwrap();
+        feed.begin_epoch();
+        hears.wait_for(|hears| !*hears).await.unwrap();
+        out_of_reach()
+    }
+    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+        match &self.peer {
+            Some(peer) => peer.presence.count(self.inner.attend(room, attendance)).await,
+            None => self.inner.attend(room, attendance).await,
+        }
+    }
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+        match &self.peer {
+            Some(peer) => peer.presence.count(self.inner.attendance(room)).await,
+            None => self.inner.attendance(room).await,
+        }
     }
     async fn message_count(&self, user: Username) -> Result<u64> {
         self.inner.message_count(user).await
@@ -222,6 +291,7 @@ impl Moderation for Faulty {
         self.inner.access(room, users).await
     }
     async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+        self.accesses.fetch_add(1, Ordering::SeqCst);
         self.inner.admissions(room, users).await
     }
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
