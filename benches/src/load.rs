@@ -58,7 +58,7 @@ fn answer_length(answer: &[u8]) -> Option<usize> {
 /// A `GET` of this path.
 #[must_use]
 pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: chat.example\r\nAccept: application/json\r\n\r\n").into()
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n").into()
 }
 
 /// A `POST` of a message.
@@ -67,7 +67,7 @@ pub fn post(room: &str, sender: &str) -> Vec<u8> {
     let body = serde_json::json!({ "sender": sender, "text": TEXT }).to_string();
     let length = body.len();
     format!(
-        "POST /chat/{room}/messages HTTP/1.1\r\nHost: chat.example\r\nContent-Type: application/json\r\n\
+        "POST /chat/{room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .into()

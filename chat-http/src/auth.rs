@@ -1,12 +1,12 @@
 //! Who makes a request, and whether the request comes from a page of ours.
 
-use chatcore::{Privacy, RoomName, Session, SessionToken, View};
+use chatcore::{Privacy, RoomName, SessionToken, View};
 use cookie::{Cookie, SameSite, time};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::HeaderName;
 
 use crate::App;
-use crate::config::{Guests, PublicUrl, Settings};
+use crate::config::{PublicUrl, Settings};
 use crate::error::{HttpError, Result};
 use crate::request::Who;
 use crate::response::Response;
@@ -128,18 +128,6 @@ pub(crate) async fn renew_cookie(app: &App, response: &mut Response, token: &Ses
     }
 }
 
-/// Refuses who has no account's session, where guests are switched off.
-pub(crate) fn check_guest(app: &App, session: Option<&Session>, ended: bool) -> Result<()> {
-    match (app.settings().guests, session) {
-        (Guests::Allow, _) => Ok(()),
-        (Guests::Deny, Some(session)) if session.verified => Ok(()),
-        (Guests::Deny, Some(_)) => {
-            Err(HttpError::forbidden("this server does not take guests; log in to an account"))
-        }
-        (Guests::Deny, None) => Err(HttpError::no_session(ended)),
-    }
-}
-
 /// Refuses a request that changes state and was made by a page of another site. Programs that are
 /// not browsers send neither header.
 pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<()> {
@@ -150,14 +138,22 @@ pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<(
         return Err(foreign());
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().map_err(|_| foreign())?;
-    if settings.public_url.as_ref().is_some_and(|url| url.origin().eq_ignore_ascii_case(origin)) {
-        return Ok(());
-    }
+    let (scheme, authority) =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).ok_or_else(foreign)?;
+    let public_url = settings.public_url.as_ref();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    match (authority, host) {
-        (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(foreign()),
+    let is_own = public_url.is_some_and(|url| url.has_authority(authority))
+        || host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
+    if !is_own {
+        return Err(foreign());
     }
+
+    let own_scheme = if public_url.is_some_and(PublicUrl::is_https) { "https" } else { "http" };
+    if !scheme.eq_ignore_ascii_case(own_scheme) {
+        return Err(HttpError::forbidden(format!(
+            "the page was loaded by {scheme}, and this server is reached by {own_scheme}; if a proxy before it \
+             does TLS, start it with --public-url https://{authority}"
+        )));
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use hyper::Uri;
 
 use crate::address::Proxies;
+use crate::host::AllowedHost;
 
 /// A chat server.
 #[derive(Debug, Parser)]
@@ -64,7 +65,7 @@ impl fmt::Debug for StoreAddress {
 /// How the server behaves, whatever it listens on and stores in.
 #[derive(Debug, Clone, Parser)]
 pub struct Settings {
-    /// Whether names without an account may be used
+    /// What may be done without an account: everything, reading public rooms, or nothing
     #[arg(long, env = "CHAT_GUESTS", default_value = "allow")]
     pub guests: Guests,
 
@@ -72,6 +73,11 @@ pub struct Settings {
     /// Secure cookies, the path is put before all links and cookies
     #[arg(long, env = "CHAT_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
+
+    /// Hosts that the server answers to besides that of the public URL, such as chat.example or
+    /// chat.example:8443, separated by commas
+    #[arg(long, env = "CHAT_ALLOWED_HOSTS", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
 
     /// Posts a second for one user, with bursts of four times that; 0 is no limit
     #[arg(long, env = "CHAT_POST_RATE", default_value_t = 50)]
@@ -93,6 +99,7 @@ impl Default for Settings {
         Self {
             guests: Guests::Allow,
             public_url: None,
+            allowed_hosts: Vec::new(),
             post_rate: 50,
             trusted_proxies: Vec::new(),
             connections_per_address: None,
@@ -100,12 +107,14 @@ impl Default for Settings {
     }
 }
 
-/// Whether names without an account may be used.
+/// What may be done without an account's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Guests {
-    /// By anyone.
+    /// Everything but what needs an account: any name without one may be used.
     Allow,
-    /// By nobody: every post and every page needs an account's session.
+    /// Reading public rooms, and nothing else.
+    Read,
+    /// Nothing but logging in and registering.
     Deny,
 }
 
@@ -122,6 +131,14 @@ impl PublicUrl {
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
+    }
+
+    /// Whether this is the host and port of the URL, in any case and with or without the scheme's own
+    /// port.
+    pub(crate) fn has_authority(&self, authority: &str) -> bool {
+        let default_port = if self.https { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        self.authority.eq_ignore_ascii_case(authority)
     }
 
     /// The path without a slash at its end; empty for the root.

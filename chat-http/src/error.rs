@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use chatcore::{Error, Invalid};
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 
 use crate::response::{Response, whole};
@@ -15,7 +18,7 @@ use crate::response::{Response, whole};
 pub(crate) struct HttpError {
     pub(crate) status: StatusCode,
     pub(crate) detail: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 pub(crate) type Result<T, E = HttpError> = std::result::Result<T, E>;
@@ -30,7 +33,7 @@ struct Problem<'a> {
 
 impl HttpError {
     fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), header: None }
+        Self { status, detail: detail.into(), headers: Vec::new() }
     }
 
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -38,7 +41,8 @@ impl HttpError {
     }
 
     pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, detail)
+        let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chat\""));
+        Self { headers: vec![challenge], ..Self::new(StatusCode::UNAUTHORIZED, detail) }
     }
 
     /// There is no session, or there was one which has ended.
@@ -57,6 +61,11 @@ impl HttpError {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// The request is meant for another server.
+    pub(crate) fn misdirected(detail: String) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, detail)
+    }
+
     pub(crate) fn conflict(detail: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -64,7 +73,7 @@ impl HttpError {
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
         let allow = HeaderValue::from_str(allowed).ok().map(|value| (ALLOW, value));
-        Self { header: allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Self { headers: allow.into_iter().collect(), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     pub(crate) fn request_timeout() -> Self {
@@ -76,8 +85,12 @@ impl HttpError {
     }
 
     pub(crate) fn upgrade_required(detail: &'static str) -> Self {
-        let protocol = Some((UPGRADE, HeaderValue::from_static("websocket")));
-        Self { header: protocol, ..Self::new(StatusCode::UPGRADE_REQUIRED, detail) }
+        let headers = vec![
+            (CONNECTION, HeaderValue::from_static("upgrade")),
+            (UPGRADE, HeaderValue::from_static("websocket")),
+            (SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        ];
+        Self { headers, ..Self::new(StatusCode::UPGRADE_REQUIRED, detail) }
     }
 
     pub(crate) fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -85,7 +98,7 @@ impl HttpError {
     }
 
     pub(crate) fn too_many_requests(detail: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
-        Self { header: retry_after(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Self { headers: retry_after(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
     pub(crate) fn internal() -> Self {
@@ -93,7 +106,7 @@ impl HttpError {
     }
 
     fn unavailable(detail: &'static str, seconds: u64) -> Self {
-        Self { header: retry_after(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self { headers: retry_after(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
     pub(crate) fn title(&self) -> &'static str {
@@ -113,15 +126,13 @@ impl HttpError {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         // It may be gone, or be another's, the next time.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(self.headers);
         response
     }
 }
 
-fn retry_after(seconds: u64) -> Option<(HeaderName, HeaderValue)> {
-    Some((RETRY_AFTER, seconds.into()))
+fn retry_after(seconds: u64) -> Vec<(HeaderName, HeaderValue)> {
+    vec![(RETRY_AFTER, seconds.into())]
 }
 
 impl From<Error> for HttpError {

@@ -26,6 +26,7 @@ mod auth;
 mod config;
 mod error;
 mod handlers;
+mod host;
 mod limits;
 mod live;
 mod metrics;
@@ -43,6 +44,7 @@ use chatcore::ChatStore;
 
 pub use address::Proxies;
 pub use config::{Config, Guests, PublicUrl, Settings, StoreAddress};
+pub use host::AllowedHost;
 pub use server::run;
 
 /// What the server serves: a store, and how it behaves. A clone is another handle on the same.

@@ -12,10 +12,9 @@ use tinytemplate::TinyTemplate;
 
 use self::account::log_in_page;
 use crate::App;
-use crate::config::Guests;
 use crate::error::{HttpError, Result};
-use crate::request::{Call, Fields};
-use crate::response::{Response, bytes, cacheable, see_other};
+use crate::request::{Call, Fields, Segments};
+use crate::response::{Response, bytes, cacheable, redirect, see_other};
 
 /// RFC 3986's unreserved characters stand for themselves in a path segment and in a query.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -110,11 +109,19 @@ pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
     Ok(cacheable(&call, content_type, *body))
 }
 
-/// With guests switched off, who has no account sees only the log-in page.
-fn turned_away(app: &App, call: &Call, next: &str) -> Option<Result<Response>> {
-    let verified = call.who.as_ref().is_some_and(|who| who.session.verified);
-    let away = app.settings().guests == Guests::Deny && !verified;
-    away.then(|| see_other(&format!("{}?next={}", log_in_page(app), encode(next))))
+/// Browsers ask for it by this name, whatever the pages say.
+pub(crate) async fn favicon(app: App, _: Call) -> Result<Response> {
+    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/static/icon.svg", app.prefix()))
+}
+
+/// Sends somebody who may not use a page without an account to log in, and from there to the page.
+pub(crate) fn to_log_in_first(app: &App, route: &str, segments: &Segments) -> Result<Response> {
+    let next = match &segments[0] {
+        Some(room) if route.starts_with("/rooms/") => format!("/rooms/{}", encode(room)),
+        _ if route.starts_with("/account") => "/account".into(),
+        _ => String::new(),
+    };
+    see_other(&format!("{}?next={}", log_in_page(app), encode(&next)))
 }
 
 // Rooms
@@ -134,9 +141,6 @@ struct Link<'a> {
 }
 
 pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
-    if let Some(away) = turned_away(&app, &call, "") {
-        return away;
-    }
     draw_rooms(&app, &call, StatusCode::OK, "", None).await
 }
 
@@ -188,9 +192,6 @@ async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
 
 /// Creates the room that was typed, unless it is there, and opens it.
 pub(crate) async fn open_room(app: App, call: Call) -> Result<Response> {
-    if let Some(away) = turned_away(&app, &call, "") {
-        return away;
-    }
     let fields = call.form()?;
     match open(&app, &call, &fields).await {
         Ok(room) => see_other(&room_page(&app, &room)),

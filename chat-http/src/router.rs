@@ -11,12 +11,13 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
 use self::body::RequestBody;
 use crate::auth::{self as credentials, Credentials};
+use crate::config::Guests;
 use crate::error::{HttpError, Result};
 use crate::handlers::{account, auth, messages, moderation, operations, rooms, users};
 use crate::request::{Call, Query, Segments, decode};
@@ -28,7 +29,22 @@ use crate::{App, live, pages};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum For {
     Programs,
+    /// Programs, and people by the forms of pages.
+    Both,
     People,
+}
+
+/// What a route is for, and so who may use it without an account's session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Everyone, by whatever host: probes of a server know its address and no name.
+    Probe,
+    /// Everyone.
+    Open,
+    /// Guests, unless they are denied.
+    Read,
+    /// Guests, if they are allowed.
+    Write,
 }
 
 /// Whether a handler asks who makes the request.
@@ -37,24 +53,27 @@ enum Session {
     Asks,
     Ignores,
 }
-use For::{People, Programs};
+use For::{Both, People, Programs};
 use Session::{Asks, Ignores};
+use Use::{Open, Probe, Read, Write};
 
 type Handler = fn(App, Call) -> BoxFuture<'static, Result<Response>>;
 
 struct Route {
     method: Method,
     path: &'static str,
+    purpose: Use,
     session: Session,
     audience: For,
     handler: Handler,
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal $session:ident $audience:ident $handler:expr;)*) => {
+    ($($method:ident $path:literal $purpose:ident $session:ident $audience:ident $handler:expr;)*) => {
         &[$(Route {
             method: Method::$method,
             path: $path,
+            purpose: $purpose,
             session: $session,
             audience: $audience,
             handler: |app, call| Box::pin($handler(app, call)),
@@ -64,53 +83,54 @@ macro_rules! routes {
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = routes! {
-    POST   "/auth/login"               Asks    Programs auth::log_in;
-    POST   "/auth/logout"              Asks    Programs auth::log_out;
-    GET    "/auth/me"                  Asks    Programs auth::me;
-    POST   "/auth/register"            Asks    Programs account::register;
-    POST   "/auth/password"            Asks    Programs account::change_password;
-    GET    "/auth/sessions"            Asks    Programs auth::sessions;
-    DELETE "/auth/sessions"            Asks    Programs auth::end_other_sessions;
-    DELETE "/auth/sessions/{id}"       Asks    Programs auth::end_session;
+    POST   "/auth/login"               Open  Asks    Both     auth::log_in;
+    POST   "/auth/logout"              Open  Asks    Both     auth::log_out;
+    GET    "/auth/me"                  Read  Asks    Programs auth::me;
+    POST   "/auth/register"            Open  Asks    Both     account::register;
+    POST   "/auth/password"            Write Asks    Both     account::change_password;
+    GET    "/auth/sessions"            Read  Asks    Programs auth::sessions;
+    DELETE "/auth/sessions"            Write Asks    Programs auth::end_other_sessions;
+    DELETE "/auth/sessions/{id}"       Write Asks    Programs auth::end_session;
 
-    GET    "/users/{username}/count"   Ignores Programs users::count;
-    GET    "/users/{username}/rooms"   Asks    Programs users::rooms;
+    GET    "/users/{username}/count"   Read  Ignores Programs users::count;
+    GET    "/users/{username}/rooms"   Read  Asks    Programs users::rooms;
 
-    GET    "/chat"                     Ignores Programs rooms::to_list;
-    GET    "/chat/"                    Asks    Programs rooms::list;
-    GET    "/chat/{room}"              Ignores Programs rooms::get;
-    PUT    "/chat/{room}"              Asks    Programs rooms::create;
-    GET    "/chat/{room}/users"        Ignores Programs rooms::users;
-    POST   "/chat/{room}/join"         Asks    Programs rooms::join;
-    POST   "/chat/{room}/leave"        Asks    Programs rooms::leave;
-    POST   "/chat/{room}/read"         Asks    Programs rooms::read;
-    GET    "/chat/{room}/messages"     Ignores Programs messages::read;
-    POST   "/chat/{room}/messages"     Asks    Programs messages::post;
-    GET    "/chat/{room}/events"       Asks    Programs live::events;
-    GET    "/ws"                       Asks    Programs live::socket;
+    GET    "/chat"                     Read  Ignores Programs rooms::to_list;
+    GET    "/chat/"                    Read  Asks    Programs rooms::list;
+    GET    "/chat/{room}"              Read  Ignores Programs rooms::get;
+    PUT    "/chat/{room}"              Write Asks    Programs rooms::create;
+    GET    "/chat/{room}/users"        Read  Ignores Programs rooms::users;
+    POST   "/chat/{room}/join"         Write Asks    Programs rooms::join;
+    POST   "/chat/{room}/leave"        Write Asks    Programs rooms::leave;
+    POST   "/chat/{room}/read"         Write Asks    Programs rooms::read;
+    GET    "/chat/{room}/messages"     Read  Ignores Programs messages::read;
+    POST   "/chat/{room}/messages"     Write Asks    Programs messages::post;
+    GET    "/chat/{room}/events"       Read  Asks    Programs live::events;
+    GET    "/ws"                       Read  Asks    Programs live::socket;
 
-    PUT    "/chat/{room}/members/{username}" Asks Programs moderation::invite;
-    DELETE "/chat/{room}/members/{username}" Asks Programs moderation::remove;
-    GET    "/chat/{room}/bans"               Asks Programs moderation::bans;
-    PUT    "/chat/{room}/bans/{username}"    Asks Programs moderation::ban;
-    DELETE "/chat/{room}/bans/{username}"    Asks Programs moderation::unban;
-    DELETE "/chat/{room}/messages/{seq}"     Asks Programs moderation::delete_message;
+    PUT    "/chat/{room}/members/{username}" Write Asks    Programs moderation::invite;
+    DELETE "/chat/{room}/members/{username}" Write Asks    Programs moderation::remove;
+    GET    "/chat/{room}/bans"               Read  Asks    Programs moderation::bans;
+    PUT    "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::ban;
+    DELETE "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::unban;
+    DELETE "/chat/{room}/messages/{seq}"     Write Asks    Programs moderation::delete_message;
 
-    GET    "/"                         Asks    People   pages::rooms;
-    GET    "/login"                    Asks    People   pages::account::log_in;
-    GET    "/account"                  Asks    People   pages::account::account;
-    POST   "/account/sessions"         Asks    People   pages::account::end_sessions;
-    POST   "/rooms"                    Asks    People   pages::open_room;
-    GET    "/rooms/{room}"             Asks    People   pages::room::show;
-    POST   "/rooms/{room}"             Asks    People   pages::room::post;
-    POST   "/rooms/{room}/people"      Asks    People   pages::room::change_people;
-    POST   "/rooms/{room}/delete"      Asks    People   pages::room::delete;
-    GET    "/static/{file}"            Ignores Programs pages::file;
+    GET    "/"                         Read  Asks    People   pages::rooms;
+    GET    "/login"                    Open  Asks    People   pages::account::log_in;
+    GET    "/account"                  Read  Asks    People   pages::account::account;
+    POST   "/account/sessions"         Write Asks    People   pages::account::end_sessions;
+    POST   "/rooms"                    Write Asks    People   pages::open_room;
+    GET    "/rooms/{room}"             Read  Asks    People   pages::room::show;
+    POST   "/rooms/{room}"             Write Asks    People   pages::room::post;
+    POST   "/rooms/{room}/people"      Write Asks    People   pages::room::change_people;
+    POST   "/rooms/{room}/delete"      Write Asks    People   pages::room::delete;
+    GET    "/static/{file}"            Open  Ignores Programs pages::file;
+    GET    "/favicon.ico"              Open  Ignores Programs pages::favicon;
 
-    GET    "/healthz"                  Ignores Programs operations::healthz;
-    GET    "/readyz"                   Ignores Programs operations::readyz;
-    GET    "/metrics"                  Ignores Programs operations::metrics;
-    GET    "/openapi.json"             Ignores Programs operations::openapi;
+    GET    "/healthz"                  Probe Ignores Programs operations::healthz;
+    GET    "/readyz"                   Probe Ignores Programs operations::readyz;
+    GET    "/metrics"                  Probe Ignores Programs operations::metrics;
+    GET    "/openapi.json"             Open  Ignores Programs operations::openapi;
 };
 
 /// Whether a path that begins with this segment belongs to a route, so that it cannot be a prefix.
@@ -139,7 +159,7 @@ impl Router {
 pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
     let (mut head, body) = request.into_parts();
     let mut body = RequestBody::new(body, &head.headers);
-    let mut response = catch(answer(connection, &mut head, &mut body)).await;
+    let mut response = answer(connection, &mut head, &mut body).await;
     body.finish(&mut response).await;
     // What is JSON or text stays that, whatever somebody managed to write into it.
     let nosniff = HeaderValue::from_static("nosniff");
@@ -151,31 +171,42 @@ pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incom
     response
 }
 
-async fn catch(answer: impl Future<Output = Response>) -> Response {
+async fn catch(answer: impl Future<Output = Result<Response>>) -> Result<Response> {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("a handler panicked");
-        HttpError::internal().into_response()
+        Err(HttpError::internal())
     })
 }
 
 async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: &mut RequestBody) -> Response {
     let app = &connection.app;
-    let (route, segments) = match find(app, head) {
-        Ok(found) => found,
-        Err(error) => return error.into_response(),
-    };
-    let answered = match segments {
-        Ok(segments) => handle(route, segments, connection, head, body).await,
-        Err(error) => Err(error),
-    };
-    answered.unwrap_or_else(|error| match route.audience {
-        Programs => error.into_response(),
-        People => pages::error(app, error),
+    // A handler takes the headers.
+    let (is_browser, is_form) = (is_browser(&head.headers), is_form(&head.headers));
+    let answered = catch(route(connection, head, body)).await;
+    answered.unwrap_or_else(|error| {
+        let at_path = || routes_at(app, head).map(|found| found.value.as_slice()).unwrap_or_default();
+        let is_for = |audience| at_path().iter().any(|route| route.audience == audience);
+        match is_browser || is_for(People) || is_form && is_for(Both) {
+            true => pages::error(app, error),
+            false => error.into_response(),
+        }
     })
 }
 
-/// The route of a request, and the parts of its path that the route leaves open.
-fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Segments>)> {
+/// Whether a browser wants to show the answer. Its scripts take anything.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.into_iter().any(|list| list.contains("text/html"))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.starts_with(b"application/x-www-form-urlencoded")
+}
+
+type Found<'a> = matchit::Match<'a, 'a, &'a Vec<&'static Route>>;
+
+fn routes_at<'a>(app: &'a App, head: &'a Parts) -> Result<Found<'a>> {
     let path = head.uri.path();
     // A proxy may have removed the prefix already.
     let path = match path.strip_prefix(app.prefix()) {
@@ -183,16 +214,27 @@ fn find(app: &App, head: &Parts) -> Result<(&'static Route, Result<Segments>)> {
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    let found = app.router().0.at(path).map_err(|_| HttpError::not_found("nothing is at this path"))?;
+    app.router().0.at(path).map_err(|_| HttpError::not_found("nothing is at this path"))
+}
+
+/// Finds the route of a request and has it handled.
+async fn route(connection: &Arc<Connection>, head: &mut Parts, body: &mut RequestBody) -> Result<Response> {
+    let app = &connection.app;
+    let found = routes_at(app, head);
+    let is_probe = found.as_ref().is_ok_and(|found| found.value.iter().any(|route| route.purpose == Probe));
+    if !is_probe {
+        connection.check_host(&head.uri, &head.headers)?;
+    }
+    let found = found?;
+
     // A `HEAD` is a `GET` whose body the connection leaves out.
     let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
     let route = found.value.iter().copied().find(|route| route.method == *method);
     let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
-    // A wrong part of a path is told in the form that the route's readers want.
+
     let mut open = found.params.iter().map(|(_, text)| decode(text));
-    let first = open.next().transpose();
-    let segments = first.and_then(|first| Ok([first, open.next().transpose()?]));
-    Ok((route, segments))
+    let segments = [open.next().transpose()?, open.next().transpose()?];
+    handle(route, segments, connection, head, body).await
 }
 
 fn allowed(routes: &[&Route]) -> String {
@@ -219,8 +261,12 @@ async fn handle(
     let query = Query::parse(head.uri.query())?;
     // In memory of their own, which the many requests that need neither do not pass around.
     let body = if changes_state { Box::pin(body.read()).await? } else { Bytes::new() };
+    let guests = app.settings().guests;
     let known = match route.session {
         Asks => Box::pin(credentials::look_up(app, &head.headers)).await?,
+        Ignores if guests == Guests::Deny && matches!(route.purpose, Read | Write) => {
+            Box::pin(credentials::look_up(app, &head.headers)).await?
+        }
         Ignores => Credentials::None,
     };
     let ended = matches!(known, Credentials::Ended);
@@ -231,6 +277,22 @@ async fn handle(
         }
         _ => (None, None),
     };
+    let who = match route.purpose {
+        Probe | Open => who,
+        // Where guests do not take part, a guest's session proves nothing.
+        Read | Write => who.filter(|who| guests == Guests::Allow || who.session.verified),
+    };
+    let is_refused = match route.purpose {
+        Probe | Open => false,
+        Read => guests == Guests::Deny && who.is_none(),
+        Write => guests != Guests::Allow && who.is_none(),
+    };
+    if is_refused {
+        return match route.audience {
+            People => pages::to_log_in_first(app, route.path, &segments),
+            Programs | Both => Err(HttpError::no_session(ended)),
+        };
+    }
     let headers = std::mem::take(&mut head.headers);
     let connection = connection.clone();
     let call = Call { headers, path: route.path, segments, query, body, who, ended, connection, upgrade };
@@ -285,7 +347,8 @@ mod tests {
             .collect();
         let served = ROUTES
             .iter()
-            .filter(|route| route.audience == Programs && !["/chat", "/static/{file}"].contains(&route.path));
+            .filter(|route| route.audience != People)
+            .filter(|route| !["/chat", "/static/{file}", "/favicon.ico"].contains(&route.path));
         let served: HashSet<_> =
             served.map(|route| (route.method.to_string(), route.path.to_owned())).collect();
         assert_eq!(described, served);
@@ -293,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_answered() {
-        let response = catch(async { panic!("a bug") }).await;
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let error = catch(async { panic!("a bug") }).await.expect_err("a failure");
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

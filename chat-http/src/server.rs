@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hyper::Uri;
+use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,7 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use self::patient::Patient;
 use self::places::Places;
-use crate::{App, router};
+use crate::error::Result;
+use crate::{App, host, router};
 
 /// How long a client may take to send the head of a request, and stay silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Changes when the server stops.
     pub(crate) stopping: watch::Receiver<()>,
+    /// Whether the server listens on the loopback interface alone.
+    on_loopback: bool,
     /// What the connection does once it speaks HTTP no more.
     next: Mutex<Option<BoxFuture<'static, ()>>>,
 }
@@ -49,6 +54,11 @@ impl Connection {
     /// Hands the connection over to `next` after the answer under way, which must be a `101`.
     pub(crate) fn hand_over(&self, next: BoxFuture<'static, ()>) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+    }
+
+    /// Fails unless the server answers to the host of a request.
+    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+        host::check(self.app.settings(), self.on_loopback, uri, headers)
     }
 
     fn taken_over(&self) -> Option<BoxFuture<'static, ()>> {
@@ -64,6 +74,7 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
     let places = Places::new(app.settings());
+    let on_loopback = listener.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -81,7 +92,14 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
                         continue;
                     };
                     let patience = if places.are_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
-                    let serving = serve(stream, peer, patience, app.clone(), stopping.clone());
+                    let connection = Connection {
+                        app: app.clone(),
+                        peer,
+                        stopping: stopping.clone(),
+                        on_loopback,
+                        next: Mutex::default(),
+                    };
+                    let serving = serve(stream, connection, patience);
                     connections.spawn(async move {
                         serving.await;
                         drop((place, share));
@@ -102,18 +120,12 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    patience: Duration,
-    app: App,
-    mut stopping: watch::Receiver<()>,
-) {
+async fn serve(stream: TcpStream, connection: Connection, patience: Duration) {
+    let (app, mut stopping) = (connection.app.clone(), connection.stopping.clone());
+    let this = Arc::new(connection);
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     app.metrics().connection_opened();
-    let this =
-        Arc::new(Connection { app: app.clone(), peer, stopping: stopping.clone(), next: Mutex::default() });
     let service = service_fn(|request| {
         let this = this.clone();
         async move { Ok::<_, Infallible>(router::respond(&this, request).await) }

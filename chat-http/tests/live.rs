@@ -313,6 +313,10 @@ async fn only_pages_of_this_server_open_a_socket_and_only_by_the_handshake(serve
     assert_eq!(opened(&[("cookie", "session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]).await, Some(401));
     let plain = server.client().get("/ws").await;
     assert_eq!((plain.status, plain.header("upgrade")), (426, Some("websocket")));
+    assert_eq!(
+        (plain.header("connection"), plain.header("sec-websocket-version")),
+        (Some("upgrade"), Some("13"))
+    );
     let old = format!(
         "GET /ws HTTP/1.0\r\nHost: {}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

@@ -3,7 +3,9 @@
 #[macro_use]
 mod support;
 
-use chat_http::Settings;
+use chat_http::{Guests, Settings};
+use chat_testkit::live::Socket;
+use hyper::Method;
 use serde_json::json;
 
 use support::Running;
@@ -17,6 +19,9 @@ on_every_store! {
     a_public_url_decides_on_prefix_and_cookie,
     a_person_registers_changes_the_password_and_ends_sessions,
     a_refused_registration_says_why_and_keeps_the_name,
+    browsers_get_pages_whatever_fails,
+    a_guest_sees_and_ends_no_session_but_its_own,
+    guests_who_may_only_read_are_sent_to_log_in,
 }
 
 /// Markup in every place where it could do harm.
@@ -201,7 +206,7 @@ async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
         let prefix = settings.public_url.as_ref().expect("set").prefix().to_owned();
         let server = server.again(settings).await;
         let origin = url.trim_end_matches("/team");
-        let mut browser = server.client().with_header("origin", origin);
+        let mut browser = server.client().with_header("host", "chat.example").with_header("origin", origin);
         let login = browser.form(&format!("{prefix}/auth/login"), "username=ann").await;
         assert_eq!(
             (login.status, login.header("location")),
@@ -210,7 +215,17 @@ async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
         );
         let set = format!("{};", login.header("set-cookie").expect("a cookie"));
         assert!(set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure, "{set}");
-        let mut ann = server.client().with_session(&login);
+        // Another scheme is another site, and another host another server.
+        let other = if secure { "http://chat.example" } else { "https://chat.example" };
+        let refused = browser.with_header("origin", other).form("/auth/login", "username=ann").await;
+        assert_eq!((refused.status, refused.text().contains("--public-url")), (403, true), "{url}");
+        let mut elsewhere = server.client();
+        let refused = elsewhere.get("/chat/").await;
+        assert!(refused.status == 421 && refused.text().contains("--allowed-hosts"), "{}", refused.text());
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(elsewhere.get(path).await.status, 200, "a probe by address: {path}");
+        }
+        let mut ann = server.client().with_header("host", "chat.example").with_session(&login);
         let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
         assert!(
             page.contains(&format!("action=\"{prefix}/rooms/a\""))
@@ -297,4 +312,99 @@ async fn a_refused_registration_says_why_and_keeps_the_name(server: &Running) {
         assert!(page.contains(why) && page.contains(&format!("value=\"{name}\"")), "{page}");
         assert_eq!(page.matches("value=\"/rooms/x\"").count(), 2);
     }
+}
+
+async fn browsers_get_pages_whatever_fails(server: &Running) {
+    let navigation = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let form = Some("application/x-www-form-urlencoded");
+    let text = Some("text/plain");
+    for (method, path, kind, body, foreign, status) in [
+        (Method::GET, "/nothing", None, "", false, 404),
+        (Method::GET, "/room/a", None, "", false, 404),
+        (Method::GET, "/static/nothing.css", None, "", false, 404),
+        (Method::GET, "/rooms/a/people", None, "", false, 405),
+        (Method::GET, "/auth/login", None, "", false, 405),
+        (Method::GET, "/chat/nowhere", None, "", false, 404),
+        (Method::GET, "/rooms/a?after=x", None, "", false, 400),
+        (Method::POST, "/rooms/a", text, "text=x", false, 415),
+        (Method::POST, "/auth/login", text, "username=ann", false, 415),
+        (Method::POST, "/auth/login", form, "username=ann", true, 403),
+        (Method::POST, "/auth/logout", form, "", true, 403),
+        (Method::POST, "/auth/login", form, "username=%zz", false, 400),
+        (Method::POST, "/rooms", form, "room=x", true, 403),
+    ] {
+        let mut browser = server.client().with_header("accept", navigation);
+        if foreign {
+            browser = browser.with_header("origin", "https://evil.example");
+        }
+        let reply = browser.request(method.clone(), path, kind, body.into()).await.expect("an answer");
+        let is_page = reply.header("content-type") == Some("text/html; charset=utf-8");
+        assert!(reply.status == status && is_page, "{method} {path}: {} {}", reply.status, reply.text());
+        assert_eq!(reply.header("allow").is_some(), status == 405, "{method} {path}");
+    }
+
+    // Without saying what they take: page paths and forms of pages, and no others.
+    let mut plain = server.client();
+    for (method, path, kind, is_page) in [
+        (Method::DELETE, "/rooms/a", None, true),
+        (Method::POST, "/auth/login", form, true),
+        (Method::POST, "/auth/login", Some("application/json"), false),
+        (Method::GET, "/nothing", None, false),
+        (Method::DELETE, "/chat/a/messages", None, false),
+    ] {
+        let sent = plain.request(method.clone(), path, kind, "username=%zz".into()).await;
+        let reply = sent.expect("an answer");
+        let html = reply.header("content-type") == Some("text/html; charset=utf-8");
+        assert!(reply.status >= 400 && html == is_page, "{method} {path}: {}", reply.text());
+    }
+    let icon = plain.get("/favicon.ico").await;
+    assert_eq!((icon.status, icon.header("location")), (308, Some("/static/icon.svg")));
+}
+
+async fn a_guest_sees_and_ends_no_session_but_its_own(server: &Running) {
+    let (mut one, mut two) = (server.guest("ann").await, server.guest("ann").await);
+    let listed = two.get("/auth/sessions").await.json();
+    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["current"]), (Some(1), &json!(true)));
+    let id = listed[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(one.send(Method::DELETE, &format!("/auth/sessions/{id}"), "").await.status, 404);
+    assert_eq!(one.send(Method::DELETE, "/auth/sessions", "").await.status, 204);
+    assert_eq!(one.form("/account/sessions", &format!("id={id}")).await.status, 303);
+    assert_eq!(one.form("/account/sessions", "").await.status, 303);
+    assert_eq!(one.get("/account").await.text().matches("last seen").count(), 1);
+    assert_eq!((one.get("/auth/me").await.status, two.get("/auth/me").await.status), (200, 200));
+    assert_eq!(two.send(Method::DELETE, &format!("/auth/sessions/{id}"), "").await.status, 204);
+    assert_eq!((one.get("/auth/me").await.status, two.get("/auth/me").await.status), (200, 401));
+}
+
+async fn guests_who_may_only_read_are_sent_to_log_in(server: &Running) {
+    let guest = server.guest("bob").await.header("cookie").expect("a session").to_owned();
+    let server = server.again(Settings { guests: Guests::Read, ..Settings::default() }).await;
+    let mut ann = server.account("ann").await;
+    assert_eq!(ann.post("/chat/a/messages", &json!({ "text": "for everyone" })).await.status, 201);
+    let mut guest = server.client().with_header("cookie", &guest);
+    for client in [&mut guest, &mut server.client()] {
+        let page = client.get("/rooms/a").await.text();
+        assert!(page.contains("for everyone") && page.contains("Log in</a> to write"), "{page}");
+        assert_eq!(client.get("/chat/a/messages").await.json()[0]["text"], "for everyone");
+        let sent = client.form("/rooms/a", "text=x").await;
+        assert_eq!((sent.status, sent.header("location")), (303, Some("/login?next=%2Frooms%2Fa")));
+        assert_eq!(
+            client.post("/chat/a/messages", &json!({ "sender": "eve", "text": "x" })).await.status,
+            401
+        );
+        assert_eq!(client.get("/auth/me").await.status, 401);
+    }
+    let cookie = guest.header("cookie").expect("a session").to_owned();
+    let mut socket = Socket::open(server.address, &[("cookie", &cookie)]).await.expect("a socket");
+    socket.say(&json!({ "type": "subscribe", "room": "a", "after": 0 })).await;
+    assert_eq!(socket.expect("message").await["text"], "for everyone");
+    for frame in [
+        json!({ "type": "post", "room": "a", "text": "x", "sender": "eve" }),
+        json!({ "type": "typing", "room": "a" }),
+        json!({ "type": "read", "room": "a", "seq": 1 }),
+    ] {
+        socket.say(&frame).await;
+        assert_eq!(socket.expect("error").await["status"], 401, "{frame}");
+    }
+    server.stop().await;
 }

@@ -52,7 +52,7 @@ async fn a_shutdown_answers_what_is_under_way() {
     // The head of a request is there and its body is not.
     let body = post().to_string();
     let head = format!(
-        "POST /chat/a/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        "POST /chat/a/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
         body.len()
     );
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");

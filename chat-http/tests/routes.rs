@@ -7,7 +7,7 @@ mod support;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use support::Running;
+use support::{PASSWORD, Running};
 
 on_every_store! {
     the_original_routes_answer_as_documented,
@@ -196,8 +196,13 @@ async fn rooms_are_created_joined_and_left(server: &Running) {
 }
 
 async fn sessions_are_listed_and_ended(server: &Running) {
-    let mut one = server.guest("ann").await.with_header("user-agent", "one");
-    let mut two = server.guest("ann").await;
+    let mut one = server.account("ann").await.with_header("user-agent", "one");
+    let log_in = async || {
+        let login = json!({ "username": "ann", "password": PASSWORD });
+        let login = server.client().post("/auth/login", &login).await;
+        server.client().with_session(&login)
+    };
+    let mut two = log_in().await;
     let listed = one.get("/auth/sessions").await.json();
     let listed = listed.as_array().expect("an array");
     assert_eq!(listed.iter().map(|s| s["current"].as_bool()).collect::<Vec<_>>(), [Some(true), Some(false)]);
@@ -206,7 +211,7 @@ async fn sessions_are_listed_and_ended(server: &Running) {
     assert_eq!(bob.send(Method::DELETE, &format!("/auth/sessions/{second}"), "").await.status, 404);
     assert_eq!(one.send(Method::DELETE, &format!("/auth/sessions/{second}"), "").await.status, 204);
     assert_eq!((two.get("/auth/me").await.status, bob.get("/auth/me").await.status), (401, 200));
-    let mut three = server.guest("ann").await;
+    let mut three = log_in().await;
     assert_eq!(one.send(Method::DELETE, "/auth/sessions", "").await.status, 204);
     assert_eq!((one.get("/auth/me").await.status, three.get("/auth/me").await.status), (200, 401));
     // A log-in ends the session that its cookie stood for.

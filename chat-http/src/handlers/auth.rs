@@ -89,7 +89,7 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
         }
         return Ok(started?);
     }
-    if app.settings().guests == Guests::Deny {
+    if app.settings().guests != Guests::Allow {
         if app.store().owner(&username).await?.as_ref() == Some(&username) {
             return Err(Error::NameClaimed.into());
         }
@@ -118,7 +118,7 @@ pub(crate) async fn me(_: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
     let current = call.session()?;
-    let sessions = app.store().sessions(&current.username).await?;
+    let sessions = own_sessions(&app, current).await?;
     let listed = |session: &Session| Listed {
         id: session.id,
         created_at: session.created_at,
@@ -130,15 +130,37 @@ pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn end_session(app: App, call: Call) -> Result<Response> {
-    let user = &call.session()?.username;
-    if !app.store().end_session(user, call.id()?).await? {
+    if !end_own_session(&app, call.session()?, call.id()?).await? {
         return Err(HttpError::not_found("you have no session with this id"));
     }
     Ok(no_content())
 }
 
 pub(crate) async fn end_other_sessions(app: App, call: Call) -> Result<Response> {
-    let current = call.session()?;
-    app.store().end_sessions(&current.username, Some(current.id)).await?;
+    end_own_other_sessions(&app, call.session()?).await?;
     Ok(no_content())
+}
+
+// Anyone may go by a guest's name, so a guest's session is the only one that is the guest's own.
+
+/// The sessions of whoever has the current one.
+pub(crate) async fn own_sessions(app: &App, current: &Session) -> Result<Vec<Session>> {
+    match current.verified {
+        true => Ok(app.store().sessions(&current.username).await?),
+        false => Ok(vec![current.clone()]),
+    }
+}
+
+/// Ends one of them; says whether there was one with this id.
+pub(crate) async fn end_own_session(app: &App, current: &Session, id: SessionId) -> Result<bool> {
+    let is_own = current.verified || current.id == id;
+    Ok(is_own && app.store().end_session(&current.username, id).await?)
+}
+
+/// Ends all of them but the current one.
+pub(crate) async fn end_own_other_sessions(app: &App, current: &Session) -> Result<()> {
+    if current.verified {
+        app.store().end_sessions(&current.username, Some(current.id)).await?;
+    }
+    Ok(())
 }

@@ -28,6 +28,7 @@ use super::wire::{Arrived, End, Flow, Wire};
 use super::work::{Done, Subscribed, Work};
 use crate::App;
 use crate::address::Network;
+use crate::config::Guests;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
 use crate::limits::Charged;
@@ -302,7 +303,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         text: MessageText,
         nonce: Option<Nonce>,
     ) -> Result<Begun> {
-        let (sender, verified) = messages::sender(&self.app, self.session(), false, sender)?;
+        // The route lets everyone in who may read.
+        if self.app.settings().guests != Guests::Allow {
+            self.check_user()?;
+        }
+        let (sender, verified) = messages::sender(self.session(), false, sender)?;
 
         let (app, caller, from) = (self.app.clone(), self.charged.clone(), self.from);
         Ok(Box::pin(async move {

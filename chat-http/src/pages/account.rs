@@ -8,6 +8,7 @@ use super::{Head, encode, refused, render};
 use crate::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
+use crate::handlers::auth;
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
 
@@ -77,7 +78,7 @@ fn reason(app: &App, form: Form, status: &str, username: &str) -> String {
         (Form::Register, "409") => format!("{name} is taken"),
         (Form::Register, "400") => password_rule("the password"),
         (Form::LogIn, "401") => format!("{name} cannot log in with this password"),
-        (Form::LogIn, "403") if app.settings().guests == Guests::Deny => {
+        (Form::LogIn, "403") if app.settings().guests != Guests::Allow => {
             "this server does not take guests".into()
         }
         (Form::LogIn, "403") => format!("{name} differs only in case from a name that has an account"),
@@ -175,7 +176,7 @@ pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError
     let Some(who) = &call.who else {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
-    let sessions = app.store().sessions(&who.session.username).await?;
+    let sessions = auth::own_sessions(app, &who.session).await?;
     let minutes =
         |time: chatcore::Timestamp| time.to_string().get(..16).unwrap_or_default().replace('T', " ");
     let line = |session: &Session| Line {
@@ -210,11 +211,10 @@ pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError
 /// Ends the session whose id the form names, or all others if it names none.
 pub(crate) async fn end_sessions(app: App, call: Call) -> Result<Response> {
     let current = call.session()?;
-    let user = &current.username;
     match call.form()?.get::<SessionId>("id")? {
         // A session that is not there has ended, which is what was asked for.
-        Some(id) => drop(app.store().end_session(user, id).await?),
-        None => drop(app.store().end_sessions(user, Some(current.id)).await?),
+        Some(id) => drop(auth::end_own_session(&app, current, id).await?),
+        None => auth::end_own_other_sessions(&app, current).await?,
     }
     see_other(&account_page(&app))
 }

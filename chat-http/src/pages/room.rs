@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::account::log_in_page;
-use super::{Head, encode, refused, render, room_page, turned_away};
+use super::{Head, encode, refused, render, room_page};
 use crate::App;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
@@ -22,14 +22,7 @@ const MESSAGES: u32 = 50;
 /// The page, for who may see it.
 pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    if let Some(away) = turned_away_from(&app, &call, &room) {
-        return away;
-    }
     draw(&app, &call, &room, StatusCode::OK, &Draft::new(None)?).await
-}
-
-fn turned_away_from(app: &App, call: &Call, room: &RoomName) -> Option<Result<Response>> {
-    turned_away(app, call, &format!("/rooms/{}", encode(room.as_str())))
 }
 
 /// What the form of a room holds.
@@ -187,9 +180,6 @@ async fn draw(
 /// A message from the form. What is refused stays in the form.
 pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    if let Some(away) = turned_away_from(&app, &call, &room) {
-        return away;
-    }
     let fields = call.form()?;
     // A form has two characters for the end of a line.
     let text = fields.text("text")?.unwrap_or_default().replace("\r\n", "\n");
@@ -220,9 +210,6 @@ async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: 
 /// A form by which the owner of the room says who may be in it.
 pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    if let Some(away) = turned_away_from(&app, &call, &room) {
-        return away;
-    }
     let fields = call.form()?;
     let changed = change(&app, &call, &room, &fields).await;
     answer(&app, &call, &room, changed, "").await
@@ -246,9 +233,6 @@ async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Res
 /// A form that deletes a message.
 pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    if let Some(away) = turned_away_from(&app, &call, &room) {
-        return away;
-    }
     let fields = call.form()?;
     let deleted = async {
         call.session()?;

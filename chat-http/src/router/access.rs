@@ -9,7 +9,7 @@ use chatcore::{ChatStore, NewMessage, Privacy, RoomName, SessionToken};
 use tokio::net::TcpListener;
 
 use super::ROUTES;
-use crate::{App, Settings, run};
+use crate::{App, Guests, Settings, run};
 
 const PASSWORD: &str = "correct horse";
 
@@ -135,6 +135,7 @@ const TABLE: &[Line] = &[
     line("POST /rooms", "/rooms", "room=home", all(303)),
     line("GET /rooms/{room}", "/rooms/home", "", all(200)),
     line("POST /rooms/{room}", "/rooms/lobby", "text=x", session(303, 401)),
+    line("GET /favicon.ico", "/favicon.ico", "", all(308)),
     line("GET /static/{file}", "/static/style.css", "", all(200)),
 
     line("GET /healthz", "/healthz", "", all(200)),
@@ -142,6 +143,42 @@ const TABLE: &[Line] = &[
     line("GET /metrics", "/metrics", "", all(200)),
     line("GET /openapi.json", "/openapi.json", "", all(200)),
 ];
+
+/// Routes that stay open to everyone where guests are denied.
+const OPEN: [&str; 10] = [
+    "POST /auth/login",
+    "POST /auth/logout",
+    "POST /auth/register",
+    "GET /login",
+    "GET /static/{file}",
+    "GET /favicon.ico",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /openapi.json",
+];
+
+/// The status that a role gets where guests may do less than the table says.
+fn expected(guests: Guests, line: &Line, role: Role) -> u16 {
+    let allowed = line.status[role as usize];
+    let has_account = matches!(role, Role::Other | Role::Member | Role::Owner);
+    if guests == Guests::Allow || has_account {
+        return allowed;
+    }
+    match line.route {
+        // Without a password.
+        "POST /auth/login" => 403,
+        route if OPEN.contains(&route) => allowed,
+        // A guest's session proves nothing.
+        route if guests == Guests::Read && route.starts_with("GET ") => match role {
+            Role::Guest => line.status[Role::Nobody as usize],
+            _ => allowed,
+        },
+        _ if ["/", "/rooms", "/account"].contains(&line.path) => 303,
+        _ if line.path.starts_with("/rooms/") || line.path.starts_with("/account/") => 303,
+        _ => 401,
+    }
+}
 
 #[test]
 fn every_route_has_its_line() {
@@ -190,24 +227,33 @@ async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n
     reply.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{}: {reply}", line.route))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_gets_what_the_table_says_on_sqlite() {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let path = folder.path().join("chat.db");
-    everyone_gets_what_the_table_says(path.to_str().expect("UTF-8")).await;
+/// Makes a test of each store, for each of what guests may do.
+macro_rules! everyone_gets_what_the_table_says {
+    ($($test:ident: $guests:ident, $place:expr;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let folder = tempfile::tempdir().expect("a temporary directory");
+            let file = folder.path().join("chat.db").to_str().expect("UTF-8").to_owned();
+            let place: Option<Kind> = $place;
+            let address = place.map_or(file, mongod::database);
+            everyone_gets_what_the_table_says(&address, Guests::$guests).await;
+        })*
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_gets_what_the_table_says_on_a_replica_set() {
-    everyone_gets_what_the_table_says(&mongod::database(Kind::ReplicaSet)).await;
+everyone_gets_what_the_table_says! {
+    guests_may_write_on_sqlite: Allow, None;
+    guests_may_read_on_sqlite: Read, None;
+    guests_are_denied_on_sqlite: Deny, None;
+    guests_may_write_on_a_replica_set: Allow, Some(Kind::ReplicaSet);
+    guests_may_read_on_a_replica_set: Read, Some(Kind::ReplicaSet);
+    guests_are_denied_on_a_replica_set: Deny, Some(Kind::ReplicaSet);
+    guests_may_write_on_a_standalone_mongod: Allow, Some(Kind::Standalone);
+    guests_may_read_on_a_standalone_mongod: Read, Some(Kind::Standalone);
+    guests_are_denied_on_a_standalone_mongod: Deny, Some(Kind::Standalone);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_gets_what_the_table_says_on_a_standalone_mongod() {
-    everyone_gets_what_the_table_says(&mongod::database(Kind::Standalone)).await;
-}
-
-async fn everyone_gets_what_the_table_says(address: &str) {
+async fn everyone_gets_what_the_table_says(address: &str, guests: Guests) {
     let store = ChatStore::open(address).await.expect("the store opens");
     for name in ["other", "member", "owner", "invited"] {
         let (user, password) = (name.parse().expect("a name"), PASSWORD.parse().expect("a password"));
@@ -235,14 +281,15 @@ async fn everyone_gets_what_the_table_says(address: &str) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");
-    let app = App::new(store.clone(), Settings::default());
+    let app = App::new(store.clone(), Settings { guests, ..Settings::default() });
     let server = tokio::spawn(run(listener, app, std::future::pending()));
     let mut wrong = Vec::new();
     for (i, line) in TABLE.iter().enumerate() {
         for (j, role) in ROLES.into_iter().enumerate() {
             let got = status(address, line, token(&store, role).await, i * ROLES.len() + j).await;
-            if got != line.status[j] {
-                wrong.push(format!("{} as {role:?}: {got}, not {}", line.route, line.status[j]));
+            let expected = expected(guests, line, role);
+            if got != expected {
+                wrong.push(format!("{} as {role:?}: {got}, not {expected}", line.route));
             }
         }
     }

@@ -133,7 +133,7 @@ async fn answer(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 fn head(method: &str, target: &str, more: &str) -> Vec<u8> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let from = Ipv4Addr::from_bits(0x0a00_0000 + NEXT.fetch_add(1, Ordering::Relaxed));
-    let common = format!("host: chat\r\nconnection: close\r\nx-forwarded-for: {from}\r\n");
+    let common = format!("host: localhost\r\nconnection: close\r\nx-forwarded-for: {from}\r\n");
     format!("{method} {target} HTTP/1.1\r\n{common}{more}").into_bytes()
 }
 
