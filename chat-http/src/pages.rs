@@ -35,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("account", include_str!("../../templates/account.html")),
     ("rooms", include_str!("../../templates/rooms.html")),
     ("room", include_str!("../../templates/room.html")),
+    ("missing", include_str!("../../templates/missing.html")),
     ("error", include_str!("../../templates/error.html")),
 ];
 

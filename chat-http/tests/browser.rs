@@ -234,5 +234,5 @@ async fn an_owner_invites_deletes_and_bans_and_others_see_it_at_once() {
     ann.click(".people button[value=ban]").await;
     bob.wait_for("document.querySelector('#error').textContent === 'Room not found'").await;
     bob.open(&format!("http://{}/rooms/den", server.address)).await;
-    bob.wait_for("document.querySelector('h1')?.textContent === 'Not Found'").await;
+    bob.wait_for("document.querySelector('h1')?.textContent === 'Room not found'").await;
 }

@@ -20,6 +20,7 @@ on_every_store! {
     a_person_registers_changes_the_password_and_ends_sessions,
     a_refused_registration_says_why_and_keeps_the_name,
     browsers_get_pages_whatever_fails,
+    a_room_that_nobody_opened_can_be_created_from_its_page,
     a_guest_sees_and_ends_no_session_but_its_own,
     guests_who_may_only_read_are_sent_to_log_in,
 }
@@ -226,6 +227,7 @@ async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
             assert_eq!(elsewhere.get(path).await.status, 200, "a probe by address: {path}");
         }
         let mut ann = server.client().with_header("host", "chat.example").with_session(&login);
+        assert_eq!(ann.form(&format!("{prefix}/rooms"), "room=a").await.status, 303);
         let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
         assert!(
             page.contains(&format!("action=\"{prefix}/rooms/a\""))
@@ -406,5 +408,29 @@ async fn guests_who_may_only_read_are_sent_to_log_in(server: &Running) {
         socket.say(&frame).await;
         assert_eq!(socket.expect("error").await["status"], 401, "{frame}");
     }
+    server.stop().await;
+}
+
+async fn a_room_that_nobody_opened_can_be_created_from_its_page(server: &Running) {
+    for mut client in [server.client(), server.guest("bob").await] {
+        let name = if client.header("cookie").is_some() { "two" } else { "one" };
+        let page = client.get(&format!("/rooms/{name}")).await;
+        assert_eq!(page.status, 404);
+        let text = page.text();
+        assert!(
+            text.contains("Create room") && text.contains(&format!("name=\"room\" value=\"{name}\"")),
+            "{text}"
+        );
+        let created = client.form("/rooms", &format!("room={name}")).await;
+        assert_eq!(
+            (created.status, created.header("location")),
+            (303, Some(format!("/rooms/{name}").as_str()))
+        );
+        assert_eq!(client.get(&format!("/rooms/{name}")).await.status, 200);
+    }
+    let server = server.again(Settings { guests: Guests::Read, ..Settings::default() }).await;
+    let page = server.client().get("/rooms/three").await;
+    assert_eq!(page.status, 404);
+    assert!(page.text().contains("/login?next=%2Frooms%2Fthree") && !page.text().contains("Create room"));
     server.stop().await;
 }

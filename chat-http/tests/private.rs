@@ -22,6 +22,7 @@ on_every_store! {
     a_deletion_is_told_on_sockets_and_streams,
     the_pages_let_an_owner_look_after_a_room,
     names_in_the_lists_of_a_room_are_text,
+    a_stranger_gets_the_same_of_a_private_room_and_of_none,
 }
 
 fn problem(reply: &Reply) -> (u16, String) {
@@ -378,4 +379,29 @@ async fn names_in_the_lists_of_a_room_are_text(server: &Running) {
         assert!(!page.contains(raw), "{raw}");
     }
     assert!(page.contains("{x}{{if}}") && page.contains("&amp;lt;") && page.contains("gonea%2Fb"), "{page}");
+}
+
+async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running) {
+    let _ann = den(server).await;
+    let eve = server.account("eve").await;
+    let guest = server.guest("guest").await;
+    for mut client in [eve, guest, server.client()] {
+        for path in [
+            "/rooms/{}",
+            "/chat/{}",
+            "/chat/{}/users",
+            "/chat/{}/messages",
+            "/chat/{}/messages?after=0&wait=0",
+        ] {
+            let [den, none] =
+                [client.get(&path.replace("{}", "den")).await, client.get(&path.replace("{}", "nil")).await];
+            // The date, and what depends on the length of the name, do not.
+            let headers = |reply: &Reply| {
+                let kept = reply.headers.iter().filter(|(name, _)| *name != "date");
+                kept.map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>()
+            };
+            assert_eq!((den.status, headers(&den)), (none.status, headers(&none)), "{path}");
+            assert_eq!(den.text().replace("den", "nil"), none.text().replace("den", "nil"), "{path}");
+        }
+    }
 }

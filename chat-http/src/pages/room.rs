@@ -2,15 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{
-    Error, MAX_NAMES, Message, NewMessage, Nonce, Privacy, Range, RoomName, Seq, Timestamp, Username,
-};
+use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::account::log_in_page;
 use super::{Head, encode, refused, render, room_page};
 use crate::App;
+use crate::config::Guests;
 use crate::error::{HttpError, Result};
 use crate::handlers::messages;
 use crate::request::{Call, Fields};
@@ -91,16 +90,10 @@ struct About {
 }
 
 impl About {
-    /// Fails for a room that the user may not know of. One that does not exist is shown empty.
+    /// Fails for a room that does not exist, or that the user may not know of.
     async fn of(app: &App, call: &Call, room: &RoomName) -> Result<Self> {
         let view = call.view(app);
-        let found = match view.room(room).await {
-            Ok(found) => found,
-            Err(Error::RoomNotFound) if app.store().privacy(room).await? != Some(Privacy::Private) => {
-                return Ok(Self { private: false, owns: false, members: Vec::new(), bans: Vec::new() });
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let found = view.room(room).await?;
         let user = verified(call);
         let owns = user.is_some() && found.owner.as_ref() == user;
         let names = if found.private { view.users(room, None, MAX_NAMES).await? } else { Vec::new() };
@@ -115,7 +108,62 @@ fn verified(call: &Call) -> Option<&Username> {
     call.who.as_ref().filter(|who| who.session.verified).map(|who| &who.session.username)
 }
 
+/// The page of a room, or, alike for a room that does not exist and for one that the user may not
+/// know of, a page that says so and offers to create it.
 async fn draw(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    status: StatusCode,
+    draft: &Draft<'_>,
+) -> Result<Response> {
+    match draw_room(app, call, room, status, draft).await {
+        Err(missing) if missing.status == StatusCode::NOT_FOUND => {
+            let status = if status == StatusCode::OK { missing.status } else { status };
+            draw_missing(app, call, room, status, draft)
+        }
+        drawn => drawn,
+    }
+}
+
+fn draw_missing(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    status: StatusCode,
+    draft: &Draft<'_>,
+) -> Result<Response> {
+    #[derive(Serialize)]
+    struct Context<'a> {
+        head: Head<'a>,
+        room: &'a str,
+        page: String,
+        log_in: String,
+        may_create: bool,
+        text: &'a str,
+        nonce: &'a str,
+        error: Option<&'a str>,
+    }
+    let context = Context {
+        head: Head::new(app, call, "Room not found"),
+        room: room.as_str(),
+        page: room_page(app, room),
+        log_in: log_in_for(app, room),
+        may_create: app.settings().guests == Guests::Allow || verified(call).is_some(),
+        text: draft.text,
+        nonce: &draft.nonce,
+        error: draft.error,
+    };
+    render(status, "missing", &context)
+}
+
+/// The log-in page that leads back to the room.
+fn log_in_for(app: &App, room: &RoomName) -> String {
+    let next = format!("/rooms/{}", encode(room.as_str()));
+    format!("{}?next={}", log_in_page(app), encode(&next))
+}
+
+async fn draw_room(
     app: &App,
     call: &Call,
     room: &RoomName,
@@ -157,7 +205,7 @@ async fn draw(
         head: Head::new(app, call, room.as_str()),
         room: room.as_str(),
         api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
-        log_in: format!("{}?next={}", log_in_page(app), encode(&format!("/rooms/{}", encode(room.as_str())))),
+        log_in: log_in_for(app, room),
         messages: read.iter().map(|message| Line::new(message, user, owns)).collect(),
         live: range == Range::Newest,
         older: (first > 1).then(|| format!("{page}?before={first}")),
@@ -191,12 +239,8 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
 async fn answer(app: &App, call: &Call, room: &RoomName, done: Result<()>, text: &str) -> Result<Response> {
     let Err(error) = done else { return see_other(&room_page(app, room)) };
     let draft = Draft { text, ..Draft::new(Some(&error.detail))? };
-    match draw(app, call, room, error.status, &draft).await {
-        Ok(page) => Ok(refused(error, page)),
-        // The user sees no room into which the text could be put back.
-        Err(missing) if missing.status == StatusCode::NOT_FOUND => Err(error),
-        Err(failed) => Err(failed),
-    }
+    let page = draw(app, call, room, error.status, &draft).await?;
+    Ok(refused(error, page))
 }
 
 async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: &Fields) -> Result<()> {
