@@ -6,7 +6,8 @@
 #![cfg(target_os = "linux")]
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chat_testkit::announce;
@@ -15,6 +16,9 @@ use chat_testkit::http::Client;
 use chat_testkit::mongod::{Deployment, with_database};
 use chat_testkit::network::{Host, Network};
 use chat_testkit::server::{Server, Start};
+use mongodb::bson::doc;
+use serde_json::json;
+use tokio::task::JoinSet;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 const NODES: usize = 3;
@@ -27,6 +31,8 @@ const ROOMS: usize = 3;
 const BETWEEN: u64 = 150;
 /// How long a cut lasts: shorter than any time limit, and longer than all of them.
 const CUT_MILLIS: std::ops::Range<u64> = 500..9_000;
+/// How soon after the election posts are answered again. Two seconds, and the rest is for a slow machine.
+const RESUME_LIMIT: Duration = Duration::from_secs(4);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// One at a time: each wants the whole machine.
@@ -60,6 +66,10 @@ struct Cluster<'a> {
 impl Cluster<'_> {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.address).collect()
+    }
+
+    fn nodes(&self) -> &[Host] {
+        &self.network.hosts()[1..=NODES]
     }
 
     /// Waits until each server reaches its store again.
@@ -150,4 +160,112 @@ fn cut_at_random(cluster: &Cluster<'_>, random: &mut Random) -> String {
     }
     cluster.network.cut_pair(&hosts[one], &hosts[other]);
     format!("{}{role} cut from {}", name(one), name(other))
+}
+
+/// A post: when it was sent and answered, and with which status.
+struct Sent {
+    at: Instant,
+    answered: Instant,
+    status: u16,
+}
+
+/// Posts until it is told to stop.
+async fn post(address: SocketAddr, sender: String, sent: Arc<Mutex<Vec<Sent>>>, stop: Arc<AtomicBool>) {
+    let mut client = Client::new(address);
+    while !stop.load(Ordering::Relaxed) {
+        let at = Instant::now();
+        let reply = client.post("/chat/a/messages", &json!({ "sender": sender, "text": "x" })).await;
+        let sent_one = Sent { at, answered: Instant::now(), status: reply.status };
+        sent.lock().expect("the posts").push(sent_one);
+    }
+}
+
+/// Times since the primary was cut off, and what became of the posts that waited for another one.
+#[derive(Debug)]
+struct Failover {
+    elected: Duration,
+    /// When the bare driver could write to the new primary with a majority.
+    replicated: Duration,
+    resumed: Duration,
+    answered: usize,
+    refused: usize,
+}
+
+impl Failover {
+    /// Cuts off the primary under load.
+    async fn measure(cluster: &Cluster<'_>) -> Self {
+        let (sent, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let mut posters = JoinSet::new();
+        for (number, address) in (0..CLIENTS).zip(cluster.addresses().into_iter().cycle()) {
+            posters.spawn(post(address, format!("client{number}"), sent.clone(), stop.clone()));
+        }
+        let count = |after: Instant| {
+            let sent = sent.lock().expect("the posts");
+            sent.iter().filter(|post| post.status == 201 && post.answered > after).count()
+        };
+        let wait_for = async |posts: usize, after: Instant| {
+            while count(after) < posts {
+                assert!(after.elapsed() < RECOVERY_LIMIT, "posting does not resume");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        wait_for(200, Instant::now()).await;
+
+        let old = cluster.mongo.wait_for_primary();
+        cluster.network.cut(&cluster.nodes()[old]);
+        let cut = Instant::now();
+        let others: Vec<_> =
+            (0..NODES).filter(|node| *node != old).map(|node| &cluster.mongo.nodes[node]).collect();
+        let (elected, replicated) = tokio::task::block_in_place(|| {
+            let new = loop {
+                assert!(cut.elapsed() < RECOVERY_LIMIT, "no other primary was elected");
+                if let Some(new) = others.iter().find(|node| node.is_primary()) {
+                    break new;
+                }
+            };
+            let elected = Instant::now();
+            let concern = doc! { "w": "majority", "wtimeout": 60_000 };
+            new.admin(doc! { "appendOplogNote": 1, "data": {}, "writeConcern": concern });
+            (elected, Instant::now())
+        });
+        wait_for(200, elected).await;
+        stop.store(true, Ordering::Relaxed);
+        posters.join_all().await;
+
+        let sent = sent.lock().expect("the posts");
+        let resumed = sent.iter().filter(|post| post.status == 201 && post.answered > elected);
+        let resumed = resumed.map(|post| post.answered).min().expect("an answered post");
+        let waited = sent.iter().filter(|post| post.at < elected && post.answered > cut);
+        let (answered, refused): (Vec<_>, Vec<_>) = waited.partition(|post| post.status == 201);
+        let (elected, replicated, resumed) = (elected - cut, replicated - cut, resumed - cut);
+        announce(&format!(
+            "a primary is cut off: another one is elected after {elected:.1?}, a majority takes a write of the bare \
+             driver after {replicated:.1?}, a post is answered after {resumed:.1?}; of the posts that waited {} were \
+             answered and {} refused",
+            answered.len(),
+            refused.len()
+        ));
+        Self { elected, replicated, resumed, answered: answered.len(), refused: refused.len() }
+    }
+}
+
+/// The time limit of a post outlasts the election, so no post fails: those that were sent to the old primary
+/// are stored by the new one.
+#[test]
+fn posting_resumes_soon_after_another_primary_is_elected() {
+    on_network(PROMPT, async |cluster| {
+        let failover = Failover::measure(cluster).await;
+        assert!(failover.resumed < failover.elected + RESUME_LIMIT, "{failover:?}");
+        assert!(failover.refused == 0 && failover.answered >= CLIENTS / 2, "{failover:?}");
+    });
+}
+
+/// With MongoDB's defaults a majority takes no write for long after the election. Once it does, posts do not wait
+/// any longer.
+#[test]
+fn posting_resumes_as_soon_as_a_majority_takes_writes() {
+    on_network(&[], async |cluster| {
+        let failover = Failover::measure(cluster).await;
+        assert!(failover.resumed < failover.replicated + RESUME_LIMIT, "{failover:?}");
+    });
 }

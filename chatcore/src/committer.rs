@@ -17,6 +17,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::moderation::Deleter;
 use self::pending::{Delete, Pending, Post, answer, merge};
 use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, Head, RoomBatch};
 use crate::error::{Error, Result};
@@ -40,7 +41,7 @@ const MAX_DELETIONS: usize = 64;
 const MAX_DOUBTS: usize = 8;
 /// The pause before a failed commit is looked into, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The way in. The committer ends when the last of these is gone and the queue is empty.
 #[derive(Debug, Clone)]
@@ -56,8 +57,10 @@ pub(crate) struct Committer {
 impl Committer {
     /// Starts a committer on the current runtime; `queue` posts may wait in it.
     ///
-    /// A commit that has no result after `timeout` is answered with [`Error::Unavailable`]. However
-    /// the committer ends, the feed is closed with it.
+    /// A call of the store may take `timeout`, and is repeated where the store was out of reach. A
+    /// commit that has no result after half as long again is answered with [`Error::Unavailable`]:
+    /// a post may take twice `timeout`, so those that came meanwhile have their turn. However the
+    /// committer ends, the feed is closed with it.
     pub(crate) fn start(
         backend: Arc<dyn Backend>,
         feed: Arc<Feed>,
@@ -70,22 +73,31 @@ impl Committer {
         let (running, ended) = watch::channel(());
         let running = Running { feed: feed.clone(), _ended: running };
         let closing = Arc::new(Notify::new());
-        let (rooms, doubts) = (HashMap::new(), Arc::new(Semaphore::new(MAX_DOUBTS)));
-        let again = deletions.downgrade();
+        let deleter = Deleter {
+            backend: backend.clone(),
+            feed: feed.clone(),
+            timeout,
+            again: deletions.downgrade(),
+            doubts: Arc::new(Semaphore::new(MAX_DOUBTS)),
+        };
+        let is_shared = backend.is_shared();
         let worker = Worker {
             backend,
             feed,
             clock,
             timeout,
-            rooms,
-            again,
-            doubts,
+            rooms: HashMap::new(),
+            deleter,
             closing: closing.clone(),
             under_way: None,
         };
         tokio::spawn(async move {
             let _running = running;
-            worker.run(receiver, to_delete).await;
+            if is_shared {
+                worker.run_beside_deletions(receiver, to_delete).await;
+            } else {
+                worker.run(receiver, Some(to_delete)).await;
+            }
         });
         Self { queue: sender, deletions, closing, ended }
     }
@@ -196,26 +208,34 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
-    /// For deletions that have to be tried again.
-    again: mpsc::WeakSender<Delete>,
-    /// Places for deletions of which it is not known whether they are done.
-    doubts: Arc<Semaphore>,
+    deleter: Deleter,
     closing: Arc<Notify>,
     /// The last batch that was begun, until the posts with it are answered.
     under_way: Option<Arc<Batch>>,
 }
 
 impl Worker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Post>, mut deletions: mpsc::Receiver<Delete>) {
+    /// Runs where changes may be under way together, so that no post waits for a deletion.
+    async fn run_beside_deletions(self, queue: mpsc::Receiver<Post>, deletions: mpsc::Receiver<Delete>) {
+        let (ended, end) = oneshot::channel();
+        let deleter = self.deleter.clone();
+        let posts = async {
+            self.run(queue, None).await;
+            let _ = ended.send(());
+        };
+        tokio::join!(posts, deleter.run(deletions, end));
+    }
+
+    /// Runs until the queue is closed and empty. Deletions come between batches, because a store
+    /// without transactions has one change under way at a time.
+    async fn run(mut self, mut queue: mpsc::Receiver<Post>, mut deletions: Option<mpsc::Receiver<Delete>>) {
         let mut posts = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
                 taken = queue.recv_many(&mut posts, MAX_BATCH) => if taken == 0 { break },
                 // One at a time, so that posts have their turn.
-                Some(deletion) = deletions.recv() => {
-                    if AssertUnwindSafe(self.delete(deletion)).catch_unwind().await.is_err() {
-                        tracing::error!("a deletion panicked");
-                    }
+                Some(deletion) = next_deletion(&mut deletions) => {
+                    self.deleter.delete(deletion).await;
                     continue;
                 }
                 () = self.closing.notified() => queue.close(),
@@ -244,7 +264,7 @@ impl Worker {
     /// Stores what is pending and answers it. What is left in `pending` after an error was not
     /// answered.
     async fn commit(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.timeout * 3 / 2;
         while !pending.is_empty() {
             self.load_heads(pending, deadline).await?;
             self.refuse_missing_rooms(pending);
@@ -383,7 +403,7 @@ impl Worker {
         }
 
         let rooms: Vec<_> = unknown.into_iter().cloned().collect();
-        let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
+        let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             match head {
                 Ok(Some(head)) => drop(self.rooms.insert(room, head.into())),
@@ -401,7 +421,7 @@ impl Worker {
             return Err(out_of_time());
         }
         let rooms: Vec<_> = batch.rooms.iter().map(|part| part.room.clone()).collect();
-        let heads = within(deadline, self.backend.heads(rooms.clone())).await?;
+        let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             match (head, self.rooms.entry(room)) {
                 (Ok(Some(head)), Entry::Occupied(known)) => known.into_mut().refresh(head),
@@ -430,7 +450,7 @@ impl Worker {
         let mut unknown = false;
         let mut pause = FIRST_PAUSE;
         loop {
-            let refused = match within(deadline, self.backend.append(batch.clone())).await {
+            let refused = match within(self.limit(deadline), self.backend.append(batch.clone())).await {
                 Err(error @ Error::Unavailable(_)) => {
                     unknown = true;
                     tracing::debug!(%error, "the result of a commit is unknown");
@@ -456,12 +476,31 @@ impl Worker {
     /// no error may claim that nothing was stored.
     async fn look(&self, batch: &Arc<Batch>, deadline: Instant, pause: &mut Duration) -> Result<bool> {
         loop {
-            match within(deadline, self.backend.holds(batch.clone())).await {
+            match within(self.limit(deadline), self.backend.holds(batch.clone())).await {
                 Ok(is_stored) => return Ok(is_stored),
                 Err(error) => tracing::debug!(%error, "it is not known whether a batch is stored"),
             }
             wait(deadline, pause).await?;
         }
+    }
+
+    /// Asks the store until it is in reach and answers.
+    async fn persist<T, F>(&self, deadline: Instant, question: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match within(self.limit(deadline), question()).await {
+                Err(Error::Unavailable(_)) => wait(deadline, &mut pause).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Until when one call may take, if all of them may take until `deadline`.
+    fn limit(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.timeout)
     }
 
     /// Answers and removes the posts whose nonce belongs to a stored message.
@@ -470,7 +509,7 @@ impl Worker {
             return Err(out_of_time());
         }
         let keys: Vec<_> = pending.iter().filter_map(Pending::key).collect();
-        let mut stored = within(deadline, self.backend.by_nonce(keys)).await?.into_iter();
+        let mut stored = self.persist(deadline, || self.backend.by_nonce(keys.clone())).await?.into_iter();
 
         for post in std::mem::take(pending) {
             let earlier = post.message.nonce.as_ref().and_then(|_| stored.next());
@@ -484,6 +523,10 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+async fn next_deletion(deletions: &mut Option<mpsc::Receiver<Delete>>) -> Option<Delete> {
+    deletions.as_mut()?.recv().await
 }
 
 /// Fails and removes the posts to one room.

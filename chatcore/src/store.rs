@@ -36,7 +36,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 #[non_exhaustive]
 pub struct Options {
     /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
-    /// twice that: once in the queue, once in the commit. 5 s; from 1 ms to 1 hour.
+    /// twice that, in the queue and in the commit together. 5 s; from 1 ms to 1 hour.
     pub timeout: Duration,
     /// How many posts may wait for a commit before [`Error::Busy`]. 4,096; from 1 to 1,048,576.
     pub queue: usize,

@@ -7,6 +7,7 @@ pub mod live;
 pub mod mongod;
 #[cfg(target_os = "linux")]
 pub mod network;
+pub mod relay;
 pub mod server;
 pub mod tools;
 

@@ -289,6 +289,12 @@ impl Mongod {
         self.folder.path().join("pid")
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
     fn host(&self) -> String {
         self.place.address.to_string()
     }

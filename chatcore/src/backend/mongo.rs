@@ -65,9 +65,9 @@ const RESERVED: u32 = 16;
 /// Changes besides commits that are made at once, and that may wait for their turn.
 const MAX_CHANGES: usize = 8;
 const MAX_WAITING: usize = 1_024;
-/// How often a server is asked how it is, and how long it may take to answer: after both, calls
-/// that hang on a stalled server are ended by the driver.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often a server says how it is, and how long that may be late: after both, the driver ends all
+/// calls that hang on that server. A replica set elects another primary no faster.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// Look-ups by nonce that run side by side.
@@ -204,8 +204,7 @@ impl Mongo {
         self.run_holding((), call).await
     }
 
-    /// Runs a call in a task of its own, because a future of the driver must not be dropped before
-    /// it is done.
+    /// Runs a call in a task of its own, so that a caller that goes away ends nothing half done.
     async fn run_holding<T, F>(
         &self,
         permit: impl Send + 'static,

@@ -1,15 +1,18 @@
 //! Who may post where, and deleting messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::pending::{Delete, Pending};
 use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, fail_room, out_of_time, within};
 use crate::account::{Fold, open_to_guests};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Visitor, Wish};
 use crate::types::{NewMessage, RoomName, Seq, Username};
@@ -38,10 +41,11 @@ impl Worker {
         if unknown.is_empty() {
             return Ok(false);
         }
-        let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| {
-            let names = senders.iter().map(|(name, _)| name.clone()).collect();
-            let found = within(deadline, self.backend.admissions(room.clone(), names));
-            async move { (room, senders, found.await) }
+        let this = &*self;
+        let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| async move {
+            let names: Vec<_> = senders.iter().map(|(name, _)| name.clone()).collect();
+            let found = this.persist(deadline, || this.backend.admissions(room.clone(), names.clone())).await;
+            (room, senders, found)
         };
         let found: Vec<_> = stream::iter(unknown).map(look_up).buffer_unordered(LOOKUPS).collect().await;
         let mut refused: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
@@ -86,8 +90,8 @@ impl Worker {
             return Err(out_of_time());
         }
         let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
-        let names = guests.map(|message| Fold::from(&message.sender)).collect();
-        let mut owners = within(deadline, self.backend.owners(names)).await?.into_iter();
+        let names: Vec<_> = guests.map(|message| Fold::from(&message.sender)).collect();
+        let mut owners = self.persist(deadline, || self.backend.owners(names.clone())).await?.into_iter();
         pending.retain_mut(|post| {
             if post.message.verified {
                 return true;
@@ -100,10 +104,41 @@ impl Worker {
         });
         Ok(())
     }
+}
 
-    /// Deletes a message. It is done here, between two batches, because a store without
-    /// transactions has one change under way at a time.
-    pub(super) async fn delete(&self, Delete { room, seq, again, reply }: Delete) {
+/// Deletes messages.
+#[derive(Clone)]
+pub(super) struct Deleter {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) timeout: Duration,
+    /// For deletions that have to be tried again.
+    pub(super) again: mpsc::WeakSender<Delete>,
+    /// Places for deletions of which it is not known whether they are done.
+    pub(super) doubts: Arc<Semaphore>,
+}
+
+impl Deleter {
+    /// Deletes what comes, one message at a time, until `end`.
+    pub(super) async fn run(self, mut deletions: mpsc::Receiver<Delete>, mut end: oneshot::Receiver<()>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut end => break,
+                Some(deletion) = deletions.recv() => self.delete(deletion).await,
+                else => break,
+            }
+        }
+    }
+
+    /// Deletes a message. A panic costs this deletion its answer, not all later ones.
+    pub(super) async fn delete(&self, deletion: Delete) {
+        if AssertUnwindSafe(self.try_delete(deletion)).catch_unwind().await.is_err() {
+            tracing::error!("a deletion panicked");
+        }
+    }
+
+    async fn try_delete(&self, Delete { room, seq, again, reply }: Delete) {
         let doubt = if again { None } else { self.doubts.clone().try_acquire_owned().ok() };
         if doubt.is_none() && !again {
             let _ = reply.send(Err(Error::Busy));

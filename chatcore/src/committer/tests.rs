@@ -135,7 +135,7 @@ async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stor
 
 #[tokio::test]
 async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
-    let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs], 16).await;
+    let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs; 2], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
     // Planned for the same place, which the first takes after all.
     assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
@@ -143,8 +143,15 @@ async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_ends_in_time_and_stalls_nobody_after_it() {
+async fn a_call_without_an_answer_is_repeated_while_there_is_time() {
     let setup = setup(&[Fault::Hangs], &[], 16).await;
+    setup.post("x").await.unwrap();
+    assert_eq!(setup.stored().await, ["x"]);
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_ends_in_time_and_stalls_nobody_after_it() {
+    let setup = setup(&[Fault::Hangs; 2], &[], 16).await;
     let started = Instant::now();
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
     assert!(started.elapsed() < Duration::from_secs(60));
@@ -238,7 +245,7 @@ fn a_store_whose_runtime_has_ended_is_closed() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_stores_nothing() {
-    let setup = setup(&[Fault::Hangs], &[], 4).await;
+    let setup = setup(&[Fault::Hangs; 2], &[], 4).await;
     // One commit hangs; the queue behind it holds four.
     let hanging = tokio::spawn({
         let store = setup.store.clone();
@@ -269,7 +276,7 @@ async fn futures_join<T: 'static>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec
 
 #[tokio::test]
 async fn what_arrives_during_a_commit_is_one_batch() {
-    let setup = setup(&[Fault::Late], &[Fault::Hangs], 256).await;
+    let setup = setup(&[Fault::Late], &[Fault::Hangs; 2], 256).await;
     let first = tokio::spawn({
         let store = setup.store.clone();
         async move { store.post(message("first")).await }

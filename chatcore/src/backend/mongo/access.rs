@@ -1,9 +1,12 @@
 //! The ways to the database that the rest of the backend goes.
 
+use std::time::Duration;
+
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{ClientSession, Collection};
+use tokio::time::timeout;
 
 use super::buckets::Bucket;
 use super::find::{self, Query};
@@ -31,7 +34,56 @@ pub(super) fn is_of_nonces(index: &Document) -> bool {
     index.contains_key("nonces.nonce")
 }
 
+/// The time of a command is over.
+pub(super) struct Late;
+
+impl From<Late> for Error {
+    fn from(_: Late) -> Self {
+        Self::Unavailable("it did not answer in time".into())
+    }
+}
+
+impl From<Late> for mongodb::error::Error {
+    fn from(_: Late) -> Self {
+        std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+    }
+}
+
 impl Inner {
+    /// Runs a command, and gives it up when its time is over: on a connection that died without a word
+    /// it has no end, and whatever waits for it is held up. The driver closes the connection of a
+    /// command that is dropped; a session can begin its next transaction.
+    ///
+    /// On a standalone mongod a command is waited for, because a write that comes late cannot be
+    /// refused there.
+    pub(super) async fn limited<T, E: From<Late>>(
+        &self,
+        command: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.limited_to(self.timeout, command).await
+    }
+
+    /// The same for a command in a transaction, which leaves time to repeat it or to abort the
+    /// transaction on another connection.
+    pub(super) async fn limited_step<T, E: From<Late>>(
+        &self,
+        command: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.limited_to(self.timeout / 2, command).await
+    }
+
+    async fn limited_to<T, E: From<Late>>(
+        &self,
+        limit: Duration,
+        command: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let command = command.into_future();
+        match &self.mode {
+            Mode::ReplicaSet(_) => timeout(limit, command).await.unwrap_or_else(|_| Err(Late.into())),
+            Mode::Guarded(_) => command.await,
+        }
+    }
+
     /// Runs a write command. Any error but a duplicate key is an `Err`.
     pub(super) async fn write(
         &self,
@@ -40,8 +92,8 @@ impl Inner {
     ) -> mongodb::error::Result<Written> {
         let run = self.database.run_raw_command(command);
         let reply = match session {
-            Some(session) => run.session(session).await,
-            None => run.await,
+            Some(session) => self.limited_step(run.session(session)).await,
+            None => self.limited(run).await,
         };
         let reply = match reply {
             Ok(reply) => reply,
@@ -94,7 +146,7 @@ impl Inner {
         let mut options = CollectionOptions::default();
         options.read_concern = concern;
         let collection = self.database.collection_with_options::<RawDocumentBuf>(query.collection, options);
-        query.run(&collection, read).await
+        self.limited(query.run(&collection, read)).await
     }
 
     pub(super) async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
@@ -181,7 +233,7 @@ impl Inner {
         mut read: impl FnMut(&RawDocument) -> Result<T>,
     ) -> mongodb::error::Result<Vec<T>> {
         let command = RawDocumentBuf::try_from(&query.command())?;
-        let reply = self.database.run_raw_command(command).session(session).await?;
+        let reply = self.limited_step(self.database.run_raw_command(command).session(session)).await?;
         let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
         let documents = batch.into_iter().flatten().filter_map(|document| document.as_document());
         let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
@@ -235,8 +287,8 @@ impl Inner {
     pub(super) async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
         let created = doc! { "$setOnInsert": documents::new_room(now) };
         let counters = self.collection("counters");
-        let done =
-            counters.update_one(find::room_counter(room), created).upsert(true).await.map_err(error)?;
+        let create = counters.update_one(find::room_counter(room), created).upsert(true);
+        let done = self.limited(create).await.map_err(error)?;
         Ok(done.upserted_id.is_some())
     }
 }

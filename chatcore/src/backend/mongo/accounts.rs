@@ -141,7 +141,7 @@ impl Accounts for Mongo {
             let fold = Fold::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
-            this.collection("names").update_one(stored, better).await.map_err(error)?;
+            this.limited(this.collection("names").update_one(stored, better)).await.map_err(error)?;
             Ok(())
         })
         .await
@@ -165,7 +165,8 @@ impl Accounts for Mongo {
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.run_change(|this| async move {
             let used = doc! { "$set": documents::session_use(now) };
-            this.collection("sessions").update_one(find::token(token), used).await.map_err(error)?;
+            let sessions = this.collection("sessions");
+            this.limited(sessions.update_one(find::token(token), used)).await.map_err(error)?;
             Ok(())
         })
         .await
@@ -174,7 +175,8 @@ impl Accounts for Mongo {
     async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.run_change(|this| async move {
             let renewed = doc! { "$set": { "renewed_at": now.as_micros() } };
-            this.collection("sessions").update_one(find::token(token), renewed).await.map_err(error)?;
+            let sessions = this.collection("sessions");
+            this.limited(sessions.update_one(find::token(token), renewed)).await.map_err(error)?;
             Ok(())
         })
         .await
@@ -182,7 +184,8 @@ impl Accounts for Mongo {
 
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.run_change(|this| async move {
-            let ended = this.collection("sessions").find_one_and_delete(find::token(token)).await;
+            let sessions = this.collection("sessions");
+            let ended = this.limited(sessions.find_one_and_delete(find::token(token))).await;
             Ok(ended.map_err(error)?.and_then(|session| session.get_str("username").ok()?.parse().ok()))
         })
         .await
@@ -197,8 +200,9 @@ impl Accounts for Mongo {
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
         self.run_change(move |this| async move {
+            let sessions = this.collection("sessions");
             let ended =
-                this.collection("sessions").delete_one(find::session_of(&user, id)).await.map_err(error)?;
+                this.limited(sessions.delete_one(find::session_of(&user, id))).await.map_err(error)?;
             Ok(ended.deleted_count > 0)
         })
         .await
@@ -207,7 +211,8 @@ impl Accounts for Mongo {
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
         self.run_change(move |this| async move {
             let filter = find::sessions_of(&user, except);
-            Ok(this.collection("sessions").delete_many(filter).await.map_err(error)?.deleted_count)
+            let sessions = this.collection("sessions");
+            Ok(this.limited(sessions.delete_many(filter)).await.map_err(error)?.deleted_count)
         })
         .await
     }

@@ -116,9 +116,11 @@ impl Guests {
 /// on what was before it.
 pub(super) async fn publish_claim(mongo: &Inner, name: &Fold) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
-    mongo.collection("counters").update_many(find::tallies(), counted).await.map_err(error)?;
+    let counters = mongo.collection("counters");
+    mongo.limited(counters.update_many(find::tallies(), counted)).await.map_err(error)?;
 
     let told = doc! { "$set": { "told": true } };
-    mongo.collection("names").update_one(find::name(name), told).await.map_err(error)?;
+    let names = mongo.collection("names");
+    mongo.limited(names.update_one(find::name(name), told)).await.map_err(error)?;
     Ok(())
 }

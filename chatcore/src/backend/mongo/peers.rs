@@ -17,7 +17,7 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::echo::Echo;
 use super::lease::is_duplicate;
@@ -27,6 +27,8 @@ use crate::error::Result;
 
 /// How often a process counts, and looks at the others.
 const BEAT: Duration = Duration::from_millis(500);
+/// Longest time that both may take. A command on a connection that died without a word has no end.
+const MAX_TURN: Duration = Duration::from_secs(1);
 /// How many looks in a row may find a process where it was. Looks are counted and not time, because
 /// after a stall of the database all processes have stood still.
 const STILL: u32 = 4;
@@ -80,11 +82,15 @@ impl Peers {
                     () = sleep(BEAT) => {}
                     _ = closed.changed() => break,
                 }
-                if let Err(e) = me.turn().await {
-                    tracing::debug!(error = %e.kind, "the other processes could not be looked at");
+                match timeout(MAX_TURN, me.turn()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(e)) => {
+                        tracing::debug!(error = %e.kind, "the other processes could not be looked at");
+                    }
+                    Err(_) => tracing::debug!("the other processes could not be looked at in time"),
                 }
             }
-            let _ = me.remove(me.id).await;
+            let _ = timeout(MAX_TURN, me.remove(me.id)).await;
         });
         Ok((Self { id, is_on: Mutex::new(true), echo, closing }, tally))
     }

@@ -64,10 +64,11 @@ impl Inner {
         }
         let (presence, here) = (self.collection("presence"), find::presence_at(room, peers.id));
         if attendance.users.is_empty() {
-            presence.delete_one(here).write_concern(light()).await.map_err(error)?;
+            self.limited(presence.delete_one(here).write_concern(light())).await.map_err(error)?;
         } else {
             let document = documents::new_attendance(attendance);
-            presence.replace_one(here, document).upsert(true).write_concern(light()).await.map_err(error)?;
+            let replace = presence.replace_one(here, document).upsert(true).write_concern(light());
+            self.limited(replace).await.map_err(error)?;
         }
         Ok(())
     }
@@ -81,7 +82,8 @@ impl Inner {
 
     pub(super) async fn announce(&self, signal: &Signal) -> Result<()> {
         let signals = self.collection("signals");
-        signals.insert_one(documents::new_signal(signal)).write_concern(light()).await.map_err(error)?;
+        let insert = signals.insert_one(documents::new_signal(signal)).write_concern(light());
+        self.limited(insert).await.map_err(error)?;
         Ok(())
     }
 

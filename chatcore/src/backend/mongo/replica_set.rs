@@ -32,8 +32,8 @@ const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// This process on a replica set.
 pub(super) struct ReplicaSet {
-    /// Session of every batch. A new transaction in it ends one that was left open; the lock makes
-    /// sure that nobody waits for that one any more.
+    /// Session of every batch. A new transaction in it ends one that was left open, and a command of
+    /// that one which comes late is refused; the lock makes sure that nobody waits for it any more.
     commits: Mutex<ClientSession>,
     /// Sessions of the other changes that nobody uses. There are as many as changes at once.
     idle: std::sync::Mutex<Vec<ClientSession>>,
@@ -106,7 +106,7 @@ impl ReplicaSet {
         loop {
             begin(mongo, session).await?;
             let stop = match self.write(mongo, session, &plan).await {
-                Ok(()) => match commit(session, deadline).await {
+                Ok(()) => match commit(mongo, session, deadline).await {
                     Ok(()) => {
                         self.pending_counts.remember(&plan.counts);
                         return Ok(Append::Committed);
@@ -118,7 +118,7 @@ impl ReplicaSet {
                 },
                 Err(stop) => {
                     // If this fails the server ends the transaction by itself.
-                    let _ = session.abort_transaction().await;
+                    let _ = mongo.limited_step(session.abort_transaction()).await;
                     stop
                 }
             };
@@ -202,10 +202,10 @@ impl ReplicaSet {
                 break Err(e);
             }
             let made = match step.make(&mut Writer::new(mongo, Some(&mut session))).await {
-                Ok(true) => commit(&mut session, deadline).await.map(|()| true),
+                Ok(true) => commit(mongo, &mut session, deadline).await.map(|()| true),
                 other => {
                     // If this fails the server ends the transaction by itself.
-                    let _ = session.abort_transaction().await;
+                    let _ = mongo.limited_step(session.abort_transaction()).await;
                     other
                 }
             };
@@ -245,9 +245,9 @@ async fn flush(mongo: &Inner, session: &mut ClientSession, slot: i32) -> Result<
     loop {
         begin(mongo, session).await?;
         let done = match pending_counts::flush(mongo, session, slot).await {
-            Ok(()) => commit(session, deadline).await,
+            Ok(()) => commit(mongo, session, deadline).await,
             Err(e) => {
-                let _ = session.abort_transaction().await;
+                let _ = mongo.limited_step(session.abort_transaction()).await;
                 Err(e)
             }
         };
@@ -334,7 +334,7 @@ fn expect_none(written: mongodb::error::Result<super::access::Written>) -> Resul
 
 async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
     let transaction = session.start_transaction().read_concern(ReadConcern::majority());
-    transaction.write_concern(durable(mongo.timeout)).await.map_err(error)
+    mongo.limited_step(transaction.write_concern(durable(mongo.timeout))).await.map_err(error)
 }
 
 /// The database was not as a transaction expected, and the next attempt expects less of it.
@@ -352,9 +352,9 @@ fn is_worth_another(e: &mongodb::error::Error) -> bool {
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction
 /// by its number and commits it once. Only an error that is labelled as transient says that the
 /// transaction is no more.
-async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
+async fn commit(mongo: &Inner, session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
     loop {
-        match session.commit_transaction().await {
+        match mongo.limited_step(session.commit_transaction()).await {
             Err(e) if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline => {
                 pause(COMMIT_PAUSE).await
             }
