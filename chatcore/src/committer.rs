@@ -14,17 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::moderation::Deleter;
-use self::pending::{Delete, Pending, Post, answer, merge};
+use self::pending::{Pending, Post, answer, merge};
 use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
-use crate::types::{Content, NewMessage, Posted, RoomName, Seq, Username};
+use crate::types::{Content, NewMessage, Posted, RoomName, Username};
 
 /// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
@@ -35,10 +34,6 @@ const MAX_ROOMS: usize = 32_768;
 const MAX_MEMBERS: usize = 1_024;
 /// Pause after a member left before members of that room are remembered again.
 const RELY_AGAIN: Duration = Duration::from_secs(1);
-/// Deletions that may wait.
-const MAX_DELETIONS: usize = 64;
-/// Deletions that may be in doubt at once. While there are so many, no more are begun.
-const MAX_DOUBTS: usize = 8;
 /// The pause before a failed commit is looked into, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -47,8 +42,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     queue: mpsc::Sender<Post>,
-    /// Of their own, so that they take no places from posts.
-    deletions: mpsc::Sender<Delete>,
     closing: Arc<Notify>,
     /// Its sender goes with the worker.
     ended: watch::Receiver<()>,
@@ -69,37 +62,23 @@ impl Committer {
         timeout: Duration,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
-        let (deletions, to_delete) = mpsc::channel(MAX_DELETIONS);
         let (running, ended) = watch::channel(());
         let running = Running { feed: feed.clone(), _ended: running };
         let closing = Arc::new(Notify::new());
-        let deleter = Deleter {
-            backend: backend.clone(),
-            feed: feed.clone(),
-            timeout,
-            again: deletions.downgrade(),
-            doubts: Arc::new(Semaphore::new(MAX_DOUBTS)),
-        };
-        let is_shared = backend.is_shared();
         let worker = Worker {
             backend,
             feed,
             clock,
             timeout,
             rooms: HashMap::new(),
-            deleter,
             closing: closing.clone(),
             under_way: None,
         };
         tokio::spawn(async move {
             let _running = running;
-            if is_shared {
-                worker.run_beside_deletions(receiver, to_delete).await;
-            } else {
-                worker.run(receiver, Some(to_delete)).await;
-            }
+            worker.run(receiver).await;
         });
-        Self { queue: sender, deletions, closing, ended }
+        Self { queue: sender, closing, ended }
     }
 
     /// Refuses further posts; those in the queue are still committed.
@@ -117,13 +96,6 @@ impl Committer {
     pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Post { message, reply }).map_err(refused)?;
-        answer.await.unwrap_or_else(|_| Err(unanswered()))
-    }
-
-    /// Deletes a message, which must exist. If the caller goes away it may be deleted all the same.
-    pub(crate) async fn delete(&self, room: RoomName, seq: Seq) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.deletions.try_send(Delete { room, seq, again: false, reply }).map_err(refused)?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 }
@@ -208,36 +180,18 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
-    deleter: Deleter,
     closing: Arc<Notify>,
     /// The last batch that was begun, until the posts with it are answered.
     under_way: Option<Arc<Batch>>,
 }
 
 impl Worker {
-    /// Runs where changes may be under way together, so that no post waits for a deletion.
-    async fn run_beside_deletions(self, queue: mpsc::Receiver<Post>, deletions: mpsc::Receiver<Delete>) {
-        let (ended, end) = oneshot::channel();
-        let deleter = self.deleter.clone();
-        let posts = async {
-            self.run(queue, None).await;
-            let _ = ended.send(());
-        };
-        tokio::join!(posts, deleter.run(deletions, end));
-    }
-
-    /// Runs until the queue is closed and empty. Deletions come between batches, because a store
-    /// without transactions has one change under way at a time.
-    async fn run(mut self, mut queue: mpsc::Receiver<Post>, mut deletions: Option<mpsc::Receiver<Delete>>) {
+    /// Runs until the queue is closed and empty.
+    async fn run(mut self, mut queue: mpsc::Receiver<Post>) {
         let mut posts = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
                 taken = queue.recv_many(&mut posts, MAX_BATCH) => if taken == 0 { break },
-                // One at a time, so that posts have their turn.
-                Some(deletion) = next_deletion(&mut deletions) => {
-                    self.deleter.delete(deletion).await;
-                    continue;
-                }
                 () = self.closing.notified() => queue.close(),
             }
             gather(&mut queue, &mut posts).await;
@@ -523,10 +477,6 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-async fn next_deletion(deletions: &mut Option<mpsc::Receiver<Delete>>) -> Option<Delete> {
-    deletions.as_mut()?.recv().await
 }
 
 /// Fails and removes the posts to one room.

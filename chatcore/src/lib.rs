@@ -7,6 +7,7 @@ compile_error!("chatcore needs a place to keep things: enable the feature \"sqli
 mod account;
 mod backend;
 mod committer;
+mod deletion;
 mod error;
 mod feed;
 mod follow;

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use crate::account::Hasher;
 use crate::backend::{Backend, Page};
 use crate::committer::Committer;
+use crate::deletion::Deletions;
 use crate::error::{Error, Invalid, Result};
 use crate::feed::Feed;
 use crate::live;
@@ -134,6 +135,7 @@ pub(crate) struct Shared {
     committer: Committer,
     /// Whether the store is closed to the end. Held while that is done.
     ended: Mutex<bool>,
+    deletions: Deletions,
     hasher: Hasher,
     pub(crate) options: Options,
 }
@@ -190,7 +192,8 @@ impl ChatStore {
             options.timeout,
         );
         let (hasher, ended) = (Hasher::default(), Mutex::new(false));
-        let shared = Arc::new(Shared { backend, feed, committer, ended, hasher, options });
+        let deletions = Deletions::default();
+        let shared = Arc::new(Shared { backend, feed, committer, ended, deletions, hasher, options });
         live::start(&shared, due);
         Self(shared)
     }

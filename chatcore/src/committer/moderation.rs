@@ -1,21 +1,16 @@
-//! Who may post where, and deleting messages.
+//! Refusal of posts by those who may not post.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::pending::{Delete, Pending};
-use super::{Admitted, FIRST_PAUSE, LONGEST_PAUSE, MAX_MEMBERS, Worker, fail_room, out_of_time, within};
+use super::pending::Pending;
+use super::{Admitted, MAX_MEMBERS, Worker, fail_room, out_of_time};
 use crate::account::{Fold, open_to_guests};
-use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::feed::{Feed, Visitor, Wish};
-use crate::types::{NewMessage, RoomName, Seq, Username};
+use crate::feed::{Visitor, Wish};
+use crate::types::{NewMessage, RoomName, Username};
 
 /// Rooms whose senders are looked up side by side.
 const LOOKUPS: usize = 16;
@@ -104,81 +99,4 @@ impl Worker {
         });
         Ok(())
     }
-}
-
-/// Deletes messages.
-#[derive(Clone)]
-pub(super) struct Deleter {
-    pub(super) backend: Arc<dyn Backend>,
-    pub(super) feed: Arc<Feed>,
-    pub(super) timeout: Duration,
-    /// For deletions that have to be tried again.
-    pub(super) again: mpsc::WeakSender<Delete>,
-    /// Places for deletions of which it is not known whether they are done.
-    pub(super) doubts: Arc<Semaphore>,
-}
-
-impl Deleter {
-    /// Deletes what comes, one message at a time, until `end`.
-    pub(super) async fn run(self, mut deletions: mpsc::Receiver<Delete>, mut end: oneshot::Receiver<()>) {
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut end => break,
-                Some(deletion) = deletions.recv() => self.delete(deletion).await,
-                else => break,
-            }
-        }
-    }
-
-    /// Deletes a message. A panic costs this deletion its answer, not all later ones.
-    pub(super) async fn delete(&self, deletion: Delete) {
-        if AssertUnwindSafe(self.try_delete(deletion)).catch_unwind().await.is_err() {
-            tracing::error!("a deletion panicked");
-        }
-    }
-
-    async fn try_delete(&self, Delete { room, seq, again, reply }: Delete) {
-        let doubt = if again { None } else { self.doubts.clone().try_acquire_owned().ok() };
-        if doubt.is_none() && !again {
-            let _ = reply.send(Err(Error::Busy));
-            return;
-        }
-        let deadline = Instant::now() + self.timeout;
-        let deleted = within(deadline, self.backend.delete_message(room.clone(), seq)).await;
-        let answer = deleted.map(|deletion| {
-            self.feed.publish_deletion(&room, seq, deletion.as_ref().map(|deletion| &deletion.sender));
-        });
-        if let (Some(doubt), Err(Error::Unavailable(reason))) = (doubt, &answer) {
-            tracing::warn!(%room, %seq, reason, "a message may or may not be deleted");
-            self.feed.doubt_deletion(&room);
-            tokio::spawn(delete_again(self.again.clone(), self.feed.clone(), room, seq, doubt));
-        }
-        let _ = reply.send(answer);
-    }
-}
-
-/// Tries again until a message is known to be deleted, or the store is closed.
-async fn delete_again(
-    queue: mpsc::WeakSender<Delete>,
-    feed: Arc<Feed>,
-    room: RoomName,
-    seq: Seq,
-    _doubt: OwnedSemaphorePermit,
-) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        let Some(queue) = queue.upgrade() else { break };
-        let (reply, answer) = oneshot::channel();
-        let again = Delete { room: room.clone(), seq, again: true, reply };
-        let sent = queue.send(again).await;
-        drop(queue);
-        match (sent, answer.await) {
-            (Ok(()), Ok(Err(Error::Unavailable(_)))) => {}
-            _ => break,
-        }
-    }
-    feed.settle_deletion(&room);
 }

@@ -7,21 +7,12 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Batch, NonceKey};
 use crate::error::{Error, Result};
-use crate::types::{MessageText, NewMessage, Posted, RoomName, Seq};
+use crate::types::{MessageText, NewMessage, Posted};
 
 /// A post in the queue.
 pub(super) struct Post {
     pub(super) message: NewMessage,
     pub(super) reply: oneshot::Sender<Result<Posted>>,
-}
-
-/// A message to delete, which exists.
-pub(super) struct Delete {
-    pub(super) room: RoomName,
-    pub(super) seq: Seq,
-    /// Whether it was tried before and the result is unknown.
-    pub(super) again: bool,
-    pub(super) reply: oneshot::Sender<Result<()>>,
 }
 
 /// One message to store and everyone who waits for it: more than one when the same nonce came

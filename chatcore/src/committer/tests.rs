@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use self::faulty::{Fault, Faulty, Peer};
 use super::*;
 use crate::backend::Moderation as _;
+use crate::deletion::MAX_DELETIONS;
 use crate::follow::Update;
 use crate::store::{ChatStore, Options};
-use crate::types::{Privacy, Range};
+use crate::types::{Privacy, Range, Seq};
 
 struct Setup {
     store: ChatStore,
@@ -328,17 +329,17 @@ async fn a_deletion_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_so_many_deletions_are_in_doubt_at_once() {
+async fn only_so_many_deletions_are_under_way_at_once() {
     let setup = setup(&[], &[], 100).await;
     let room: RoomName = "a".parse().unwrap();
-    for i in 0..=MAX_DOUBTS {
+    for i in 0..=MAX_DELETIONS {
         setup.post(&i.to_string()).await.unwrap();
     }
     // More than these tests take.
     setup.faulty.deletions.lock().unwrap().extend([Fault::Before; 100_000]);
-    for i in 0..=MAX_DOUBTS {
+    for i in 0..=MAX_DELETIONS {
         let refused = setup.store.delete_message(&room, Seq::new(i as i64 + 1).unwrap()).await;
-        match i < MAX_DOUBTS {
+        match i < MAX_DELETIONS {
             true => assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}"),
             false => assert!(matches!(refused, Err(Error::Busy)), "{refused:?}"),
         }
@@ -348,7 +349,7 @@ async fn only_so_many_deletions_are_in_doubt_at_once() {
     setup.faulty.deletions.lock().unwrap().clear();
     let mut watcher = setup.store.follow(&room, Seq::ZERO).with_deletions();
     let mut deleted = HashSet::new();
-    while deleted.len() < MAX_DOUBTS {
+    while deleted.len() < MAX_DELETIONS {
         match tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap() {
             Update::Deleted(places) => deleted.extend(places),
             Update::Messages(messages) => {

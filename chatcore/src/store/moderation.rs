@@ -1,7 +1,7 @@
 //! Private rooms, bans, and deleting messages, by the program itself: who may do what is up to it.
 //! What one user may do is in [`View`](crate::View).
 
-use super::{ChatStore, checked};
+use super::{ChatStore, Shared, checked};
 use crate::backend::{Access, Joined, Page};
 use crate::error::{Error, Result};
 use crate::feed::{RoomFeed, Visitor, Wish};
@@ -121,7 +121,8 @@ impl ChatStore {
             return Ok(());
         }
         self.check_open()?;
-        super::within(self.0.options.timeout * 2, self.0.committer.delete(room.clone(), seq)).await
+        let Shared { backend, feed, deletions, options, .. } = &*self.0;
+        deletions.delete(backend, feed, options.timeout, (room.clone(), seq)).await
     }
 
     /// One message, as the store has it.
