@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use chat_testkit::live::make_room;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -76,6 +77,9 @@ impl Counter {
 impl Crowd {
     /// Opens `n` sockets that follow a room, or no room.
     pub async fn open(address: SocketAddr, n: usize, room: Option<&str>) -> Self {
+        if let Some(room) = room {
+            make_room(address, room).await;
+        }
         let subscribe = room.map(|room| masked(&json!({ "type": "subscribe", "room": room }).to_string()));
         let this = Self::connect(n, || handshake(address, subscribe.clone())).await;
         // That it is subscribed, and who is there.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chat_http::Settings;
 use chat_testkit::http::{Reply, raw};
-use chat_testkit::live::{Events, Socket};
+use chat_testkit::live::{Events, Socket, make_room};
 use chat_testkit::tools;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
@@ -47,7 +47,9 @@ async fn socket(server: &Running, name: &str) -> Socket {
     Socket::open(server.address, &[("cookie", &cookie)]).await.expect("a socket")
 }
 
+/// Follows a room, which is created if need be.
 async fn subscribe(socket: &mut Socket, frame: Value) -> Value {
+    make_room(socket.address, frame["room"].as_str().expect("a room")).await;
     socket.say(&frame).await;
     socket.expect("subscribed").await
 }
@@ -284,6 +286,7 @@ async fn without_a_session_an_address_keeps_a_smaller_share_of_connections_open(
     let server = Running::sqlite_with(settings).await;
     let cookie = cookie(&server, "ann").await;
     let (open, events) = (async || Socket::open(server.address, &[]).await, "/chat/a/events");
+    make_room(server.address, "a").await;
     let first = open().await.expect("a socket");
     let stream = Events::open(server.address, events, None).await.expect("a stream");
     assert_eq!(open().await.err(), Some(429));
@@ -377,6 +380,7 @@ async fn answers_come_in_the_order_of_the_frames(server: &Running) {
     let mut ann = socket(server, "ann").await;
     for round in 0..20 {
         let room = round.to_string();
+        make_room(server.address, &room).await;
         for frame in [
             json!({ "type": "typing", "room": room }),
             json!({ "type": "subscribe", "room": room }),

@@ -10,7 +10,7 @@ use chat_http::{App, Settings};
 use chat_testkit::announce;
 use chat_testkit::checker::Load;
 use chat_testkit::http::{Client, Reply};
-use chat_testkit::live::Socket;
+use chat_testkit::live::{Socket, make_room};
 use chat_testkit::mongod::{Deployment, Kind, with_database};
 use chat_testkit::server::{Server, Start};
 use chatcore::{ChatStore, Options};
@@ -237,6 +237,7 @@ async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
         assert_eq!(posted.status, 201, "{}", posted.text());
     };
     post(&mut client, "1").await;
+    make_room(address, "b").await;
     let mut sockets = Vec::new();
     for name in ["ann", "bob"] {
         let login = client.post("/auth/login", &json!({ "username": name })).await;

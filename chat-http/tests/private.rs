@@ -4,7 +4,7 @@
 mod support;
 
 use chat_testkit::http::{Client, Reply};
-use chat_testkit::live::{Events, Socket};
+use chat_testkit::live::{Events, Socket, make_room};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -51,7 +51,9 @@ async fn socket(server: &Running, client: Option<&Client>) -> Socket {
     Socket::open(server.address, cookie.as_slice()).await.expect("a socket")
 }
 
+/// Follows a room, which is created if need be.
 async fn subscribe(socket: &mut Socket, room: &str, after: i64) {
+    make_room(socket.address, room).await;
     socket.say(&json!({ "type": "subscribe", "room": room, "after": after })).await;
     socket.expect("subscribed").await;
 }
@@ -392,6 +394,8 @@ async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running
             "/chat/{}/users",
             "/chat/{}/messages",
             "/chat/{}/messages?after=0&wait=0",
+            "/chat/{}/events",
+            "/chat/{}/events?after=0",
         ] {
             let [den, none] =
                 [client.get(&path.replace("{}", "den")).await, client.get(&path.replace("{}", "nil")).await];
@@ -402,6 +406,27 @@ async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running
             };
             assert_eq!((den.status, headers(&den)), (none.status, headers(&none)), "{path}");
             assert_eq!(den.text().replace("den", "nil"), none.text().replace("den", "nil"), "{path}");
+        }
+
+        let mut socket = socket(server, Some(&client)).await;
+        for frame in [
+            json!({ "type": "subscribe" }),
+            json!({ "type": "subscribe", "after": 0 }),
+            json!({ "type": "typing" }),
+            json!({ "type": "read", "seq": 1 }),
+            json!({ "type": "unsubscribe" }),
+            json!({ "type": "subscribe", "after": 1 }),
+        ] {
+            let mut answers = Vec::new();
+            for room in ["den", "nil"] {
+                let mut frame = frame.clone();
+                frame["room"] = json!(room);
+                socket.say(&frame).await;
+                if frame["type"] != "unsubscribe" {
+                    answers.push(socket.next().await.expect("an answer").to_string().replace("den", "nil"));
+                }
+            }
+            assert_eq!(answers.first(), answers.last(), "{frame}");
         }
     }
 }

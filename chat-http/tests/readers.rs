@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use chat_testkit::live::{Events, Socket};
+use chat_testkit::live::{Events, Socket, make_room};
 use chat_testkit::mongod::{self, Kind};
 use chat_testkit::server::{Server, Start};
 use chat_testkit::{announce, http::Client};
@@ -43,6 +43,7 @@ async fn post(client: &mut Client, text: &str) {
 }
 
 async fn subscribed(address: std::net::SocketAddr, headers: &[(&'static str, &str)], after: i64) -> Socket {
+    make_room(address, "a").await;
     let mut socket = Socket::open(address, headers).await.expect("a socket");
     socket.say(&json!({ "type": "subscribe", "room": "a", "after": after })).await;
     socket.expect("subscribed").await;

@@ -125,9 +125,10 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
-    /// [`Error::Unavailable`].
+    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user is
+    /// not a member of, so that neither can be told from the other; [`Error::Unavailable`].
     pub async fn follow(&self, room: &RoomName, after: Seq) -> Result<Follower> {
+        self.check_exists(room).await?;
         let visitor = self.visitor(Wish::Read);
         let feed = self.store.0.feed.room(room);
         self.store.let_in(&feed, &visitor, true).await?;
@@ -139,12 +140,18 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
-    /// [`Error::Banned`], [`Error::Unavailable`].
+    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user is
+    /// not a member of; [`Error::Banned`], [`Error::Unavailable`].
     pub async fn watch(&self, room: &RoomName, after: Seq) -> Result<(Watcher, Option<Attending>)> {
+        self.check_exists(room).await?;
         let visitor = self.take_part(room, true).await?;
         let attending = visitor.user.as_ref().map(|user| self.store.attend(room, user));
         Ok((self.store.watch_as(room, after, Some(visitor)), attending))
+    }
+
+    /// Fails unless the room exists. One that does not looks like a private one to a stranger.
+    async fn check_exists(&self, room: &RoomName) -> Result<()> {
+        self.store.privacy(room).await?.map(drop).ok_or(Error::RoomNotFound)
     }
 
     /// Fails unless the user, or somebody unknown, may be seen in the room.

@@ -8,9 +8,9 @@ use eventsource_stream::Eventsource as _;
 use futures_util::stream::BoxStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::http::Error;
+use crate::http::{Client, Error};
 
 /// For what must happen.
 const SOON: Duration = Duration::from_secs(30);
@@ -30,6 +30,14 @@ const SOON: Duration = Duration::from_secs(30);
 pub struct Socket {
     /// The library's stream, for what is not said in JSON.
     pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The server.
+    pub address: SocketAddr,
+}
+
+/// Creates a public room unless it exists, so that it can be followed. A private one stays as it is.
+pub async fn make_room(address: SocketAddr, room: &str) {
+    let path = format!("/chat/{}", room.replace(' ', "%20"));
+    Client::new(address).send(Method::PUT, &path, "").await;
 }
 
 impl Socket {
@@ -45,7 +53,7 @@ impl Socket {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         match tokio_tungstenite::connect_async(request).await {
-            Ok((stream, _)) => Ok(Self { stream }),
+            Ok((stream, _)) => Ok(Self { stream, address }),
             Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(_) => Err(0),
         }

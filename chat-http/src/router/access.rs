@@ -117,6 +117,7 @@ const TABLE: &[Line] = &[
     line("GET /chat/{room}", "/chat/nope", "", all(404)),
     line("GET /chat/{room}/users", "/chat/nope/users", "", all(404)),
     line("GET /chat/{room}/messages", "/chat/nope/messages", "", all(200)),
+    line("GET /chat/{room}/events", "/chat/nope/events", "", all(404)),
     line("POST /chat/{room}/leave", "/chat/nope/leave", "", members_else(404, 401)),
     line("POST /chat/{room}/read", "/chat/nope/read", r#"{"seq":0}"#, members_else(404, 401)),
     line("PUT /chat/{room}/members/{username}", "/chat/nope/members/invited", "", members_else(404, 401)),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chat_http::Settings;
 use chat_testkit::http::Client;
-use chat_testkit::live::Socket;
+use chat_testkit::live::{Socket, make_room};
 use hyper::Method;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -76,6 +76,7 @@ impl Target {
         while client.metric("chat_http_sockets").await > 0 {
             assert!(began.elapsed() < SOON, "a socket is left");
         }
+        make_room(self.server.address, "after all").await;
         let mut socket = Socket::open(self.server.address, &[("cookie", &self.ann)]).await.expect("a socket");
         socket.say(&json!({ "type": "subscribe", "room": "after all" })).await;
         assert_eq!(socket.expect("subscribed").await["last_seq"], 0);
