@@ -48,9 +48,10 @@ pub(crate) struct Sight {
 }
 
 /// Finds out who makes a request only if the room is not there for everyone: the many readers of
-/// public rooms need no look at their sessions.
+/// public rooms need no look at their sessions. A room that does not exist is treated like a private
+/// one, so that a wait, or the use of a session, tells nobody which of them it is.
 pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Sight> {
-    if app.store().privacy(room).await? != Some(Privacy::Private) {
+    if app.store().privacy(room).await? == Some(Privacy::Public) {
         return Ok(Sight { view: app.store().view(None), who: None, is_public: true });
     }
     let who = match Box::pin(look_up(app, headers)).await? {

@@ -215,7 +215,7 @@ impl Limits {
     }
 
     /// Takes the creation of a room from the address's allowance. It is [given back](Self::no_room)
-    /// if none was created.
+    /// if the room was there, but not if that was refused: nobody may try the names of many.
     pub(crate) fn room(&self, from: Network) -> Result<()> {
         self.rooms.take(&(), from).map_err(|wait| refused("too many rooms were opened", wait))
     }

@@ -186,8 +186,11 @@ async fn draw_rooms(
 async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
     let room: RoomName = fields.required("room")?;
     let privacy = if fields.text("private")?.is_some() { Privacy::Private } else { Privacy::Public };
-    app.limits().room(call.network(app))?;
-    call.view(app).create_room(&room, privacy).await?;
+    let from = call.network(app);
+    app.limits().room(from)?;
+    if !call.view(app).create_room(&room, privacy).await? {
+        app.limits().no_room(from);
+    }
     Ok(room)
 }
 

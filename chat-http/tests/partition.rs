@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use chat_testkit::announce;
 use chat_testkit::checker::Load;
 use chat_testkit::http::Client;
-use chat_testkit::mongod::{Deployment, with_database};
+use chat_testkit::mongod::{self, Deployment, with_database};
 use chat_testkit::network::{Host, Network};
 use chat_testkit::server::{Server, Start};
 use mongodb::bson::doc;
@@ -47,6 +47,7 @@ const PROMPT: &[&str] =
 fn on_network(parameters: &[&str], run: impl AsyncFnOnce(&Cluster<'_>) + Send) {
     let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(network) = Network::start(HOSTS, "partitions of a replica set") else { return };
+    mongod::fetch();
     network.block_on(async || {
         let (nodes, servers) = network.hosts()[1..].split_at(NODES);
         let mongo = Deployment::start_on(nodes, ELECTION_TIMEOUT, parameters);

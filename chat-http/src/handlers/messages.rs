@@ -147,7 +147,8 @@ pub(crate) async fn store(app: &App, message: NewMessage, caller: &Charged, from
     match (&posted, may_create_room) {
         // A private room is refused in the same way, so that nobody learns the names of many.
         (Err(Error::RoomNotFound), Err(too_many)) => return Err(too_many),
-        (Err(Error::RoomNotFound) | Ok(Posted { created_room: true, .. }), Ok(())) => {}
+        (Err(Error::RoomNotFound | Error::NameClaimed | Error::NameReserved), Ok(())) => {}
+        (Ok(Posted { created_room: true, .. }), Ok(())) => {}
         (_, Ok(())) => app.limits().no_room(from),
         (_, Err(_)) => {}
     }

@@ -34,9 +34,13 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     if privacy == Privacy::Private {
         call.session()?;
     }
-    app.limits().room(call.network(&app))?;
+    let from = call.network(&app);
+    app.limits().room(from)?;
     let view = call.view(&app);
     let created = view.create_room(&room, privacy).await?;
+    if !created {
+        app.limits().no_room(from);
+    }
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     json(status, &view.room(&room).await?)
 }

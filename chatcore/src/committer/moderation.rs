@@ -67,6 +67,8 @@ impl Worker {
                 }
             }
         }
+        self.refuse_names_first(&mut refused, deadline).await?;
+
         for mut post in std::mem::take(pending) {
             let NewMessage { room, sender, verified, .. } = &post.message;
             match refused.get(&(room.clone(), sender.clone(), *verified)) {
@@ -77,6 +79,27 @@ impl Worker {
             }
         }
         Ok(true)
+    }
+
+    /// Has guests whose name has an account refused for that, as they would be in a room that does not
+    /// exist. Else the answer would tell a private room from none.
+    async fn refuse_names_first(
+        &self,
+        refused: &mut HashMap<(RoomName, Username, bool), Error>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let mut guests: Vec<_> = refused.iter_mut().filter(|((_, _, verified), _)| !verified).collect();
+        if guests.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = guests.iter().map(|((_, name, _), _)| Fold::from(name)).collect();
+        let owners = self.persist(deadline, || self.backend.owners(names.clone())).await?;
+        for (((_, name, _), error), owner) in guests.iter_mut().zip(owners) {
+            if let Err(claimed) = open_to_guests(name, owner.as_ref()) {
+                **error = claimed;
+            }
+        }
+        Ok(())
     }
 
     /// Fails and removes the posts of guests whose name, in any case, has an account by now.

@@ -505,3 +505,16 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     let asked = accesses();
     assert!(asked <= 2, "{asked}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_of_unknown_result_goes_on_after_other_refusals() {
+    let setup = setup(&[], &[], 100).await;
+    let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
+    let seq = setup.post("x").await.unwrap().message.seq;
+    let mut watcher = setup.store.follow(&room, seq).with_deletions();
+    setup.faulty.deletions.lock().unwrap().extend([Fault::Before, Fault::Full, Fault::None]);
+    assert!(matches!(setup.store.delete_message(&room, seq).await, Err(Error::Unavailable(_))));
+    let told = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap();
+    assert!(matches!(&told, Update::Deleted(places) if *places == [seq]), "{told:?}");
+    assert_eq!(setup.store.message_count(&ann).await.unwrap(), 0);
+}

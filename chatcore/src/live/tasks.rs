@@ -23,7 +23,7 @@ const SWEEP: u32 = 20;
 const HEADS: usize = 256;
 const REFRESHES: usize = 8;
 /// Rooms of which other processes are told who is there, and asked, side by side.
-const SHOWS: usize = 8;
+const SHOWS: usize = 4;
 
 /// The pause before a stream of changes is opened again, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

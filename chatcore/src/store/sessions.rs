@@ -62,7 +62,10 @@ impl ChatStore {
             return Ok(None);
         };
         if session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2)) {
-            self.call(self.0.backend.touch_session(hash, now)).await?;
+            // The next use is written down instead.
+            if let Err(error) = self.call(self.0.backend.touch_session(hash, now)).await {
+                tracing::debug!(%error, "the use of a session was not written down");
+            }
         }
         Ok(Some(session))
     }

@@ -30,6 +30,10 @@ struct NewRoom {
 
 #[async_trait]
 impl Step for NewRoom {
+    fn changes_members_of(&self) -> Option<&RoomName> {
+        (self.privacy == Privacy::Private).then_some(&self.room)
+    }
+
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         let mut room = find::room_counter(&self.room);
         room.extend(documents::new_room_of(&self.owner, self.privacy, self.now));
@@ -65,13 +69,14 @@ impl Step for Departure<'_> {
     }
 
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
-        let leave = step::delete_all("members", find::member(self.room, self.user))?;
-        let left = writer.write(leave).await?.n;
+        let is_atomic = writer.is_in_transaction();
+        if !is_atomic {
+            // First, so that a crash in between costs the committer a look at the head, and lets nobody
+            // post who has lost the right to.
+            self.move_head(writer, 0).await?;
+        }
 
-        let closings = i64::from(self.closes);
-        let mut change = rawdoc! { "$inc": { "members": -left, "departures": left, "closings": closings } };
         if let Some(at) = self.banned {
-            change.append(mongodb::bson::cstr!("$set"), rawdoc! { "restricted": true });
             let ban = rawdoc! {
                 "q": RawDocumentBuf::try_from(&find::ban(self.room, &Fold::from(self.user)))?,
                 "u": { "$setOnInsert": { "username": self.user.as_str(), "banned_at": at.as_micros() } },
@@ -79,13 +84,34 @@ impl Step for Departure<'_> {
             };
             writer.write(step::update("bans", ban)).await?;
         }
-        // Last, because commits meet other changes here, and are to wait for them as little as possible.
-        let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
-        writer.write(step::update("counters", room)).await?;
+        let leave = step::delete_all("members", find::member(self.room, self.user))?;
+        let left = writer.write(leave).await?.n;
+
+        if is_atomic {
+            // Last, because commits meet other changes here, and are to wait for them as little as possible.
+            self.move_head(writer, left).await?;
+        } else if left > 0 {
+            let id = documents::room_id(self.room);
+            let uncounted = rawdoc! { "q": { "_id": id }, "u": { "$inc": { "members": -left } } };
+            writer.write(step::update("counters", uncounted)).await?;
+        }
         if self.closes {
             tell(writer, &Signal::Evicted(self.room.clone(), self.user.clone())).await?;
         }
         Ok(true)
+    }
+}
+
+impl Departure<'_> {
+    /// Moves the head of the room, so that no batch is stored that rests on what was before.
+    async fn move_head(&self, writer: &mut Writer<'_>, left: i64) -> mongodb::error::Result<()> {
+        let closings = i64::from(self.closes);
+        let mut change = rawdoc! { "$inc": { "members": -left, "departures": 1_i64, "closings": closings } };
+        if self.banned.is_some() {
+            change.append(mongodb::bson::cstr!("$set"), rawdoc! { "restricted": true });
+        }
+        let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
+        writer.write(step::update("counters", room)).await.map(drop)
     }
 }
 

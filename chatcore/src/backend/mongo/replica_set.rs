@@ -132,7 +132,9 @@ impl ReplicaSet {
                 Stop::Failed(e)
                     if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) || Instant::now() >= deadline =>
                 {
-                    return Err(error(e));
+                    // After a commit without an answer no error says that nothing was stored.
+                    let unknown = Error::Unavailable(e.kind.to_string());
+                    return Err(if commit_failed { unknown } else { error(e) });
                 }
                 Stop::Failed(_) => pause(COMMIT_PAUSE).await,
             }
@@ -332,7 +334,16 @@ fn expect_none(written: mongodb::error::Result<super::access::Written>) -> Resul
     }
 }
 
+/// Begins a transaction; ends the one that a panic may have left in the session.
 async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
+    if start(mongo, session).await.is_ok() {
+        return Ok(());
+    }
+    let _ = session.abort_transaction().await;
+    start(mongo, session).await
+}
+
+async fn start(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
     let transaction = session.start_transaction().read_concern(ReadConcern::majority());
     mongo.limited_step(transaction.write_concern(durable(mongo.timeout))).await.map_err(error)
 }

@@ -280,3 +280,37 @@ async fn a_room_that_cannot_be_read_fails_alone() {
         assert_eq!(count(&store, "ann").await, 31);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_a_standalone_cut_off_lets_nobody_post() {
+    let address = mongod::database(Kind::Standalone);
+    let store = ChatStore::open(&address).await.expect("a store");
+    let (ann, bob): (Username, Username) = ("ann".parse().expect("a name"), "bob".parse().expect("a name"));
+    for user in [&ann, &bob] {
+        store.register(user, &"correct horse".parse().expect("a password"), "").await.expect("registered");
+    }
+    let name = address.rsplit('/').next().expect("a name").to_owned();
+    let admin = database(&address).await.client().database("admin");
+
+    // Each of its writes to the room is lost in turn.
+    for (command, collection) in [("update", "counters"), ("delete", "members")] {
+        let room: RoomName = collection.parse().expect("a name");
+        store.create_room_for(&room, &ann, crate::types::Privacy::Private).await.expect("created");
+        store.invite(&room, &bob).await.expect("invited");
+        let by_bob = || NewMessage {
+            verified: true,
+            ..NewMessage::new(room.clone(), bob.clone(), "x".parse().expect("a text"))
+        };
+        store.post(by_bob()).await.expect("stored");
+
+        let data = doc! {
+            "failCommands": [command], "errorCode": 11_602, "namespace": format!("{name}.{collection}"),
+        };
+        let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
+        admin.run_command(fail).await.expect("set");
+        assert!(store.remove(&room, &bob).await.is_err(), "{command}");
+        store.remove(&room, &bob).await.expect("removed");
+        assert!(matches!(store.post(by_bob()).await, Err(Error::RoomNotFound)), "{command}");
+        assert_eq!(store.room(&room).await.expect("a room").users, 1, "{command}");
+    }
+}

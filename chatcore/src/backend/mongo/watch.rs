@@ -49,6 +49,8 @@ pub(super) async fn watch(inner: &Inner, peers: &Peers, feed: &Feed) -> Result<(
         feed.pause();
         tracing::warn!(error = %broken, "the change stream broke; it is resumed where it was");
         let Some(place) = place.clone() else { return Err(broken) };
+        // A stream that breaks as soon as it begins is not begun again without a pause.
+        sleep(FIRST_PAUSE).await;
         changes = resume(inner, peers, feed, place).await?;
         peers.echo.resume();
     }
@@ -67,8 +69,9 @@ async fn hear(
     while !feed.is_closed() {
         match timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
             Some(change) => take(inner, peers, feed, &change),
-            // As after the database was dropped.
+            // As after the database was dropped. It cannot be resumed.
             None if !changes.is_alive() => {
+                *place = None;
                 return Err(Error::Unavailable("the stream of changes has ended".into()));
             }
             None => {}

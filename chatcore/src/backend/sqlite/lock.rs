@@ -78,8 +78,10 @@ impl FileLock {
             );
         }
         let lock = Self { file: Some(file), id, path: path.canonicalize().map_err(cannot)? };
-        lock.check()?;
         held.insert(id);
+        // The lock takes itself out again if it is dropped.
+        drop(held);
+        lock.check()?;
         Ok(lock)
     }
 
