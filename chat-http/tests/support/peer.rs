@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_testkit::live::make_room;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -146,9 +145,8 @@ impl Peer {
         peer
     }
 
-    /// Opens a socket and follows a room, which is created if need be.
+    /// Opens a socket and follows a room.
     pub(crate) async fn open(address: SocketAddr, room: &str) -> Self {
-        make_room(address, room).await;
         let mut peer = Self::connect(address, None).await;
         let subscribe = json!({ "type": "subscribe", "room": room, "after": 0 });
         peer.write(&Frame::new(1, subscribe.to_string()).bytes()).await;

@@ -64,6 +64,8 @@ impl Case {
     }
 
     async fn run(self, server: &Running) -> Option<String> {
+        // Not by a request: there are more cases than one address may create rooms.
+        server.store.create_room(&self.name.parse().expect("a name")).await.expect("created");
         let mut peer = Peer::open(server.address, &self.name).await;
         for step in self.steps {
             match step {
