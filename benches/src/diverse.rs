@@ -53,6 +53,13 @@ impl Load {
         (room(random.below(self.rooms)), user(random.below(self.users)))
     }
 
+    /// Rooms and users of `n` posts, 256 in a batch.
+    fn batches(&self, n: u64, seed: u64) -> Vec<Vec<(String, String)>> {
+        let mut random = Random::new(seed);
+        let all: Vec<_> = (0..n).map(|_| self.pick(&mut random)).collect();
+        all.chunks(POSTERS).map(<[_]>::to_vec).collect()
+    }
+
     /// Each room and each user once, before anything is timed.
     fn all(&self) -> impl Iterator<Item = (String, String)> {
         let (rooms, users) = (self.rooms, self.users);
@@ -139,15 +146,9 @@ impl BareSqlite {
 
     /// `n` messages, 256 in each transaction.
     pub fn posts(&mut self, load: Load, n: u64, seed: u64) -> Duration {
-        let mut random = Random::new(seed);
+        let batches = load.batches(n, seed);
         let started = Instant::now();
-        let mut done = 0;
-        while done < n {
-            let size = (n - done).min(POSTERS as u64);
-            let batch: Vec<_> = (0..size).map(|_| load.pick(&mut random)).collect();
-            self.store(&batch);
-            done += size;
-        }
+        batches.iter().for_each(|batch| self.store(batch));
         started.elapsed()
     }
 
@@ -239,14 +240,10 @@ impl BareMongo {
 
     /// `n` messages, 256 in each transaction.
     pub async fn posts(&mut self, load: Load, n: u64, seed: u64) -> Duration {
-        let mut random = Random::new(seed);
+        let batches = load.batches(n, seed);
         let started = Instant::now();
-        let mut done = 0;
-        while done < n {
-            let size = (n - done).min(POSTERS as u64);
-            let batch: Vec<_> = (0..size).map(|_| load.pick(&mut random)).collect();
-            self.store(&batch).await;
-            done += size;
+        for batch in &batches {
+            self.store(batch).await;
         }
         started.elapsed()
     }

@@ -25,7 +25,7 @@ impl Run {
         if self.short { short } else { long }
     }
 
-    /// Whether one of several parts of a benchmark is asked for: all are, unless some of them are named.
+    /// Tells if one of several parts of a benchmark is asked for: all are, unless some of them are named.
     #[must_use]
     pub fn wants_of(self, parts: &[&str], part: &str) -> bool {
         let named: Vec<_> = std::env::args().skip(1).filter(|name| parts.contains(&name.as_str())).collect();

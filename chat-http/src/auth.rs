@@ -18,7 +18,7 @@ pub(crate) enum Credentials {
     Ended,
     Session {
         who: Who,
-        /// Whether the token came in a cookie that has lived for half of its time.
+        /// Tells if the token came in a cookie that has lived for half of its time.
         renew_cookie: bool,
     },
 }

@@ -65,7 +65,7 @@ impl fmt::Debug for StoreAddress {
 /// How the server behaves, whatever it listens on and stores in.
 #[derive(Debug, Clone, Parser)]
 pub struct Settings {
-    /// What may be done without an account: everything, reading public rooms, or nothing
+    /// Rights without an account: everything, reading public rooms, or nothing
     #[arg(long, env = "CHAT_GUESTS", default_value = "allow")]
     pub guests: Guests,
 
@@ -107,7 +107,7 @@ impl Default for Settings {
     }
 }
 
-/// What may be done without an account's session.
+/// Rights without an account's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Guests {
     /// Everything but what needs an account: any name without one may be used.
@@ -133,7 +133,7 @@ impl PublicUrl {
         self.https
     }
 
-    /// Whether this is the host and port of the URL, in any case and with or without the scheme's own
+    /// Tells if this is the host and port of the URL, in any case and with or without the scheme's own
     /// port.
     pub(crate) fn has_authority(&self, authority: &str) -> bool {
         let default_port = if self.https { ":443" } else { ":80" };

@@ -1,4 +1,4 @@
-//! Which hosts a server answers to.
+//! Hosts that a server answers to.
 //!
 //! A page of another site can have its own name resolve to this server (DNS rebinding), and its scripts
 //! are then of the same origin as what the server answers. The name stays in the `Host` of their

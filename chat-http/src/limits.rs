@@ -43,7 +43,7 @@ pub(crate) enum Charged {
     Address(Network),
 }
 
-/// What a session proves.
+/// Proof that a session gives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Proved {
     Account(Username),

@@ -44,7 +44,7 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     Ok(response)
 }
 
-/// What keeps something open that nobody's session stands for.
+/// Permit of something open that nobody's session stands for.
 fn anonymous_permit(app: &App, call: &Call) -> Result<Option<NetworkPermit>> {
     match call.who {
         Some(_) => Ok(None),

@@ -34,7 +34,7 @@ enum For {
     People,
 }
 
-/// What a route is for, and so who may use it without an account's session.
+/// Purpose of a route, which decides who may use it without an account's session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     /// Everyone, by whatever host: probes of a server know its address and no name.
@@ -193,7 +193,7 @@ async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: &mut Reque
     })
 }
 
-/// Whether a browser wants to show the answer. Its scripts take anything.
+/// Tells if a browser wants to show the answer. Its scripts take anything.
 fn is_browser(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.into_iter().any(|list| list.contains("text/html"))

@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Changes when the server stops.
     pub(crate) stopping: watch::Receiver<()>,
-    /// Whether the server listens on the loopback interface alone.
+    /// Tells if the server listens on the loopback interface alone.
     on_loopback: bool,
     /// What the connection does once it speaks HTTP no more.
     next: Mutex<Option<BoxFuture<'static, ()>>>,

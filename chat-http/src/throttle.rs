@@ -126,7 +126,7 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     }
 }
 
-/// What a client pays in a tier. All tiers have buckets of one size, and wider ones cost less.
+/// Price for a client in a tier. All tiers have buckets of one size, and wider ones cost less.
 fn part(tier: Tier) -> f64 {
     1.0 / f64::from(tier.allowances)
 }

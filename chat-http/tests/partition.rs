@@ -29,7 +29,7 @@ const CLIENTS: usize = 16;
 const ROOMS: usize = 3;
 /// Posts that must be answered between two cuts, so that each meets a working system.
 const BETWEEN: u64 = 150;
-/// How long a cut lasts: shorter than any time limit, and longer than all of them.
+/// Duration of a cut: shorter than any time limit, and longer than all of them.
 const CUT_MILLIS: std::ops::Range<u64> = 500..9_000;
 /// How soon after the election posts are answered again. Two seconds, and the rest is for a slow machine.
 const RESUME_LIMIT: Duration = Duration::from_secs(4);

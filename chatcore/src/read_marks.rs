@@ -1,4 +1,4 @@
-//! How far users have read: kept in memory, and written together about once a second.
+//! Read marks of users: kept in memory, and written together about once a second.
 //!
 //! A mark counts as soon as it is here. One that is not written yet is lost if the process dies, but
 //! not if the store is closed or dropped.
@@ -40,7 +40,7 @@ pub(crate) struct ReadMarks {
 #[derive(Default)]
 struct Table {
     marks: HashMap<Username, HashMap<RoomName, Mark>>,
-    /// How many marks there are, over all users.
+    /// Number of marks, over all users.
     len: usize,
     /// The marks to write, in the order in which they came. Some may be written or gone by now.
     unwritten: VecDeque<(Username, RoomName)>,
@@ -52,7 +52,7 @@ struct Mark {
     seq: Seq,
     /// The place that is known to be stored.
     stored: Seq,
-    /// Whether it is among those to write.
+    /// Tells if it is among those to write.
     queued: bool,
 }
 
@@ -312,7 +312,7 @@ mod tests {
             self.marks.flush(|marks| self.write(marks)).await
         }
 
-        /// What was written since the last call.
+        /// Marks written since the last call.
         fn taken(&self) -> Vec<Vec<ReadMark>> {
             std::mem::take(&mut *self.writes.lock().unwrap())
         }

@@ -39,9 +39,9 @@ pub struct Options {
     /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
     /// twice that, in the queue and in the commit together. 5 s; from 1 ms to 1 hour.
     pub timeout: Duration,
-    /// How many posts may wait for a commit before [`Error::Busy`]. 4,096; from 1 to 1,048,576.
+    /// Number of posts that may wait for a commit before [`Error::Busy`]. 4,096; from 1 to 1,048,576.
     pub queue: usize,
-    /// How long a session lives without being used. 30 days; from 1 s to 3,650 days.
+    /// Lifetime of a session that is not used. 30 days; from 1 s to 3,650 days.
     pub session_idle: Duration,
     /// The system clock, unless a test has another.
     pub clock: Clock,
@@ -133,7 +133,7 @@ pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) feed: Arc<Feed>,
     committer: Committer,
-    /// Whether the store is closed to the end. Held while that is done.
+    /// Tells if the store is closed to the end. Held while that is done.
     ended: Mutex<bool>,
     deletions: Deletions,
     hasher: Hasher,

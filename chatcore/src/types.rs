@@ -192,7 +192,7 @@ pub struct NewMessage {
     pub nonce: Option<Nonce>,
     /// Whether the sender has proved to be who the name says.
     pub verified: bool,
-    /// Whether the post creates its room if need be. Otherwise a post to a room that does not exist
+    /// Tells if the post creates its room if need be. Otherwise a post to a room that does not exist
     /// fails with [`Error::RoomNotFound`](crate::Error::RoomNotFound).
     pub may_create_room: bool,
 }
@@ -297,7 +297,7 @@ pub struct Posted {
     pub message: Message,
     /// Whether it was already there: an earlier post carried the same nonce.
     pub repeated: bool,
-    /// Whether this post created the room.
+    /// Tells if this post created the room.
     pub created_room: bool,
 }
 

@@ -264,7 +264,7 @@ impl Mongod {
         self.running.is_some()
     }
 
-    /// Whether it says that it is the primary, and takes writes.
+    /// Tells if it says that it is the primary, and takes writes.
     #[must_use]
     pub fn is_primary(&self) -> bool {
         let hello = || try_admin(&self.direct_uri(), doc! { "hello": 1 });

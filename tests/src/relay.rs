@@ -43,7 +43,7 @@ impl Relay {
         *self.to_lose.lock().expect("no panic") = Some(bytes);
     }
 
-    /// Whether the command of the last [`Relay::lose_next`] came, and got lost.
+    /// Tells if the command of the last [`Relay::lose_next`] came, and got lost.
     #[must_use]
     pub fn has_lost(&self) -> bool {
         self.to_lose.lock().expect("no panic").is_none()

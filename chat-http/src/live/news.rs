@@ -43,7 +43,7 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
     })
 }
 
-/// What is new with a user, if it is known who that is, until the store is closed.
+/// Next news of a user, if it is known who that is, until the store is closed.
 pub(super) async fn next_of(user: &mut Option<UserWatcher>) -> chatcore::Result<UserUpdate> {
     match user {
         Some(user) => user.next().await,

@@ -41,12 +41,12 @@ const MAX_ANONYMOUS_SUBSCRIPTIONS: usize = 20;
 /// How long a client may be silent before it is asked whether it is there, and again before it is
 /// taken for gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long the frames under way may take when a socket is closed.
+/// Time that the frames under way may take when a socket is closed.
 const FINISH: Duration = Duration::from_secs(5);
 /// Updates that are taken together before they are written.
 const AT_ONCE: usize = 8;
 
-/// What a frame does, once it has been let through.
+/// Work of a frame, once it has been let through.
 type Begun = BoxFuture<'static, Result<Done>>;
 
 struct Socket<C> {

@@ -16,15 +16,15 @@ use crate::response::Response;
 const MAX_BODY: usize = 64 * 1024;
 /// The most bytes of an unwanted body that are read so that the connection can go on.
 const MAX_DISCARDED: u64 = 1024 * 1024;
-/// How long a body may take to arrive.
+/// Time that a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection that will be closed is still read from. If it were closed at once, the
+/// Time for which a connection that will be closed is still read. If it were closed at once, the
 /// client's system would throw the answer away while the client is still sending.
 const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) struct RequestBody {
     incoming: Incoming,
-    /// Whether the client waits for `100 Continue`, which the first read sends.
+    /// Tells if the client waits for `100 Continue`, which the first read sends.
     awaits_continue: bool,
     ended: bool,
 }

@@ -53,7 +53,7 @@ pub(crate) trait Moderation: Send + Sync + 'static {
     /// The private rooms that a user is a member of.
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>>;
 
-    /// How a room stands to everyone, and to each of these users; `None` if the room does not exist.
+    /// Access to a room of everyone, and of each of these users; `None` if the room does not exist.
     async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>>;
     /// For each of these users, how the room stands to them. Not older than a head that was read
     /// before; a batch that is guarded by that head makes sure that it is still true.

@@ -210,7 +210,7 @@ impl RoomFeed {
         self.watchers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Whether anybody is told who is here.
+    /// Tells if anybody is told who is here.
     pub(crate) fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::SeqCst) > 0
     }
@@ -244,7 +244,7 @@ impl RoomFeed {
         self.people().lacks_elsewhere().filter(|_| self.is_watched())
     }
 
-    /// Whether a list of who is here is shown, or may be before other processes are asked.
+    /// Tells if a list of who is here is shown, or may be before other processes are asked.
     pub(crate) fn has_people_to_show(&self) -> bool {
         self.people().has_shown()
     }

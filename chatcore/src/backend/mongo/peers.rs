@@ -48,7 +48,7 @@ struct Me {
     processes: Collection<Document>,
     presence: Collection<Document>,
     id: ObjectId,
-    /// What is written down: the sessions, the tally, and where the process runs.
+    /// Document of this process: the sessions, the tally, and where the process runs.
     card: Document,
     /// Where the others were last, and how many looks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,

@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long it may take to begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
-/// How long a stream that broke is resumed where it was. What was committed in a longer time is read
+/// Time within which a stream that broke is resumed where it was. What was committed in a longer time is read
 /// from the store sooner than it is heard of.
 const RESUME: Duration = Duration::from_secs(60);
 /// The pause before that is tried again, doubled up to the longest.
@@ -146,7 +146,7 @@ async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Resu
     timeout(BEGIN, begun).await.map_err(late)?
 }
 
-/// What it means that a stream does not begin.
+/// Meaning of an error with which a stream does not begin.
 fn not_begun(e: mongodb::error::Error) -> Error {
     match &*e.kind {
         ErrorKind::Command(c) if NO_SUCH_PLACE.contains(&c.code) => {

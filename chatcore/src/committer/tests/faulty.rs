@@ -73,7 +73,7 @@ impl Calls {
 /// A store that plays one of several processes, and the calls that it gets.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// Whether it is heard of what others commit: begins an epoch each time that it is.
+    /// Tells if it is heard of what others commit: begins an epoch each time that it is.
     pub(super) hears: watch::Sender<bool>,
     pub(super) reads: Calls,
     pub(super) heads: Calls,
