@@ -285,6 +285,14 @@ impl Mongod {
         run_admin(&self.direct_uri(), command, Duration::from_secs(10)).map_err(|e| e.to_string())
     }
 
+    /// Has MongoDB check a collection against its indexes. Returns what is wrong with it, if anything.
+    #[must_use]
+    pub fn damage_of(&self, database: &str, collection: &str) -> Option<String> {
+        let validate = doc! { "validate": collection, "full": true };
+        let checked = run_on(&self.direct_uri(), database, validate, START_LIMIT).expect("validate runs");
+        (!checked.get_bool("valid").unwrap_or(false)).then(|| checked.to_string())
+    }
+
     fn pid_file(&self) -> PathBuf {
         self.folder.path().join("pid")
     }
@@ -334,7 +342,16 @@ fn try_admin(uri: &str, command: Document) -> Option<Document> {
 }
 
 fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document, mongodb::error::Error> {
-    let uri = uri.to_owned();
+    run_on(uri, "admin", command, timeout)
+}
+
+fn run_on(
+    uri: &str,
+    database: &str,
+    command: Document,
+    timeout: Duration,
+) -> Result<Document, mongodb::error::Error> {
+    let (uri, database) = (uri.to_owned(), database.to_owned());
     // A thread of its own, because the caller may be in a runtime already.
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -343,7 +360,7 @@ fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document
             options.server_selection_timeout = Some(timeout);
             options.connect_timeout = Some(CONNECT_LIMIT);
             let client = Client::with_options(options)?;
-            client.database("admin").run_command(command).await
+            client.database(&database).run_command(command).await
         })
     });
     thread.join().expect("the command's thread")

@@ -5,10 +5,12 @@
 //! 1. the plan: its number, and which places in which rooms it takes;
 //! 2. the messages, in order;
 //! 3. members, then counters;
-//! 4. the heads, journaled.
+//! 4. the heads.
 //!
-//! The server's journal is one sequence, so a crash keeps a beginning of this list: whatever is
-//! there, the plan is; and if a counter has grown, all messages are there. Counters and heads carry
+//! Each step is journaled before the next begins, so a crash keeps a beginning of this list: whatever
+//! is there, the plan is; and if a counter has grown, all messages are there. One journaled step at
+//! the end would not do: if mongod restarts between two steps, the driver sends the next one to the
+//! new process, which has lost the steps before it. Counters and heads carry
 //! the number of the batch that changed them last and are only changed by a higher one, so each
 //! step may be repeated. After a crash the plan says where to look: the messages that arrived, up
 //! to the first that did not, are counted and the rest of the plan is dropped.
@@ -27,11 +29,11 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::{Collection, Database};
 
-use super::access::is_of_nonces;
+use super::access::{Written, is_of_nonces};
 use super::buckets;
 use super::lease::Lease;
 use super::names::OpenNames;
-use super::step::{Step, Writer};
+use super::step::{self, Step, Writer};
 use super::{Inner, counters, documents, error, find};
 use crate::backend::{Append, Batch, BatchId, Head};
 use crate::error::{Error, Result};
@@ -280,11 +282,11 @@ impl Guarded {
         last: Seq,
         id: ObjectId,
     ) -> Result<()> {
-        self.may_write()?;
         let mut filter = find::places(room, after, last);
         filter.insert("batch", id);
+        let delete = step::delete_all("messages", filter).map_err(error)?;
         self.withdrawals.fetch_add(1, Ordering::AcqRel);
-        mongo.collection("messages").delete_many(filter).await.map_err(error)?;
+        self.step(mongo, delete).await?;
         Ok(())
     }
 
@@ -326,8 +328,6 @@ impl Guarded {
             "updates": updates,
             // One after the other all the same; it is a duplicate that does not end the command.
             "ordered": false,
-            // Journals everything before it too.
-            "writeConcern": { "w": 1, "j": true },
         };
         self.step(mongo, last).await?;
         Ok(())
@@ -338,9 +338,8 @@ impl Guarded {
         let statements = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
         let mut joined = vec![0; rooms.len()];
         if !statements.is_empty() {
-            self.may_write()?;
             let command = rawdoc! { "update": "members", "updates": statements, "ordered": false };
-            let written = mongo.write(command, None).await.map_err(error)?;
+            let written = self.write(mongo, command).await?;
             let of_statement: Vec<usize> = rooms
                 .iter()
                 .enumerate()
@@ -360,10 +359,16 @@ impl Guarded {
         Ok(counted)
     }
 
-    /// One command; returns the index that found a document there already.
+    /// Runs a write command. Returns the fields of the index that refused a document, if one did.
     async fn step(&self, mongo: &Inner, command: RawDocumentBuf) -> Result<Option<Document>> {
+        Ok(self.write(mongo, command).await?.duplicate)
+    }
+
+    /// Runs a write command and waits until it is journaled.
+    async fn write(&self, mongo: &Inner, mut command: RawDocumentBuf) -> Result<Written> {
         self.may_write()?;
-        Ok(mongo.write(command, None).await.map_err(error)?.duplicate)
+        command.append(cstr!("writeConcern"), step::journaled());
+        mongo.write(command, None).await.map_err(error)
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
+use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
 use mongodb::{Collection, Database};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -41,7 +42,10 @@ struct State {
 impl Lease {
     /// Takes the lease, after a process that died if need be.
     pub(super) async fn acquire(database: &Database) -> Result<Self> {
-        let collection = database.collection::<Document>("state");
+        // A lease that a crash may take back is none.
+        let journaled = WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(true).build();
+        let options = CollectionOptions::builder().write_concern(journaled).build();
+        let collection = database.collection_with_options::<Document>("state", options);
         let owner = ObjectId::new();
         let lease = doc! { "_id": "lease", "owner": owner, "renewals": 0_i64, "holder": holder() };
         let started = loop {

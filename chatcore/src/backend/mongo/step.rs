@@ -47,7 +47,7 @@ impl<'a> Writer<'a> {
 
     pub(super) async fn write(&mut self, mut command: RawDocumentBuf) -> mongodb::error::Result<Written> {
         if !self.is_in_transaction() {
-            command.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
+            command.append(cstr!("writeConcern"), journaled());
         }
         self.mongo.write(command, self.session.as_deref_mut()).await
     }
@@ -63,6 +63,11 @@ impl<'a> Writer<'a> {
         };
         Ok(!found.is_empty())
     }
+}
+
+/// Write concern of a command that stays through a crash, where there is no transaction.
+pub(super) fn journaled() -> RawDocumentBuf {
+    rawdoc! { "w": 1, "j": true }
 }
 
 fn list(statement: RawDocumentBuf) -> RawArrayBuf {

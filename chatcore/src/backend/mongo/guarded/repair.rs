@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 
 use super::{Effect, Effects, Guarded, begun, count_members, older};
 use crate::backend::mongo::buckets::Bucket;
@@ -92,10 +92,7 @@ impl Guarded {
             "u": { "$inc": deletion::uncount(), "$set": { "batch": number } },
             "upsert": true,
         };
-        let mut last = step::update("counters", counter);
-        // Journals everything before it too.
-        last.append(cstr!("writeConcern"), rawdoc! { "w": 1, "j": true });
-        self.step(mongo, last).await?;
+        self.step(mongo, step::update("counters", counter)).await?;
         Ok(())
     }
 
