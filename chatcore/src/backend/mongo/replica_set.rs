@@ -3,11 +3,11 @@
 //! Commits go first: they have a session of their own. All other changes share a few sessions, so that
 //! however many are asked for, commits meet few of them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use mongodb::bson::{RawArrayBuf, RawDocumentBuf, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Database};
@@ -22,6 +22,7 @@ use super::step::{Step, Writer};
 use super::{Inner, MAX_CHANGES, buckets, counters, documents, durable, error, find};
 use crate::backend::{Append, Batch, Head, RoomBatch};
 use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
@@ -155,8 +156,7 @@ impl ReplicaSet {
             expect_none(mongo.write(command, Some(session)).await)?;
         }
 
-        let mut updates: RawArrayBuf =
-            batch.rooms.iter().zip(joining).map(|(room, joining)| advance(room, joining.len())).collect();
+        let mut updates = heads(batch, joining);
         let mut expected = batch.rooms.len() + counts.direct.len();
         if claims.is_some() || !counts.pending.is_empty() {
             updates.push(self.pending_counts.statement(counts, *claims)?);
@@ -303,27 +303,64 @@ fn new_members(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     each.map(|(room, user)| documents::member_of_public(&room.room, user, room.created_at())).collect()
 }
 
-/// Statement that moves the head of a room, where it is as the batch expects.
-fn advance(room: &RoomBatch, joining: usize) -> RawDocumentBuf {
-    let id = documents::room_id(&room.room);
-    let set = documents::new_head(room.head());
-    let members = i64::try_from(joining).unwrap_or(i64::MAX);
-    let mut change = rawdoc! { "$set": set };
-    if members > 0 {
-        change.append(mongodb::bson::cstr!("$inc"), rawdoc! { "members": members });
+/// Moves of heads that are alike, so that one statement makes all of them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Advance {
+    messages: i64,
+    joining: i64,
+    last_timestamp: Timestamp,
+    closings: i64,
+    /// Set where membership is assumed.
+    departures: Option<i64>,
+}
+
+/// Returns the statements that move the heads of a batch, each where it is as the batch expects.
+///
+/// A statement costs the server more than a document does, so rooms whose heads move alike share one.
+/// It does not look at `last_seq`: if another process has moved that, the first message which it
+/// stored has the `_id` of the batch's first one, and that refuses the batch.
+fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
+    let mut statements = RawArrayBuf::new();
+    let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();
+    for (room, joining) in batch.rooms.iter().zip(joining) {
+        let head = room.head();
+        let joining = i64::try_from(joining.len()).unwrap_or(i64::MAX);
+        let Some(Head { seq, departures, closings, .. }) = room.after else {
+            statements.push(create_head(room, joining));
+            continue;
+        };
+        let advance = Advance {
+            messages: head.seq.get() - seq.get(),
+            joining,
+            last_timestamp: head.timestamp,
+            closings,
+            departures: room.assumes_members.then_some(departures),
+        };
+        alike.entry(advance).or_default().push(documents::room_id(&room.room));
     }
 
-    let Some(Head { seq, departures, closings, .. }) = room.after else {
-        // No head matches, so this creates the room or clashes with the one that is there.
-        let first = documents::first_head(room.created_at());
-        change.append(mongodb::bson::cstr!("$setOnInsert"), first);
-        return rawdoc! { "q": { "_id": id, "last_seq": -1_i64 }, "u": change, "upsert": true };
-    };
-    let mut found = rawdoc! { "_id": id, "last_seq": seq.get(), "closings": closings };
-    if room.assumes_members {
-        found.append(mongodb::bson::cstr!("departures"), departures);
+    for (Advance { messages, joining, last_timestamp, closings, departures }, rooms) in alike {
+        let mut found = rawdoc! { "_id": { "$in": rooms }, "closings": closings };
+        if let Some(departures) = departures {
+            found.append(cstr!("departures"), departures);
+        }
+        let change = rawdoc! {
+            "$inc": { "last_seq": messages, "members": joining },
+            "$set": { "last_timestamp": last_timestamp.as_micros() },
+        };
+        statements.push(rawdoc! { "q": found, "u": change, "multi": true });
     }
-    rawdoc! { "q": found, "u": change }
+    statements
+}
+
+/// Returns the statement that creates the head of a room, or clashes with the one that is there.
+fn create_head(room: &RoomBatch, joining: i64) -> RawDocumentBuf {
+    let mut head = documents::first_head(room.created_at());
+    head.append(cstr!("members"), joining);
+    let change = rawdoc! { "$set": documents::new_head(room.head()), "$setOnInsert": head };
+    // No head matches.
+    let found = rawdoc! { "_id": documents::room_id(&room.room), "last_seq": -1_i64 };
+    rawdoc! { "q": found, "u": change, "upsert": true }
 }
 
 /// Refuses a batch whose documents another process made just now.
