@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chatcore::{Error, Invalid};
+use chatcore::{Error, Invalid, MAX_REACTIONS};
 use hyper::StatusCode;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
@@ -141,6 +141,15 @@ impl From<Error> for HttpError {
             Error::Invalid(invalid) => invalid.into(),
             Error::RoomNotFound => Self::not_found("Room not found"),
             Error::MessageNotFound => Self::not_found("Message not found"),
+            Error::MessageDeleted => Self::conflict("the message is deleted"),
+            Error::TooManyReactions => Self::new(
+                StatusCode::CONFLICT,
+                format!("a message has at most {MAX_REACTIONS} different emoji"),
+            ),
+            Error::ChangesGone => Self::new(
+                StatusCode::GONE,
+                "the changes after this one are not kept any more; read again what is shown",
+            ),
             Error::AccountNotFound => Self::not_found("no account has this name"),
             Error::Banned => Self::forbidden("this name is banned from the room"),
             Error::Forbidden(reason) => Self::forbidden(reason),

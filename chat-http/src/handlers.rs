@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod auth;
+pub(crate) mod changes;
 pub(crate) mod messages;
 pub(crate) mod moderation;
 pub(crate) mod operations;

@@ -117,7 +117,7 @@ pub(crate) async fn favicon(app: App, _: Call) -> Result<Response> {
 
 /// Sends somebody who may not use a page without an account to log in, and from there to the page.
 pub(crate) fn to_log_in_first(app: &App, route: &str, segments: &Segments) -> Result<Response> {
-    let next = match &segments[0] {
+    let next = match segments.first() {
         Some(room) if route.starts_with("/rooms/") => format!("/rooms/{}", encode(room)),
         _ if route.starts_with("/account") => "/account".into(),
         _ => String::new(),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatcore::{Invalid, RoomName, Seq, Session, SessionToken, Username, View};
+use chatcore::{ChangeSeq, Emoji, Invalid, RoomName, Seq, Session, SessionToken, Username, View};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
@@ -35,8 +35,8 @@ pub(crate) struct Call {
     pub(crate) upgrade: Option<OnUpgrade>,
 }
 
-/// The parts of a path that a route leaves open. None leaves more than two.
-pub(crate) type Segments = [Option<String>; 2];
+/// The parts of a path that a route leaves open, in their order.
+pub(crate) type Segments = Vec<String>;
 
 /// A session, and the token that proved it.
 pub(crate) struct Who {
@@ -56,7 +56,7 @@ impl Call {
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
         let open = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let found = open.zip(&self.segments).find(|(part, _)| *part == name);
-        let text = found.and_then(|(_, text)| text.as_deref()).ok_or_else(HttpError::internal)?;
+        let (_, text) = found.ok_or_else(HttpError::internal)?;
         Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
     }
 
@@ -72,12 +72,16 @@ impl Call {
         self.segment("seq")
     }
 
+    pub(crate) fn emoji(&self) -> Result<Emoji> {
+        self.segment("emoji")
+    }
+
     pub(crate) fn id<T: FromStr<Err = Invalid>>(&self) -> Result<T> {
         self.segment("id")
     }
 
     pub(crate) fn file(&self) -> Option<&str> {
-        self.segments[0].as_deref()
+        self.segments.first().map(String::as_str)
     }
 
     /// The session, on routes that need one.
@@ -163,10 +167,19 @@ impl Fields {
 
     /// A place in a room; `null` counts as left out.
     pub(crate) fn seq(&self, name: &str) -> Result<Option<Seq>> {
+        self.number(name, Seq::new)
+    }
+
+    /// The number of a change; `null` counts as left out.
+    pub(crate) fn change(&self, name: &str) -> Result<Option<ChangeSeq>> {
+        self.number(name, ChangeSeq::new)
+    }
+
+    fn number<T>(&self, name: &str, new: fn(i64) -> Option<T>) -> Result<Option<T>> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_i64().and_then(Seq::new) {
-                Some(seq) => Ok(Some(seq)),
+            Some(value) => match value.as_i64().and_then(new) {
+                Some(number) => Ok(Some(number)),
                 None => Err(HttpError::bad_request(format!("{name} must be a whole number from 0 up"))),
             },
         }

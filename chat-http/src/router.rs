@@ -19,7 +19,7 @@ use self::body::RequestBody;
 use crate::auth::{self as credentials, Credentials};
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
-use crate::handlers::{account, auth, messages, moderation, operations, rooms, users};
+use crate::handlers::{account, auth, changes, messages, moderation, operations, rooms, users};
 use crate::request::{Call, Query, Segments, decode};
 use crate::response::Response;
 use crate::server::Connection;
@@ -94,17 +94,20 @@ static ROUTES: &[Route] = routes! {
 
     GET    "/users/{username}/count"   Read  Ignores Programs users::count;
     GET    "/users/{username}/rooms"   Read  Asks    Programs users::rooms;
+    GET    "/users/{username}/mentions" Read Asks    Programs users::mentions;
 
     GET    "/chat"                     Read  Ignores Programs rooms::to_list;
     GET    "/chat/"                    Read  Asks    Programs rooms::list;
     GET    "/chat/{room}"              Read  Ignores Programs rooms::get;
     PUT    "/chat/{room}"              Write Asks    Programs rooms::create;
+    PATCH  "/chat/{room}"              Write Asks    Programs rooms::set_topic;
     GET    "/chat/{room}/users"        Read  Ignores Programs rooms::users;
     POST   "/chat/{room}/join"         Write Asks    Programs rooms::join;
     POST   "/chat/{room}/leave"        Write Asks    Programs rooms::leave;
     POST   "/chat/{room}/read"         Write Asks    Programs rooms::read;
     GET    "/chat/{room}/messages"     Read  Ignores Programs messages::read;
     POST   "/chat/{room}/messages"     Write Asks    Programs messages::post;
+    GET    "/chat/{room}/changes"      Read  Ignores Programs changes::read;
     GET    "/chat/{room}/events"       Read  Asks    Programs live::events;
     GET    "/ws"                       Read  Asks    Programs live::socket;
 
@@ -113,7 +116,12 @@ static ROUTES: &[Route] = routes! {
     GET    "/chat/{room}/bans"               Read  Asks    Programs moderation::bans;
     PUT    "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::ban;
     DELETE "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::unban;
-    DELETE "/chat/{room}/messages/{seq}"     Write Asks    Programs moderation::delete_message;
+
+    GET    "/chat/{room}/messages/{seq}"     Read  Ignores Programs messages::get;
+    PATCH  "/chat/{room}/messages/{seq}"     Write Asks    Programs changes::edit;
+    DELETE "/chat/{room}/messages/{seq}"     Write Asks    Programs changes::delete;
+    PUT    "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Asks Programs changes::add_reaction;
+    DELETE "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Asks Programs changes::remove_reaction;
 
     GET    "/"                         Read  Asks    People   pages::rooms;
     GET    "/login"                    Open  Asks    People   pages::account::log_in;
@@ -232,8 +240,7 @@ async fn route(connection: &Arc<Connection>, head: &mut Parts, body: &mut Reques
     let route = found.value.iter().copied().find(|route| route.method == *method);
     let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
 
-    let mut open = found.params.iter().map(|(_, text)| decode(text));
-    let segments = [open.next().transpose()?, open.next().transpose()?];
+    let segments = found.params.iter().map(|(_, text)| decode(text)).collect::<Result<Segments>>()?;
     handle(route, segments, connection, head, body).await
 }
 
@@ -326,7 +333,6 @@ mod tests {
             let path = route.path.replace(['{', '}'], "");
             let found = router.0.at(&path).expect(route.path);
             assert!(found.value.iter().any(|other| std::ptr::eq(*other, route)), "{}", route.path);
-            assert!(found.params.len() <= 2, "{}: two parts are left open at most", route.path);
         }
     }
 

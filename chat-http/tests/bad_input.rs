@@ -171,7 +171,10 @@ async fn a_bad_path_or_method_is_told_what_would_be_right() {
         (Method::GET, "/auth/login", "POST"),
         (Method::POST, "/users/ann/count", "GET, HEAD"),
         (Method::PUT, "/chat/", "GET, HEAD"),
-        (Method::PATCH, "/chat/a", "GET, PUT, HEAD"),
+        (Method::DELETE, "/chat/a", "GET, PUT, PATCH, HEAD"),
+        (Method::POST, "/chat/a/messages/1", "GET, PATCH, DELETE, HEAD"),
+        (Method::GET, "/chat/a/messages/1/reactions/%F0%9F%91%8D", "PUT, DELETE"),
+        (Method::POST, "/chat/a/changes", "GET, HEAD"),
     ] {
         let reply = client.send(method.clone(), path, "").await;
         assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{method} {path}");

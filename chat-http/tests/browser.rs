@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 
 use chat_testkit::browser::{self, Browser};
+use hyper::Method;
 use serde_json::json;
 
 use support::Running;
@@ -117,6 +118,35 @@ async fn a_page_follows_by_socket_else_by_events_else_by_polling() {
         let post = json!({ "sender": "bob", "text": text });
         server.client().post(&format!("/chat/{way}/messages"), &post).await;
         ann.wait_for(&shown(&text)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_shows_changes_by_socket_by_events_and_by_polling() {
+    let Some(chromium) = browser::find() else { return };
+    let server = Running::sqlite().await;
+    let mut eve = server.account("eve").await;
+    for (way, missing) in [("socket", ""), ("events", "WebSocket"), ("poll", "WebSocket EventSource")] {
+        for text in ["first", "second"] {
+            eve.post(&format!("/chat/{way}/messages"), &json!({ "text": text })).await;
+        }
+        let mut ann = Browser::start(chromium.clone()).await;
+        for name in missing.split_whitespace() {
+            ann.run_first(&format!("delete window.{name};")).await;
+        }
+        ann.open(&format!("http://{}/rooms/{way}", server.address)).await;
+        until_by(&mut ann, way).await;
+
+        let path = format!("/chat/{way}/messages/1");
+        let edited = eve.send(Method::PATCH, &path, r#"{"text":"edited <b>"}"#).await;
+        assert_eq!(edited.status, 200);
+        ann.wait_for(&shown("edited <b>")).await;
+        eve.post(&format!("/chat/{way}/messages"), &json!({ "text": "third" })).await;
+        ann.wait_for(&shown("third")).await;
+        assert_eq!(eve.send(Method::DELETE, &path, "").await.status, 204);
+        ann.wait_for(&shown("deleted")).await;
+        let texts = "[...document.querySelectorAll('#messages p')].map((p) => p.textContent).join()";
+        assert_eq!(ann.evaluate(texts).await, json!("deleted,second,third"), "{way}");
     }
 }
 

@@ -1,17 +1,20 @@
-//! Followers of every kind at once, cut off at random while several writers post and servers are
-//! killed: each ends with the full sequence, once, in order.
+//! Followers of every kind at once, cut off at random while several writers post, edit, react and delete,
+//! and servers are killed: each is given every message once, in order, and ends with exactly what the store
+//! holds.
 //!
 //! A short run by default; `CHAT_FOLLOW_POSTS=5000 cargo test --release -p chat-http --test follow`
 //! makes it a long one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chat_testkit::announce;
-use chat_testkit::http::Client;
-use chat_testkit::live::{Events, Socket};
+use chat_testkit::http::{Client, Reply};
+use chat_testkit::live::{Event, Events, Socket, make_room};
 use chat_testkit::mongod::{self, Kind, free_port};
 use chat_testkit::server::{Server, Start};
 use hyper::Method;
@@ -57,37 +60,73 @@ impl Random {
 struct Run {
     servers: Vec<SocketAddr>,
     posted: AtomicUsize,
-    /// The place of the last message, once all are posted.
-    last: AtomicI64,
+    /// The places of the last message and of the last change, once all is posted and changed.
+    last: OnceLock<(i64, i64)>,
     cuts: AtomicUsize,
     failed: AtomicBool,
 }
 
+impl Run {
+    /// Ends the run, which has shown what should not be.
+    fn fail(&self, what: &str) -> ! {
+        self.failed.store(true, Ordering::SeqCst);
+        panic!("{what}");
+    }
+}
+
+/// One reader of the room, and the state of the room as far as it was read.
 struct Follower {
     run: Arc<Run>,
     way: Way,
     random: Random,
-    seen: Vec<Value>,
+    /// Messages by their place, each in the newest state that was read.
+    state: BTreeMap<i64, Value>,
+    /// Place of the last message that was taken, and number of the last change.
+    position: (i64, i64),
+}
+
+fn seq_of(message: &Value) -> i64 {
+    message["seq"].as_i64().expect("a seq")
+}
+
+/// Number of the last change to a message; 0 if there was none.
+fn change_of(message: &Value) -> i64 {
+    message["change"].as_i64().unwrap_or(0)
 }
 
 impl Follower {
-    fn position(&self) -> i64 {
-        self.seen.last().map_or(0, |message| message["seq"].as_i64().expect("a seq"))
-    }
-
     fn is_done(&self) -> bool {
-        let last = self.run.last.load(Ordering::SeqCst);
-        last >= 0 && self.position() >= last || self.run.failed.load(Ordering::SeqCst)
+        let is_behind = |last: &(i64, i64)| self.position.0 < last.0 || self.position.1 < last.1;
+        self.run.last.get().is_some_and(|last| !is_behind(last)) || self.run.failed.load(Ordering::SeqCst)
     }
 
-    /// Takes what a server gave, which must go on exactly where the follower stands.
+    /// Takes a message, which must go on exactly where the follower stands.
     fn take(&mut self, message: Value) {
-        let seq = message["seq"].as_i64().expect("a seq");
-        if seq != self.position() + 1 {
-            self.run.failed.store(true, Ordering::SeqCst);
-            panic!("{:?} stands at {} and is given {seq}", self.way, self.position());
+        let seq = seq_of(&message);
+        if seq != self.position.0 + 1 {
+            self.run.fail(&format!("{:?} stands at {:?} and is given {seq}", self.way, self.position));
         }
-        self.seen.push(message);
+        self.position.0 = seq;
+        self.keep(message);
+    }
+
+    /// Takes a changed message, which must be one that was given before, after the last change.
+    fn take_changed(&mut self, message: Value) {
+        let (seq, change) = (seq_of(&message), change_of(&message));
+        if change <= self.position.1 || seq > self.position.0 {
+            self.run.fail(&format!("{:?} stands at {:?} and is given {message}", self.way, self.position));
+        }
+        self.position.1 = change;
+        self.keep(message);
+    }
+
+    /// Keeps a message unless a newer state of it is known. A server that has not heard of it yet may give
+    /// an older one.
+    fn keep(&mut self, message: Value) {
+        let known = self.state.entry(seq_of(&message)).or_insert(Value::Null);
+        if known.is_null() || change_of(known) <= change_of(&message) {
+            *known = message;
+        }
     }
 
     async fn follow(mut self) -> (Way, Vec<Value>) {
@@ -98,92 +137,199 @@ impl Follower {
             let patience = Duration::from_micros(500 + self.random.below(60_000));
             let quota = 1 + self.random.below(50) as usize;
             match self.way {
-                Way::Since | Way::After | Way::Wait => self.poll(server, patience, quota).await,
+                Way::Since | Way::After | Way::Wait if self.random.below(2) == 0 => {
+                    self.poll(server, patience, quota).await;
+                }
+                Way::Since | Way::After | Way::Wait => self.poll_changes(server, patience, quota).await,
                 Way::Events => self.events(server, patience, quota).await,
                 Way::Socket => self.socket(server, patience, quota).await,
             }
             self.run.cuts.fetch_add(1, Ordering::Relaxed);
         }
-        (self.way, self.seen)
+        (self.way, self.state.into_values().collect())
+    }
+
+    /// Asks once for messages, or for changes; `None` if there is no answer in time.
+    async fn ask(&self, server: SocketAddr, path: &str, patience: Duration) -> Option<Vec<Value>> {
+        let mut client = Client::new(server);
+        match timeout(patience, client.request(Method::GET, path, None, Default::default())).await {
+            Ok(Ok(reply)) if reply.status == 200 => Some(reply.json().as_array().expect("an array").clone()),
+            Ok(Ok(reply)) if reply.status != 503 => self.run.fail(&format!("{path}: {}", reply.text())),
+            // A server that was killed is not asked again at once.
+            Ok(_) => {
+                sleep(Duration::from_millis(10)).await;
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     async fn poll(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
         let query = match self.way {
             Way::Since => {
-                let time = self
-                    .seen
-                    .last()
-                    .map_or("1970-01-01T00:00:00Z", |m| m["timestamp"].as_str().expect("a time"));
+                let last = self.state.get(&self.position.0);
+                let time = last.map_or("1970-01-01T00:00:00Z", |m| m["timestamp"].as_str().expect("a time"));
                 format!("since={time}")
             }
-            Way::Wait => format!("after={}&wait=1", self.position()),
-            _ => format!("after={}", self.position()),
+            Way::Wait => format!("after={}&wait=1", self.position.0),
+            _ => format!("after={}", self.position.0),
         };
-        let mut client = Client::new(server);
         let path = format!("/chat/a/messages?{query}&limit={quota}");
-        let asked = timeout(patience, client.request(Method::GET, &path, None, Default::default())).await;
-        match asked {
-            Ok(Ok(reply)) if reply.status == 200 => {
-                reply.json().as_array().expect("an array").iter().for_each(|m| self.take(m.clone()));
+        for message in self.ask(server, &path, patience).await.unwrap_or_default() {
+            self.take(message);
+        }
+    }
+
+    /// Polls the log of changes, which may have messages that were not read yet: they are kept, and come
+    /// again by their place.
+    async fn poll_changes(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
+        let wait = if matches!(self.way, Way::Wait) { "&wait=1" } else { "" };
+        let path = format!("/chat/a/changes?after={}&limit={quota}{wait}", self.position.1);
+        for message in self.ask(server, &path, patience).await.unwrap_or_default() {
+            if change_of(&message) <= self.position.1 {
+                self.run
+                    .fail(&format!("{:?} stands at {:?} and is given {message}", self.way, self.position));
             }
-            // A server that was killed is not asked again at once.
-            Ok(_) => sleep(Duration::from_millis(10)).await,
-            Err(_) => {}
+            self.position.1 = change_of(&message);
+            self.keep(message);
         }
     }
 
     async fn events(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
-        let opened = Events::open(server, "/chat/a/events?after=0", Some(self.position())).await;
+        let (seq, change) = self.position;
+        // By the header, as a browser does it, or by the query.
+        let (path, id) = match self.random.below(2) {
+            0 => ("/chat/a/events?after=0".to_owned(), Some(format!("{seq}.{change}"))),
+            _ => (format!("/chat/a/events?after={seq}&changes_after={change}"), None),
+        };
+        let id = id.as_ref().map(|id| ("last-event-id", id.as_str()));
+        let opened = Events::open_with(server, &path, id.as_slice()).await;
         let Ok(mut events) = opened else { return sleep(Duration::from_millis(10)).await };
         let deadline = Instant::now() + patience;
         for _ in 0..quota {
-            match timeout(deadline - Instant::now().min(deadline), events.next()).await {
-                Ok(Some((id, message))) => {
-                    assert_eq!(message["seq"], id);
-                    self.take(message);
-                }
+            match timeout(deadline - Instant::now().min(deadline), events.event()).await {
+                Ok(Some(event)) => self.take_event(event),
                 _ => break,
             }
         }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        let reached = event.position();
+        match event.kind.as_str() {
+            "message" => self.take(event.data),
+            "changed" => self.take_changed(event.data),
+            kind => self.run.fail(&format!("{kind}: {}", event.data)),
+        }
+        // It may have reached a change of a message that was not given yet, and is as changed.
+        if reached.0 != self.position.0 || reached.1 < self.position.1 {
+            self.run.fail(&format!("an event has the id {reached:?} at {:?}", self.position));
+        }
+        self.position = reached;
     }
 
     async fn socket(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
         let opened = Socket::open(server, &[]).await;
         let Ok(mut socket) = opened else { return sleep(Duration::from_millis(10)).await };
-        socket.say(&json!({ "type": "subscribe", "room": "a", "after": self.position() })).await;
+        let (after, changes_after) = self.position;
+        let frame =
+            json!({ "type": "subscribe", "room": "a", "after": after, "changes_after": changes_after });
+        socket.say(&frame).await;
         let deadline = Instant::now() + patience;
         for _ in 0..quota {
-            match timeout(deadline - Instant::now().min(deadline), socket.next()).await {
-                Ok(Some(mut frame)) if frame["type"] == "message" => {
-                    frame.as_object_mut().expect("an object").remove("type");
-                    self.take(frame);
-                }
-                Ok(Some(_)) => {}
-                _ => break,
+            let next = timeout(deadline - Instant::now().min(deadline), socket.next()).await;
+            let Ok(Some(mut frame)) = next else { break };
+            let kind = frame.as_object_mut().and_then(|fields| fields.remove("type"));
+            match kind.as_ref().and_then(Value::as_str) {
+                Some("message") => self.take(frame),
+                Some("changed") => self.take_changed(frame),
+                Some("resync") => self.run.fail("a socket is told to read everything again"),
+                _ => {}
             }
         }
     }
 }
 
-/// Posts its share, each message until it is answered.
-async fn write(run: Arc<Run>, number: usize, share: usize) {
-    let mut random = Random(number as u64 + 1);
-    for i in 0..share {
-        let nonce = format!("{number}-{i}");
-        let message =
-            json!({ "sender": format!("writer{number}"), "text": nonce, "nonce": nonce }).to_string();
+/// An account that posts, and changes what was posted.
+struct Writer {
+    run: Arc<Run>,
+    name: String,
+    session: Reply,
+    random: Random,
+}
+
+impl Writer {
+    /// Posts its share, and changes messages between two posts.
+    async fn write(mut self, share: usize) {
+        let mut own: Vec<i64> = Vec::new();
+        for i in 0..share {
+            let nonce = format!("{}-{i}", self.name);
+            let body = json!({ "text": nonce, "nonce": nonce });
+            let posted = self.send(Method::POST, "/chat/a/messages", &body).await;
+            own.push(seq_of(&posted));
+            self.run.posted.fetch_add(1, Ordering::SeqCst);
+
+            let last = own[own.len() - 1];
+            let mine = own[self.random.below(own.len() as u64) as usize];
+            // Of a few of the latest most of the time.
+            let any = (last - self.random.below(20) as i64).max(1);
+            match self.random.below(8) {
+                0 | 1 => {
+                    let body = json!({ "text": format!("{nonce} edits {mine}") });
+                    self.send(Method::PATCH, &format!("/chat/a/messages/{mine}"), &body).await;
+                }
+                2 | 3 => {
+                    let body = json!({ "text": format!("{nonce} edits {last}") });
+                    self.send(Method::PATCH, &format!("/chat/a/messages/{last}"), &body).await;
+                }
+                4 | 5 => {
+                    let path = format!("/chat/a/messages/{any}/reactions/%F0%9F%91%8D");
+                    let method = if self.random.below(3) == 0 { Method::DELETE } else { Method::PUT };
+                    self.send(method, &path, &Value::Null).await;
+                }
+                6 => {
+                    self.send(Method::DELETE, &format!("/chat/a/messages/{mine}"), &Value::Null).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a request until it is answered. That a message is deleted is an answer, too.
+    async fn send(&mut self, method: Method, path: &str, body: &Value) -> Value {
+        let (kind, bytes): (_, Bytes) = match body {
+            Value::Null => (None, Bytes::new()),
+            body => (Some("application/json"), body.to_string().into()),
+        };
         loop {
-            let server = run.servers[random.below(run.servers.len() as u64) as usize];
-            let mut client = Client::new(server);
-            let json = Some("application/json");
-            let posting = client.request(Method::POST, "/chat/a/messages", json, message.clone().into());
-            match timeout(Duration::from_secs(20), posting).await {
-                Ok(Ok(reply)) if reply.status < 300 => break,
+            let servers = &self.run.servers;
+            let server = servers[self.random.below(servers.len() as u64) as usize];
+            let mut client = Client::new(server).with_session(&self.session);
+            let sending = client.request(method.clone(), path, kind, bytes.clone());
+            match timeout(Duration::from_secs(20), sending).await {
+                Ok(Ok(reply)) if reply.body.is_empty() => return Value::Null,
+                Ok(Ok(reply)) if reply.status < 300 || reply.status == 409 => return reply.json(),
+                Ok(Ok(reply)) if reply.status != 503 => {
+                    self.run.fail(&format!("{method} {path}: {}", reply.text()));
+                }
                 _ => sleep(Duration::from_millis(10)).await,
             }
         }
-        run.posted.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Makes the writers, and the room that they write to.
+async fn writers(run: &Arc<Run>) -> Vec<Writer> {
+    let mut writers = Vec::new();
+    for number in 0..WRITERS {
+        let name = format!("writer{number}");
+        let account = json!({ "username": name, "password": "correct horse" });
+        let session = Client::new(run.servers[0]).post("/auth/register", &account).await;
+        assert_eq!(session.status, 201, "{}", session.text());
+        writers.push(Writer { run: run.clone(), name, session, random: Random(number as u64 + 1) });
+    }
+    make_room(run.servers[0], "a").await;
+    writers
 }
 
 /// Runs writers and followers against servers that are killed in turns.
@@ -192,23 +338,27 @@ async fn everybody(what: &str, starts: Vec<Start>) {
     let run = Arc::new(Run {
         servers: servers.iter().map(|server| server.address).collect(),
         posted: AtomicUsize::new(0),
-        last: AtomicI64::new(-1),
+        last: OnceLock::new(),
         cuts: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
     });
+    let at_work = writers(&run).await;
     let mut followers = JoinSet::new();
     for (number, way) in WAYS.into_iter().cycle().take(EACH_KIND * WAYS.len()).enumerate() {
         let random = Random(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1));
-        followers.spawn(Follower { run: run.clone(), way, random, seen: Vec::new() }.follow());
+        let follower = Follower { run: run.clone(), way, random, state: BTreeMap::new(), position: (0, 0) };
+        followers.spawn(follower.follow());
     }
     let posts = posts();
     let mut writers = JoinSet::new();
-    for number in 0..WRITERS {
-        writers.spawn(write(run.clone(), number, posts / WRITERS));
+    for writer in at_work {
+        writers.spawn(writer.write(posts / WRITERS));
     }
     let mut kills = 0;
     while !writers.is_empty() {
-        while writers.try_join_next().is_some() {}
+        while let Some(ended) = writers.try_join_next() {
+            ended.expect("no panic");
+        }
         if run.posted.load(Ordering::SeqCst) > BETWEEN * (kills + 1) {
             let victim = kills % servers.len();
             servers[victim].kill();
@@ -218,9 +368,10 @@ async fn everybody(what: &str, starts: Vec<Start>) {
         sleep(Duration::from_millis(5)).await;
     }
     let mut reader = Client::new(run.servers[0]);
-    let last = reader.get("/chat/a").await.json()["last_seq"].as_i64().expect("a seq");
+    let room = reader.get("/chat/a").await.json();
+    let [last, last_change] = ["last_seq", "last_change"].map(|end| room[end].as_i64().expect("a number"));
     assert_eq!(last as usize, posts / WRITERS * WRITERS, "every post is stored once");
-    run.last.store(last, Ordering::SeqCst);
+    run.last.set((last, last_change)).expect("once");
     let mut history = Vec::new();
     while history.len() < last as usize {
         let page = reader.get(&format!("/chat/a/messages?after={}&limit=200", history.len())).await.json();
@@ -228,15 +379,16 @@ async fn everybody(what: &str, starts: Vec<Start>) {
     }
     let finish = async {
         while let Some(done) = followers.join_next().await {
-            let (way, seen) = done.expect("no panic");
-            assert!(seen == history, "{way:?} saw something else than the history");
+            let (way, state) = done.expect("no panic");
+            let differing = state.iter().zip(&history).find(|(seen, stored)| seen != stored);
+            assert!(state.len() == history.len() && differing.is_none(), "{way:?} ends with {differing:?}");
         }
     };
     timeout(Duration::from_secs(120), finish).await.expect("every follower gets to the end");
     let cuts = run.cuts.load(Ordering::SeqCst);
     announce(&format!(
         "{what}: {} followers of {} ways, cut off {cuts} times, {kills} servers killed, \
-         {last} messages each: none missed, none twice",
+         {last} messages and {last_change} changes each: none missed, no message twice",
         EACH_KIND * WAYS.len(),
         WAYS.len()
     ));

@@ -134,7 +134,7 @@ async fn curl_reads_an_event_stream_and_the_comments_that_keep_it_alive() {
             break;
         }
     }
-    assert_eq!(seen[..5], ["retry: 1000", "id: 0", "", "event: message", "id: 1"]);
+    assert_eq!(seen[..5], ["retry: 1000", "id: 0.0", "", "event: message", "id: 1.0"]);
     let data: Value = serde_json::from_str(seen[5].strip_prefix("data: ").expect("data")).expect("JSON");
     assert_eq!(data["text"], "one\ntwo");
     assert_eq!(seen[6..], ["", ":"]);
@@ -147,7 +147,7 @@ async fn a_socket_carries_every_kind_of_frame(server: &Running) {
     }
     let (mut ann, mut bob) = (socket(&server, "ann").await, socket(&server, "bob").await);
     let subscribed = subscribe(&mut ann, json!({ "type": "subscribe", "room": "a", "after": 1 })).await;
-    assert_eq!(subscribed, json!({ "type": "subscribed", "room": "a", "last_seq": 3 }));
+    assert_eq!(subscribed, json!({ "type": "subscribed", "room": "a", "last_seq": 3, "last_change": 0 }));
     assert_eq!(ann.expect("message").await["seq"], 2);
     assert_eq!(ann.expect("message").await["seq"], 3);
     subscribe(&mut bob, json!({ "type": "subscribe", "room": "a" })).await;
@@ -202,7 +202,18 @@ async fn a_frame_that_is_wrong_is_answered_and_the_socket_stays_open(server: &Ru
             400,
             "after must be a whole number from 0 up",
         ),
+        (r#"{"type": "subscribe", "room": "a", "changes_after": 1}"#, 400, "changes_after goes with after"),
+        (
+            r#"{"type": "subscribe", "room": "a", "after": 1, "changes_after": -1}"#,
+            400,
+            "changes_after must be a whole number from 0 up",
+        ),
         (r#"{"type": "post", "room": "a", "nonce": "n"}"#, 400, "text is missing"),
+        (
+            r#"{"type": "post", "room": "a", "text": "x", "reply_to": "1", "nonce": "n"}"#,
+            400,
+            "reply_to must be a whole number from 0 up",
+        ),
         (r#"{"type": "post", "room": "a", "text": " ", "nonce": "n"}"#, 400, "text must contain"),
         (
             r#"{"type": "post", "room": "a", "text": "x", "sender": "bob", "nonce": "n"}"#,

@@ -22,6 +22,7 @@ on_every_store! {
     a_banned_name_writes_nothing,
     a_deleted_message_keeps_its_place,
     a_deletion_is_told_on_sockets_and_streams,
+    who_is_banned_changes_nothing,
     the_pages_let_an_owner_look_after_a_room,
     names_in_the_lists_of_a_room_are_text,
     a_stranger_gets_the_same_of_a_private_room_and_of_none,
@@ -85,6 +86,9 @@ async fn a_private_room_is_its_members_alone(server: &Running) {
         assert_eq!(client.get("/chat/den/messages?since=2020-01-01T00:00:00Z").await.json(), json!([]));
         assert_eq!(client.get("/chat/").await.json(), json!([]));
         assert!(!client.get("/").await.text().contains("den"));
+        assert_eq!(client.get("/chat/den/changes").await.json(), json!([]));
+        let message = client.get("/chat/den/messages/1").await;
+        assert_eq!(problem(&message), refused(404, "Message not found"));
         for path in ["/chat/den", "/chat/den/users", "/chat/den/events"] {
             assert_eq!(problem(&client.get(path).await), refused(404, "Room not found"), "{path}");
         }
@@ -296,7 +300,7 @@ async fn a_deleted_message_keeps_its_place(server: &Running) {
         }
         let blank = json!({
             "room": "q", "seq": was["seq"], "sender": "", "text": "", "timestamp": was["timestamp"],
-            "verified": false, "deleted": true,
+            "verified": false, "deleted": true, "change": was["seq"],
         });
         assert_eq!(*is, blank);
     }
@@ -323,15 +327,54 @@ async fn a_deletion_is_told_on_sockets_and_streams(server: &Running) {
     let mut stream = events(server, None, "/chat/q/events?after=0").await;
     assert_eq!(stream.next().await.expect("an event").0, 1);
     assert_eq!(delete(&mut ann, "/chat/q/messages/1").await, 204);
-    let told = socket.expect("deleted").await;
-    assert_eq!(told, json!({ "type": "deleted", "room": "q", "seq": 1 }));
+    let mut told = socket.expect("changed").await;
+    assert_eq!((&told["seq"], &told["deleted"], &told["change"]), (&json!(1), &json!(true), &json!(1)));
+    told.as_object_mut().expect("an object").remove("type");
     let event = stream.event().await.expect("an event");
-    assert_eq!((event.kind.as_str(), event.id.as_str(), &event.data), ("deleted", "1", &told));
+    assert_eq!((event.kind.as_str(), event.id.as_str(), &event.data), ("changed", "1.1", &told));
     assert_eq!(ann.post("/chat/q/messages", &json!({ "text": "two" })).await.status, 201);
     assert_eq!(stream.next().await.expect("an event").0, 2, "it goes on");
     let mut late = events(server, None, "/chat/q/events?after=0").await;
     let (id, blank) = late.next().await.expect("an event");
     assert_eq!((id, &blank["deleted"], &blank["text"]), (1, &json!(true), &json!("")));
+}
+
+async fn who_is_banned_changes_nothing(server: &Running) {
+    let (mut ann, mut bob) = (server.account("ann").await, server.account("bob").await);
+    let mut guest = server.guest("guest").await;
+    assert_eq!(put(&mut ann, "/chat/q").await, 201);
+    assert_eq!(bob.post("/chat/q/messages", &json!({ "text": "one" })).await.status, 201);
+    let reaction = "/chat/q/messages/1/reactions/%F0%9F%91%8D";
+    assert_eq!((put(&mut bob, reaction).await, put(&mut guest, reaction).await), (200, 200));
+    for name in ["bob", "guest"] {
+        assert_eq!(put(&mut ann, &format!("/chat/q/bans/{name}")).await, 200);
+    }
+    let banned = refused(403, "this name is banned from the room");
+    let edited = bob.send(Method::PATCH, "/chat/q/messages/1", r#"{"text":"two"}"#).await;
+    assert_eq!(problem(&edited), banned);
+    let deleted = bob.send(Method::DELETE, "/chat/q/messages/1", "").await;
+    assert_eq!(problem(&deleted), banned);
+    for client in [&mut bob, &mut guest] {
+        for method in [Method::PUT, Method::DELETE] {
+            assert_eq!(problem(&client.send(method, reaction, "").await), banned);
+        }
+    }
+    let message = server.client().get("/chat/q/messages/1").await.json();
+    assert_eq!((&message["text"], &message["change"]), (&json!("one"), &json!(2)));
+    assert_eq!(delete(&mut ann, "/chat/q/bans/bob").await, 204);
+    assert_eq!(bob.send(Method::PATCH, "/chat/q/messages/1", r#"{"text":"two"}"#).await.status, 200);
+
+    // The same for a member who was removed.
+    assert_eq!(ann.send(Method::PUT, "/chat/den", r#"{"private":true}"#).await.status, 201);
+    assert_eq!(put(&mut ann, "/chat/den/members/bob").await, 200);
+    assert_eq!(bob.post("/chat/den/messages", &json!({ "text": "one" })).await.status, 201);
+    assert_eq!(delete(&mut ann, "/chat/den/members/bob").await, 204);
+    let missing = refused(404, "Room not found");
+    let edited = bob.send(Method::PATCH, "/chat/den/messages/1", r#"{"text":"two"}"#).await;
+    assert_eq!(problem(&edited), missing);
+    let reaction = "/chat/den/messages/1/reactions/%F0%9F%91%8D";
+    assert_eq!(problem(&bob.send(Method::PUT, reaction, "").await), missing);
+    assert_eq!(ann.get("/chat/den/changes").await.json(), json!([]));
 }
 
 async fn the_pages_let_an_owner_look_after_a_room(server: &Running) {
@@ -391,14 +434,14 @@ async fn a_wait_of_a_stranger_ends_with_the_session_whether_the_room_is_private_
     let mut guest = server.guest("guest").await;
     let cookie = guest.header("cookie").expect("a session").to_owned();
     let began = Instant::now();
-    let waits: Vec<_> = ["den", "nil"]
-        .map(|room| {
+    let waits: Vec<_> = ["den/messages", "nil/messages", "den/changes", "nil/changes"]
+        .map(|path| {
             let mut client = server.client().with_header("cookie", &cookie);
-            let path = format!("/chat/{room}/messages?after=0&wait=30");
+            let path = format!("/chat/{path}?after=0&wait=30");
             tokio::spawn(async move { client.get(&path).await })
         })
         .into();
-    while server.client().metric("chat_live_followers").await < 2 {
+    while server.client().metric("chat_live_followers").await < 4 {
         assert!(began.elapsed() < Duration::from_secs(20), "nobody waits");
     }
     assert_eq!(guest.post("/auth/logout", &json!({})).await.status, 200);
@@ -419,8 +462,16 @@ async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running
             "/chat/{}/users",
             "/chat/{}/messages",
             "/chat/{}/messages?after=0&wait=0",
+            "/chat/{}/messages/1",
+            "/chat/{}/messages/9",
+            "/chat/{}/changes",
+            "/chat/{}/changes?after=0&wait=1",
+            "/chat/{}/changes?after=1",
+            "/chat/{}/changes?after=9&wait=1",
             "/chat/{}/events",
             "/chat/{}/events?after=0",
+            "/chat/{}/events?after=0&changes_after=0",
+            "/chat/{}/events?after=0&changes_after=9",
         ] {
             let [den, none] =
                 [client.get(&path.replace("{}", "den")).await, client.get(&path.replace("{}", "nil")).await];
@@ -433,10 +484,24 @@ async fn a_stranger_gets_the_same_of_a_private_room_and_of_none(server: &Running
             assert_eq!(den.text().replace("den", "nil"), none.text().replace("den", "nil"), "{path}");
         }
 
+        for (method, path, body) in [
+            (Method::PATCH, "/chat/{}", r#"{"topic":"x"}"#),
+            (Method::PATCH, "/chat/{}/messages/1", r#"{"text":"x"}"#),
+            (Method::DELETE, "/chat/{}/messages/1", ""),
+            (Method::PUT, "/chat/{}/messages/1/reactions/%F0%9F%91%8D", ""),
+            (Method::DELETE, "/chat/{}/messages/1/reactions/%F0%9F%91%8D", ""),
+        ] {
+            let [den, none] = ["den", "nil"].map(|room| path.replace("{}", room));
+            let den = client.send(method.clone(), &den, body).await;
+            let none = client.send(method.clone(), &none, body).await;
+            assert_eq!((den.status, den.text()), (none.status, none.text()), "{method} {path}");
+        }
+
         let mut socket = socket(server, Some(&client)).await;
         for frame in [
             json!({ "type": "subscribe" }),
             json!({ "type": "subscribe", "after": 0 }),
+            json!({ "type": "subscribe", "after": 0, "changes_after": 9 }),
             json!({ "type": "typing" }),
             json!({ "type": "read", "seq": 1 }),
             json!({ "type": "unsubscribe" }),

@@ -166,7 +166,10 @@ async fn rooms_are_created_joined_and_left(server: &Running) {
     let mut ann = server.guest("ann").await;
     let state = |users: u64, seq: u64| {
         let last = if seq == 0 { Value::Null } else { json!("T") };
-        json!({ "room": "a", "last_seq": seq, "last_timestamp": last, "created_at": "T", "users": users })
+        json!({
+            "room": "a", "last_seq": seq, "last_change": 0, "last_timestamp": last, "created_at": "T",
+            "users": users,
+        })
     };
     let created = ann.send(Method::PUT, "/chat/a", "").await;
     assert_eq!((created.status, timeless(created.json())), (201, state(0, 0)));
@@ -174,7 +177,8 @@ async fn rooms_are_created_joined_and_left(server: &Running) {
     for room in ["c", "b"] {
         assert_eq!(ann.send(Method::POST, &format!("/chat/{room}/join"), "").await.status, 200);
     }
-    let of_ann = |room: &str| json!({ "room": room, "last_seq": 0, "read_seq": 0, "unread": 0 });
+    let of_ann =
+        |room: &str| json!({ "room": room, "last_seq": 0, "read_seq": 0, "unread": 0, "mentions": 0 });
     assert_eq!(ann.get("/users/ann/rooms").await.json(), json!([of_ann("b"), of_ann("c")]));
     assert_eq!(ann.get("/users/ann/rooms?limit=1").await.json(), json!([of_ann("b")]));
     assert_eq!(ann.get("/users/ann/rooms?after=b").await.json(), json!([of_ann("c")]));

@@ -15,17 +15,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub(crate) use self::accounts::{Accounts, NewSession};
-pub(crate) use self::moderation::{Access, Deletion, Joined, Moderation};
+pub(crate) use self::moderation::{Access, Joined, Moderation};
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::timestamp::Timestamp;
-use crate::types::{Content, Message, Nonce, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{
+    ChangeSeq, Content, Emoji, Message, Nonce, Range, Room, RoomName, Seq, Topic, UserRoom, Username,
+};
 
 /// The end of a room: what the next message is numbered and timed after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) seq: Seq,
+    /// Number of the last change to a message.
+    pub(crate) change: ChangeSeq,
     pub(crate) timestamp: Timestamp,
     /// Number of times that a member left or was removed. While it stays the same, members stay
     /// members. Anyone may move it at will, so only a batch that assumes members is guarded by it.
@@ -39,37 +43,63 @@ pub(crate) struct Head {
 
 impl Head {
     /// The head of a room without messages.
-    pub(crate) const EMPTY: Self =
-        Self { seq: Seq::ZERO, timestamp: Timestamp::EPOCH, departures: 0, restricted: false, closings: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        seq: Seq::ZERO,
+        change: ChangeSeq::ZERO,
+        timestamp: Timestamp::EPOCH,
+        departures: 0,
+        restricted: false,
+        closings: 0,
+    };
 }
 
 /// Names a batch across retries and processes: 96 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchId(pub(crate) [u8; 12]);
 
-/// Messages that are stored together or not at all, with all that follows from them.
+/// Messages and changes that are stored together or not at all, with all that follows from them.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "one process needs no name for it"))]
     pub(crate) id: BatchId,
     pub(crate) rooms: Vec<RoomBatch>,
-    /// How much each sender's counter grows. No sender appears twice.
-    pub(crate) counts: Vec<(Username, i64)>,
-    /// The senders who proved nothing, each once. The batch must not be stored if one of their
+    /// How each sender's counter moves. No sender appears twice.
+    pub(crate) counts: Vec<CountChange>,
+    /// Those who post or react and proved nothing, each once. The batch must not be stored if one of their
     /// names, in any case, has an account.
     pub(crate) guests: Vec<Username>,
 }
 
-/// The part of a batch that goes to one room.
+/// Change of a user's message counter. At least one of its numbers is not 0.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CountChange {
+    pub(crate) user: Username,
+    /// Number of the user's messages that are stored.
+    pub(crate) added: i64,
+    /// Number of the user's messages that are deleted.
+    pub(crate) removed: i64,
+}
+
+impl CountChange {
+    /// Returns by how much the counter grows; negative if it shrinks.
+    pub(crate) fn sum(&self) -> i64 {
+        self.added - self.removed
+    }
+}
+
+/// The part of a batch that goes to one room: messages, changes, or both.
 #[derive(Debug, Clone)]
 pub(crate) struct RoomBatch {
     pub(crate) room: RoomName,
-    /// Head that these messages follow, `None` if the room has yet to be created. The batch must not
-    /// be stored if the room has another `seq` or other `closings`; nor if it has other `departures`,
-    /// where [membership is assumed](Self::assumes_members).
+    /// Head that this follows, `None` if the room has yet to be created. The batch must not
+    /// be stored if the room has other `closings`; another `seq`, if there are messages; another
+    /// `change`, if there are changes; other `departures`, where
+    /// [membership is assumed](Self::assumes_members).
     pub(crate) after: Option<Head>,
-    /// At least one, numbered without holes.
+    /// Numbered without holes.
     pub(crate) messages: Vec<BatchMessage>,
+    /// Changes of messages that were stored before the batch, numbered without holes; at most one of
+    /// each message.
+    pub(crate) changes: Vec<MessageChange>,
     /// Senders who may not be members yet, each once. They become members.
     pub(crate) members: Vec<Username>,
     /// Tells that some sender is not in `members`, because that user was a member when
@@ -93,17 +123,116 @@ impl BatchMessage {
             room: room.clone(),
             seq: self.seq,
             timestamp: self.timestamp,
+            change: None,
             content: Some(self.content.clone()),
         }
     }
 }
 
+/// A change of a stored message: its new state, and what else it moves.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageChange {
+    /// The message before the change. It has content: a deleted message does not change.
+    pub(crate) before: Stored,
+    /// The message after it; `change` is the number of this change.
+    pub(crate) after: Message,
+    /// Reactions that come or go, each user and emoji once. None of a message that is deleted: then all
+    /// of its reactions go.
+    pub(crate) reactions: Vec<ReactionChange>,
+}
+
+impl MessageChange {
+    /// Returns the number of the change.
+    pub(crate) fn number(&self) -> ChangeSeq {
+        self.after.change.unwrap_or(ChangeSeq::ZERO)
+    }
+
+    /// Tells if the text is replaced or goes.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "SQLite replaces it in any case"))]
+    pub(crate) fn replaces_text(&self) -> bool {
+        self.before.message.text() != self.after.text()
+    }
+
+    /// Returns the users who are mentioned from now on.
+    pub(crate) fn new_mentions(&self) -> impl Iterator<Item = &Username> {
+        let before = self.before.message.mentions();
+        self.after.mentions().iter().filter(|user| !before.contains(user))
+    }
+
+    /// Returns the users who are not mentioned any more.
+    pub(crate) fn lost_mentions(&self) -> impl Iterator<Item = &Username> {
+        let after = self.after.mentions();
+        self.before.message.mentions().iter().filter(|user| !after.contains(user))
+    }
+}
+
+/// A reaction of one user that comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReactionChange {
+    pub(crate) emoji: Emoji,
+    pub(crate) user: Username,
+    /// Where it stands among the reactions with this emoji, if it comes; `None` if it goes.
+    pub(crate) position: Option<i64>,
+}
+
+/// A message that is to be changed, and what has to be known of its reactions.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) room: RoomName,
+    pub(crate) seq: Seq,
+    /// Each emoji once.
+    pub(crate) reactions: Vec<ReactionQuery>,
+}
+
+/// What has to be known of the reactions with one emoji.
+#[derive(Debug, Clone)]
+pub(crate) struct ReactionQuery {
+    pub(crate) emoji: Emoji,
+    /// Users of whom it has to be known whether they reacted with it.
+    pub(crate) users: Vec<Username>,
+    /// Number of the first users who reacted with it that have to be known; 0 if none goes.
+    pub(crate) first: u32,
+}
+
+/// A message as the store has it, with what a change of it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) message: Message,
+    /// Where the backend keeps it.
+    pub(crate) location: i64,
+    /// Answers to the [queries](Target::reactions), in their order.
+    pub(crate) reactions: Vec<ReactionAnswer>,
+}
+
+/// What is known of the reactions with one emoji.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ReactionAnswer {
+    /// Users out of those who were asked about who reacted with it.
+    pub(crate) users: Vec<Username>,
+    /// The first users who reacted with it, in order.
+    pub(crate) first: Vec<Username>,
+}
+
+/// Which state a read is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadState {
+    /// The newest, which a failover may still take back. Not older than a head that was read before.
+    Newest,
+    /// The newest that stays whatever fails.
+    Durable,
+}
+
 impl RoomBatch {
     /// The head of the room once the batch is stored.
     pub(crate) fn head(&self) -> Head {
-        let before = self.after.unwrap_or(Head::EMPTY);
-        let last = self.messages.last();
-        last.map_or(before, |m| Head { seq: m.seq, timestamp: m.timestamp, ..before })
+        let mut head = self.after.unwrap_or(Head::EMPTY);
+        if let Some(last) = self.messages.last() {
+            (head.seq, head.timestamp) = (last.seq, last.timestamp);
+        }
+        if let Some(last) = self.changes.last() {
+            head.change = last.number();
+        }
+        head
     }
 
     /// Tells if the head of the room is what the batch expects.
@@ -112,10 +241,10 @@ impl RoomBatch {
         match (self.after, stored) {
             (None, None) => true,
             (Some(after), Some(stored)) => {
-                let departures_matter = self.assumes_members;
-                after.seq == stored.seq
-                    && after.closings == stored.closings
-                    && (!departures_matter || after.departures == stored.departures)
+                after.closings == stored.closings
+                    && (self.messages.is_empty() || after.seq == stored.seq)
+                    && (self.changes.is_empty() || after.change == stored.change)
+                    && (!self.assumes_members || after.departures == stored.departures)
             }
             _ => false,
         }
@@ -165,6 +294,8 @@ pub(crate) enum Signal {
     RoomClosed(RoomName),
     /// A user was removed or banned from a room.
     Evicted(RoomName, Username),
+    /// A room got another topic.
+    TopicSet(RoomName, Topic),
 }
 
 /// What makes a post unique.
@@ -186,6 +317,13 @@ pub(crate) trait Backend: Accounts + Moderation {
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
+    /// Messages that are to be changed, in the order asked for; `None` for one that does not exist. One
+    /// that cannot be read is an error of its own.
+    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>>;
+    /// Where a message is kept once this change of it is stored.
+    fn location_after(&self, change: &MessageChange) -> i64 {
+        change.before.location
+    }
     /// The messages stored under these nonces, in the order asked for. One that cannot be read is an
     /// error of its own.
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>>;
@@ -205,14 +343,25 @@ pub(crate) trait Backend: Accounts + Moderation {
 
     /// At most `limit` messages, in `seq` order; none of a room that does not exist.
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>>;
+    /// At most `limit` messages that changed after the change `after`, as they are now, by the number of
+    /// the last change to each.
+    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>>;
     async fn message_count(&self, user: Username) -> Result<u64>;
+    /// Sets what a room is about; says whether the room exists.
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool>;
+
+    /// At most `limit` messages from before `before` that mention a user, newest first, whether the user
+    /// may read them or not.
+    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>>;
+    /// Places of at most `limit` messages that mention a user, newest first.
+    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>>;
 
     /// Where a user's mark of what was read in a room is; 0 if there is none.
     async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq>;
     /// Moves marks of what was read forward, never back, in one write. An error leaves open which of
     /// them were moved.
     async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()>;
-    /// Lists the rooms that a user is a member of, by name.
+    /// Lists the rooms that a user is a member of, by name, without their mentions.
     async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>>;
 
     /// Whether other processes may write to the store while this one does.

@@ -4,8 +4,10 @@
 //! while a commit is under way goes into the next one. There is no timer: a lone post is committed
 //! at once.
 
+mod changes;
 mod moderation;
 mod pending;
+mod recent;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -17,16 +19,21 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::pending::{Pending, Post, answer, merge};
-use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, Head, RoomBatch};
-use crate::error::{Error, Result};
+pub(crate) use self::changes::Change;
+use self::changes::Outcomes;
+use self::pending::{Pending, PendingChange, Post, Request, answer, merge};
+use self::recent::Recent;
+use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, CountChange, Head, RoomBatch};
+use crate::error::{Error, Invalid, Result};
 use crate::feed::Feed;
 use crate::store::Clock;
 use crate::timestamp::Timestamp;
-use crate::types::{Content, NewMessage, Posted, RoomName, Username};
+use crate::types::{Content, Message, NewMessage, Posted, RoomName, Seq, Username};
 
-/// Posts in one commit. Bounds the size of a transaction and the wait of the posts behind it.
+/// Requests in one commit. Bounds the size of a transaction and the wait of the posts behind it.
 const MAX_BATCH: usize = 512;
+/// Bytes of messages in one commit, about. A database refuses a transaction that is too large.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// The latest time after which there is one for each message of a batch.
 const LATEST_START: Timestamp = Timestamp::MAX.minus_micros(MAX_BATCH as u32);
 /// Rooms, and members of each, kept in memory.
@@ -41,7 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// The way in. The committer ends when the last of these is gone and the queue is empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
-    queue: mpsc::Sender<Post>,
+    queue: mpsc::Sender<Request>,
     closing: Arc<Notify>,
     /// Its sender goes with the worker.
     ended: watch::Receiver<()>,
@@ -71,6 +78,7 @@ impl Committer {
             clock,
             timeout,
             rooms: HashMap::new(),
+            recent: Recent::default(),
             closing: closing.clone(),
             under_way: None,
         };
@@ -93,10 +101,22 @@ impl Committer {
     }
 
     /// Stores a message. If the caller goes away it is stored whole or not at all.
-    pub(crate) async fn post(&self, message: NewMessage) -> Result<Posted> {
+    pub(crate) async fn post(&self, message: NewMessage, mentions: Vec<Username>) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Post { message, reply }).map_err(refused)?;
+        self.send(Request::Post(Post { message, mentions, reply }))?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
+    }
+
+    /// Changes a stored message, and returns it as it is then. If the caller goes away it is changed
+    /// whole or not at all.
+    pub(crate) async fn change(&self, room: RoomName, seq: Seq, change: Change) -> Result<Message> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Change(PendingChange { room, seq, change, reply }))?;
+        answer.await.unwrap_or_else(|_| Err(unanswered()))
+    }
+
+    fn send(&self, request: Request) -> Result<()> {
+        self.queue.try_send(request).map_err(refused)
     }
 }
 
@@ -180,6 +200,7 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
+    recent: Recent,
     closing: Arc<Notify>,
     /// The last batch that was begun, until the posts with it are answered.
     under_way: Option<Arc<Batch>>,
@@ -187,17 +208,17 @@ struct Worker {
 
 impl Worker {
     /// Runs until the queue is closed and empty.
-    async fn run(mut self, mut queue: mpsc::Receiver<Post>) {
-        let mut posts = Vec::with_capacity(MAX_BATCH);
+    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut requests = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
-                taken = queue.recv_many(&mut posts, MAX_BATCH) => if taken == 0 { break },
+                taken = queue.recv_many(&mut requests, MAX_BATCH) => if taken == 0 { break },
                 () = self.closing.notified() => queue.close(),
             }
-            gather(&mut queue, &mut posts).await;
-            let mut pending = merge(posts.drain(..));
+            gather(&mut queue, &mut requests).await;
+            let mut pending = merge(requests.drain(..));
             if let Err(error) = self.commit_catching_panics(&mut pending).await {
-                tracing::warn!(posts = pending.len(), %error, "a batch was not committed");
+                tracing::warn!(requests = pending.len(), %error, "a batch was not committed");
                 pending.into_iter().for_each(|p| p.fail(&error));
             }
         }
@@ -219,37 +240,69 @@ impl Worker {
     /// answered.
     async fn commit(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
         let deadline = Instant::now() + self.timeout * 3 / 2;
-        while !pending.is_empty() {
-            self.load_heads(pending, deadline).await?;
-            self.refuse_missing_rooms(pending);
-            self.turn_away(pending, deadline).await?;
-            let now = (self.clock)();
-            self.refuse_untimed(pending, now);
+        let mut pause = FIRST_PAUSE;
+        let mut later = Vec::new();
+        while !pending.is_empty() || !later.is_empty() {
             if pending.is_empty() {
-                break;
+                pending.append(&mut later);
             }
-
-            let batch = self.plan(pending, now)?;
-            self.under_way = Some(batch.clone());
-            match self.append(&batch, deadline).await {
-                Ok(Append::Committed) => {
-                    self.remember(&batch);
-                    self.feed.publish_batch(&batch);
-                    answer(pending, &batch);
-                }
-                Ok(Append::HeadMoved) => self.reload_heads(&batch, deadline).await?,
-                Ok(Append::NonceTaken) => self.answer_repeats(pending, deadline).await?,
-                Ok(Append::NameClaimed) => self.refuse_guests(pending, deadline).await?,
-                Err(error) => {
-                    if matches!(error, Error::Unavailable(_)) {
-                        self.forget(&batch);
-                        self.doubt(batch);
-                    }
-                    return Err(error);
-                }
+            if let Err(error) = self.commit_some(pending, &mut later, deadline, &mut pause).await {
+                pending.append(&mut later);
+                return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Commits what is pending, or finds out why not. What would make the batch too large is moved to
+    /// `later`.
+    async fn commit_some(
+        &mut self,
+        pending: &mut Vec<Pending>,
+        later: &mut Vec<Pending>,
+        deadline: Instant,
+        pause: &mut Duration,
+    ) -> Result<()> {
+        self.load_heads(pending, deadline).await?;
+        self.refuse_missing_rooms(pending);
+        self.turn_away(pending, deadline).await?;
+        let now = (self.clock)();
+        self.refuse_untimed(pending, now);
+        self.refuse_wrong_replies(pending, deadline).await?;
+
+        let Some(mut outcomes) = self.resolve_changes(pending, now, deadline).await? else {
+            return wait(deadline, pause).await;
+        };
+        if pending.len() > 1 && outcomes.bytes() > MAX_BATCH_BYTES {
+            let mut rest = pending.split_off(pending.len() / 2);
+            rest.append(later);
+            *later = rest;
+            return Ok(());
+        }
+        if pending.is_empty() {
+            return Ok(());
+        }
+
+        let batch = self.plan(pending, &mut outcomes, now)?;
+        self.under_way = Some(batch.clone());
+        match self.append(&batch, deadline).await {
+            Ok(Append::Committed) => {
+                self.remember(&batch);
+                self.feed.publish_batch(&batch);
+                answer(pending, &batch, &outcomes);
+                Ok(())
+            }
+            Ok(Append::HeadMoved) => self.reload_heads(&batch, deadline).await,
+            Ok(Append::NonceTaken) => self.answer_repeats(pending, deadline).await,
+            Ok(Append::NameClaimed) => self.refuse_guests(pending, deadline).await,
+            Err(error) => {
+                if matches!(error, Error::Unavailable(_)) {
+                    self.forget(&batch);
+                    self.doubt(batch);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Keeps readers of the batch's rooms from trusting the feed until the store says what became
@@ -273,6 +326,7 @@ impl Worker {
     }
 
     fn remember(&mut self, batch: &Batch) {
+        self.recent.keep(batch, |change| self.backend.location_after(change));
         for room in &batch.rooms {
             let head = room.head();
             let known = self.rooms.entry(room.room.clone()).or_insert_with(|| head.into());
@@ -291,7 +345,7 @@ impl Worker {
     /// comes to that by a wrong clock.
     fn refuse_untimed(&self, pending: &mut Vec<Pending>, now: Timestamp) {
         let last = |room: &RoomName| self.rooms.get(room).map_or(now, |known| known.head.timestamp.max(now));
-        let rooms = pending.iter().map(|post| &post.message.room);
+        let rooms = pending.iter().filter_map(Pending::as_post).map(|post| &post.message.room);
         let untimed: Vec<_> = rooms.filter(|room| last(room) > LATEST_START).cloned().collect();
         for room in untimed {
             let error = Error::Corrupt(format!("no timestamp is left for a message in {room}"));
@@ -299,28 +353,69 @@ impl Worker {
         }
     }
 
-    /// Numbers and times the messages after the heads of their rooms.
-    fn plan(&self, pending: &[Pending], now: Timestamp) -> Result<Arc<Batch>> {
+    /// Fails and removes the posts that answer a message which does not exist.
+    async fn refuse_wrong_replies(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+        let ahead = self.wrong_replies(pending);
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        // Another process may have stored what is answered since the head was read.
+        let rooms = ahead.into_iter().collect();
+        self.read_heads(rooms, deadline).await?;
+
+        let wrong = self.wrong_replies(pending);
+        let is_wrong = |request: &mut Pending| {
+            let post = request.as_post();
+            post.is_some_and(|post| wrong.contains(&post.message.room) && self.is_wrong_reply(&post.message))
+        };
+        let error = Error::from(Invalid::new("reply_to", "must be an earlier message of the room"));
+        pending.extract_if(.., is_wrong).for_each(|request| request.fail(&error));
+        Ok(())
+    }
+
+    /// Returns the rooms in which a post answers a message after the remembered head.
+    fn wrong_replies(&self, pending: &[Pending]) -> HashSet<RoomName> {
+        let posts = pending.iter().filter_map(Pending::as_post).map(|post| &post.message);
+        posts.filter(|message| self.is_wrong_reply(message)).map(|message| message.room.clone()).collect()
+    }
+
+    fn is_wrong_reply(&self, message: &NewMessage) -> bool {
+        let last = self.rooms.get(&message.room).map_or(Seq::ZERO, |known| known.head.seq);
+        message.reply_to.is_some_and(|seq| seq == Seq::ZERO || seq > last)
+    }
+
+    /// Numbers the messages and the changes after the heads of their rooms, and times the messages.
+    fn plan(&self, pending: &[Pending], outcomes: &mut Outcomes, now: Timestamp) -> Result<Arc<Batch>> {
         let mut rooms: Vec<RoomBatch> = Vec::new();
-        let mut room_index: HashMap<&RoomName, usize> = HashMap::new();
-        let mut counts: HashMap<&Username, i64> = HashMap::new();
-        for Pending { message, .. } in pending {
-            let at = *room_index.entry(&message.room).or_insert_with(|| {
+        let mut room_index: HashMap<RoomName, usize> = HashMap::new();
+        let mut counts: HashMap<&Username, (i64, i64)> = HashMap::new();
+        let changed: Vec<_> = outcomes.rooms().cloned().collect();
+        for room in pending.iter().filter_map(Pending::as_post).map(|post| &post.message.room).chain(&changed)
+        {
+            room_index.entry(room.clone()).or_insert_with(|| {
                 rooms.push(RoomBatch {
-                    room: message.room.clone(),
-                    after: self.rooms.get(&message.room).map(|known| known.head),
+                    room: room.clone(),
+                    after: self.rooms.get(room).map(|known| known.head),
                     messages: Vec::new(),
+                    changes: Vec::new(),
                     members: Vec::new(),
                     assumes_members: false,
                 });
                 rooms.len() - 1
             });
-            let room = &mut rooms[at];
+        }
+
+        for post in pending.iter().filter_map(Pending::as_post) {
+            let Some(room) = room_index.get(&post.message.room).and_then(|at| rooms.get_mut(*at)) else {
+                continue;
+            };
             let head = room.head();
-            room.messages.push(place(message, head, now));
-            *counts.entry(&message.sender).or_insert(0) += 1;
+            room.messages.push(place(&post.message, &post.mentions, head, now));
+            counts.entry(&post.message.sender).or_default().0 += 1;
         }
         for room in &mut rooms {
+            room.changes = outcomes.number(&room.room, room.after.unwrap_or(Head::EMPTY));
+
             let known = self.rooms.get(&room.room).map(|known| &known.members);
             let mut senders: Vec<_> = room.messages.iter().map(|message| &message.content.sender).collect();
             senders.sort_unstable();
@@ -333,10 +428,19 @@ impl Worker {
         }
         // A fixed order keeps two processes from locking the same documents crosswise.
         rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));
-        let mut counts: Vec<_> = counts.into_iter().map(|(user, n)| (user.clone(), n)).collect();
+
+        for sender in outcomes.deleted() {
+            counts.entry(sender).or_default().1 += 1;
+        }
+        let counts = counts.into_iter();
+        let mut counts: Vec<_> = counts
+            .map(|(user, (added, removed))| CountChange { user: user.clone(), added, removed })
+            .collect();
         counts.sort_unstable();
-        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
-        let mut guests: Vec<_> = guests.map(|message| message.sender.clone()).collect();
+
+        let actors = pending.iter().filter_map(Pending::actor);
+        let mut guests: Vec<_> =
+            actors.filter(|(_, verified)| !verified).map(|(actor, _)| actor.clone()).collect();
         guests.sort_unstable();
         guests.dedup();
         Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts, guests }))
@@ -348,7 +452,7 @@ impl Worker {
         if self.rooms.len() > MAX_ROOMS {
             self.rooms.clear();
         }
-        let mut unknown: Vec<_> = pending.iter().map(|p| &p.message.room).collect();
+        let mut unknown: Vec<_> = pending.iter().map(Pending::room).collect();
         unknown.retain(|room| !self.rooms.contains_key(*room));
         unknown.sort_unstable();
         unknown.dedup();
@@ -374,7 +478,11 @@ impl Worker {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        let rooms: Vec<_> = batch.rooms.iter().map(|part| part.room.clone()).collect();
+        self.read_heads(batch.rooms.iter().map(|part| part.room.clone()).collect(), deadline).await
+    }
+
+    /// Reads the heads of rooms, and forgets what they contradict.
+    async fn read_heads(&mut self, rooms: Vec<RoomName>, deadline: Instant) -> Result<()> {
         let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             match (head, self.rooms.entry(room)) {
@@ -390,10 +498,11 @@ impl Worker {
     /// Fails and removes the posts to rooms that do not exist, which they may not create. The heads of
     /// all rooms are loaded.
     fn refuse_missing_rooms(&self, pending: &mut Vec<Pending>) {
-        let is_refused = |post: &mut Pending| {
-            !post.message.may_create_room && !self.rooms.contains_key(&post.message.room)
+        let is_refused = |request: &mut Pending| {
+            let may_create_room = request.as_post().is_some_and(|post| post.message.may_create_room);
+            !may_create_room && !self.rooms.contains_key(request.room())
         };
-        pending.extract_if(.., is_refused).for_each(|post| post.fail(&Error::RoomNotFound));
+        pending.extract_if(.., is_refused).for_each(|request| request.fail(&Error::RoomNotFound));
     }
 
     /// Stores a batch, and where the result is unknown finds out what it was.
@@ -462,32 +571,38 @@ impl Worker {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        let keys: Vec<_> = pending.iter().filter_map(Pending::key).collect();
+        let keys: Vec<_> = pending.iter().filter_map(|request| request.as_post()?.key()).collect();
         let mut stored = self.persist(deadline, || self.backend.by_nonce(keys.clone())).await?.into_iter();
 
-        for post in std::mem::take(pending) {
-            let earlier = post.message.nonce.as_ref().and_then(|_| stored.next());
-            match earlier {
+        for request in std::mem::take(pending) {
+            let post = match request {
+                Pending::Post(post) if post.message.nonce.is_some() => post,
+                other => {
+                    pending.push(other);
+                    continue;
+                }
+            };
+            match stored.next() {
                 Some(Ok(Some(message))) => {
                     post.answer(Posted { message, repeated: true, created_room: false });
                 }
-                Some(Err(error)) => post.fail(&error),
-                Some(Ok(None)) | None => pending.push(post),
+                Some(Err(error)) => Pending::Post(post).fail(&error),
+                Some(Ok(None)) | None => pending.push(Pending::Post(post)),
             }
         }
         Ok(())
     }
 }
 
-/// Fails and removes the posts to one room.
+/// Fails and removes the requests that concern one room.
 fn fail_room(pending: &mut Vec<Pending>, room: &RoomName, error: &Error) {
-    tracing::error!(%room, %error, "posts to a room fail");
-    pending.extract_if(.., |post| post.message.room == *room).for_each(|post| post.fail(error));
+    tracing::error!(%room, %error, "posts to a room, and changes in it, fail");
+    pending.extract_if(.., |request| request.room() == room).for_each(|request| request.fail(error));
 }
 
 /// Lets the tasks that are ready to run post first, so that those who were answered together post
 /// together again. Waits for nobody: it ends with the first turn that brings no post.
-async fn gather(queue: &mut mpsc::Receiver<Post>, jobs: &mut Vec<Post>) {
+async fn gather(queue: &mut mpsc::Receiver<Request>, jobs: &mut Vec<Request>) {
     while jobs.len() < MAX_BATCH {
         tokio::task::yield_now().await;
         let before = jobs.len();
@@ -502,16 +617,20 @@ async fn gather(queue: &mut mpsc::Receiver<Post>, jobs: &mut Vec<Post>) {
     }
 }
 
-/// The message that follows `head`.
-fn place(new: &NewMessage, head: Head, now: Timestamp) -> BatchMessage {
+/// Returns the message that follows `head`.
+fn place(new: &NewMessage, mentions: &[Username], head: Head, now: Timestamp) -> BatchMessage {
     let earliest = head.timestamp.plus_micros(1);
-    let NewMessage { sender, text, nonce, verified, .. } = new.clone();
-    BatchMessage {
-        seq: head.seq.next(),
-        timestamp: now.max(earliest),
-        content: Content { sender, text, verified },
-        nonce,
-    }
+    let NewMessage { sender, text, nonce, verified, reply_to, .. } = new.clone();
+    let content = Content {
+        sender,
+        text,
+        verified,
+        reply_to,
+        mentions: mentions.to_vec(),
+        edited_at: None,
+        reactions: Vec::new(),
+    };
+    BatchMessage { seq: head.seq.next(), timestamp: now.max(earliest), content, nonce }
 }
 
 async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T>>) -> Result<T> {

@@ -35,6 +35,18 @@ pub enum Error {
     #[error("Message not found")]
     MessageNotFound,
 
+    /// The message was deleted, so that nothing of it can change. Nothing was changed.
+    #[error("the message is deleted")]
+    MessageDeleted,
+
+    /// The message has as many different reactions as it may have. Nothing was changed.
+    #[error("the message has 20 different reactions; react with one of them")]
+    TooManyReactions,
+
+    /// The room has no such change, so nobody can say what came after it. Read again what is shown.
+    #[error("the room has no such change; read again what is shown")]
+    ChangesGone,
+
     /// No account has this name, and this is for accounts only.
     #[error("no account has this name")]
     AccountNotFound,

@@ -35,7 +35,7 @@ use crate::backend::Batch;
 use crate::error::Result;
 use crate::read_marks::ReadMarks;
 use crate::shared::SharedMessage;
-use crate::types::{Privacy, Range, RoomName, Seq, Username};
+use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
 /// How long a room stays that nobody follows or reads.
 const KEEP: Duration = Duration::from_secs(60);
@@ -90,7 +90,7 @@ pub struct LiveCounts {
 }
 
 fn senders(batch: &Batch) -> impl Iterator<Item = &Username> {
-    batch.counts.iter().map(|(sender, _)| sender)
+    batch.counts.iter().map(|count| &count.user)
 }
 
 impl Feed {
@@ -198,7 +198,6 @@ impl Feed {
         let before = ring.bytes();
         let result = change(&mut ring);
         let after = ring.bytes();
-        room.deletions.store(ring.deletions(), Ordering::SeqCst);
         drop(ring);
         if after >= before {
             self.bytes.fetch_add(after - before, Ordering::Relaxed);
@@ -208,48 +207,84 @@ impl Feed {
         result
     }
 
-    /// Tells the followers of a batch's rooms. The batch must be committed.
+    /// Publishes a batch to the followers of its rooms. The batch must be committed.
     pub(crate) fn publish_batch(&self, batch: &Batch) {
         self.counts.forget(senders(batch));
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
                 room.committed_after(part.after);
                 let messages = part.messages.iter().map(|message| message.to_message(&part.room).into());
-                self.publish_to(&room, messages, true);
+                let changed = part.changes.iter().map(|change| change.after.clone().into());
+                self.publish_to(&room, messages, changed, true);
             }
+            let posted = part.messages.iter();
+            let posted = posted.flat_map(|new| new.content.mentions.iter().map(|user| (user, new.seq)));
+            let changed = part.changes.iter();
+            let changed =
+                changed.flat_map(|change| change.new_mentions().map(|user| (user, change.after.seq)));
+            posted.chain(changed).for_each(|(user, seq)| self.hear_mention(user, &part.room, seq));
         }
         self.shrink();
     }
 
-    /// Tells the followers of a room of messages that another process committed, in `seq` order.
+    /// Publishes messages that another process committed, in `seq` order, to the followers of their room.
     #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
     pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
         if let Some(room) = self.get(room) {
-            self.publish_to(&room, messages, false);
+            self.publish_to(&room, messages, [], false);
             self.shrink();
         }
     }
 
-    fn publish_to(&self, room: &RoomFeed, messages: impl IntoIterator<Item = SharedMessage>, now: bool) {
+    /// Publishes messages that another process changed, in the order of their changes, to the followers of
+    /// their room.
+    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    pub(crate) fn publish_changes(&self, room: &RoomName, changed: Vec<SharedMessage>) {
+        let senders = changed.iter().filter_map(|message| message.sender());
+        self.counts.forget(senders);
+        if let Some(room) = self.get(room) {
+            self.publish_to(&room, [], changed, false);
+            self.shrink();
+        }
+    }
+
+    fn publish_to(
+        &self,
+        room: &RoomFeed,
+        messages: impl IntoIterator<Item = SharedMessage>,
+        changed: impl IntoIterator<Item = SharedMessage>,
+        now: bool,
+    ) {
         let news = self.change(room, |ring| {
-            messages.into_iter().filter(|message| ring.publish(message, now)).count() > 0
+            let messages = messages.into_iter().filter(|message| ring.publish(message, now)).count();
+            let changed = changed.into_iter().filter(|message| ring.publish_change(message, now)).count();
+            messages + changed > 0
         });
         if news {
             room.wake.send_replace(());
         }
     }
 
-    /// Tells the followers of a room that a message was deleted. It must be.
-    pub(crate) fn publish_deletion(&self, room: &RoomName, seq: Seq, sender: Option<&Username>) {
-        self.counts.forget(sender);
-        self.hear_deletion(room, seq);
+    /// Tells those who watch a user that a message mentions the user.
+    pub(crate) fn hear_mention(&self, user: &Username, room: &RoomName, seq: Seq) {
+        self.users.tell(user, UserUpdate::Mentioned(room.clone(), seq));
     }
 
-    /// The same for a message that another process may have deleted.
-    pub(crate) fn hear_deletion(&self, room: &RoomName, seq: Seq) {
-        // Even if nobody reads the room yet: the message itself may be heard of later than this.
-        let room = self.room(room);
-        if self.change(&room, |ring| ring.delete(seq)) {
+    /// Tells the followers of a room of its new topic.
+    pub(crate) fn hear_topic(&self, room: &RoomName, topic: &Topic) {
+        if let Some(room) = self.get(room) {
+            room.set_topic(topic.clone());
+            room.wake.send_replace(());
+        }
+    }
+
+    /// Takes in the number of the last change of a room, as the store answered it to a question that
+    /// began at `generation`.
+    pub(crate) fn learn_last_change(&self, room: &RoomFeed, generation: u64, number: ChangeSeq) {
+        let is_news =
+            self.change(room, |ring| ring.generation() == generation && ring.learn_last_change(number));
+        // The change stream does not tell of it again.
+        if is_news {
             room.wake.send_replace(());
         }
     }

@@ -8,10 +8,11 @@ use tokio::sync::{broadcast, watch};
 
 use crate::error::{Error, Result};
 use crate::feed::{RoomFeed, UserUpdate, Visitor};
+use crate::live::NextChanges;
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::store::ChatStore;
-use crate::types::{RoomName, Seq, Username};
+use crate::types::{ChangeSeq, RoomName, Seq, Topic, Username};
 
 /// The messages of one room from a place on: in `seq` order, none left out, none twice.
 ///
@@ -89,10 +90,11 @@ impl Follower {
         }
     }
 
-    /// Goes on as a [`Watcher`] that tells what is deleted too, but not who is there.
+    /// Goes on as a [`Watcher`] that gives changed messages too, from after the change `after` on; but
+    /// not who is there. Without `after` it gives what changes from now on.
     #[must_use]
-    pub fn with_deletions(self) -> Watcher {
-        Watcher::new(self, false)
+    pub fn with_changes(self, after: Option<ChangeSeq>) -> Watcher {
+        Watcher::new(self, after, false)
     }
 
     /// The messages as a stream of single ones. After an error it goes on where it was; it ends once
@@ -110,23 +112,34 @@ impl Follower {
 
 /// What is new in a room.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Update {
     /// Messages, in `seq` order: at least one, at most 64.
     Messages(Vec<SharedMessage>),
-    /// The places of messages that were deleted, whether they had been given or not. None at all
-    /// means that it is not known which were: read again what is shown.
-    Deleted(Vec<Seq>),
+    /// Messages that changed, as they are now, in the order of their changes: at least one, at most 64.
+    /// All of them were given before. Several changes of one message may come as one.
+    Changed(Vec<SharedMessage>),
+    /// The watcher was to begin after a change that the room does not have. Read again what is shown:
+    /// what changes from now on comes.
+    Resync,
+    /// The room has another topic.
+    Topic(Topic),
     /// Who is there now.
     Presence(Presence),
     /// Who types. That holds for 5 seconds, unless it comes again.
     Typing(Vec<Username>),
 }
 
-/// A [`Follower`] that also tells what is deleted, who is in the room and who types. Made by
-/// [`ChatStore::watch`].
+/// A [`Follower`] that also gives the messages that change, and the topic, and, if it was made by
+/// [`ChatStore::watch`], who is in the room and who types.
+///
+/// It holds two positions: the place of the last message, and the number of the last change. Whoever
+/// resumes at both ends with exactly what the store holds.
 #[derive(Debug)]
 pub struct Watcher {
     follower: Follower,
+    /// Number of the last change that was given; `None` until it is known where to begin.
+    change: Option<ChangeSeq>,
     /// Whether it tells of people.
     people: bool,
     seen: Seen,
@@ -135,25 +148,31 @@ pub struct Watcher {
 /// The numbers of what was seen last.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    deletions: u64,
+    topic: u64,
     presence: u64,
     typed: u64,
 }
 
 impl Watcher {
-    pub(crate) fn new(follower: Follower, people: bool) -> Self {
-        // What was deleted before is not read as it was.
-        let seen = Seen { deletions: follower.room.deletions(), ..Seen::default() };
+    pub(crate) fn new(follower: Follower, change: Option<ChangeSeq>, people: bool) -> Self {
+        let seen = Seen { topic: follower.room.topics(), ..Seen::default() };
         if people {
             follower.store.0.feed.begin_watch(&follower.room);
         }
-        Self { follower, people, seen }
+        Self { follower, change, people, seen }
     }
 
     /// The room that is watched.
     #[must_use]
     pub fn room(&self) -> &RoomName {
         self.follower.room()
+    }
+
+    /// Returns the place of the last message that was given, and the number of the last change, once it
+    /// is known where that begins.
+    #[must_use]
+    pub fn position(&self) -> (Seq, Option<ChangeSeq>) {
+        (self.follower.after, self.change)
     }
 
     /// Waits until there is something new. Of who is there, only the latest is told.
@@ -172,15 +191,38 @@ impl Watcher {
             let follower = &mut self.follower;
             // Before the looks, so that whatever comes after them wakes.
             follower.wake.mark_unchanged();
-            let (messages, afresh) = follower.store.next_of(&follower.room, follower.after).await?;
-            let last = messages.last().map(|message| message.seq);
-            let (seen, update) = match last {
-                Some(_) => (self.seen, Some(Update::Messages(messages))),
-                None => self.look(),
+            // Before the messages, so that what they are like includes every change up to this one.
+            let change = match self.change {
+                Some(change) => change,
+                None => *self.change.insert(follower.store.last_change_of(&follower.room).await?),
+            };
+
+            let (messages, mut afresh) = follower.store.next_of(&follower.room, follower.after).await?;
+            if let Some(last) = messages.last().map(|message| message.seq) {
+                self.follower.let_in(afresh).await?;
+                self.follower.after = last;
+                return Ok(Update::Messages(messages));
+            }
+
+            let (mut next, mut seen) = (change, self.seen);
+            let update = match follower.store.next_changes_of(&follower.room, change).await? {
+                NextChanges::None => self.look(&mut seen),
+                NextChanges::Gone(last) => {
+                    next = last;
+                    Some(Update::Resync)
+                }
+                NextChanges::Some { mut changed, is_stored } => {
+                    afresh |= is_stored;
+                    // A message comes before a change to it, at whatever server the watcher resumes.
+                    let after = self.follower.after;
+                    let given = changed.iter().take_while(|message| message.seq <= after).count();
+                    changed.truncate(given);
+                    next = changed.last().and_then(|message| message.change).unwrap_or(change);
+                    (!changed.is_empty()).then_some(Update::Changed(changed))
+                }
             };
             self.follower.let_in(afresh).await?;
-            self.seen = seen;
-            self.follower.after = last.unwrap_or(self.follower.after);
+            (self.change, self.seen) = (Some(next), seen);
             if let Some(update) = update {
                 return Ok(update);
             }
@@ -189,20 +231,23 @@ impl Watcher {
         }
     }
 
-    /// What is new besides messages, and what will have been seen with it.
-    fn look(&self) -> (Seen, Option<Update>) {
-        let (room, seen) = (&self.follower.room, self.seen);
-        if let Some((deletions, places)) = room.deleted_after(seen.deletions) {
-            return (Seen { deletions, ..seen }, Some(Update::Deleted(places)));
+    /// Returns what is new besides messages, and notes in `seen` what will have been seen with it.
+    fn look(&self, seen: &mut Seen) -> Option<Update> {
+        let room = &self.follower.room;
+        if let Some((number, topic)) = room.topic_after(seen.topic) {
+            seen.topic = number;
+            return Some(Update::Topic(topic));
         }
         if !self.people {
-            return (seen, None);
+            return None;
         }
         if let Some((presence, present)) = room.presence_after(seen.presence) {
-            return (Seen { presence, ..seen }, Some(Update::Presence(present)));
+            seen.presence = presence;
+            return Some(Update::Presence(present));
         }
         let (typed, users) = room.typing_after(seen.typed);
-        (Seen { typed, ..seen }, (!users.is_empty()).then_some(Update::Typing(users)))
+        seen.typed = typed;
+        (!users.is_empty()).then_some(Update::Typing(users))
     }
 }
 

@@ -7,11 +7,11 @@ compile_error!("chatcore needs a place to keep things: enable the feature \"sqli
 mod account;
 mod backend;
 mod committer;
-mod deletion;
 mod error;
 mod feed;
 mod follow;
 mod live;
+mod mentions;
 mod presence;
 mod read_marks;
 mod session;
@@ -33,7 +33,8 @@ pub use shared::SharedMessage;
 pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{
-    Content, MAX_NAME_CHARS, MAX_NONCE_CHARS, MAX_TEXT_CHARS, Message, MessageText, NewMessage, Nonce,
-    Posted, Privacy, Range, Room, RoomName, Seq, UserRoom, Username,
+    ChangeSeq, Content, Emoji, MAX_COUNTED_MENTIONS, MAX_MENTIONS, MAX_NAME_CHARS, MAX_NONCE_CHARS,
+    MAX_REACTION_USERS, MAX_REACTIONS, MAX_TEXT_CHARS, MAX_TOPIC_CHARS, Message, MessageText, NewMessage,
+    Nonce, Posted, Privacy, Range, Reaction, Room, RoomName, Seq, Topic, UserRoom, Username,
 };
 pub use view::View;

@@ -2,6 +2,7 @@
 
 mod tasks;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -13,7 +14,7 @@ use crate::feed::{LiveCounts, RoomFeed, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
-use crate::types::{Privacy, Range, RoomName, Seq, UserRoom, Username};
+use crate::types::{ChangeSeq, MAX_COUNTED_MENTIONS, Privacy, Range, RoomName, Seq, UserRoom, Username};
 
 /// The most messages that a follower takes at once.
 const FOLLOW_LIMIT: u32 = 64;
@@ -22,6 +23,22 @@ const FOLLOW_LIMIT: u32 = 64;
 enum Trust {
     Checked,
     Blind,
+}
+
+/// Changes that come next.
+pub(crate) enum NextChanges {
+    /// Nothing changed.
+    None,
+    /// Messages, at least one, and whether they were read from the store.
+    Some { changed: Vec<SharedMessage>, is_stored: bool },
+    /// The room has no such change; its last one is this.
+    Gone(ChangeSeq),
+}
+
+impl NextChanges {
+    fn new(changed: Vec<SharedMessage>, is_stored: bool) -> Self {
+        if changed.is_empty() { Self::None } else { Self::Some { changed, is_stored } }
+    }
 }
 
 impl ChatStore {
@@ -88,16 +105,23 @@ impl ChatStore {
         Follower::new(self.clone(), self.0.feed.room(room), after, None)
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, and besides what is deleted, who is there and
-    /// who types.
+    /// Follows a room as [`follow`](Self::follow) does, and besides gives the messages that change after
+    /// the change `changes_after`, who is there and who types. Without `changes_after` it gives what
+    /// changes from now on.
     #[must_use]
-    pub fn watch(&self, room: &RoomName, after: Seq) -> Watcher {
-        self.watch_as(room, after, None)
+    pub fn watch(&self, room: &RoomName, after: Seq, changes_after: Option<ChangeSeq>) -> Watcher {
+        self.watch_as(room, after, changes_after, None)
     }
 
-    pub(crate) fn watch_as(&self, room: &RoomName, after: Seq, visitor: Option<Visitor>) -> Watcher {
+    pub(crate) fn watch_as(
+        &self,
+        room: &RoomName,
+        after: Seq,
+        changes_after: Option<ChangeSeq>,
+        visitor: Option<Visitor>,
+    ) -> Watcher {
         let room = self.0.feed.room(room);
-        Watcher::new(Follower::new(self.clone(), room, after, visitor), true)
+        Watcher::new(Follower::new(self.clone(), room, after, visitor), changes_after, true)
     }
 
     /// Hears what is new with a user: what was read elsewhere, and that sessions ended.
@@ -129,7 +153,7 @@ impl ChatStore {
     }
 
     /// Tells other processes, in the background: what passes is not worth a wait.
-    fn announce(&self, signal: Signal) {
+    pub(crate) fn announce(&self, signal: Signal) {
         let store = self.clone();
         tokio::spawn(async move {
             if let Err(error) = store.call(store.0.backend.announce(signal)).await {
@@ -192,9 +216,17 @@ impl ChatStore {
         // Before the rooms are read, so that no mark lies after the end that is shown with it.
         let marks = self.0.feed.read_marks.of(user);
         let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), page)).await?;
+        let mentions = self.0.backend.mentioned_at(user.clone(), MAX_COUNTED_MENTIONS);
+        let mut mentioned_at: HashMap<RoomName, Vec<Seq>> = HashMap::new();
+        for (room, seq) in self.call(mentions).await? {
+            mentioned_at.entry(room).or_default().push(seq);
+        }
+
         for room in &mut rooms {
             let read = marks.get(&room.room).copied();
             room.read_seq = room.read_seq.max(read.unwrap_or(Seq::ZERO));
+            let places = mentioned_at.get(&room.room).into_iter().flatten();
+            room.mentions = places.filter(|seq| **seq > room.read_seq).count() as u64;
         }
         Ok(rooms)
     }
@@ -207,6 +239,139 @@ impl ChatStore {
     pub async fn last_seq(&self, room: &RoomName) -> Result<Seq> {
         let newest = self.messages(room, Range::Newest, 1).await?;
         Ok(newest.last().map_or(Seq::ZERO, |message| message.seq))
+    }
+
+    /// Returns the number of the last change to a message of a room; 0 if there was none, or the room does
+    /// not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn last_change(&self, room: &RoomName) -> Result<ChangeSeq> {
+        self.check_open()?;
+        self.last_change_of(&self.0.feed.room(room)).await
+    }
+
+    /// Reads at most `limit` messages of a room that changed after the change `after`, as they are now,
+    /// each once, in the order of their last changes. None if nothing changed, or there is no such room.
+    ///
+    /// Whoever asks again with the `change` of the last message that it got ends with what the store
+    /// holds: it misses no edit, reaction or deletion. The log keeps one entry for each message, however
+    /// often it changes, so nothing of it is ever trimmed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::ChangesGone`] if the room
+    /// has no change of the number `after`, [`Error::Unavailable`].
+    pub async fn changes(&self, room: &RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<SharedMessage>> {
+        self.wait_for_changes(room, after, limit, Duration::ZERO).await
+    }
+
+    /// Like [`changes`](Self::changes), but where there are none yet waits for some until `patience` is
+    /// over; then none is the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`changes`](Self::changes).
+    pub async fn wait_for_changes(
+        &self,
+        room: &RoomName,
+        after: ChangeSeq,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Vec<SharedMessage>> {
+        self.wait_for_changes_as(room, after, checked(limit, MAX_MESSAGES)?, patience, None).await
+    }
+
+    pub(crate) async fn wait_for_changes_as(
+        &self,
+        room: &RoomName,
+        after: ChangeSeq,
+        limit: u32,
+        patience: Duration,
+        visitor: Option<&Visitor>,
+    ) -> Result<Vec<SharedMessage>> {
+        self.check_open()?;
+        let deadline = Instant::now() + patience;
+        let room = self.0.feed.room(room);
+        let mut wake = room.listen();
+        let mut first = true;
+        loop {
+            wake.mark_unchanged();
+            let mut found = self.read_changes(&room, after, limit, Trust::Checked).await?;
+            if let Some(visitor) = visitor {
+                // After the read, so that whoever is let in was so when this changed.
+                match self.let_in(&room, visitor, std::mem::take(&mut first)).await {
+                    // As of a room that does not exist.
+                    Err(Error::RoomNotFound) if after == ChangeSeq::ZERO => found = NextChanges::None,
+                    Err(Error::RoomNotFound) => found = NextChanges::Gone(ChangeSeq::ZERO),
+                    let_in => let_in?,
+                }
+            }
+            match found {
+                NextChanges::Some { changed, .. } => return Ok(changed),
+                NextChanges::Gone(_) => return Err(Error::ChangesGone),
+                NextChanges::None => {}
+            }
+            match timeout_at(deadline, wake.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// Returns the number of the last change of a room, as of a moment of this call.
+    pub(crate) async fn last_change_of(&self, room: &RoomFeed) -> Result<ChangeSeq> {
+        let feed = &self.0.feed;
+        feed.renew(room);
+        let before = feed.trusted_in(room);
+        if let Some(known) =
+            room.last_change().filter(|_| before.is_some() && feed.trusted_in(room) == before)
+        {
+            return Ok(known);
+        }
+        self.stored_last_change(room).await
+    }
+
+    /// Reads the number of the last change from the store, and has the ring take it in.
+    async fn stored_last_change(&self, room: &RoomFeed) -> Result<ChangeSeq> {
+        let generation = room.generation();
+        let stored = self.call(self.0.backend.room(room.name.clone())).await?;
+        let last = stored.map_or(ChangeSeq::ZERO, |stored| stored.last_change);
+        self.0.feed.learn_last_change(room, generation, last);
+        Ok(last)
+    }
+
+    /// Returns the next changes for a follower, even where the ring may not be up to date: whoever
+    /// follows is woken for what it lacks.
+    pub(crate) async fn next_changes_of(&self, room: &RoomFeed, after: ChangeSeq) -> Result<NextChanges> {
+        self.check_open()?;
+        self.read_changes(room, after, FOLLOW_LIMIT, Trust::Blind).await
+    }
+
+    /// Reads changed messages from memory if it reaches, else from the store.
+    async fn read_changes(
+        &self,
+        room: &RoomFeed,
+        after: ChangeSeq,
+        limit: u32,
+        trust: Trust,
+    ) -> Result<NextChanges> {
+        let feed = &self.0.feed;
+        let may_answer = || (trust == Trust::Blind).then_some(0).or_else(|| feed.trusted_in(room));
+        let before = may_answer();
+        let in_memory = room.read_changes(after, limit as usize);
+        if let Some(changed) = in_memory.filter(|_| before.is_some() && may_answer() == before) {
+            return Ok(NextChanges::new(changed, false));
+        }
+
+        let stored = self.call(self.0.backend.changed(room.name.clone(), after, limit)).await?;
+        if stored.is_empty() {
+            // The end, or beyond it. Memory does not tell which: another process may have been faster.
+            let last = self.stored_last_change(room).await?;
+            return Ok(if after > last { NextChanges::Gone(last) } else { NextChanges::None });
+        }
+        Ok(NextChanges::new(stored.into_iter().map(SharedMessage::from).collect(), true))
     }
 
     /// What follows `after`, even where the ring may not be up to date: whoever follows is woken

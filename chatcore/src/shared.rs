@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::types::Message;
 
-/// What goes before the fields of a message in its tagged form.
-const TAG: &[u8] = br#"{"type":"message","#;
+/// Beginnings of the two tagged forms of a message.
+const NEW: &[u8] = br#"{"type":"message","#;
+const CHANGED: &[u8] = br#"{"type":"changed","#;
 
 /// Bytes of a digest: enough of a hash that nobody finds two messages that share it.
 const DIGEST: usize = 16;
@@ -26,6 +27,7 @@ struct Inner {
     message: Message,
     json: OnceLock<Bytes>,
     tagged: OnceLock<Bytes>,
+    tagged_as_changed: OnceLock<Bytes>,
     digest: OnceLock<[u8; DIGEST]>,
 }
 
@@ -43,7 +45,17 @@ impl SharedMessage {
     /// than messages.
     #[must_use]
     pub fn tagged_json(&self) -> &Bytes {
-        self.0.tagged.get_or_init(|| [TAG, self.json().get(1..).unwrap_or_default()].concat().into())
+        self.0.tagged.get_or_init(|| self.tagged_with(NEW))
+    }
+
+    /// The same object with `"type": "changed"` before its fields, for a message that was given before.
+    #[must_use]
+    pub fn tagged_json_as_changed(&self) -> &Bytes {
+        self.0.tagged_as_changed.get_or_init(|| self.tagged_with(CHANGED))
+    }
+
+    fn tagged_with(&self, tag: &[u8]) -> Bytes {
+        [tag, self.json().get(1..).unwrap_or_default()].concat().into()
     }
 
     /// A digest of [`json`](Self::json): two messages that differ in anything have two digests.
@@ -58,8 +70,7 @@ impl SharedMessage {
 
     /// About how many bytes of memory the message takes, its JSON included.
     pub(crate) fn weight(&self) -> usize {
-        const FIXED: usize = 640;
-        FIXED + 3 * self.0.message.text().map_or(0, str::len)
+        self.0.message.weight()
     }
 }
 
@@ -69,6 +80,7 @@ impl From<Message> for SharedMessage {
             message,
             json: OnceLock::new(),
             tagged: OnceLock::new(),
+            tagged_as_changed: OnceLock::new(),
             digest: OnceLock::new(),
         }))
     }
@@ -143,7 +155,8 @@ mod tests {
             digest(Message { room: "b".parse().expect("a name"), ..message.clone() }),
             digest(Message { seq: message.seq.next(), ..message.clone() }),
             digest(Message { timestamp: testing::time(1), ..message.clone() }),
-            digest(message.without_content()),
+            digest(Message { content: None, ..message.clone() }),
+            digest(Message { change: crate::types::ChangeSeq::new(1), ..message.clone() }),
         ];
         let contents = [
             Content { sender: "bob".parse().expect("a name"), ..content.clone() },
@@ -154,6 +167,6 @@ mod tests {
         assert_eq!(digest(message.clone()), all[0]);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 9);
     }
 }

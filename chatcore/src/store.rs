@@ -1,6 +1,7 @@
 //! The store: checks, hands posts to the committer and the rest to the backend.
 
 mod accounts;
+mod changes;
 mod moderation;
 mod sessions;
 
@@ -15,7 +16,6 @@ use tokio::sync::Mutex;
 use crate::account::Hasher;
 use crate::backend::{Backend, Page};
 use crate::committer::Committer;
-use crate::deletion::Deletions;
 use crate::error::{Error, Invalid, Result};
 use crate::feed::Feed;
 use crate::live;
@@ -135,7 +135,6 @@ pub(crate) struct Shared {
     committer: Committer,
     /// Tells if the store is closed to the end. Held while that is done.
     ended: Mutex<bool>,
-    deletions: Deletions,
     hasher: Hasher,
     pub(crate) options: Options,
 }
@@ -192,8 +191,7 @@ impl ChatStore {
             options.timeout,
         );
         let (hasher, ended) = (Hasher::default(), Mutex::new(false));
-        let deletions = Deletions::default();
-        let shared = Arc::new(Shared { backend, feed, committer, ended, deletions, hasher, options });
+        let shared = Arc::new(Shared { backend, feed, committer, ended, hasher, options });
         live::start(&shared, due);
         Self(shared)
     }
@@ -207,6 +205,8 @@ impl ChatStore {
     ///
     /// # Errors
     ///
+    /// [`Error::Invalid`] if it is to answer a message that the room does not have.
+    ///
     /// [`Error::NameClaimed`] and [`Error::NameReserved`] for a message that is not
     /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
     /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
@@ -219,7 +219,8 @@ impl ChatStore {
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
         self.check_open()?;
-        within(self.0.options.timeout * 2, self.0.committer.post(message)).await
+        let mentions = self.mentioned_in(&message.text).await?;
+        within(self.0.options.timeout * 2, self.0.committer.post(message, mentions)).await
     }
 
     /// Reads at most `limit` messages of a room, in `seq` order; none if there is no such room.

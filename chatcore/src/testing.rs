@@ -11,6 +11,7 @@ pub(crate) fn message(seq: i64) -> Message {
         room: "a".parse().expect("a name"),
         seq: Seq::new(seq).expect("a place"),
         timestamp: time(10 * seq),
+        change: None,
         content: Some(content(&seq.to_string())),
     }
 }
@@ -27,7 +28,15 @@ pub(crate) fn time(micros: i64) -> Timestamp {
 
 /// Text by the unverified "ann".
 pub(crate) fn content(text: &str) -> Content {
-    Content { sender: "ann".parse().expect("a name"), text: text.parse().expect("a text"), verified: false }
+    Content {
+        sender: "ann".parse().expect("a name"),
+        text: text.parse().expect("a text"),
+        verified: false,
+        reply_to: None,
+        mentions: Vec::new(),
+        edited_at: None,
+        reactions: Vec::new(),
+    }
 }
 
 /// What a range means, said in the plainest way.

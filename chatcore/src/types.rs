@@ -17,6 +17,16 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub const MAX_TEXT_CHARS: usize = 4_000;
 /// The most characters in a nonce.
 pub const MAX_NONCE_CHARS: usize = 64;
+/// The most characters in the topic of a room.
+pub const MAX_TOPIC_CHARS: usize = 200;
+/// The number of a user's newest mentions among which unread ones are counted.
+pub const MAX_COUNTED_MENTIONS: u32 = 1_000;
+/// The most users that one message mentions.
+pub const MAX_MENTIONS: usize = 20;
+/// The most different emoji on one message.
+pub const MAX_REACTIONS: usize = 20;
+/// The most users that are listed with one reaction.
+pub const MAX_REACTION_USERS: usize = 10;
 
 /// Declares a cheaply cloned, validated string type.
 macro_rules! text_type {
@@ -134,48 +144,108 @@ fn no_control(field: &'static str, text: &str) -> Result<(), Invalid> {
     }
 }
 
-/// The place of a message in its room: 1, 2, 3, … without holes. 0 stands before the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// Declares a number that counts from 1 without holes.
+macro_rules! dense_number {
+    ($(#[$doc:meta])* $name:ident, $field:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// Before the first.
+            pub const ZERO: Self = Self(0);
+
+            /// Returns the number as this type, unless it is negative.
+            #[must_use]
+            pub const fn new(number: i64) -> Option<Self> {
+                if number < 0 { None } else { Some(Self(number)) }
+            }
+
+            /// Returns the number.
+            #[must_use]
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+
+            /// Returns the number after this one.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0.saturating_add(1))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                text.parse()
+                    .ok()
+                    .and_then(Self::new)
+                    .ok_or_else(|| Invalid::new($field, "must be a whole number from 0 up"))
+            }
+        }
+    };
+}
+
+dense_number! {
+    /// The place of a message in its room: 1, 2, 3, … without holes. 0 stands before the first.
+    Seq, "seq"
+}
+
+dense_number! {
+    /// The number of a change to a message of a room: 1, 2, 3, … without holes. 0 stands before the
+    /// first.
+    ChangeSeq, "change"
+}
+
+/// An emoji: one that Unicode recommends, skin tones and sequences included.
+///
+/// The text is the fully qualified form, whatever form it was parsed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Seq(i64);
+pub struct Emoji(&'static str);
 
-impl Seq {
-    /// Before the first message.
-    pub const ZERO: Self = Self(0);
-
-    /// The place `seq`, if it is not negative.
+impl Emoji {
+    /// Returns the emoji as text.
     #[must_use]
-    pub const fn new(seq: i64) -> Option<Self> {
-        if seq < 0 { None } else { Some(Self(seq)) }
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> i64 {
+    pub fn as_str(&self) -> &'static str {
         self.0
     }
-
-    /// The place after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
 }
 
-impl fmt::Display for Seq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for Seq {
+impl FromStr for Emoji {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        text.parse()
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| Invalid::new("seq", "must be a whole number from 0 up"))
+        match emojis::get(text) {
+            Some(emoji) => Ok(Self(emoji.as_str())),
+            None => Err(Invalid::new("emoji", "must be one known emoji")),
+        }
+    }
+}
+
+impl fmt::Display for Emoji {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+text_type! {
+    /// The topic of a room: at most 200 characters, none of them a control character. An empty one says
+    /// nothing.
+    Topic, |text| {
+        if !text.is_empty() {
+            length("topic", text, MAX_TOPIC_CHARS)?;
+        }
+        no_control("topic", text)?;
+        Ok(text.into())
     }
 }
 
@@ -192,6 +262,8 @@ pub struct NewMessage {
     pub nonce: Option<Nonce>,
     /// Whether the sender has proved to be who the name says.
     pub verified: bool,
+    /// The earlier message of the same room that it answers.
+    pub reply_to: Option<Seq>,
     /// Tells if the post creates its room if need be. Otherwise a post to a room that does not exist
     /// fails with [`Error::RoomNotFound`](crate::Error::RoomNotFound).
     pub may_create_room: bool,
@@ -201,7 +273,7 @@ impl NewMessage {
     /// A message without a nonce, from a sender who proved nothing, that may create its room.
     #[must_use]
     pub fn new(room: RoomName, sender: Username, text: MessageText) -> Self {
-        Self { room, sender, text, nonce: None, verified: false, may_create_room: true }
+        Self { room, sender, text, nonce: None, verified: false, reply_to: None, may_create_room: true }
     }
 
     /// The same message with a nonce.
@@ -209,12 +281,19 @@ impl NewMessage {
     pub fn with_nonce(self, nonce: Nonce) -> Self {
         Self { nonce: Some(nonce), ..self }
     }
+
+    /// The same message as an answer to an earlier one.
+    #[must_use]
+    pub fn in_reply_to(self, seq: Seq) -> Self {
+        Self { reply_to: Some(seq), ..self }
+    }
 }
 
-/// A stored message. It changes only by being deleted: its place and its time stay, its content goes.
+/// A stored message, as it is after the last change to it. Its place and its time never change.
 ///
-/// Written as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`, `verified`. Once it
-/// is deleted, `sender` and `text` are empty, `verified` is false, and `deleted` is true.
+/// Written as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`, `verified`, and where
+/// they apply `reply_to`, `mentions`, `edited_at`, `reactions` and `change`. Once it is deleted,
+/// `sender` and `text` are empty, `verified` is false, and `deleted` is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -224,7 +303,9 @@ pub struct Message {
     pub seq: Seq,
     /// The time at which it was stored. Strictly increases with `seq` within a room.
     pub timestamp: Timestamp,
-    /// Its sender and its text; `None` once it is deleted.
+    /// The number of the last change to it, if there was one.
+    pub change: Option<ChangeSeq>,
+    /// Its sender, its text and all that depends on it; `None` once it is deleted.
     pub content: Option<Content>,
 }
 
@@ -238,6 +319,27 @@ pub struct Content {
     pub text: MessageText,
     /// Whether the sender had proved to be who the name says.
     pub verified: bool,
+    /// The earlier message of the same room that it answers.
+    pub reply_to: Option<Seq>,
+    /// The users whom its text names as `@name`, in the order in which it does: at most
+    /// [`MAX_MENTIONS`].
+    pub mentions: Vec<Username>,
+    /// When its text was last replaced.
+    pub edited_at: Option<Timestamp>,
+    /// Reactions to it, in the order in which each emoji first came: at most [`MAX_REACTIONS`].
+    pub reactions: Vec<Reaction>,
+}
+
+/// All reactions to a message with the same emoji.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reaction {
+    /// The emoji.
+    pub emoji: Emoji,
+    /// The number of users who reacted with it.
+    pub count: u64,
+    /// The first of these users, at most [`MAX_REACTION_USERS`].
+    pub users: Vec<Username>,
 }
 
 impl Message {
@@ -265,25 +367,50 @@ impl Message {
         self.content.is_none()
     }
 
-    /// Returns the message as it is once it is deleted.
-    pub(crate) fn without_content(&self) -> Self {
-        Self { content: None, ..self.clone() }
+    /// Returns about how many bytes of memory it takes, its JSON included.
+    pub(crate) fn weight(&self) -> usize {
+        const FIXED: usize = 640;
+        const NAME: usize = 64;
+        let Some(content) = &self.content else { return FIXED };
+        let listed: usize = content.reactions.iter().map(|reaction| 1 + reaction.users.len()).sum();
+        FIXED + 3 * content.text.as_str().len() + NAME * (content.mentions.len() + listed)
+    }
+
+    /// Returns the users whom it mentions.
+    #[must_use]
+    pub fn mentions(&self) -> &[Username] {
+        self.content.as_ref().map_or(&[], |content| &content.mentions)
     }
 }
 
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let deleted = self.is_deleted();
-        let mut fields = serializer.serialize_struct("Message", 6 + usize::from(deleted))?;
+        // JSON takes no notice of the number of fields.
+        let mut fields = serializer.serialize_struct("Message", 6)?;
         fields.serialize_field("room", &self.room)?;
         fields.serialize_field("seq", &self.seq)?;
         fields.serialize_field("sender", self.sender().map_or("", Username::as_str))?;
         fields.serialize_field("text", self.text().unwrap_or_default())?;
         fields.serialize_field("timestamp", &self.timestamp)?;
         fields.serialize_field("verified", &self.is_verified())?;
-        match deleted {
-            true => fields.serialize_field("deleted", &true)?,
-            false => fields.skip_field("deleted")?,
+        if let Some(Content { reply_to, mentions, edited_at, reactions, .. }) = &self.content {
+            if let Some(reply_to) = reply_to {
+                fields.serialize_field("reply_to", reply_to)?;
+            }
+            if !mentions.is_empty() {
+                fields.serialize_field("mentions", mentions)?;
+            }
+            if let Some(edited_at) = edited_at {
+                fields.serialize_field("edited_at", edited_at)?;
+            }
+            if !reactions.is_empty() {
+                fields.serialize_field("reactions", reactions)?;
+            }
+        } else {
+            fields.serialize_field("deleted", &true)?;
+        }
+        if let Some(change) = self.change {
+            fields.serialize_field("change", &change)?;
         }
         fields.end()
     }
@@ -310,6 +437,8 @@ pub struct Room {
     pub name: RoomName,
     /// The newest message's place; 0 in a room without messages.
     pub last_seq: Seq,
+    /// The number of the last change to a message; 0 if there was none.
+    pub last_change: ChangeSeq,
     /// The newest message's time.
     pub last_timestamp: Option<Timestamp>,
     /// When the room was created.
@@ -325,6 +454,9 @@ pub struct Room {
     /// JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Username>,
+    /// What it is about, as its owner says. Not written as JSON unless there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Topic>,
 }
 
 /// Who may know of a room.
@@ -347,6 +479,9 @@ pub struct UserRoom {
     pub last_seq: Seq,
     /// The place up to which the user has read; 0 if nothing.
     pub read_seq: Seq,
+    /// The number of messages that mention the user and that the user has not read, of the user's
+    /// newest [`MAX_COUNTED_MENTIONS`].
+    pub mentions: u64,
 }
 
 impl UserRoom {
@@ -359,11 +494,12 @@ impl UserRoom {
 
 impl Serialize for UserRoom {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("UserRoom", 4)?;
+        let mut fields = serializer.serialize_struct("UserRoom", 5)?;
         fields.serialize_field("room", &self.room)?;
         fields.serialize_field("last_seq", &self.last_seq)?;
         fields.serialize_field("read_seq", &self.read_seq)?;
         fields.serialize_field("unread", &self.unread())?;
+        fields.serialize_field("mentions", &self.mentions)?;
         fields.end()
     }
 }

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use crate::backend::{Access, Page};
+use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::{Visitor, Wish};
 use crate::follow::{Attending, Follower, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
-use crate::types::{Privacy, Range, Room, RoomName, Seq, Username};
+use crate::timestamp::Timestamp;
+use crate::types::{ChangeSeq, Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username};
+
+/// Pages of mentions that are read for one answer, if most of them are of rooms that may not be read.
+const MAX_PAGES: usize = 8;
 
 /// The store as one user may see and change it, or as somebody unknown may. Made by
 /// [`ChatStore::view`].
@@ -142,11 +147,16 @@ impl View {
     ///
     /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user is
     /// not a member of; [`Error::Banned`], [`Error::Unavailable`].
-    pub async fn watch(&self, room: &RoomName, after: Seq) -> Result<(Watcher, Option<Attending>)> {
+    pub async fn watch(
+        &self,
+        room: &RoomName,
+        after: Seq,
+        changes_after: Option<ChangeSeq>,
+    ) -> Result<(Watcher, Option<Attending>)> {
         self.check_exists(room).await?;
         let visitor = self.take_part(room, true).await?;
         let attending = visitor.user.as_ref().map(|user| self.store.attend(room, user));
-        Ok((self.store.watch_as(room, after, Some(visitor)), attending))
+        Ok((self.store.watch_as(room, after, changes_after, Some(visitor)), attending))
     }
 
     /// Fails unless the room exists. One that does not looks like a private one to a stranger.
@@ -355,26 +365,170 @@ impl View {
         self.store.bans(room, after, limit).await
     }
 
+    /// See [`ChatStore::message`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MessageNotFound`], also in a private room that the user is not a member of;
+    /// [`Error::Unavailable`].
+    pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
+        let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
+        let found = self.messages(room, Range::After(before), 1).await?;
+        found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
+    }
+
+    /// See [`ChatStore::changes`]. None of a private room that the user is not a member of.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::changes`].
+    pub async fn changes(&self, room: &RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<SharedMessage>> {
+        self.wait_for_changes(room, after, limit, Duration::ZERO).await
+    }
+
+    /// See [`ChatStore::wait_for_changes`]. None of a private room that the user is not a member of.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatStore::changes`].
+    pub async fn wait_for_changes(
+        &self,
+        room: &RoomName,
+        after: ChangeSeq,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Vec<SharedMessage>> {
+        let limit = checked(limit, MAX_MESSAGES)?;
+        let visitor = self.visitor(Wish::Read);
+        self.store.wait_for_changes_as(room, after, limit, patience, Some(&visitor)).await
+    }
+
+    /// Returns the place of a room's newest message and the number of its last change; 0 where there is
+    /// none, or the user may not know.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn ends(&self, room: &RoomName) -> Result<(Seq, ChangeSeq)> {
+        let last_seq = self.last_seq(room).await?;
+        // A room of which nothing may be read has no message.
+        let last_change = match last_seq {
+            Seq::ZERO => ChangeSeq::ZERO,
+            _ => self.store.last_change(room).await?,
+        };
+        Ok((last_seq, last_change))
+    }
+
+    /// Edits a message, as [`ChatStore::edit_message`] does, that the user wrote after proving the name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for the message of anyone else, [`Error::Banned`], and those of
+    /// [`ChatStore::edit_message`].
+    pub async fn edit_message(&self, room: &RoomName, seq: Seq, text: MessageText) -> Result<SharedMessage> {
+        let Some(editor) = self.verified() else {
+            self.access(room).await?;
+            return Err(Error::Forbidden("only the account that wrote a message may edit it"));
+        };
+        self.store.edit_as(room, seq, text, Some(editor.clone())).await
+    }
+
     /// Deletes a message, as [`ChatStore::delete_message`] does, in a room that the user owns, or one
     /// that the user wrote after proving the name.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] for anyone else, [`Error::RoomNotFound`], and those of
+    /// [`Error::Forbidden`] for the message of anyone else, [`Error::Banned`], and those of
     /// [`ChatStore::delete_message`].
     pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
-        let access = self.access(room).await?;
-        let message = self.store.message(room, seq).await?;
-        // Of one that is deleted already nobody knows any more whose it was.
-        let may = self.verified().is_some_and(|user| {
-            let is_own = message.is_verified() && message.sender() == Some(user);
-            is_own || message.is_deleted() || access.owner.as_ref() == Some(user)
-        });
-        match may {
-            true => self.store.delete_message(room, seq).await,
-            false => {
-                Err(Error::Forbidden("only who wrote a message, or the owner of the room, may delete it"))
+        let Some(actor) = self.verified() else {
+            self.access(room).await?;
+            return Err(Error::Forbidden(
+                "only who wrote a message, or the owner of the room, may delete it",
+            ));
+        };
+        self.store.change(room, seq, Change::Delete { actor: Some(actor.clone()) }).await.map(drop)
+    }
+
+    /// Adds a reaction of the user, as [`ChatStore::add_reaction`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameClaimed`] and [`Error::NameReserved`] if the name is not proved and has an account,
+    /// [`Error::Banned`], [`Error::Forbidden`] if it is not known who reacts, and those of
+    /// [`ChatStore::add_reaction`].
+    pub async fn add_reaction(&self, room: &RoomName, seq: Seq, emoji: Emoji) -> Result<SharedMessage> {
+        self.react(room, seq, emoji, true).await
+    }
+
+    /// Removes a reaction of the user, as [`ChatStore::remove_reaction`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add_reaction`](Self::add_reaction).
+    pub async fn remove_reaction(&self, room: &RoomName, seq: Seq, emoji: Emoji) -> Result<SharedMessage> {
+        self.react(room, seq, emoji, false).await
+    }
+
+    async fn react(&self, room: &RoomName, seq: Seq, emoji: Emoji, is_added: bool) -> Result<SharedMessage> {
+        let verified = self.verified().is_some();
+        self.store.react(room, seq, (self.user()?, verified), emoji, is_added).await
+    }
+
+    /// Sets what a room is about that the user owns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for who is not the owner, and those of [`ChatStore::set_topic`].
+    pub async fn set_topic(&self, room: &RoomName, topic: Topic) -> Result<Room> {
+        self.check_owner(room).await?;
+        self.store.set_topic(room, topic).await
+    }
+
+    /// Returns a message if it mentions the user, who may be told of it: is not banned, and a member if the
+    /// room is private.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Banned`], [`Error::RoomNotFound`], [`Error::Forbidden`] if it is not known who this is, and
+    /// those of [`message`](Self::message).
+    pub async fn mention(&self, room: &RoomName, seq: Seq) -> Result<Option<SharedMessage>> {
+        let user = self.user()?;
+        let message = self.message(room, seq).await?;
+        self.take_part(room, true).await?;
+        Ok(message.mentions().contains(user).then_some(message))
+    }
+
+    /// Lists at most `limit` messages that mention the user and that the user may read, newest first, from
+    /// before `before` if that is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] if it is not known who this is, and those of [`ChatStore::mentions`].
+    pub async fn mentions(&self, before: Option<Timestamp>, limit: u32) -> Result<Vec<SharedMessage>> {
+        let (user, visitor) = (self.user()?, self.visitor(Wish::TakePart));
+        let wanted = usize::try_from(checked(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
+        let mut readable: Vec<SharedMessage> = Vec::new();
+        let mut before = before;
+        for _ in 0..MAX_PAGES {
+            let page = self.store.mentions(user, before, MAX_MESSAGES).await?;
+            before = page.last().map(|message| message.timestamp);
+            let is_last = page.len() < MAX_MESSAGES as usize;
+            for message in page {
+                let feed = self.store.0.feed.room(&message.room);
+                match self.store.let_in(&feed, &visitor, true).await {
+                    Ok(()) => readable.push(message),
+                    Err(Error::RoomNotFound | Error::Banned) => {}
+                    Err(error) => return Err(error),
+                }
+                if readable.len() == wanted {
+                    return Ok(readable);
+                }
+            }
+            if is_last {
+                break;
             }
         }
+        Ok(readable)
     }
 }

@@ -94,7 +94,7 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     post(&there, "x").await;
     // Ann was there before anybody here looked.
     let ann = there.attend(&room, &user("ann"));
-    let mut watcher = here.watch(&room, Seq::ZERO);
+    let mut watcher = here.watch(&room, Seq::ZERO, None);
     let bob = here.attend(&room, &user("bob"));
     until_present(&mut watcher, &["ann", "bob"]).await;
     let eve = there.attend(&room, &user("eve"));

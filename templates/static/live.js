@@ -1,5 +1,5 @@
 // Follows one room: by a socket, else by an event stream, else by asking again and again. Whatever
-// it is, it goes on after the last message seen, so nothing is missed and nothing comes twice.
+// it is, it goes on after the last message and the last change seen, so nothing is missed.
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30000;
@@ -13,16 +13,19 @@ const PAGE = 200;
 const WAIT = 25;
 
 export class Live {
-  // `socket`, `events` and `messages` are addresses; `last` is the seq to go on after. `on` is
-  // called with each frame of the contract, `status` with "socket", "events", "poll" or "".
-  constructor({ room, socket, events, messages, last, on, status }) {
-    Object.assign(this, { room, socket, events, messages, last, on, status });
+  // `socket`, `events`, `messages` and `changes` are addresses; `last` is the seq to go on after, and
+  // `change` the change. `on` is called with each frame of the contract, `status` with "socket",
+  // "events", "poll" or "".
+  constructor({ room, socket, events, messages, changes, last, change, on, status }) {
+    Object.assign(this, { room, socket, events, messages, changes, last, change, on, status });
     this.ways = [
       "WebSocket" in window && this.#bySocket,
       "EventSource" in window && this.#byEvents,
       this.#byPolling,
     ].filter(Boolean);
     this.attempt = 0;
+    // Changed messages that are not shown yet: polls for messages and for changes overtake each other.
+    this.ahead = new Map();
     window.addEventListener("online", () => this.#check());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#check(); });
     setInterval(() => { if (this.way > 0) this.#begin(); }, BETTER);
@@ -68,29 +71,48 @@ export class Live {
     const take = current((message) => {
       if (message.seq <= this.last) return;
       this.last = message.seq;
-      this.on({ ...message, type: "message" });
+      const changed = this.ahead.get(message.seq);
+      this.ahead.delete(message.seq);
+      const newest = (changed?.change ?? 0) > (message.change ?? 0) ? changed : message;
+      this.on({ ...newest, type: "message" });
     });
-    this.close = this.ways[this.way].call(this, { works, fails, take, current });
+    const takeChanged = current((message) => {
+      this.change = Math.max(this.change ?? 0, message.change);
+      if (message.seq > this.last) this.ahead.set(message.seq, message);
+      else this.on({ ...message, type: "changed" });
+    });
+    // What was missed is not kept: the page reads again what it shows, and goes on from now.
+    const resync = current(() => {
+      this.change = undefined;
+      this.on({ type: "resync" });
+    });
+    this.close = this.ways[this.way].call(this, { works, fails, take, takeChanged, resync, current });
   }
 
   // After sleep, or on another network, a connection may be dead without knowing.
   #check() {
     if (this.open?.readyState !== WebSocket.OPEN) return this.#begin();
-    this.say({ type: "subscribe", after: this.last });
+    this.#subscribe();
     clearTimeout(this.doubt);
     this.doubt = setTimeout(() => this.#begin(), PATIENCE);
   }
 
-  #bySocket({ works, fails, take, current }) {
+  #subscribe() {
+    this.say({ type: "subscribe", after: this.last, changes_after: this.change });
+  }
+
+  #bySocket({ works, fails, take, takeChanged, resync, current }) {
     const open = new WebSocket(this.socket);
     this.open = open;
     let subscribed = false;
     // It may open and then say nothing, or that the store is out of reach.
     this.doubt = setTimeout(() => open.close(), PATIENCE);
-    open.onopen = current(() => this.say({ type: "subscribe", after: this.last }));
+    open.onopen = current(() => this.#subscribe());
     open.onmessage = current((event) => {
       const frame = JSON.parse(event.data);
       if (frame.type === "message") return take(frame);
+      if (frame.type === "changed") return takeChanged(frame);
+      if (frame.type === "resync") return resync();
       if (frame.type === "error") {
         // The user may not be in the room, or not any more.
         const away = frame.status === 403 || frame.status === 404;
@@ -100,6 +122,7 @@ export class Live {
       }
       if (frame.type === "subscribed") {
         subscribed = true;
+        this.change ??= frame.last_change;
         clearTimeout(this.doubt);
         works("socket");
       }
@@ -112,11 +135,15 @@ export class Live {
     };
   }
 
-  #byEvents({ works, fails, take }) {
-    const events = new EventSource(`${this.events}?after=${this.last}`);
+  #byEvents({ works, fails, take, takeChanged, resync }) {
+    const query = new URLSearchParams({ after: this.last });
+    if (this.change !== undefined) query.set("changes_after", this.change);
+    const events = new EventSource(`${this.events}?${query}`);
     events.onopen = () => works("events");
     events.addEventListener("message", (event) => take(JSON.parse(event.data)));
-    events.addEventListener("deleted", (event) => this.on(JSON.parse(event.data)));
+    events.addEventListener("changed", (event) => takeChanged(JSON.parse(event.data)));
+    events.addEventListener("resync", resync);
+    events.addEventListener("room", (event) => this.on(JSON.parse(event.data)));
     // It would come back by itself, and never give up.
     events.onerror = () => {
       events.close();
@@ -125,19 +152,25 @@ export class Live {
     return () => events.close();
   }
 
-  #byPolling({ works, fails, take }) {
+  #byPolling({ works, fails, take, takeChanged, resync }) {
     const abort = new AbortController();
-    const poll = async () => {
+    const poll = async (address, place, takeOne) => {
       for (let wait = 0; !abort.signal.aborted; wait = WAIT) {
-        const query = new URLSearchParams({ after: this.last, limit: PAGE, wait });
-        const answer = await fetch(`${this.messages}?${query}`, { signal: abort.signal });
+        const query = new URLSearchParams({ after: place(), limit: PAGE, wait });
+        const answer = await fetch(`${address}?${query}`, { signal: abort.signal });
+        if (answer.status === 410) {
+          resync();
+          continue;
+        }
         if (!answer.ok) throw new Error(answer.statusText);
         const messages = await answer.json();
         works("poll");
-        messages.forEach(take);
+        messages.forEach(takeOne);
       }
     };
-    poll().catch(fails);
+    const messages = poll(this.messages, () => this.last, take);
+    const changes = poll(this.changes, () => this.change ?? 0, takeChanged);
+    Promise.all([messages, changes]).catch(fails);
     return () => abort.abort();
   }
 }

@@ -70,7 +70,14 @@ function blank(seq) {
   item.replaceChildren(item.querySelector("time"), element("p", "deleted"));
 }
 
-// What was deleted while nobody told us: the messages shown are read again.
+// Shows a message as it is now, in place of what it was.
+function update(message) {
+  if (message.deleted) return blank(message.seq);
+  const text = list.querySelector(`li[data-seq="${Number(message.seq)}"]:not(.deleted) p`);
+  if (text) text.textContent = message.text;
+}
+
+// Changes were missed that are not kept: the messages shown are read again.
 async function readAgain() {
   const shown = [...list.children].map((item) => Number(item.dataset.seq));
   if (shown.length === 0) return;
@@ -79,7 +86,7 @@ async function readAgain() {
     const answer = await fetch(`${list.dataset.api}?${new URLSearchParams({ after, limit: 200 })}`);
     const messages = answer.ok ? await answer.json() : [];
     if (messages.length === 0) return;
-    messages.filter((message) => message.deleted).forEach((message) => blank(message.seq));
+    messages.forEach(update);
     after = messages[messages.length - 1].seq;
   }
 }
@@ -133,8 +140,9 @@ function take(frame) {
     case "message": show(frame); break;
     case "presence": showPresent(frame.users); break;
     case "typing": startTyping(frame.username); break;
-    // Everyone is told of what is not known at the same moment.
-    case "deleted": frame.seq ? blank(frame.seq) : setTimeout(readSafely, Math.random() * 5000); break;
+    case "changed": update(frame); break;
+    // Everyone may be told of it at the same moment.
+    case "resync": setTimeout(readSafely, Math.random() * 5000); break;
     case "error": refuse(frame.detail); break;
   }
   markRead();
@@ -143,9 +151,6 @@ function take(frame) {
 function showStatus(way) {
   status.dataset.by = way;
   status.textContent = way ? "" : "Reconnecting…";
-  // Deletions are told to those who listen; polling asks for new messages alone.
-  if (way && cutOff) readSafely();
-  cutOff = !way;
   if (way !== "socket") {
     showPresent([]);
     [...typists.keys()].forEach(stopTyping);
@@ -156,8 +161,6 @@ let live;
 let read = 0;
 let readSaid = -Infinity;
 let readTimer;
-// From the moment the page was drawn until it is told of changes.
-let cutOff = true;
 
 const hasRead = () => live && user && !document.hidden && live.last > read && status.dataset.by === "socket";
 
@@ -225,9 +228,9 @@ toEnd();
 if (list.dataset.live === "true") {
   const socket = new URL(list.dataset.socket, location.href);
   socket.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  const { events, api: messages } = list.dataset;
-  const last = Number(list.dataset.last);
-  live = new Live({ room, socket, events, messages, last, on: take, status: showStatus });
+  const { events, changes, api: messages } = list.dataset;
+  const [last, change] = [Number(list.dataset.last), Number(list.dataset.change)];
+  live = new Live({ room, socket, events, messages, changes, last, change, on: take, status: showStatus });
   document.addEventListener("visibilitychange", markRead);
 }
 if (form) {

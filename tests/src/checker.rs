@@ -1,33 +1,41 @@
-//! Drives posts and deletions with many clients, records every answer, then reads everything back
-//! and verifies what the server promises.
+//! Drives posts, edits, deletions, reactions and mentions with many clients, records every answer, then
+//! reads everything back and verifies what the server promises.
 
+mod caller;
+mod changing;
 mod judge;
+mod posting;
+mod reading;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use self::caller::Caller;
+use self::changing::{Author, Deleter, Reactor};
 use self::judge::judge;
+use self::posting::Poster;
+use self::reading::Reader;
 use crate::http::{Client, Reply};
 
-/// How long a client waits for one answer. The server's own limits are shorter.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// The pause of a client that could not reach the server.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// Clients that delete, and the pause of each between two deletions.
+/// Clients that delete.
 const DELETERS: usize = 3;
-const DELETION_PAUSE: Duration = Duration::from_millis(10);
+/// Accounts that post and edit what they posted, and mention others.
+const AUTHORS: usize = 3;
+/// Accounts that are mentioned, mark rooms as read, and react.
+const READERS: usize = 3;
 /// Who owns the rooms and deletes messages.
 const OWNER: &str = "owner";
 const PASSWORD: &str = "correct horse";
-/// How long a nonce is repeated after the load has ended, before the server is taken for dead.
-const LAST_TRIES: Duration = Duration::from_secs(60);
+
+/// A place of a message: its room and its seq.
+type Place = (String, i64);
 
 /// A post that was answered.
 #[derive(Debug, Clone)]
@@ -37,6 +45,13 @@ struct Answered {
     text: String,
     seq: i64,
     timestamp: String,
+    reply_to: Option<i64>,
+}
+
+impl Answered {
+    fn place(&self) -> Place {
+        (self.room.clone(), self.seq)
+    }
 }
 
 /// A post without an answer: it may be stored once, or not at all.
@@ -47,26 +62,105 @@ struct Unanswered {
     text: String,
 }
 
+/// What was asked for last, of something that one client changes: a text, or whether there is a reaction.
+///
+/// Nothing else is asked for once it is in doubt whether an earlier attempt may still have an effect, so a
+/// state has at most one doubt.
+#[derive(Debug, Clone)]
+struct Asked<T> {
+    /// The last one that was answered.
+    answered: Option<T>,
+    /// One that was sent after it and not answered.
+    unanswered: Option<T>,
+}
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self { answered: None, unanswered: None }
+    }
+}
+
+impl<T: PartialEq> Asked<T> {
+    /// Returns true if the state may be this one, where `before` is the one before anything was asked.
+    fn allows(&self, state: &T, before: &T) -> bool {
+        self.answered.as_ref().unwrap_or(before) == state || self.unanswered.as_ref() == Some(state)
+    }
+}
+
+/// A reaction: of which message, by whom, with which emoji.
+type ReactionKey = (Place, String, &'static str);
+
 #[derive(Debug, Default)]
 struct Record {
     answered: Mutex<Vec<Answered>>,
     unanswered: Mutex<Vec<Unanswered>>,
-    /// Rooms and places of messages whose deletion was answered, and of those where it was not.
-    deleted: Mutex<HashSet<(String, i64)>>,
-    perhaps_deleted: Mutex<HashSet<(String, i64)>>,
+    /// Messages whose deletion was answered, that were found deleted, and whose deletion was not answered.
+    deleted: Mutex<HashSet<Place>>,
+    found_deleted: Mutex<HashSet<Place>>,
+    perhaps_deleted: Mutex<HashSet<Place>>,
+    /// Texts by which messages were edited.
+    texts: Mutex<HashMap<Place, Asked<String>>>,
+    /// Reactions that were added (`true`) or removed.
+    reactions: Mutex<HashMap<ReactionKey, Asked<bool>>>,
     wrong: Mutex<Vec<String>>,
-    progress: AtomicU64,
+    /// Numbers of answered posts, edits and reactions.
+    posts: AtomicU64,
+    edits: AtomicU64,
+    reacted: AtomicU64,
     stop: AtomicBool,
 }
 
-/// Clients that post until they are told to stop.
+fn lock<T>(of_record: &Mutex<T>) -> MutexGuard<'_, T> {
+    of_record.lock().expect("a record")
+}
+
+impl Record {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn wrong(&self, what: String) {
+        lock(&self.wrong).push(what);
+    }
+
+    /// Picks one of the latest messages that were answered, so that a message and its changes are under
+    /// way together.
+    fn latest(&self, back: usize) -> Option<Answered> {
+        let answered = lock(&self.answered);
+        answered.len().checked_sub(1 + back).and_then(|at| answered.get(at)).cloned()
+    }
+}
+
+/// An account of the load.
+#[derive(Debug)]
+struct Account {
+    name: String,
+    /// The answer that gave its session.
+    session: Reply,
+}
+
+impl Account {
+    async fn register(address: SocketAddr, name: String) -> Self {
+        let account = json!({ "username": name, "password": PASSWORD });
+        let session = Client::new(address).post("/auth/register", &account).await;
+        assert_eq!(session.status, 201, "{}", session.text());
+        Self { name, session }
+    }
+
+    fn client(&self, address: SocketAddr) -> Client {
+        Client::new(address).with_session(&self.session)
+    }
+}
+
+/// Clients that post, and change what was posted, until they are told to stop.
 #[derive(Debug)]
 pub struct Load {
     record: Arc<Record>,
+    readers: Vec<Account>,
     clients: JoinSet<()>,
 }
 
-/// What a load amounted to. Every number but the first four should be what was promised: 0.
+/// What a load amounted to. Every number but the first six should be what was promised: 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Posts that were answered.
@@ -77,6 +171,10 @@ pub struct Verdict {
     pub unanswered_stored: usize,
     /// Deletions that were answered.
     pub deleted: usize,
+    /// Edits that were answered.
+    pub edited: usize,
+    /// Reactions, added or removed, that were answered.
+    pub reacted: usize,
     /// Answered posts that are not where the answer said, and were not deleted.
     pub lost: usize,
     /// Posts that are stored more than once.
@@ -91,41 +189,78 @@ impl Verdict {
     pub fn is_clean(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.faults.is_empty()
     }
+
+    /// Tells if there was enough of everything to judge.
+    #[must_use]
+    pub fn is_telling(&self, answered: u64) -> bool {
+        self.answered as u64 >= answered && self.deleted > 0 && self.edited > 0 && self.reacted > 0
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { answered, unanswered, unanswered_stored, deleted, edited, reacted, .. } = self;
+        write!(
+            f,
+            "{answered} posts answered, {deleted} of them deleted, {edited} edits, {reacted} reactions, {} lost, \
+             {} doubled, {unanswered} not answered ({unanswered_stored} of them stored), {} faults",
+            self.lost,
+            self.doubled,
+            self.faults.len()
+        )
+    }
 }
 
 impl Load {
     /// Starts `clients` clients that spread their posts over `rooms` rooms and over the servers at
     /// `addresses`. Two in three posts carry a nonce and are repeated, to any server, until there
-    /// is an answer; the third is given up when it fails. A few more have the session of who owns
-    /// the rooms, and delete some of the messages that were answered.
+    /// is an answer; the third is given up when it fails. A few more have the sessions of accounts: the
+    /// owner of the rooms deletes messages, authors edit their own and mention readers, and readers react
+    /// and mark rooms as read.
     ///
     /// # Panics
     ///
     /// If the rooms cannot be made.
     pub async fn start(addresses: &[SocketAddr], clients: usize, rooms: usize) -> Self {
         let record = Arc::new(Record::default());
+        let owner = own(addresses[0], rooms).await;
+        let mut authors = Vec::new();
+        for number in 0..AUTHORS {
+            authors.push(Account::register(addresses[0], format!("author{number}")).await);
+        }
+        let mut readers = Vec::new();
+        for number in 0..READERS {
+            let reader = Account::register(addresses[0], reader_name(number)).await;
+            join_all(&mut reader.client(addresses[0]), rooms).await;
+            readers.push(reader);
+        }
+
+        let caller = |account: &Account| {
+            let servers = addresses.iter().map(|address| account.client(*address));
+            Caller::new(servers.collect(), record.clone())
+        };
         let mut tasks = JoinSet::new();
-        let session = own(addresses[0], rooms).await;
         for _ in 0..DELETERS {
-            let servers = addresses.iter().map(|address| Client::new(*address).with_session(&session));
-            tasks.spawn(Deleter { servers: servers.collect(), record: record.clone() }.run());
+            tasks.spawn(Deleter::new(caller(&owner)).run());
+        }
+        for (number, author) in authors.iter().enumerate() {
+            tasks.spawn(Author::new(caller(author), author.name.clone(), number, rooms).run());
+        }
+        for (number, reader) in readers.iter().enumerate() {
+            tasks.spawn(Reader::new(caller(reader)).run());
+            tasks.spawn(Reactor::new(caller(reader), reader.name.clone(), number).run());
         }
         for number in 0..clients {
-            let poster = Poster {
-                number,
-                rooms,
-                servers: addresses.iter().map(|address| Client::new(*address)).collect(),
-                record: record.clone(),
-            };
-            tasks.spawn(poster.run());
+            let servers = addresses.iter().map(|address| Client::new(*address)).collect();
+            tasks.spawn(Poster::new(Caller::new(servers, record.clone()), number, rooms).run());
         }
-        Self { record, clients: tasks }
+        Self { record, readers, clients: tasks }
     }
 
     /// How many posts have been answered so far.
     #[must_use]
     pub fn answered(&self) -> u64 {
-        self.record.progress.load(Ordering::Relaxed)
+        self.record.posts.load(Ordering::Relaxed)
     }
 
     /// Waits until `more` posts have been answered from now on.
@@ -152,84 +287,7 @@ impl Load {
         while let Some(ended) = self.clients.join_next().await {
             ended.expect("a client");
         }
-        judge(&self.record, address).await
-    }
-}
-
-struct Poster {
-    number: usize,
-    rooms: usize,
-    servers: Vec<Client>,
-    record: Arc<Record>,
-}
-
-impl Poster {
-    async fn run(mut self) {
-        let sender = format!("client{}", self.number);
-        let mut n = 0_usize;
-        while !self.record.stop.load(Ordering::Relaxed) {
-            n += 1;
-            let room = room_name((self.number + n) % self.rooms);
-            let text = format!("{sender} says {n}");
-            let nonce = (!n.is_multiple_of(3)).then(|| format!("n{n}"));
-            self.post(room, sender.clone(), text, nonce).await;
-        }
-    }
-
-    async fn post(&mut self, room: String, sender: String, text: String, nonce: Option<String>) {
-        let mut body = json!({ "sender": sender, "text": text });
-        if let Some(nonce) = &nonce {
-            body["nonce"] = json!(nonce);
-        }
-        let path = format!("{}/messages", room_path(&room));
-        let mut stopped: Option<Instant> = None;
-        loop {
-            let reply = self.send(&path, &body).await;
-            match reply.as_ref().map(|reply| reply.status) {
-                Some(201) => return self.answered(room, sender, &text, reply.as_ref()),
-                Some(200) if nonce.is_some() => return self.answered(room, sender, &text, reply.as_ref()),
-                Some(503) | None => {}
-                Some(_) => {
-                    let what = format!("{text}: {}", reply.map(|reply| reply.text()).unwrap_or_default());
-                    self.record.wrong.lock().expect("a record").push(what);
-                    return;
-                }
-            }
-            let give_up = self.record.stop.load(Ordering::Relaxed)
-                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES;
-            if nonce.is_none() || give_up {
-                self.record.unanswered.lock().expect("a record").push(Unanswered { room, sender, text });
-                return;
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-    }
-
-    /// Sends to one of the servers, and to another one next time if there was no answer.
-    async fn send(&mut self, path: &str, body: &Value) -> Option<Reply> {
-        let at = self.number % self.servers.len();
-        let sent =
-            self.servers[at].request(Method::POST, path, Some("application/json"), body.to_string().into());
-        let reply = tokio::time::timeout(ANSWER_LIMIT, sent).await.ok().and_then(Result::ok);
-        if reply.as_ref().is_none_or(|reply| reply.status == 503) {
-            self.servers.rotate_left(1);
-        }
-        if reply.is_none() {
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        reply
-    }
-
-    fn answered(&self, room: String, sender: String, text: &str, reply: Option<&Reply>) {
-        let message = reply.map(Reply::json).unwrap_or_default();
-        let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
-        if field("text") != text || field("room") != room || field("sender") != sender {
-            self.record.wrong.lock().expect("a record").push(format!("{text} was answered with {message}"));
-        }
-        let (seq, timestamp) = (message["seq"].as_i64().unwrap_or(0), field("timestamp"));
-        let answered = Answered { room, sender, text: text.to_owned(), seq, timestamp };
-        self.record.answered.lock().expect("a record").push(answered);
-        self.record.progress.fetch_add(1, Ordering::Relaxed);
+        judge(&self.record, &self.readers, address).await
     }
 }
 
@@ -241,62 +299,38 @@ fn room_path(room: &str) -> String {
     format!("/chat/{}", room.replace(' ', "%20"))
 }
 
-/// Makes an account that owns all rooms; returns the answer with its session.
-async fn own(address: SocketAddr, rooms: usize) -> Reply {
-    let mut client = Client::new(address);
-    let account = json!({ "username": OWNER, "password": PASSWORD });
-    let registered = client.post("/auth/register", &account).await;
-    assert_eq!(registered.status, 201, "{}", registered.text());
-    let mut owner = client.with_session(&registered);
+fn message_path(room: &str, seq: i64) -> String {
+    format!("{}/messages/{seq}", room_path(room))
+}
+
+fn reader_name(number: usize) -> String {
+    format!("reader{number}")
+}
+
+/// Makes an account that owns all rooms.
+async fn own(address: SocketAddr, rooms: usize) -> Account {
+    let owner = Account::register(address, OWNER.to_owned()).await;
     for number in 0..rooms {
-        let made = owner.send(Method::PUT, &room_path(&room_name(number)), "").await;
+        let made = owner.client(address).send(Method::PUT, &room_path(&room_name(number)), "").await;
         assert_eq!(made.status, 201, "{}", made.text());
     }
-    registered
+    owner
 }
 
-struct Deleter {
-    servers: Vec<Client>,
-    record: Arc<Record>,
+async fn join_all(client: &mut Client, rooms: usize) {
+    for number in 0..rooms {
+        let path = format!("{}/join", room_path(&room_name(number)));
+        let joined = client.send(Method::POST, &path, "").await;
+        assert_eq!(joined.status, 200, "{}", joined.text());
+    }
 }
 
-impl Deleter {
-    async fn run(mut self) {
-        while !self.record.stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(DELETION_PAUSE).await;
-            // Of the latest, so that messages and their deletions are under way together.
-            let latest = self.record.answered.lock().expect("a record").last().cloned();
-            if let Some(Answered { room, seq, .. }) = latest {
-                self.delete(room, seq).await;
-            }
-        }
-    }
+/// Reads a field of a message as text.
+fn text_of<'a>(message: &'a Value, field: &str) -> &'a str {
+    message[field].as_str().unwrap_or_default()
+}
 
-    async fn delete(&mut self, room: String, seq: i64) {
-        let path = format!("{}/messages/{seq}", room_path(&room));
-        let mut stopped: Option<Instant> = None;
-        loop {
-            let sent = self.servers[0].request(Method::DELETE, &path, None, Default::default());
-            let reply = tokio::time::timeout(ANSWER_LIMIT, sent).await.ok().and_then(Result::ok);
-            match reply.as_ref().map(|reply| reply.status) {
-                Some(204) => {
-                    self.record.deleted.lock().expect("a record").insert((room, seq));
-                    return;
-                }
-                Some(503) | None => self.servers.rotate_left(1),
-                Some(_) => {
-                    let what = reply.map(|reply| reply.text()).unwrap_or_default();
-                    self.record.wrong.lock().expect("a record").push(format!("DELETE {path}: {what}"));
-                    return;
-                }
-            }
-            if self.record.stop.load(Ordering::Relaxed)
-                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES
-            {
-                self.record.perhaps_deleted.lock().expect("a record").insert((room, seq));
-                return;
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-    }
+/// Reads a field of a message as a number.
+fn number_of(message: &Value, field: &str) -> i64 {
+    message[field].as_i64().unwrap_or(0)
 }

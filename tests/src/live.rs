@@ -125,6 +125,19 @@ pub struct Event {
     pub data: Value,
 }
 
+impl Event {
+    /// The places among the messages and among the changes that its id names.
+    ///
+    /// # Panics
+    ///
+    /// If it names none.
+    #[must_use]
+    pub fn position(&self) -> (i64, i64) {
+        let (seq, change) = self.id.split_once('.').unwrap_or_else(|| panic!("the id {}", self.id));
+        (seq.parse().expect("a seq"), change.parse().expect("a change"))
+    }
+}
+
 /// An event stream.
 pub struct Events {
     stream: BoxStream<'static, Option<Event>>,
@@ -187,7 +200,7 @@ impl Events {
         timeout(SOON, self.stream.next()).await.expect("the server sends something").flatten()
     }
 
-    /// The next event, if it is a message: its id and its data. `None` when the stream ends or the
+    /// The next event, if it is a message: its place and its data. `None` when the stream ends or the
     /// connection is lost.
     ///
     /// # Panics
@@ -195,6 +208,6 @@ impl Events {
     /// If nothing happens for long.
     pub async fn next(&mut self) -> Option<(i64, Value)> {
         let event = self.event().await.filter(|event| event.kind == "message")?;
-        Some((event.id.parse().ok()?, event.data))
+        Some((event.position().0, event.data))
     }
 }

@@ -20,14 +20,18 @@ use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
 
 /// Messages in an answer, if the client does not say.
-const DEFAULT_LIMIT: u32 = 50;
+pub(super) const DEFAULT_LIMIT: u32 = 50;
 /// Seconds that a reader may wait for messages.
 const LONGEST_WAIT: u64 = 30;
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let (room, range) = (call.room()?, range(&call.query)?);
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
-    let patience = patience(&call.query, range)?;
+    let patience = patience(&call.query)?;
+    if patience.is_some() && !matches!(range, Range::Since(_) | Range::After(_)) {
+        return Err(HttpError::bad_request("wait goes with since or after"));
+    }
+    let patience = patience.filter(|patience| !patience.is_zero());
     let at_hand = app.store().view(None).messages_at_hand(&room, range, limit);
     if let Some(messages) = at_hand.filter(|found| patience.is_none() || !found.is_empty()) {
         return Ok(answer(&call, &messages));
@@ -60,7 +64,17 @@ async fn look_and_wait(
     Ok(if found.is_empty() { answer } else { sight.keep(answer) })
 }
 
-fn answer(call: &Call, messages: &[SharedMessage]) -> Response {
+/// Returns one message as it is now.
+pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
+    let (room, seq) = (call.room()?, call.seq()?);
+    let sight = sight(&app, &call.headers, &room).await?;
+    let message = sight.view.message(&room, seq).await?;
+
+    let hash = hash(std::slice::from_ref(&message));
+    Ok(sight.keep(cacheable_as(&call, JSON, hash, || message.json().clone())))
+}
+
+pub(super) fn answer(call: &Call, messages: &[SharedMessage]) -> Response {
     cacheable_as(call, JSON, hash(messages), || array(messages))
 }
 
@@ -74,17 +88,14 @@ fn hash(messages: &[SharedMessage]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// How long a reader waits if there is nothing yet.
-fn patience(query: &Query, range: Range) -> Result<Option<Duration>> {
+/// Time that a reader waits if there is nothing yet.
+pub(super) fn patience(query: &Query) -> Result<Option<Duration>> {
     let Some(text) = query.get("wait")? else { return Ok(None) };
     let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
     let seconds = seconds.ok_or_else(|| {
         HttpError::bad_request(format!("wait must be a whole number of seconds from 0 to {LONGEST_WAIT}"))
     })?;
-    match range {
-        Range::Since(_) | Range::After(_) => Ok((seconds > 0).then(|| Duration::from_secs(seconds))),
-        _ => Err(HttpError::bad_request("wait goes with since or after")),
-    }
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 /// The messages as a JSON array, each as it was encoded for its first reader.
@@ -129,7 +140,8 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let (sender, verified) = sender(session, call.ended, fields.get("sender")?)?;
     let text = fields.required("text")?;
     let nonce = nonce(&call, fields.get("nonce")?)?;
-    let message = NewMessage { nonce, verified, ..NewMessage::new(room, sender, text) };
+    let reply_to = fields.seq("reply_to")?;
+    let message = NewMessage { nonce, verified, reply_to, ..NewMessage::new(room, sender, text) };
     let posted = store(&app, message, &call.charged(&app), call.network(&app)).await?;
     let status = if posted.repeated { StatusCode::OK } else { StatusCode::CREATED };
     json(status, &Answer { status: "ok", message: &posted.message })

@@ -1,4 +1,4 @@
-//! Who may be in a room, and messages that are deleted.
+//! Members and bans of a room.
 
 use chatcore::{MAX_NAMES, RoomName, View};
 use hyper::StatusCode;
@@ -45,11 +45,4 @@ pub(crate) async fn unban(app: App, call: Call) -> Result<Response> {
         true => Ok(no_content()),
         false => Err(HttpError::not_found("this name is not banned")),
     }
-}
-
-pub(crate) async fn delete_message(app: App, call: Call) -> Result<Response> {
-    call.session()?;
-    app.limits().post(&call.charged(&app))?;
-    call.view(&app).delete_message(&call.room()?, call.seq()?).await?;
-    Ok(no_content())
 }

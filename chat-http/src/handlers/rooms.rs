@@ -45,6 +45,14 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     json(status, &view.room(&room).await?)
 }
 
+pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
+    call.session()?;
+    let (room, topic) = (call.room()?, call.json()?.required("topic")?);
+    app.limits().post(&call.charged(&app))?;
+
+    json(StatusCode::OK, &call.view(&app).set_topic(&room, topic).await?)
+}
+
 /// Who may know of the room that is asked for. A request without a body asks for a public one.
 fn privacy(call: &Call) -> Result<Privacy> {
     let private = if call.body.is_empty() { None } else { call.json()?.flag("private")? };

@@ -1,9 +1,10 @@
 //! Users and their counters.
 
-use chatcore::{MAX_NAMES, Username};
+use chatcore::{MAX_MESSAGES, MAX_NAMES, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 
+use super::messages::DEFAULT_LIMIT;
 use crate::App;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
@@ -22,6 +23,16 @@ pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     }
     let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
     json(StatusCode::OK, &app.store().rooms_of(&username, after.as_ref(), limit).await?)
+}
+
+pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
+    let username = call.username()?;
+    if call.session()?.username != username {
+        return Err(HttpError::forbidden("only a user's own mentions may be listed"));
+    }
+
+    let (before, limit) = (call.query.parsed("before")?, call.query.limit(DEFAULT_LIMIT, MAX_MESSAGES)?);
+    json(StatusCode::OK, &call.view(&app).mentions(before, limit).await?)
 }
 
 pub(crate) async fn count(app: App, call: Call) -> Result<Response> {

@@ -1,6 +1,6 @@
 //! What is said on a socket: one JSON object a frame.
 
-use chatcore::{MessageText, Nonce, RoomName, Seq, Username};
+use chatcore::{ChangeSeq, MessageText, Nonce, RoomName, Seq, Topic, Username};
 use serde::Serialize;
 
 use crate::error::{HttpError, Result};
@@ -9,11 +9,21 @@ use crate::request::Fields;
 /// What a client says.
 #[derive(Debug)]
 pub(super) enum Said {
-    Subscribe { room: RoomName, after: Option<Seq> },
+    Subscribe { room: RoomName, after: Option<Seq>, changes_after: Option<ChangeSeq> },
     Unsubscribe { room: RoomName },
-    Post { room: RoomName, sender: Option<Username>, text: MessageText, nonce: Option<Nonce> },
+    Post(Box<Post>),
     Typing { room: RoomName },
     Read { room: RoomName, seq: Seq },
+}
+
+/// A message that a client posts.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) room: RoomName,
+    pub(super) sender: Option<Username>,
+    pub(super) text: MessageText,
+    pub(super) nonce: Option<Nonce>,
+    pub(super) reply_to: Option<Seq>,
 }
 
 /// What the server says, but for messages, which are encoded once for all.
@@ -23,6 +33,7 @@ pub(super) enum Say<'a> {
     Subscribed {
         room: &'a RoomName,
         last_seq: Seq,
+        last_change: ChangeSeq,
     },
     Posted {
         room: &'a RoomName,
@@ -38,11 +49,19 @@ pub(super) enum Say<'a> {
         room: &'a RoomName,
         seq: Seq,
     },
-    Deleted {
+    /// Changes were missed that are not kept any more.
+    Resync {
         room: &'a RoomName,
-        /// Left out if it is not known which message was deleted.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        seq: Option<Seq>,
+    },
+    /// The room has another topic.
+    Room {
+        room: &'a RoomName,
+        topic: &'a Topic,
+    },
+    /// A message mentions the user.
+    Mention {
+        room: &'a RoomName,
+        seq: Seq,
     },
     Error {
         #[serde(flatten)]
@@ -104,17 +123,31 @@ impl Frame {
     }
 }
 
+/// Fails if a place among the changes is given without one among the messages: a change would come
+/// before its message.
+pub(super) fn check_places(after: Option<Seq>, changes_after: Option<ChangeSeq>) -> Result<()> {
+    match (after, changes_after) {
+        (None, Some(_)) => Err(HttpError::bad_request("changes_after goes with after")),
+        _ => Ok(()),
+    }
+}
+
 fn read(fields: &Fields) -> Result<Said> {
     let room = || fields.required("room");
     match fields.text("type")? {
-        Some("subscribe") => Ok(Said::Subscribe { room: room()?, after: fields.seq("after")? }),
+        Some("subscribe") => {
+            let (after, changes_after) = (fields.seq("after")?, fields.change("changes_after")?);
+            check_places(after, changes_after)?;
+            Ok(Said::Subscribe { room: room()?, after, changes_after })
+        }
         Some("unsubscribe") => Ok(Said::Unsubscribe { room: room()? }),
-        Some("post") => Ok(Said::Post {
+        Some("post") => Ok(Said::Post(Box::new(Post {
             room: room()?,
             sender: fields.get("sender")?,
             text: fields.required("text")?,
             nonce: fields.get("nonce")?,
-        }),
+            reply_to: fields.seq("reply_to")?,
+        }))),
         Some("typing") => Ok(Said::Typing { room: room()? }),
         Some("read") => {
             let seq = fields.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;

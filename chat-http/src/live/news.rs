@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chatcore::{Error, RoomName, Update, UserUpdate, UserWatcher, Watcher};
+use chatcore::{ChangeSeq, Error, RoomName, Seq, Update, UserUpdate, UserWatcher, Watcher};
 use futures_util::{Stream, stream};
 use tokio::time::sleep;
 
@@ -12,7 +12,13 @@ use crate::error::HttpError;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What is new in a room.
-pub(super) type News = (RoomName, Result<Update, Over>);
+pub(super) struct News {
+    pub(super) room: RoomName,
+    pub(super) update: Result<Update, Over>,
+    /// Places of the follower after the update, among the messages and among the changes, once both are
+    /// known.
+    pub(super) position: (Seq, Option<ChangeSeq>),
+}
 
 /// Why there will be nothing more.
 pub(super) enum Over {
@@ -27,18 +33,20 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
     stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
         loop {
-            let room = watcher.room().clone();
-            match watcher.next().await {
-                Ok(update) => return Some(((room, Ok(update)), Some(watcher))),
-                Err(Error::Closed) => return Some(((room, Err(Over::Closed)), None)),
-                Err(error @ (Error::RoomNotFound | Error::Banned)) => {
-                    return Some(((room, Err(Over::TurnedAway(error.into()))), None));
-                }
+            let update = match watcher.next().await {
+                Ok(update) => Ok(update),
+                Err(Error::Closed) => Err(Over::Closed),
+                Err(error @ (Error::RoomNotFound | Error::Banned)) => Err(Over::TurnedAway(error.into())),
                 Err(error) => {
                     tracing::debug!(%error, "a follower waits for the store");
                     sleep(RETRY).await;
+                    continue;
                 }
-            }
+            };
+
+            let (room, position) = (watcher.room().clone(), watcher.position());
+            let rest = update.is_ok().then_some(watcher);
+            return Some((News { room, update, position }, rest));
         }
     })
 }

@@ -68,7 +68,7 @@ impl Proof {
                 // What was published first, because it decides whether a look still counts.
                 biased;
                 update = self.user.next() => match update {
-                    Ok(UserUpdate::Read(..)) => {}
+                    Ok(UserUpdate::Read(..) | UserUpdate::Mentioned(..)) => {}
                     Ok(UserUpdate::SessionsEnded) => {
                         self.is_current = false;
                         self.is_outdated = self.look.is_some();

@@ -4,23 +4,22 @@
 //! has taken what came before, and writes it in one call. While the client takes nothing, nothing
 //! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
 use chatcore::{
-    Attending, MessageText, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate, UserWatcher,
-    Username, View,
+    Attending, ChangeSeq, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, View,
 };
 use futures_util::future::{self, AbortHandle, BoxFuture};
-use futures_util::stream::{Abortable, BoxStream, SelectAll};
+use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
-use super::frames::{Frame, Said, Say, Subject};
+use super::frames::{Frame, Post, Said, Say, Subject};
 use super::news::{News, Over, news, next_of};
 use super::pace::Pace;
 use super::proof::{Looked, Proof, next_look};
@@ -46,6 +45,12 @@ const FINISH: Duration = Duration::from_secs(5);
 /// Updates that are taken together before they are written.
 const AT_ONCE: usize = 8;
 
+/// Mentions of the user that are looked up at once. While there are so many, the others wait.
+const MAX_MENTION_LOOKUPS: usize = 8;
+/// Mentions that are remembered, so that one that is published twice is passed on once: by the commit of
+/// this process, and by the change stream.
+const MAX_KNOWN_MENTIONS: usize = 32;
+
 /// Work of a frame, once it has been let through.
 type Begun = BoxFuture<'static, Result<Done>>;
 
@@ -63,6 +68,10 @@ struct Socket<C> {
     rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
     subscriptions: HashMap<RoomName, Subscription>,
     work: Work,
+    /// Frames about mentions of the user, or none where the user may not read the message.
+    mentions: FuturesOrdered<BoxFuture<'static, Option<Vec<u8>>>>,
+    /// Latest mentions that were looked up.
+    known_mentions: VecDeque<(RoomName, Seq)>,
     pace: Pace,
     heard: Instant,
     /// Whether the client was asked if it is there, since it was heard last.
@@ -105,6 +114,8 @@ pub(super) async fn run<C>(
         rooms: SelectAll::new(),
         subscriptions: HashMap::new(),
         work: Work::default(),
+        mentions: FuturesOrdered::new(),
+        known_mentions: VecDeque::new(),
         pace: Pace::new(Instant::now()),
         heard: Instant::now(),
         asked: false,
@@ -126,7 +137,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 arrived = self.wire.next(), if reads => self.take(arrived).await?,
                 Some(done) = self.work.next() => self.complete(done).await?,
                 Some(news) = self.rooms.next() => self.pass_on(news).await?,
-                update = next_of(&mut self.user) => self.pass_on_of_user(update).await?,
+                update = next_of(&mut self.user), if self.mentions.len() < MAX_MENTION_LOOKUPS => {
+                    self.pass_on_of_user(update).await?;
+                }
+                Some(mention) = self.mentions.next() => self.pass_on_mention(mention).await?,
                 looked = next_look(&mut self.proof) => self.heed(looked).await?,
                 () = sleep_until(paused.unwrap_or(self.heard)), if paused.is_some() => {}
                 () = &mut silence => self.look_after(silence.as_mut()).await?,
@@ -211,14 +225,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     fn begin(&mut self, Frame { subject, said }: Frame) {
-        let alone = !matches!(said, Ok(Said::Post { .. }));
+        let alone = !matches!(said, Ok(Said::Post(_)));
         let begun = said.and_then(|said| match said {
-            Said::Subscribe { room, after } => self.subscribe(room, after),
+            Said::Subscribe { room, after, changes_after } => self.subscribe(room, after, changes_after),
             Said::Unsubscribe { room } => {
                 self.subscriptions.remove(&room);
                 Ok(future::ready(Ok(Done::Answer(None))).boxed())
             }
-            Said::Post { room, sender, text, nonce } => self.post(room, sender, text, nonce),
+            Said::Post(post) => self.post(*post),
             Said::Typing { room } => self.type_in(room),
             Said::Read { room, seq } => self.mark_read(room, seq),
         });
@@ -233,8 +247,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.work.begin(work.boxed(), alone);
     }
 
-    /// Follows a room from `after` on, in place of what was followed of it before.
-    fn subscribe(&mut self, room: RoomName, after: Option<Seq>) -> Result<Begun> {
+    /// Follows a room from these places on, in place of what was followed of it before.
+    fn subscribe(
+        &mut self,
+        room: RoomName,
+        after: Option<Seq>,
+        changes_after: Option<ChangeSeq>,
+    ) -> Result<Begun> {
         let most = if self.who.is_some() { MAX_SUBSCRIPTIONS } else { MAX_ANONYMOUS_SUBSCRIPTIONS };
         if self.subscriptions.len() >= most && !self.subscriptions.contains_key(&room) {
             let detail = match self.who {
@@ -248,9 +267,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
         let view = self.view();
         Ok(Box::pin(async move {
-            let last_seq = view.last_seq(&room).await?;
-            let (watcher, attending) = view.watch(&room, after.unwrap_or(last_seq)).await?;
-            Ok(Done::Subscribed(Box::new(Subscribed { room, last_seq, watcher, attending })))
+            let (last_seq, last_change) = view.ends(&room).await?;
+            let (after, changes_after) = (after.unwrap_or(last_seq), changes_after.unwrap_or(last_change));
+            let (watcher, attending) = view.watch(&room, after, Some(changes_after)).await?;
+            Ok(Done::Subscribed(Box::new(Subscribed { room, last_seq, last_change, watcher, attending })))
         }))
     }
 
@@ -296,13 +316,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     /// Hands a message to the store. The store takes it before it takes the next one.
-    fn post(
-        &self,
-        room: RoomName,
-        sender: Option<Username>,
-        text: MessageText,
-        nonce: Option<Nonce>,
-    ) -> Result<Begun> {
+    fn post(&self, post: Post) -> Result<Begun> {
+        let Post { room, sender, text, nonce, reply_to } = post;
         // The route lets everyone in who may read.
         if self.app.settings().guests != Guests::Allow {
             self.check_user()?;
@@ -312,7 +327,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let (app, caller, from) = (self.app.clone(), self.charged.clone(), self.from);
         Ok(Box::pin(async move {
             let message = NewMessage::new(room.clone(), sender, text);
-            let message = NewMessage { nonce: nonce.clone(), verified, ..message };
+            let message = NewMessage { nonce: nonce.clone(), verified, reply_to, ..message };
             let posted = messages::store(&app, message, &caller, from).await?;
             let nonce = nonce.as_ref().map(Nonce::as_str);
             let said = Say::Posted { room: &room, seq: posted.message.seq, nonce };
@@ -328,10 +343,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 None => Ok(()),
             },
             Done::Subscribed(subscribed) => {
-                let Subscribed { room, last_seq, watcher, attending } = *subscribed;
+                let Subscribed { room, last_seq, last_change, watcher, attending } = *subscribed;
                 let (handle, registration) = AbortHandle::new_pair();
                 self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
-                let answer = Say::Subscribed { room: &room, last_seq }.encode();
+                let answer = Say::Subscribed { room: &room, last_seq, last_change }.encode();
                 self.subscriptions.insert(room, Subscription { stream: handle, _attending: attending });
                 self.wire.say(answer).await
             }
@@ -349,7 +364,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         Ok(())
     }
 
-    async fn say_news(&mut self, (room, update): News) -> Flow {
+    async fn say_news(&mut self, News { room, update, .. }: News) -> Flow {
         let update = match update {
             Ok(update) => update,
             Err(Over::Closed) => return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed")),
@@ -364,13 +379,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     self.wire.say(message.tagged_json().clone()).await?;
                 }
             }
-            Update::Deleted(places) if places.is_empty() => {
-                self.wire.say(Say::Deleted { room: &room, seq: None }.encode()).await?;
-            }
-            Update::Deleted(places) => {
-                for seq in places {
-                    self.wire.say(Say::Deleted { room: &room, seq: Some(seq) }.encode()).await?;
+            Update::Changed(messages) => {
+                for message in messages {
+                    self.wire.say(message.tagged_json_as_changed().clone()).await?;
                 }
+            }
+            Update::Resync => self.wire.say(Say::Resync { room: &room }.encode()).await?,
+            Update::Topic(topic) => {
+                self.wire.say(Say::Room { room: &room, topic: &topic }.encode()).await?;
             }
             Update::Presence(presence) => self.wire.say(presence.tagged_json().clone()).await?,
             Update::Typing(mut users) => {
@@ -379,6 +395,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     self.wire.say(Say::Typing { room: &room, username }.encode()).await?;
                 }
             }
+            // There is no frame for anything else.
+            _ => {}
         }
         Ok(())
     }
@@ -387,8 +405,37 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let closed = |_| End::Close(CloseCode::GOING_AWAY, "the store is closed");
         match update.map_err(closed)? {
             UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
+            UserUpdate::Mentioned(room, seq) => {
+                self.look_up_mention(room, seq);
+                Ok(())
+            }
             // The proof hears of it too, and sees whether it is this one.
             UserUpdate::SessionsEnded | UserUpdate::Missed => Ok(()),
+        }
+    }
+
+    /// Looks up a message that mentions the user, who may not be allowed to know of it.
+    fn look_up_mention(&mut self, room: RoomName, seq: Seq) {
+        let mention = (room.clone(), seq);
+        if self.known_mentions.contains(&mention) {
+            return;
+        }
+        if self.known_mentions.len() == MAX_KNOWN_MENTIONS {
+            self.known_mentions.pop_front();
+        }
+        self.known_mentions.push_back(mention);
+
+        let view = self.view();
+        self.mentions.push_back(Box::pin(async move {
+            let message = view.mention(&room, seq).await.ok().flatten();
+            message.map(|_| Say::Mention { room: &room, seq }.encode())
+        }));
+    }
+
+    async fn pass_on_mention(&mut self, frame: Option<Vec<u8>>) -> Flow {
+        match frame {
+            Some(frame) => self.wire.say(frame).await,
+            None => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use chatcore::{Attending, RoomName, Seq, Watcher};
+use chatcore::{Attending, ChangeSeq, RoomName, Seq, Watcher};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
@@ -27,6 +27,7 @@ pub(super) enum Done {
 pub(super) struct Subscribed {
     pub(super) room: RoomName,
     pub(super) last_seq: Seq,
+    pub(super) last_change: ChangeSeq,
     pub(super) watcher: Watcher,
     pub(super) attending: Option<Attending>,
 }
@@ -54,7 +55,7 @@ impl Work {
 
     /// Takes the frame that may begin now.
     pub(super) fn take(&mut self) -> Option<Frame> {
-        let is_post = matches!(self.waiting.front()?.said, Ok(Said::Post { .. }));
+        let is_post = matches!(self.waiting.front()?.said, Ok(Said::Post(_)));
         let is_free = if is_post { !self.is_blocked } else { self.under_way.is_empty() };
         if is_free { self.waiting.pop_front() } else { None }
     }

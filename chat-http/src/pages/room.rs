@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp, Username};
+use chatcore::{
+    ChangeSeq, Invalid, MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp, Username,
+};
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -83,6 +85,8 @@ struct Person {
 
 /// What the page says of the room itself.
 struct About {
+    /// Number of the last change, read before the messages: the page goes on after it.
+    last_change: ChangeSeq,
     private: bool,
     owns: bool,
     members: Vec<Person>,
@@ -100,7 +104,7 @@ impl About {
         let person = |name: Username| Person { changeable: owns && user != Some(&name), name };
         let members = names.into_iter().map(person).collect();
         let bans = if owns { view.bans(room, None, MAX_NAMES).await? } else { Vec::new() };
-        Ok(Self { private: found.private, owns, members, bans })
+        Ok(Self { last_change: found.last_change, private: found.private, owns, members, bans })
     }
 }
 
@@ -183,8 +187,11 @@ async fn draw_room(
         older: Option<String>,
         newer: Option<String>,
         events: String,
+        changes: String,
         /// The newest message shown, after which the page goes on.
         last: i64,
+        /// The last change that is shown.
+        change: i64,
         private: bool,
         owns: bool,
         /// Whether the user's messages are the user's to delete.
@@ -196,7 +203,7 @@ async fn draw_room(
         error: Option<&'a str>,
     }
     let range = messages::range(&call.query)?;
-    let About { private, owns, members, bans } = About::of(app, call, room).await?;
+    let About { last_change, private, owns, members, bans } = About::of(app, call, room).await?;
     let read = call.view(app).messages(room, range, MESSAGES).await?;
     let page = room_page(app, room);
     let first = read.first().map_or(0, |m| m.seq.get());
@@ -211,7 +218,9 @@ async fn draw_room(
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (range != Range::Newest).then(|| page.clone()),
         events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
+        changes: format!("{}/chat/{}/changes", app.prefix(), encode(room.as_str())),
         last: read.last().map_or(0, |m| m.seq.get()),
+        change: last_change.get(),
         page,
         private,
         owns,
@@ -247,7 +256,10 @@ async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: 
     let session = call.session()?;
     let nonce: Option<Nonce> = fields.get("nonce")?;
     let message = NewMessage::new(room.clone(), session.username.clone(), text.parse()?);
-    let message = NewMessage { nonce, verified: session.verified, ..message };
+    // An empty field of a form is one that was left out.
+    let reply_to = fields.text("reply_to")?.filter(|seq| !seq.is_empty());
+    let reply_to = reply_to.map(str::parse).transpose().map_err(|e| Invalid { field: "reply_to", ..e })?;
+    let message = NewMessage { nonce, verified: session.verified, reply_to, ..message };
     messages::store(app, message, &call.charged(app), call.network(app)).await.map(drop)
 }
 

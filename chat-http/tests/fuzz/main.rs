@@ -139,8 +139,12 @@ fn head(method: &str, target: &str, more: &str) -> Vec<u8> {
 }
 
 fn post(path: &str, kind: &str, session: &str, body: &[u8]) -> Vec<u8> {
+    send("POST", path, kind, session, body)
+}
+
+fn send(method: &str, path: &str, kind: &str, session: &str, body: &[u8]) -> Vec<u8> {
     let more = format!("content-type: {kind}\r\ncontent-length: {}\r\n{session}\r\n", body.len());
-    [head("POST", path, &more), body.to_vec()].concat()
+    [head(method, path, &more), body.to_vec()].concat()
 }
 
 #[test]
@@ -157,8 +161,16 @@ fn any_target_is_answered() {
 
 #[test]
 fn any_query_is_answered() {
-    let path =
-        prop::sample::select(vec!["/chat/a/messages", "/chat/", "/chat/a/users", "/login", "/", "/rooms/a"]);
+    let path = prop::sample::select(vec![
+        "/chat/a/messages",
+        "/chat/a/changes",
+        "/users/ann/mentions",
+        "/chat/",
+        "/chat/a/users",
+        "/login",
+        "/",
+        "/rooms/a",
+    ]);
     let known = vec!["after", "before", "since", "limit", "next", "username", "room", "refused", "form"];
     let name = prop_oneof![3 => prop::sample::select(known).prop_map(str::to_owned), 1 => text()];
     let right = vec!["0", "1", "200", "a", "2026-11-22T20:07:52Z", "/rooms/a"];
@@ -212,6 +224,10 @@ fn any_json_is_answered() {
         "/auth/password",
         "/chat/a/messages",
         "/chat/a/messages",
+        "PATCH /chat/a",
+        "PATCH /chat/a/messages/1",
+        "PATCH /chat/a/messages/1",
+        "PUT /chat/a/messages/1/reactions/%F0%9F%91%8D",
         "/chat/a/read",
         "/chat/a/join",
     ]);
@@ -223,19 +239,22 @@ fn any_json_is_answered() {
         field("text", vec![r#""x""#, r#""<script>alert(1)</script>""#]),
         field("nonce", vec![r#""1""#, r#""2""#, "null"]),
         field("seq", vec!["0", "1", "2"]),
+        field("reply_to", vec!["1", "null", "null", "null"]),
+        field("topic", vec![r#""x""#, r#""""#]),
     );
     // Broken somewhere, too.
     let breaks = prop::option::weighted(0.1, (any::<prop::sample::Index>(), any::<u8>()));
     check((path, body, breaks, any::<bool>()), |target, (path, body, breaks, logged_in)| {
-        let (a, b, c, d, e, f, g) = body;
-        let fields = format!("{a}{b}{c}{d}{e}{f}{g}");
+        let (a, b, c, d, e, f, g, h, i) = body;
+        let fields = format!("{a}{b}{c}{d}{e}{f}{g}{h}{i}");
         let mut body = format!("{{{}}}", fields.trim_start_matches(',')).into_bytes();
         if let Some((at, byte)) = breaks {
             let at = at.index(body.len());
             body[at] = *byte;
         }
+        let (method, path) = path.split_once(' ').unwrap_or(("POST", path));
         let session = if *logged_in { target.session(path) } else { String::new() };
-        post(path, "application/json", &session, &body)
+        send(method, path, "application/json", &session, &body)
     });
 }
 
@@ -252,6 +271,7 @@ fn any_form_is_answered() {
         "next=/rooms/a",
         "room=a",
         "text=x",
+        "reply_to=1",
         "text=%3Cscript%3Ealert(1)%3C/script%3E",
         "nonce=1",
     ];

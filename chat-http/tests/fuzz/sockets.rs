@@ -26,15 +26,17 @@ fn said() -> impl Strategy<Value = Vec<u8>> {
         field("sender", vec![r#""ann""#, r#""eve""#, "null", "null"]),
         field("after", vec!["0", "1", "null"]),
         field("seq", vec!["0", "1", "2"]),
+        field("changes_after", vec!["0", "1", "null", "null"]),
+        field("reply_to", vec!["1", "null", "null", "null"]),
     );
     // One of them twice.
-    let names = vec!["type", "room", "text", "nonce", "sender", "after", "seq"];
+    let names = vec!["type", "room", "text", "nonce", "sender", "after", "seq", "changes_after", "reply_to"];
     let twice = prop::option::weighted(0.1, (prop::sample::select(names), written()));
     // Broken somewhere, too.
     let breaks = prop::option::weighted(0.1, (any::<prop::sample::Index>(), any::<u8>()));
-    (kind, fields, twice, breaks).prop_map(|(kind, (a, b, c, d, e, f), twice, breaks)| {
+    (kind, fields, twice, breaks).prop_map(|(kind, (a, b, c, d, e, f, g, h), twice, breaks)| {
         let twice = twice.map(|(name, value)| format!(r#","{name}":{value}"#)).unwrap_or_default();
-        let mut said = format!(r#"{{"type":{kind}{a}{b}{c}{d}{e}{f}{twice}}}"#).into_bytes();
+        let mut said = format!(r#"{{"type":{kind}{a}{b}{c}{d}{e}{f}{g}{h}{twice}}}"#).into_bytes();
         if let Some((at, byte)) = breaks {
             let at = at.index(said.len());
             said[at] = byte;
@@ -81,7 +83,19 @@ fn in_a_row(frames: &[Frame]) -> Vec<u8> {
 fn check(payload: &[u8]) -> Result<Value, TestCaseError> {
     let said: Value = serde_json::from_slice(payload).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let kind = said["type"].as_str().unwrap_or_default();
-    let known = ["subscribed", "message", "posted", "typing", "presence", "read", "error"];
+    let known = [
+        "subscribed",
+        "message",
+        "changed",
+        "resync",
+        "mention",
+        "room",
+        "posted",
+        "typing",
+        "presence",
+        "read",
+        "error",
+    ];
     prop_assert!(known.contains(&kind), "{}", said);
     if kind == "error" {
         prop_assert!(said["status"].as_u64().is_some_and(|status| (400..500).contains(&status)), "{}", said);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::Page;
 use crate::error::Result;
 use crate::timestamp::Timestamp;
-use crate::types::{Privacy, RoomName, Seq, Username};
+use crate::types::{Privacy, RoomName, Username};
 
 /// What is known of a room, and of one user in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +30,6 @@ pub(crate) enum Joined {
     NoSuchRoom,
     /// Nothing changed: the user is banned.
     Banned,
-}
-
-/// A message that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Deletion {
-    /// Whose message it was, and so whose counter went down.
-    pub(crate) sender: Username,
 }
 
 #[async_trait]
@@ -66,8 +59,4 @@ pub(crate) trait Moderation: Send + Sync + 'static {
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool>;
     /// The names that are banned.
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>>;
-
-    /// Blanks a message and takes it from its sender's counter; `None` if there is no such message,
-    /// or it is deleted already.
-    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>>;
 }

@@ -10,9 +10,9 @@
 mod access;
 mod accounts;
 mod buckets;
+mod changes;
 mod count_batcher;
 mod counters;
-mod deletion;
 mod documents;
 mod echo;
 mod find;
@@ -26,6 +26,7 @@ mod people;
 mod replica_set;
 mod schema;
 mod step;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -42,18 +43,20 @@ use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, WriteConce
 use mongodb::{Client, Database};
 use tokio::sync::Semaphore;
 
-use self::buckets::Bucket;
 use self::count_batcher::CountBatcher;
 use self::guarded::Guarded;
 use self::replica_set::ReplicaSet;
 use self::schema::Server;
-use super::{Append, Attendance, Backend, Batch, Head, Joined, NonceKey, Page, ProcessId, Signal};
+use super::{
+    Append, Attendance, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId, ReadState,
+    Signal, Stored, Target,
+};
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 
 /// The database, if the URI names none.
 const DATABASE: &str = "chat";
@@ -263,14 +266,19 @@ impl Backend for Mongo {
         .await
     }
 
+    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
+        self.run_commit(move |this| async move { this.targets(&targets, state).await }).await
+    }
+
+    fn location_after(&self, change: &MessageChange) -> i64 {
+        changes::location_after(change)
+    }
+
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.run_commit(|this| async move {
-            let one = async |key: NonceKey| {
-                let read = |d: &_| Bucket::new(&key.0, d)?.by_nonce(&key);
-                match this.find(find::by_nonce(&key), read).await {
-                    Err(unreadable @ Error::Corrupt(_)) => Ok(Err(unreadable)),
-                    found => Ok(Ok(found?.pop().flatten())),
-                }
+            let one = async |key: NonceKey| match this.by_nonce(&key).await {
+                Err(unreadable @ Error::Corrupt(_)) => Ok(Err(unreadable)),
+                found => Ok(Ok(found?)),
             };
             futures_util::stream::iter(keys).map(one).buffered(LOOKUPS).try_collect().await
         })
@@ -311,12 +319,31 @@ impl Backend for Mongo {
         self.run(|this| async move { this.messages(&room, range, limit).await }).await
     }
 
+    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
+        self.run(move |this| async move { this.changed(&room, after, limit).await }).await
+    }
+
     async fn message_count(&self, user: Username) -> Result<u64> {
         if let Some(count_batcher) = &self.count_batcher {
             return count_batcher.message_count(user).await;
         }
         let one = |this: Arc<Inner>| async move { this.message_counts(&[user]).await };
         Ok(self.run(one).await?.pop().unwrap_or(0))
+    }
+
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
+        self.run_change(|this| async move { this.set_topic(&room, &topic).await }).await
+    }
+
+    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
+        self.run(move |this| async move { this.mentions(&user, before, limit).await }).await
+    }
+
+    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
+        self.run(move |this| async move {
+            this.find(find::mentions(&user, Timestamp::MAX, limit), documents::place).await
+        })
+        .await
     }
 
     async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod append;
+mod columns;
 mod lock;
 mod moderation;
 mod pool;
@@ -19,14 +20,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
 
+use self::columns::message;
 use self::lock::FileLock;
 use self::pool::{Pool, Priority};
-use super::{Append, Backend, Batch, Head, Joined, NonceKey, Page};
+use super::{
+    Append, Backend, Batch, Head, Joined, NonceKey, Page, ReactionAnswer, ReactionQuery, ReadState, Stored,
+    Target,
+};
 use crate::error::{Error, Result};
 use crate::read_marks::ReadMark;
 use crate::store::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{Content, Message, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 
 /// How long a statement waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -94,15 +99,6 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_micros(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
-    // No message that was posted is empty.
-    let content = match row.get_ref(4)?.as_str()? {
-        "" => None,
-        _ => Some(Content { sender: parsed(row, 2)?, verified: row.get(3)?, text: parsed(row, 4)? }),
-    };
-    Ok(Message { room: room.clone(), seq: seq(row, 0)?, timestamp: time(row, 1)?, content })
-}
-
 fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
     Ok(Head {
         seq: seq(row, 0)?,
@@ -110,7 +106,44 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
         departures: row.get(2)?,
         restricted: row.get(3)?,
         closings: row.get(4)?,
+        change: change(row, 5)?,
     })
+}
+
+fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<ChangeSeq> {
+    let value = row.get(column)?;
+    ChangeSeq::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// Reads one message, if it exists.
+fn find_message(c: &Connection, room: &RoomName, seq: Seq) -> rusqlite::Result<Option<Message>> {
+    let key = params![room.as_str(), seq.get() - 1, 1];
+    let read = |row: &Row<'_>| message(room, row);
+    let found = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
+    Ok(found.filter(|message| message.seq == seq))
+}
+
+/// Reads a message that is to be changed.
+fn find_target(c: &Connection, target: &Target) -> rusqlite::Result<Option<Stored>> {
+    let Some(message) = find_message(c, &target.room, target.seq)? else { return Ok(None) };
+    let (room, seq) = (target.room.as_str(), target.seq.get());
+    let mut reactions = Vec::new();
+    for ReactionQuery { emoji, users, first } in &target.reactions {
+        let mut answer = ReactionAnswer::default();
+        for user in users {
+            let key = params![room, seq, emoji.as_str(), user.as_str()];
+            if c.prepare_cached(sql::HAS_REACTED)?.exists(key)? {
+                answer.users.push(user.clone());
+            }
+        }
+        if *first > 0 {
+            let mut list = c.prepare_cached(sql::FIRST_REACTIONS)?;
+            let rows = list.query_map(params![room, seq, emoji.as_str(), first], |row| parsed(row, 0))?;
+            answer.first = rows.collect::<rusqlite::Result<_>>()?;
+        }
+        reactions.push(answer);
+    }
+    Ok(Some(Stored { message, location: 0, reactions }))
 }
 
 fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
@@ -135,22 +168,15 @@ impl Backend for Sqlite {
     }
 
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
-        // An earlier batch of ours may have arrived late, so the place alone says nothing.
-        self.writer
+        self.writer.run(Priority::Commit, move |c| append::is_last(c, &batch)).await
+    }
+
+    async fn targets(&self, targets: Vec<Target>, _: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
+        self.readers
             .run(Priority::Commit, move |c| {
-                let first = batch.rooms.first();
-                let Some((room, last)) = first.and_then(|part| Some((&part.room, part.messages.last()?)))
-                else {
-                    return Ok(true);
-                };
-                let key = params![room.as_str(), last.seq.get() - 1, 1];
-                let read = |row: &Row<'_>| message(room, row);
-                let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
-                // It may have been deleted since; its time is its own.
-                Ok(stored.is_some_and(|stored| {
-                    stored.timestamp == last.timestamp
-                        && stored.content.is_none_or(|content| content == last.content)
-                }))
+                // One transaction, so that all of it is of the same state.
+                let c = c.transaction()?;
+                Ok(targets.iter().map(|target| find_target(&c, target).map_err(error)).collect())
             })
             .await
     }
@@ -187,17 +213,20 @@ impl Backend for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
-                    let Head { seq: last_seq, timestamp, .. } = head(row)?;
+                    let Head { seq: last_seq, timestamp, change: last_change, .. } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
-                    let owner = moderation::owner(row, 7)?;
+                    let owner = moderation::owner(row, 8)?;
+                    let has_topic = row.get_ref(10)?.as_str_or_null()?.is_some();
                     Ok(Room {
                         name: room.clone(),
                         last_seq,
+                        last_change,
                         last_timestamp,
-                        created_at: time(row, 5)?,
-                        users: row.get::<_, i64>(8)?.unsigned_abs(),
-                        private: row.get(6)?,
+                        created_at: time(row, 6)?,
+                        users: row.get::<_, i64>(9)?.unsigned_abs(),
+                        private: row.get(7)?,
                         owner,
+                        topic: has_topic.then(|| parsed(row, 10)).transpose()?,
                     })
                 };
                 c.prepare_cached(sql::ROOM)?.query_row([room.as_str()], read).optional()
@@ -269,6 +298,47 @@ impl Backend for Sqlite {
             .await
     }
 
+    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
+        self.readers
+            .run(Priority::Normal, move |c| {
+                let key = params![room.as_str(), after.get(), limit];
+                c.prepare_cached(sql::CHANGED)?.query_map(key, |row| message(&room, row))?.collect()
+            })
+            .await
+    }
+
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
+        self.writer
+            .run(Priority::Normal, move |c| {
+                Ok(c.prepare_cached(sql::SET_TOPIC)?.execute([room.as_str(), topic.as_str()])? > 0)
+            })
+            .await
+    }
+
+    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
+        self.readers
+            .run(Priority::Normal, move |c| {
+                let key = params![user.as_str(), i64::MAX, limit];
+                let mut list = c.prepare_cached(sql::MENTIONS)?;
+                list.query_map(key, |row| Ok((parsed(row, 0)?, seq(row, 1)?)))?.collect()
+            })
+            .await
+    }
+
+    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
+        self.readers
+            .run(Priority::Normal, move |c| {
+                // One transaction, so that no message goes between the two queries.
+                let c = c.transaction()?;
+                let mut list = c.prepare_cached(sql::MENTIONS)?;
+                let key = params![user.as_str(), before.as_micros(), limit];
+                let places = list.query_map(key, |row| Ok((parsed(row, 0)?, seq(row, 1)?)))?;
+                let places = places.collect::<rusqlite::Result<Vec<_>>>()?;
+                places.iter().filter_map(|(room, seq)| find_message(&c, room, *seq).transpose()).collect()
+            })
+            .await
+    }
+
     async fn message_count(&self, user: Username) -> Result<u64> {
         self.readers
             .run(Priority::Normal, move |c| {
@@ -307,7 +377,12 @@ impl Backend for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
-                    Ok(UserRoom { room: parsed(row, 0)?, last_seq: seq(row, 1)?, read_seq: seq(row, 2)? })
+                    Ok(UserRoom {
+                        room: parsed(row, 0)?,
+                        last_seq: seq(row, 1)?,
+                        read_seq: seq(row, 2)?,
+                        mentions: 0,
+                    })
                 };
                 let after = page.after.as_ref().map_or("", RoomName::as_str);
                 let key = params![user.as_str(), after, page.limit];

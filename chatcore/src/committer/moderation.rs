@@ -1,4 +1,4 @@
-//! Refusal of posts by those who may not post.
+//! Refusal of those who may not post, or change messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,13 +10,13 @@ use super::{Admitted, MAX_MEMBERS, Worker, fail_room, out_of_time};
 use crate::account::{Fold, open_to_guests};
 use crate::error::{Error, Result};
 use crate::feed::{Visitor, Wish};
-use crate::types::{NewMessage, RoomName, Username};
+use crate::types::{RoomName, Username};
 
 /// Rooms whose senders are looked up side by side.
-const LOOKUPS: usize = 16;
+pub(super) const LOOKUPS: usize = 16;
 
 impl Worker {
-    /// Fails and removes the posts to restricted rooms whose senders may not post there.
+    /// Fails and removes the requests in restricted rooms of those who may not take part there.
     pub(super) async fn turn_away(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
         // What is left of a post that a guest sent too is another question.
         while self.turn_away_unknown(pending, deadline).await? {}
@@ -26,11 +26,12 @@ impl Worker {
     /// The same for those of whom it is not known; says whether there were any.
     async fn turn_away_unknown(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<bool> {
         let mut unknown: BTreeMap<RoomName, BTreeSet<(Username, bool)>> = BTreeMap::new();
-        for Pending { message, .. } in &*pending {
-            let NewMessage { room, sender, verified, .. } = message;
+        for request in &*pending {
+            let Some((actor, verified)) = request.actor() else { continue };
+            let room = request.room();
             let known = self.rooms.get(room).filter(|known| known.head.restricted);
-            if known.is_some_and(|known| !known.admitted[usize::from(*verified)].contains(sender)) {
-                unknown.entry(room.clone()).or_default().insert((sender.clone(), *verified));
+            if known.is_some_and(|known| !known.admitted[usize::from(verified)].contains(actor)) {
+                unknown.entry(room.clone()).or_default().insert((actor.clone(), verified));
             }
         }
         if unknown.is_empty() {
@@ -69,13 +70,17 @@ impl Worker {
         }
         self.refuse_names_first(&mut refused, deadline).await?;
 
-        for mut post in std::mem::take(pending) {
-            let NewMessage { room, sender, verified, .. } = &post.message;
-            match refused.get(&(room.clone(), sender.clone(), *verified)) {
-                Some(error) if *verified => post.fail(error),
+        for request in std::mem::take(pending) {
+            let actor = request.actor().map(|(actor, verified)| (actor.clone(), verified));
+            let refused = actor.and_then(|(actor, verified)| {
+                let error = refused.get(&(request.room().clone(), actor, verified))?;
+                Some((error, verified))
+            });
+            match refused {
+                Some((error, true)) => request.fail(error),
                 // Who is verified and sent the same is not refused with them.
-                Some(error) => pending.extend(post.refuse_guests(error).then_some(post)),
-                None => pending.push(post),
+                Some((error, false)) => pending.extend(request.refuse_guests(error)),
+                None => pending.push(request),
             }
         }
         Ok(true)
@@ -102,24 +107,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Fails and removes the posts of guests whose name, in any case, has an account by now.
+    /// Fails and removes the requests of guests whose name, in any case, has an account by now.
     pub(super) async fn refuse_guests(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        let guests = pending.iter().map(|p| &p.message).filter(|message| !message.verified);
-        let names: Vec<_> = guests.map(|message| Fold::from(&message.sender)).collect();
+        let is_guest = |request: &Pending| request.actor().is_some_and(|(_, verified)| !verified);
+        let guests = pending.iter().filter(|request| is_guest(request)).filter_map(Pending::actor);
+        let names: Vec<_> = guests.map(|(name, _)| Fold::from(name)).collect();
         let mut owners = self.persist(deadline, || self.backend.owners(names.clone())).await?.into_iter();
-        pending.retain_mut(|post| {
-            if post.message.verified {
-                return true;
+        for request in std::mem::take(pending) {
+            let guest = request.actor().filter(|(_, verified)| !verified).map(|(name, _)| name);
+            let refused = guest.and_then(|name| {
+                let owner = owners.next().flatten();
+                open_to_guests(name, owner.as_ref()).err()
+            });
+            match refused {
+                Some(refused) => pending.extend(request.refuse_guests(&refused)),
+                None => pending.push(request),
             }
-            let owner = owners.next().flatten();
-            match open_to_guests(&post.message.sender, owner.as_ref()) {
-                Ok(()) => true,
-                Err(refused) => post.refuse_guests(&refused),
-            }
-        });
+        }
         Ok(())
     }
 }

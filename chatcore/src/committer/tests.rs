@@ -11,10 +11,9 @@ use tempfile::TempDir;
 use self::faulty::{Fault, Faulty, Peer};
 use super::*;
 use crate::backend::Moderation as _;
-use crate::deletion::MAX_DELETIONS;
 use crate::follow::Update;
 use crate::store::{ChatStore, Options};
-use crate::types::{Privacy, Range, Seq};
+use crate::types::{ChangeSeq, Privacy, Range, Seq};
 
 struct Setup {
     store: ChatStore,
@@ -40,7 +39,6 @@ async fn setup_with(options: Options, peer: Option<Peer>, appends: &[Fault], loo
         inner,
         appends: Mutex::new(appends.iter().copied().collect()),
         looks: Mutex::new(looks.iter().copied().collect()),
-        deletions: Mutex::default(),
         appended: AtomicUsize::new(0),
         accesses: AtomicUsize::new(0),
         peer,
@@ -298,66 +296,67 @@ async fn what_arrives_during_a_commit_is_one_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_in_doubt_is_carried_out_and_told() {
-    for fault in [Fault::Before, Fault::After, Fault::Hangs] {
+async fn a_change_of_unknown_result_is_made_once_and_given_to_followers() {
+    for fault in [Fault::Before, Fault::After, Fault::Hangs, Fault::Moved] {
         let setup = setup(&[], &[], 100).await;
         let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
         let seq = setup.post("x").await.unwrap().message.seq;
         assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
-        let mut watcher = setup.store.follow(&room, seq).with_deletions();
-        setup.faulty.deletions.lock().unwrap().extend([fault, Fault::Before]);
-        let refused = setup.store.delete_message(&room, seq).await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))), "{fault:?} {refused:?}");
+        let mut watcher = setup.store.follow(&room, seq).with_changes(Some(ChangeSeq::ZERO));
+        setup.faulty.appends.lock().unwrap().push_back(fault);
+        setup.store.delete_message(&room, seq).await.unwrap_or_else(|e| panic!("{fault:?} {e}"));
         let told = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap();
-        assert!(matches!(&told, Update::Deleted(places) if *places == [seq]), "{fault:?} {told:?}");
+        let Update::Changed(changed) = told else { panic!("{fault:?} {told:?}") };
+        assert!(changed.len() == 1 && changed[0].seq == seq && changed[0].is_deleted(), "{fault:?}");
         let read = setup.store.messages(&room, Range::Newest, 10).await.unwrap();
-        assert_eq!(read[0].content, None);
+        assert_eq!(read, changed);
         assert_eq!(setup.store.message_count(&ann).await.unwrap(), 0);
-        assert!(setup.store.delete_message(&room, seq).await.is_ok());
+        assert_eq!(setup.store.last_change(&room).await.unwrap().get(), 1);
+
+        // Once more it changes nothing.
+        setup.store.delete_message(&room, seq).await.unwrap();
+        assert_eq!(setup.store.last_change(&room).await.unwrap().get(), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_that_is_refused_changes_nothing() {
+async fn a_change_that_is_refused_changes_nothing() {
     let setup = setup(&[], &[], 100).await;
     let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
     let seq = setup.post("x").await.unwrap().message.seq;
-    setup.faulty.deletions.lock().unwrap().push_back(Fault::Full);
+    setup.faulty.appends.lock().unwrap().push_back(Fault::Full);
     assert!(matches!(setup.store.delete_message(&room, seq).await, Err(Error::Full)));
     assert_eq!(setup.stored().await, ["x"]);
     assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
+    assert_eq!(setup.store.last_change(&room).await.unwrap(), ChangeSeq::ZERO);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_so_many_deletions_are_under_way_at_once() {
-    let setup = setup(&[], &[], 100).await;
+async fn changes_and_posts_that_come_together_are_few_commits() {
+    let setup = setup(&[], &[], 1_000).await;
     let room: RoomName = "a".parse().unwrap();
-    for i in 0..=MAX_DELETIONS {
-        setup.post(&i.to_string()).await.unwrap();
-    }
-    // More than these tests take.
-    setup.faulty.deletions.lock().unwrap().extend([Fault::Before; 100_000]);
-    for i in 0..=MAX_DELETIONS {
-        let refused = setup.store.delete_message(&room, Seq::new(i as i64 + 1).unwrap()).await;
-        match i < MAX_DELETIONS {
-            true => assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}"),
-            false => assert!(matches!(refused, Err(Error::Busy)), "{refused:?}"),
-        }
-    }
-    // Posts go on, and readers are not told from memory what is in doubt.
-    setup.post("more").await.unwrap();
-    setup.faulty.deletions.lock().unwrap().clear();
-    let mut watcher = setup.store.follow(&room, Seq::ZERO).with_deletions();
-    let mut deleted = HashSet::new();
-    while deleted.len() < MAX_DELETIONS {
-        match tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap() {
-            Update::Deleted(places) => deleted.extend(places),
-            Update::Messages(messages) => {
-                deleted.extend(messages.iter().filter(|m| m.is_deleted()).map(|m| m.seq));
+    let seq = setup.post("x").await.unwrap().message.seq;
+    let before = setup.faulty.appended.load(Ordering::SeqCst);
+    let tasks = (0..200).map(|i| {
+        let (store, room) = (setup.store.clone(), room.clone());
+        tokio::spawn(async move {
+            if i % 2 == 0 {
+                return store.post(message(&format!("{i}"))).await.map(drop);
             }
-            other => panic!("{other:?}"),
-        }
-    }
+            let user = format!("user{i}").parse().unwrap();
+            store.add_reaction(&room, seq, &user, "👍".parse().unwrap()).await.map(drop)
+        })
+    });
+    assert!(futures_join(tasks.collect()).await.iter().all(Result::is_ok));
+    let commits = setup.faulty.appended.load(Ordering::SeqCst) - before;
+    assert!(commits <= 20, "{commits}");
+    let message = setup.store.message(&room, seq).await.unwrap();
+    let reaction = &message.content.as_ref().unwrap().reactions[0];
+    assert_eq!((reaction.count, reaction.users.len()), (100, 10));
+    // All changes of one message in a batch are one.
+    let last = setup.store.last_change(&room).await.unwrap().get();
+    assert!(last <= commits as i64 && message.change.map(ChangeSeq::get) == Some(last));
+    assert_eq!(setup.stored().await.len(), 101);
 }
 
 /// A task that follows a room as a user until it may not any more: how many messages it got.
@@ -367,7 +366,7 @@ fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified:
     let task = tokio::spawn({
         let got = got.clone();
         async move {
-            let (mut watcher, _attending) = view.watch(&room, Seq::ZERO).await?;
+            let (mut watcher, _attending) = view.watch(&room, Seq::ZERO, None).await?;
             loop {
                 if let Update::Messages(messages) = watcher.next().await? {
                     got.fetch_add(messages.len(), Ordering::SeqCst);
@@ -504,17 +503,4 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     assert!(matches!(error, Error::RoomNotFound) && got == 4, "{error:?} {got}");
     let asked = accesses();
     assert!(asked <= 2, "{asked}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_of_unknown_result_goes_on_after_other_refusals() {
-    let setup = setup(&[], &[], 100).await;
-    let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
-    let seq = setup.post("x").await.unwrap().message.seq;
-    let mut watcher = setup.store.follow(&room, seq).with_deletions();
-    setup.faulty.deletions.lock().unwrap().extend([Fault::Before, Fault::Full, Fault::None]);
-    assert!(matches!(setup.store.delete_message(&room, seq).await, Err(Error::Unavailable(_))));
-    let told = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap();
-    assert!(matches!(&told, Update::Deleted(places) if *places == [seq]), "{told:?}");
-    assert_eq!(setup.store.message_count(&ann).await.unwrap(), 0);
 }

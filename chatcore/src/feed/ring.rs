@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
-use crate::types::{Range, Seq};
+use crate::types::{ChangeSeq, Range, Seq};
 
 /// The most that one ring holds.
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
-/// Deletions remembered for those who have not been told of them yet.
-const MAX_DELETIONS: usize = 1_024;
+/// Changed messages remembered for those who have not been given them yet, and their part of the bytes.
+const MAX_CHANGES: usize = 1_024;
+const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 
 /// The end of a room as far as it is known: messages without a hole, the last of which is the
 /// newest of the room.
@@ -26,15 +27,23 @@ pub(super) struct Ring {
     /// Grows whenever all that was known becomes doubtful, so that an answer which was asked for
     /// before is not taken for an answer after.
     generation: u64,
-    /// What was deleted last, and how many deletions there were before the first of these.
-    deleted: VecDeque<Seq>,
-    deletions_before: u64,
+    /// The number of the last change that was published.
+    last_change: Option<ChangeSeq>,
+    /// Set once `last_change` was the last change of the room at a moment of the present change stream,
+    /// as `known` is for `end`.
+    knows_last_change: bool,
+    /// The messages that changed last, each as one change left it, by the number of the change, without
+    /// a hole up to `last_change`.
+    changed: VecDeque<SharedMessage>,
+    changed_bytes: usize,
+    /// The place of the last message of which a change was published.
+    last_changed: Seq,
 }
 
 impl Ring {
-    /// What the messages take of memory.
+    /// Returns the bytes of memory that the messages take.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.changed_bytes
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -52,47 +61,118 @@ impl Ring {
         match self.end {
             Some((end, _)) if message.seq <= end => return false,
             // Another process's messages between are not seen yet: the store has them.
-            Some((end, _)) if message.seq != end.next() => self.drop_messages(),
+            Some((end, _)) if message.seq != end.next() => self.drop_shown(),
             _ => {}
         }
-        // Of a deletion one may hear before one hears of the message.
-        match self.deleted.contains(&message.seq) {
-            true => self.push(message.without_content().into()),
-            false => self.push(message.clone()),
+        if message.seq > self.last_changed {
+            self.push(message.clone());
+            return true;
+        }
+        // This process changed it before it heard of the message, which is as it was posted.
+        match self.changed.iter().rev().find(|changed| changed.seq == message.seq).cloned() {
+            Some(changed) => self.push(changed),
+            None => {
+                self.drop_shown();
+                self.end = Some((message.seq, message.timestamp));
+            }
         }
         true
     }
 
-    /// Takes in that a message was deleted. Says whether it is news.
-    pub(super) fn delete(&mut self, seq: Seq) -> bool {
-        if self.deleted.contains(&seq) {
-            return false;
+    /// Takes in a message that was changed, `now` if by this process. Returns whether it is news.
+    pub(super) fn publish_change(&mut self, message: &SharedMessage, now: bool) -> bool {
+        let Some(number) = message.change else { return false };
+        self.knows_last_change |= now;
+        match self.last_change {
+            // The change stream gives the changes of one batch in any order.
+            Some(last) if number <= last => {
+                self.generation += 1;
+                self.replace_shown(message);
+                return false;
+            }
+            // Another process's changes between are not seen yet: the store has them.
+            Some(last) if number != last.next() => self.drop_changed(),
+            _ => {}
         }
-        // What is being read may be from before.
+        // A message that is being read may be from before.
         self.generation += 1;
-        self.deleted.push_back(seq);
-        if self.deleted.len() > MAX_DELETIONS {
-            self.deleted.pop_front();
-            self.deletions_before += 1;
+        self.last_change = Some(number);
+        self.last_changed = self.last_changed.max(message.seq);
+        self.changed_bytes += message.weight();
+        self.changed.push_back(message.clone());
+        while self.changed.len() > MAX_CHANGES || self.changed_bytes > MAX_CHANGED_BYTES {
+            let Some(oldest) = self.changed.pop_front() else { break };
+            self.changed_bytes -= oldest.weight();
         }
-        let first = self.messages.front().map_or(0, |message| message.seq.get());
-        let at = usize::try_from(seq.get() - first).ok();
-        if let Some(message) = at.and_then(|at| self.messages.get_mut(at)) {
-            let deleted = SharedMessage::from(message.without_content());
-            self.bytes = self.bytes + deleted.weight() - message.weight();
-            *message = deleted;
-        }
+
+        self.replace_shown(message);
         true
     }
 
-    /// Takes note that messages may have been posted and deleted unheard. Keeps the end, so that the
+    /// Replaces a message by a newer state of it, if it is here.
+    fn replace_shown(&mut self, message: &SharedMessage) {
+        let first = self.messages.front().map_or(0, |message| message.seq.get());
+        let at = usize::try_from(message.seq.get() - first).ok();
+        if let Some(shown) = at.and_then(|at| self.messages.get_mut(at))
+            && shown.change < message.change
+        {
+            self.bytes = self.bytes + message.weight() - shown.weight();
+            *shown = message.clone();
+        }
+    }
+
+    /// Takes in the number of the last change of the room when the store was asked. Returns whether it is
+    /// news.
+    pub(super) fn learn_last_change(&mut self, number: ChangeSeq) -> bool {
+        self.knows_last_change = true;
+        let is_news = self.last_change.is_none_or(|last| last < number);
+        if is_news {
+            self.drop_changed();
+            self.last_change = Some(number);
+        }
+        is_news
+    }
+
+    /// Returns the number of the last change, once it is known.
+    pub(super) fn last_change(&self) -> Option<ChangeSeq> {
+        self.last_change.filter(|_| self.knows_last_change)
+    }
+
+    /// Returns the messages that changed after the change `after`, as the store would give them, or
+    /// `None` where the ring does not reach.
+    pub(super) fn read_changes(&self, after: ChangeSeq, limit: usize) -> Option<Vec<SharedMessage>> {
+        let last = self.last_change()?;
+        if after == last {
+            return Some(Vec::new());
+        }
+        let first = self.changed.front()?.change?;
+        let from = usize::try_from(after.get() + 1 - first.get()).ok().filter(|_| after < last)?;
+        let mut seen = std::collections::HashSet::new();
+        // Of several changes of a message the last one tells all.
+        let mut found: Vec<_> =
+            self.changed.range(from..).rev().filter(|message| seen.insert(message.seq)).cloned().collect();
+        found.reverse();
+        found.truncate(limit);
+        Some(found)
+    }
+
+    fn drop_shown(&mut self) {
+        self.messages = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    fn drop_changed(&mut self) {
+        self.changed = VecDeque::new();
+        self.changed_bytes = 0;
+    }
+
+    /// Takes note that messages may have been posted and changed unheard. Keeps both ends, so that the
     /// rest can be read from there.
     pub(super) fn miss_changes(&mut self) {
         self.drop_messages();
         self.known = false;
+        self.knows_last_change = false;
         self.generation += 1;
-        self.deletions_before = self.deletions() + 1;
-        self.deleted.clear();
     }
 
     /// The place of the newest message heard of, even if there may be newer ones.
@@ -108,17 +188,12 @@ impl Ring {
         is_end
     }
 
-    /// How many deletions there were.
-    pub(super) fn deletions(&self) -> u64 {
-        self.deletions_before + self.deleted.len() as u64
-    }
-
-    /// What was deleted after the first `seen` deletions, if anything, and how many there are now.
-    /// None is named if not all are known.
-    pub(super) fn deleted_after(&self, seen: u64) -> Option<(u64, Vec<Seq>)> {
-        let now = self.deletions();
-        let known = usize::try_from(seen.checked_sub(self.deletions_before).unwrap_or(u64::MAX));
-        (seen < now).then(|| (now, self.deleted.iter().skip(known.unwrap_or(usize::MAX)).copied().collect()))
+    /// Takes note that there was no change after `number` when the store was asked. Returns whether that
+    /// is the last change that was published.
+    pub(super) fn confirm_last_change(&mut self, number: ChangeSeq) -> bool {
+        let is_last = self.last_change == Some(number);
+        self.knows_last_change |= is_last;
+        is_last
     }
 
     fn push(&mut self, message: SharedMessage) {
@@ -146,7 +221,7 @@ impl Ring {
             return;
         };
         if first.seq > end.next() {
-            self.drop_messages();
+            self.drop_shown();
         }
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         if last.seq.next() >= start {
@@ -167,10 +242,10 @@ impl Ring {
         self.end.get_or_insert((Seq::ZERO, Timestamp::EPOCH));
     }
 
-    /// Forgets the messages, not where the room ends.
+    /// Forgets the messages, new and changed, not where the room ends.
     pub(super) fn drop_messages(&mut self) {
-        self.messages = VecDeque::new();
-        self.bytes = 0;
+        self.drop_shown();
+        self.drop_changed();
     }
 
     /// Forgets everything.
@@ -178,6 +253,8 @@ impl Ring {
         self.drop_messages();
         self.end = None;
         self.known = false;
+        self.last_change = None;
+        self.knows_last_change = false;
         self.generation += 1;
     }
 
@@ -264,8 +341,8 @@ mod tests {
         Clear,
         /// The change stream had a gap.
         MissChanges,
-        /// The message that lies so far back is deleted, which is heard of at once.
-        Delete(i64),
+        /// The message that lies so far back is changed by this process, perhaps before it heard of it.
+        Change(i64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -276,7 +353,7 @@ mod tests {
             1 => Just(Step::DropMessages),
             1 => Just(Step::Clear),
             1 => Just(Step::MissChanges),
-            2 => (0_i64..10).prop_map(Step::Delete),
+            2 => (0_i64..10).prop_map(Step::Change),
         ];
         proptest::collection::vec(step, 1..40)
     }
@@ -290,10 +367,20 @@ mod tests {
             let (mut stored, mut promised) = (0, 0);
             // The newest message at the last gap. The stream tells of none before it again.
             let mut missed = None;
-            let mut deleted = Vec::new();
-            let model = |deleted: &[Seq], end, range, limit| -> Vec<SharedMessage> {
-                let blank = |m: SharedMessage| if deleted.contains(&m.seq) { m.without_content().into() } else { m };
-                model(end, range, limit).into_iter().map(blank).collect()
+            // The places of the messages that were changed, in the order of the changes.
+            let mut changes: Vec<i64> = Vec::new();
+            let changed = |changes: &[i64], m: SharedMessage| -> SharedMessage {
+                match changes.iter().rposition(|seq| *seq == m.seq.get()) {
+                    Some(at) => {
+                        let change = ChangeSeq::new(at as i64 + 1);
+                        let content = Some(testing::content(&format!("change {at}")));
+                        Message { change, content, ..(*m).clone() }.into()
+                    }
+                    None => m,
+                }
+            };
+            let model = |changes: &[i64], end, range, limit| -> Vec<SharedMessage> {
+                model(end, range, limit).into_iter().map(|m| changed(changes, m)).collect()
             };
             for step in steps {
                 match step {
@@ -311,9 +398,9 @@ mod tests {
                         if let Some(found) = ring.read(range, limit) {
                             let end = ring.end().expect("what answers is known").get();
                             prop_assert!(end >= promised);
-                            prop_assert_eq!(found, model(&deleted, end, range, limit));
+                            prop_assert_eq!(found, model(&changes, end, range, limit));
                         } else {
-                            let loaded = model(&deleted, stored, range, limit);
+                            let loaded = model(&changes, stored, range, limit);
                             let reaches_end = match range {
                                 Range::Newest => true,
                                 Range::Before(_) => false,
@@ -339,24 +426,26 @@ mod tests {
                             promised = stored;
                         }
                     }
-                    Step::Delete(back) => if stored - back > 0 {
-                        let seq = Seq::new(stored - back).expect("a place");
-                        let is_news = ring.delete(seq);
-                        prop_assert!(missed.is_some() || is_news != deleted.contains(&seq));
-                        if !deleted.contains(&seq) {
-                            deleted.push(seq);
-                        }
-                        if missed.is_some() {
-                            continue;
-                        }
-                        for seen in 0..deleted.len() {
-                            let told = ring.deleted_after(seen as u64);
-                            prop_assert_eq!(told, Some((deleted.len() as u64, deleted[seen..].to_vec())));
-                        }
-                        prop_assert_eq!(ring.deleted_after(deleted.len() as u64), None);
+                    Step::Change(back) => if stored - back > 0 {
+                        changes.push(stored - back);
+                        let message = changed(&changes, message(stored - back));
+                        prop_assert!(ring.publish_change(&message, true));
+                        prop_assert_eq!(ring.last_change(), message.change);
                     },
                 }
-                let weights: usize = ring.messages.iter().map(SharedMessage::weight).sum();
+                for after in 0..=changes.len() {
+                    let Some(told) = ring.read_changes(ChangeSeq::new(after as i64).expect("a number"), 100) else {
+                        continue;
+                    };
+                    let told: Vec<_> = told.iter().map(|m| (m.change, m.seq.get())).collect();
+                    let is_last = |at: usize| !changes[at + 1..].contains(&changes[at]);
+                    let wanted = (after..changes.len()).filter(|at| is_last(*at));
+                    let wanted: Vec<_> =
+                        wanted.map(|at| (ChangeSeq::new(at as i64 + 1), changes[at])).collect();
+                    prop_assert_eq!(told, wanted);
+                }
+                let weights: usize =
+                    ring.messages.iter().chain(&ring.changed).map(SharedMessage::weight).sum();
                 prop_assert_eq!(ring.bytes(), weights);
                 let seqs: Vec<_> = ring.messages.iter().map(|m| m.seq.get()).collect();
                 prop_assert!(seqs.windows(2).all(|two| two[0] + 1 == two[1]), "{:?}", seqs);
@@ -364,19 +453,52 @@ mod tests {
         }
     }
 
+    fn change(number: i64, seq: i64) -> SharedMessage {
+        Message { change: ChangeSeq::new(number), ..(*message(seq)).clone() }.into()
+    }
+
     #[test]
-    fn whoever_missed_too_many_deletions_is_told_that_it_is_not_known_which() {
+    fn changes_of_other_processes_are_told_without_a_hole_or_not_at_all() {
         let mut ring = Ring::default();
-        let most = MAX_DELETIONS as u64;
-        (0..=most as i64).for_each(|n| assert!(ring.delete(Seq::new(n + 1).expect("a place"))));
-        assert_eq!(ring.deleted_after(0), Some((most + 1, Vec::new())));
-        assert_eq!(
-            ring.deleted_after(1).map(|(now, places)| (now, places.len())),
-            Some((most + 1, MAX_DELETIONS))
-        );
+        let at = |n| ChangeSeq::new(n).expect("a number");
+        let told = |ring: &Ring, after| {
+            let told = ring.read_changes(at(after), 100);
+            told.map(|told| told.iter().filter_map(|m| m.change).map(ChangeSeq::get).collect::<Vec<_>>())
+        };
+        assert!(ring.publish_change(&change(3, 1), false));
+        assert_eq!(told(&ring, 2), None, "there may be others");
+        ring.learn_last_change(at(3));
+        assert_eq!((told(&ring, 2), told(&ring, 3), told(&ring, 1)), (Some(vec![3]), Some(vec![]), None));
+        assert!(ring.publish_change(&change(4, 2), false) && !ring.publish_change(&change(4, 2), false));
+        assert_eq!(told(&ring, 2), Some(vec![3, 4]));
+        assert!(ring.publish_change(&change(7, 2), false), "with a hole before it");
+        assert_eq!((told(&ring, 4), told(&ring, 6), told(&ring, 9)), (None, Some(vec![7]), None));
         ring.miss_changes();
-        assert_eq!(ring.deleted_after(most + 1), Some((most + 2, Vec::new())));
-        assert_eq!(ring.deleted_after(most + 2), None);
+        assert_eq!(told(&ring, 7), None);
+        assert!(!ring.confirm_last_change(at(8)) && ring.confirm_last_change(at(7)));
+        assert_eq!(told(&ring, 7), Some(vec![]));
+    }
+
+    #[test]
+    fn changes_of_one_batch_are_taken_in_whatever_their_order() {
+        let mut ring = Ring::default();
+        ring.load(&messages(1..=3), true);
+        ring.learn_last_change(ChangeSeq::ZERO);
+        assert!(ring.publish_change(&change(2, 3), false));
+        ring.publish_change(&change(1, 2), false);
+        let shown = ring.read(Range::Newest, 2).expect("the end");
+        assert_eq!(shown, [change(1, 2), change(2, 3)]);
+        // The log lacks the first of them, which the store has.
+        assert_eq!(ring.read_changes(ChangeSeq::ZERO, 10), None);
+    }
+
+    #[test]
+    fn changed_messages_are_bounded() {
+        let mut ring = Ring::default();
+        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), true)));
+        assert!(
+            ring.changed.len() <= MAX_CHANGES && ring.bytes() <= MAX_CHANGED_BYTES && ring.changed.len() > 10
+        );
     }
 
     #[test]

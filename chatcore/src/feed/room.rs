@@ -13,7 +13,7 @@ use crate::backend::{Access, Attendance, Head, ProcessId};
 use crate::error::Result;
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
-use crate::types::{Privacy, Range, RoomName, Seq, Username};
+use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
 /// A room that is followed or read.
 pub(crate) struct RoomFeed {
@@ -25,8 +25,8 @@ pub(crate) struct RoomFeed {
     /// lock.
     public: AtomicBool,
     open: AtomicBool,
-    /// How many deletions were heard of.
-    pub(super) deletions: AtomicU64,
+    /// The last topic that was set while the room is in memory, and how many there were.
+    topic: Mutex<(u64, Option<Topic>)>,
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     pub(super) doubts: AtomicU32,
@@ -53,7 +53,7 @@ impl RoomFeed {
             door: Mutex::default(),
             public: AtomicBool::new(false),
             open: AtomicBool::new(false),
-            deletions: AtomicU64::new(0),
+            topic: Mutex::default(),
             wake: watch::Sender::new(()),
             doubts: AtomicU32::new(0),
             epoch: AtomicU64::new(epoch),
@@ -173,15 +173,37 @@ impl RoomFeed {
         self.door(|door| door.confirm(asked, head))
     }
 
-    /// The number of the last deletion that was heard of.
-    pub(crate) fn deletions(&self) -> u64 {
-        self.deletions.load(Ordering::SeqCst)
+    pub(super) fn set_topic(&self, topic: Topic) {
+        let mut set = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
+        *set = (set.0 + 1, Some(topic));
     }
 
-    /// What was deleted since the follower looked last, and the number to ask with next time. None
-    /// of it by name if that is not known any more.
-    pub(crate) fn deleted_after(&self, seen: u64) -> Option<(u64, Vec<Seq>)> {
-        if self.deletions() == seen { None } else { self.ring().deleted_after(seen) }
+    /// Returns the topic that was set since the follower looked last, and the number to ask with next
+    /// time.
+    pub(crate) fn topic_after(&self, seen: u64) -> Option<(u64, Topic)> {
+        let (number, topic) = &*self.topic.lock().unwrap_or_else(PoisonError::into_inner);
+        topic.clone().filter(|_| *number != seen).map(|topic| (*number, topic))
+    }
+
+    /// Returns the number of the last topic that was set.
+    pub(crate) fn topics(&self) -> u64 {
+        self.topic.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Returns the number of the last change, if it is known.
+    pub(crate) fn last_change(&self) -> Option<ChangeSeq> {
+        self.ring().last_change()
+    }
+
+    /// Returns what the ring has of the changes after `after`, whether it is up to date or not.
+    pub(crate) fn read_changes(&self, after: ChangeSeq, limit: usize) -> Option<Vec<SharedMessage>> {
+        self.ring().read_changes(after, limit)
+    }
+
+    /// Returns true if both the newest message and the last change are known.
+    pub(super) fn knows_ends(&self) -> bool {
+        let ring = self.ring();
+        ring.end().is_some() && ring.last_change().is_some()
     }
 
     /// A receiver that changes when there is something new. While it lives the room is followed.

@@ -28,7 +28,7 @@ pub(crate) struct Refresh {
     /// When the store was asked, in the order of its door and of its ring.
     asked: Moment,
     generation: u64,
-    end_known: bool,
+    ends_known: bool,
 }
 
 impl Feed {
@@ -80,21 +80,6 @@ impl Feed {
     pub(crate) fn settle(&self, batch: &Batch) {
         batch.rooms.iter().for_each(|part| self.settle_room(&part.room));
         self.counts.forget(senders(batch));
-        self.doubts.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// From now until [`settle_deletion`](Self::settle_deletion) a message of the room may be deleted
-    /// unheard.
-    pub(crate) fn doubt_deletion(&self, room: &RoomName) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
-        self.doubt_room(room);
-    }
-
-    /// The message is deleted or never will be.
-    pub(crate) fn settle_deletion(&self, room: &RoomName) {
-        self.settle_room(room);
-        // Whose message it was may not be known.
-        self.counts.clear();
         self.doubts.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -171,8 +156,8 @@ impl Feed {
     /// Begins a question for the head of a room.
     pub(crate) fn begin_refresh(&self, room: Arc<RoomFeed>) -> Refresh {
         self.renew(&room);
-        let (asked, generation, end_known) = (room.ask(), room.generation(), room.end().is_some());
-        Refresh { room, asked, generation, end_known }
+        let (asked, generation, ends_known) = (room.ask(), room.generation(), room.knows_ends());
+        Refresh { room, asked, generation, ends_known }
     }
 
     /// Takes in the answer. Returns false if there may be messages that were not heard of.
@@ -181,13 +166,19 @@ impl Feed {
         if head.is_some_and(|head| room.confirm_access(*asked, head)) {
             room.wake.send_replace(());
         }
-        self.confirm_end(room, *generation, head.map_or(Seq::ZERO, |head| head.seq))
+        let head = head.unwrap_or(Head::EMPTY);
+        let mut ring = room.ring();
+        if ring.generation() == *generation {
+            ring.confirm_last_change(head.change);
+        }
+        drop(ring);
+        self.confirm_end(room, *generation, head.seq)
     }
 
-    /// Ends a refresh of a room. Followers of one whose end was unknown may have to be told that
-    /// messages were deleted.
+    /// Ends a refresh of a room. Followers of one whose end was unknown look whether messages were
+    /// changed.
     pub(crate) fn end_refresh(&self, refresh: &Refresh) {
-        if !refresh.end_known {
+        if !refresh.ends_known {
             refresh.room.wake.send_replace(());
         }
     }

@@ -16,6 +16,9 @@ const LAG: usize = 16;
 pub enum UserUpdate {
     /// The user has read a room up to a place.
     Read(RoomName, Seq),
+    /// A message of a room mentions the user, who may not be allowed to read it. On a shared store this
+    /// may come twice.
+    Mentioned(RoomName, Seq),
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
     /// Updates may have been lost, those of other users too: ask again for the session in use, but

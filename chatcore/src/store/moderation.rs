@@ -1,12 +1,12 @@
-//! Private rooms, bans, and deleting messages, by the program itself: who may do what is up to it.
+//! Private rooms and bans, by the program itself: who may do what is up to it.
 //! What one user may do is in [`View`](crate::View).
 
-use super::{ChatStore, Shared, checked};
+use super::{ChatStore, checked};
 use crate::backend::{Access, Joined, Page};
 use crate::error::{Error, Result};
 use crate::feed::{RoomFeed, Visitor, Wish};
 use crate::store::MAX_NAMES;
-use crate::types::{Message, Privacy, Range, RoomName, Seq, Username};
+use crate::types::{Privacy, RoomName, Username};
 
 impl ChatStore {
     /// Creates a room that `owner` owns; says whether it did, `false` meaning that it was there. The
@@ -105,33 +105,6 @@ impl ChatStore {
         self.call(self.0.backend.bans(room.clone(), page)).await
     }
 
-    /// Deletes a message: its place and its time stay, its sender and its text are gone for every
-    /// reader, and its sender's counter goes down by one, all in one step. Those who watch the room
-    /// are told. A message that is deleted already stays so.
-    ///
-    /// The store keeps the sender beside the nonce of the message, if it has one: a repeat of the
-    /// post makes no other message, and is answered with the deleted one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MessageNotFound`], [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: deleted
-    /// now, or later, as soon as the store can be reached, or not at all if this process ends before.
-    pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
-        if self.message(room, seq).await?.is_deleted() {
-            return Ok(());
-        }
-        self.check_open()?;
-        let Shared { backend, feed, deletions, options, .. } = &*self.0;
-        deletions.delete(backend, feed, options.timeout, (room.clone(), seq)).await
-    }
-
-    /// One message, as the store has it.
-    pub(crate) async fn message(&self, room: &RoomName, seq: Seq) -> Result<Message> {
-        let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
-        let found = self.call(self.0.backend.messages(room.clone(), Range::After(before), 1)).await?;
-        found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
-    }
-
     pub(crate) async fn access(&self, room: &RoomName, user: Option<&Username>) -> Result<Option<Access>> {
         let users = user.cloned().into_iter().collect();
         let found = self.call(self.0.backend.access(room.clone(), users)).await?;
@@ -212,7 +185,7 @@ mod tests {
         store.register(&ann, &"correct horse".parse().unwrap(), "").await.unwrap();
         let view = store.view(Some((&ann, true)));
         assert!(view.create_room(&room, Privacy::Public).await.unwrap());
-        let _watching = view.watch(&room, Seq::ZERO).await.unwrap();
+        let _watching = view.watch(&room, crate::Seq::ZERO, None).await.unwrap();
         let is_open = || store.0.feed.room(&room).is_open();
         assert!(is_open());
         assert!(!view.create_room(&room, Privacy::Public).await.unwrap());

@@ -1,4 +1,4 @@
-use chatcore::{Error, Privacy, Range, Update};
+use chatcore::{ChangeSeq, Error, Privacy, Range, Update};
 use tokio::time::timeout;
 
 use crate::moderation::{SOON, guest, is_forbidden, is_hidden, register, say, seq, view};
@@ -18,8 +18,10 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     let before = store.messages(&q, Range::Newest, 200).await.expect("read");
     let mut watchers = Vec::new();
     for store in [&store, &other] {
-        watchers.push(store.watch(&q, last.seq));
-        watchers.push(store.view(None).follow(&q, last.seq).await.expect("let in").with_deletions());
+        watchers.push(store.watch(&q, last.seq, Some(ChangeSeq::ZERO)));
+        watchers.push(
+            store.view(None).follow(&q, last.seq).await.expect("let in").with_changes(Some(ChangeSeq::ZERO)),
+        );
     }
     // The sender's own, and as the owner of the room.
     view(&other, "bob").delete_message(&q, seq(4)).await.expect("deleted");
@@ -55,7 +57,7 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         let mut told = Vec::new();
         while told.len() < gone.len() {
             match timeout(SOON, watcher.next()).await.expect("in time").expect("watched") {
-                Update::Deleted(places) => told.extend(places.iter().map(|place| place.get())),
+                Update::Changed(changed) => told.extend(changed.iter().map(|message| message.seq.get())),
                 Update::Presence(_) => {}
                 other => panic!("{other:?}"),
             }

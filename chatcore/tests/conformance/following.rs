@@ -88,7 +88,7 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
     post(&store, "a", "ann", "x").await;
     let (a, end) = (room("a"), Seq::ZERO.next());
     let mut follower = store.follow(&a, end);
-    let mut watcher = store.watch(&a, end);
+    let mut watcher = store.watch(&a, end, None);
     until_present(&mut watcher, &[]).await;
     let mut user_watcher = store.watch_user(&user("ann"));
     let stream = store.follow(&a, end).into_stream().collect::<Vec<_>>();
@@ -131,7 +131,7 @@ async fn until_present(watcher: &mut Watcher, names: &[&str]) {
 
 pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place: &Place) {
     let store = place.open().await;
-    let mut watcher = store.watch(&room("a"), Seq::ZERO);
+    let mut watcher = store.watch(&room("a"), Seq::ZERO, None);
     until_present(&mut watcher, &[]).await;
     let ann = store.attend(&room("a"), &user("ann"));
     let ann_again = store.attend(&room("a"), &user("ann"));
@@ -239,7 +239,7 @@ pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
     let mut held = Vec::new();
     for i in 0..50 {
         let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
-        held.push((store.watch(&name, Seq::ZERO), store.attend(&name, &who), store.watch_user(&who)));
+        held.push((store.watch(&name, Seq::ZERO, None), store.attend(&name, &who), store.watch_user(&who)));
     }
     let counts = store.live_counts();
     assert_eq!((counts.rooms, counts.followers, counts.attending, counts.users), (3, 50, 50, 7));

@@ -2,6 +2,7 @@
 //! mongod.
 
 mod accounts;
+mod changing;
 mod deleting;
 mod following;
 mod moderation;
@@ -89,6 +90,18 @@ on_every_backend! {
         another_password_ends_the_other_sessions,
         no_log_in_with_the_old_password_outlives_the_new_one,
         ended_sessions_are_told;
+    changing:
+        an_edited_message_keeps_its_place_and_its_time,
+        a_reply_answers_an_earlier_message,
+        a_user_reacts_once_with_each_emoji,
+        a_message_has_at_most_20_different_reactions,
+        thousands_of_users_react_to_one_message,
+        mentions_are_found_counted_and_read,
+        mentions_reach_only_who_may_read_them,
+        the_commit_decides_who_may_change_a_message,
+        the_log_of_changes_tells_each_changed_message_once,
+        a_topic_is_set_by_the_owner_and_told,
+        whoever_follows_changes_ends_with_the_store;
     deleting:
         a_deleted_message_leaves_its_place_and_nothing_else,
         counters_are_exact_while_messages_come_and_go;

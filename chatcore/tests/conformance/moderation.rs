@@ -23,7 +23,7 @@ pub(crate) fn guest(store: &ChatStore, name: &str) -> View {
     store.view(Some((&user(name), false)))
 }
 
-fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
+pub(crate) fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
     NewMessage { verified: true, ..message(to, sender, text) }
 }
 
@@ -70,7 +70,7 @@ async fn sees_nothing(store: &ChatStore, view: &View) {
     assert!(waited.expect("read").is_empty());
     assert_eq!(view.last_seq(&p).await.expect("read"), Seq::ZERO);
     is_hidden(view.follow(&p, Seq::ZERO).await);
-    is_hidden(view.watch(&p, Seq::ZERO).await);
+    is_hidden(view.watch(&p, Seq::ZERO, None).await);
     assert!(!view.rooms(None, 10).await.expect("rooms").contains(&p));
     assert!(!store.rooms(None, 10).await.expect("rooms").contains(&p));
     is_forbidden(view.create_room(&p, Privacy::Public).await);
@@ -223,7 +223,7 @@ pub(crate) async fn nothing_reaches_who_was_removed(place: &Place) {
     ann.invite(&p, &user("bob")).await.expect("invited");
     let bob = view(&other, "bob");
     let mut follower = bob.follow(&p, Seq::ZERO).await.expect("let in");
-    let (mut watcher, attending) = bob.watch(&p, Seq::ZERO).await.expect("let in");
+    let (mut watcher, attending) = bob.watch(&p, Seq::ZERO, None).await.expect("let in");
     let waiting = tokio::spawn({
         let (bob, p) = (bob.clone(), p.clone());
         async move { bob.wait_for_messages(&p, Range::After(seq(2)), 10, Duration::from_secs(2)).await }
@@ -312,14 +312,14 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     let (q, ann) = (room("q"), view(&store, "ann"));
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
     post(&other, "q", "bob", "x").await;
-    let mut watching = guest(&other, "bob").watch(&q, seq(1)).await.expect("let in");
+    let mut watching = guest(&other, "bob").watch(&q, seq(1), None).await.expect("let in");
     ann.ban(&q, &user("bob")).await.expect("banned");
     ann.ban(&q, &user("bob")).await.expect("banned already");
     for name in ["bob", "BOB"] {
         assert!(matches!(other.post(message("q", name, "x")).await, Err(Error::Banned)), "{name}");
         assert!(matches!(guest(&other, name).join(&q).await, Err(Error::Banned)), "{name}");
         assert!(matches!(guest(&store, name).type_in(&q).await, Err(Error::Banned)), "{name}");
-        assert!(matches!(guest(&store, name).watch(&q, Seq::ZERO).await, Err(Error::Banned)), "{name}");
+        assert!(matches!(guest(&store, name).watch(&q, Seq::ZERO, None).await, Err(Error::Banned)), "{name}");
     }
     let ended = async {
         loop {
@@ -333,7 +333,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     assert_eq!(guest(&other, "bob").messages(&q, Range::Newest, 10).await.expect("read").len(), 1);
     assert_eq!(other.view(None).room(&q).await.expect("a room").users, 0);
     post(&other, "q", "eve", "y").await;
-    guest(&other, "eve").watch(&q, Seq::ZERO).await.expect("let in");
+    guest(&other, "eve").watch(&q, Seq::ZERO, None).await.expect("let in");
     is_forbidden(ann.ban(&q, &user("Ann")).await);
     is_forbidden(guest(&store, "ann").ban(&q, &user("eve")).await);
     for name in ["zoe", "amy"] {
@@ -344,7 +344,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     assert!(ann.unban(&q, &user("Bob")).await.expect("lifted"));
     assert!(!ann.unban(&q, &user("bob")).await.expect("there was none"));
     post(&other, "q", "bob", "back").await;
-    guest(&other, "bob").watch(&q, Seq::ZERO).await.expect("let in");
+    guest(&other, "bob").watch(&q, Seq::ZERO, None).await.expect("let in");
     // In a private room, who is banned cannot be invited.
     register(&store, &["bob"]).await;
     let p = room("p");

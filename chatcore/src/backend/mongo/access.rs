@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::buckets::Bucket;
 use super::find::{self, Query};
 use super::{DUPLICATE_KEY, Inner, Mode, documents, error, pending_counts};
-use crate::backend::Head;
+use crate::backend::{Head, NonceKey, ReadState};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Range, Room, RoomName, Seq, Username};
+use crate::types::{Message, Range, Room, RoomName, Seq, Topic, Username};
 
 /// Reads of a count that a flush may come between. One flush is rare; as many as this are none.
 const MAX_READS: u32 = 16;
@@ -47,6 +47,14 @@ impl From<Late> for mongodb::error::Error {
     fn from(_: Late) -> Self {
         std::io::Error::from(std::io::ErrorKind::TimedOut).into()
     }
+}
+
+/// Messages in `seq` order.
+#[derive(Default)]
+struct PageOfMessages {
+    messages: Vec<Message>,
+    /// Tells that some of them, or of those stored with them, were changed.
+    has_changes: bool,
 }
 
 impl Inner {
@@ -149,17 +157,31 @@ impl Inner {
         self.limited(query.run(&collection, read)).await
     }
 
+    /// The head up to which a room may be shown, where a batch is not seen all at once.
+    pub(super) fn committed_head(&self, room: &RoomName) -> Result<Option<Head>> {
+        match &self.mode {
+            Mode::Guarded(guarded) => guarded.committed_head(room),
+            Mode::ReplicaSet(_) => Ok(None),
+        }
+    }
+
     pub(super) async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
         let Mode::Guarded(guarded) = &self.mode else {
-            return self.read_messages(room, range, limit, None).await;
+            return Ok(self.read_messages(room, range, limit, None).await?.messages);
         };
         // What is being stored just now is not durable yet, so it is not shown. The second look is
         // for a batch that began while the messages were read.
         loop {
             let bound = guarded.committed_head(room)?;
-            let withdrawals = guarded.withdrawals();
-            let messages = self.read_messages(room, range, limit, bound).await?;
+            let (withdrawals, revision) = (guarded.withdrawals(), guarded.revision(room));
+            let PageOfMessages { messages, has_changes } =
+                self.read_messages(room, range, limit, bound).await?;
             let late = guarded.committed_head(room)?;
+            if has_changes && (revision.is_none() || guarded.revision(room) != revision) {
+                // Some of these changes may be of a batch whose other changes were not there yet.
+                let _no_batch_is_being_stored = guarded.settled(self).await?;
+                return Ok(self.read_messages(room, range, limit, None).await?.messages);
+            }
             match (messages.last(), late) {
                 (Some(last), Some(late)) if last.seq > late.seq => {}
                 // Something that was being stored was taken back meanwhile.
@@ -169,60 +191,99 @@ impl Inner {
         }
     }
 
+    /// Reads a page: its buckets, and if one of them is marked as changed, the newest states of its
+    /// messages.
     async fn read_messages(
         &self,
         room: &RoomName,
         range: Range,
         limit: u32,
         bound: Option<Head>,
-    ) -> Result<Vec<Message>> {
+    ) -> Result<PageOfMessages> {
+        let mut page = self.read_posted(room, range, limit, bound).await?;
+        if page.has_changes {
+            self.overlay(room, &mut page.messages, ReadState::Durable).await?;
+        }
+        Ok(page)
+    }
+
+    /// Reads a page from the buckets alone.
+    async fn read_posted(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+        bound: Option<Head>,
+    ) -> Result<PageOfMessages> {
         let query = find::messages(room, range, limit, bound);
         let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let mut buckets = self.read_buckets(room, range, limit, query).await?;
+        let mut page = PageOfMessages::default();
+        let mut buckets = self.read_buckets(room, range, limit, query, &mut page.has_changes).await?;
         let is_complete = buckets.len() < asked;
         let is_backward = matches!(range, Range::Newest | Range::Before(_));
         if is_backward {
             buckets.reverse();
         }
-        let mut messages: Vec<Message> = buckets.into_iter().flatten().collect();
+        page.messages = buckets.into_iter().flatten().collect();
 
-        let missing = i64::from(limit) - i64::try_from(messages.len()).unwrap_or(i64::MAX);
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(messages) };
+        let missing = i64::from(limit) - i64::try_from(page.messages.len()).unwrap_or(i64::MAX);
+        let (Some(first), Some(last)) = (page.messages.first(), page.messages.last()) else {
+            return Ok(page);
+        };
         if is_complete || missing <= 0 {
-            return Ok(messages);
+            return Ok(page);
         }
         // The buckets were not full. A room has no hole, so the places of the rest are known.
         let after = if is_backward { (first.seq.get() - 1 - missing).max(0) } else { last.seq.get() };
         let missing = if is_backward { first.seq.get() - 1 - after } else { missing };
         let (Some(after), Ok(limit @ 1..)) = (Seq::new(after), u32::try_from(missing)) else {
-            return Ok(messages);
+            return Ok(page);
         };
         let range = Range::After(after);
         let query = find::messages(room, range, limit, bound);
-        let rest = self.read_buckets(room, range, limit, query).await?.into_iter().flatten();
-        let at = if is_backward { 0 } else { messages.len() };
-        messages.splice(at..at, rest);
-        Ok(messages)
+        let rest = self.read_buckets(room, range, limit, query, &mut page.has_changes).await?;
+        let at = if is_backward { 0 } else { page.messages.len() };
+        page.messages.splice(at..at, rest.into_iter().flatten());
+        Ok(page)
     }
 
-    /// Reads at most `limit` messages of a range, bucket by bucket as the query finds them.
+    /// Reads at most `limit` messages of a range, bucket by bucket as the query finds them. Sets
+    /// `has_changes` if one of the buckets is marked as changed.
     async fn read_buckets(
         &self,
         room: &RoomName,
         range: Range,
         limit: u32,
         query: Query,
+        has_changes: &mut bool,
     ) -> Result<Vec<Vec<Message>>> {
         let mut wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let read = |document: &RawDocument| {
             if wanted == 0 {
                 return Ok(Vec::new());
             }
-            let messages = Bucket::new(room, document)?.in_range(range, wanted)?;
+            let bucket = Bucket::new(room, document)?;
+            *has_changes |= bucket.is_changed();
+            let messages = bucket.in_range(range, wanted)?;
             wanted -= messages.len();
             Ok(messages)
         };
         self.find(query, read).await
+    }
+
+    /// Returns the message that was stored under a nonce.
+    pub(super) async fn by_nonce(&self, key: &NonceKey) -> Result<Option<Message>> {
+        let read = |document: &RawDocument| {
+            let bucket = Bucket::new(&key.0, document)?;
+            Ok((bucket.by_nonce(key)?, bucket.is_changed()))
+        };
+        let Some((Some(mut message), is_changed)) = self.find(find::by_nonce(key), read).await?.pop() else {
+            return Ok(None);
+        };
+        if is_changed {
+            self.overlay(&key.0, std::slice::from_mut(&mut message), ReadState::Durable).await?;
+        }
+        Ok(Some(message))
     }
 
     /// Runs a query in a transaction.
@@ -267,15 +328,15 @@ impl Inner {
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
-        let bound = match &self.mode {
-            Mode::Guarded(guarded) => guarded.committed_head(room)?,
-            Mode::ReplicaSet(_) => None,
-        };
+        let bound = self.committed_head(room)?;
         let mut found = self.find(find::room(room), documents::room).await?;
         let Some(mut room) = found.pop() else { return Ok(None) };
-        if let Some(head) = bound.filter(|head| head.seq < room.last_seq) {
-            room.last_seq = head.seq;
-            room.last_timestamp = (head != Head::EMPTY).then_some(head.timestamp);
+        if let Some(head) = bound {
+            room.last_change = room.last_change.min(head.change);
+            if head.seq < room.last_seq {
+                room.last_seq = head.seq;
+                room.last_timestamp = (head.seq > Seq::ZERO).then_some(head.timestamp);
+            }
         }
         Ok(Some(room))
     }
@@ -290,5 +351,17 @@ impl Inner {
         let create = counters.update_one(find::room_counter(room), created).upsert(true);
         let done = self.limited(create).await.map_err(error)?;
         Ok(done.upserted_id.is_some())
+    }
+
+    /// Sets what a room is about. Returns false if there is no such room.
+    pub(super) async fn set_topic(&self, room: &RoomName, topic: &Topic) -> Result<bool> {
+        let change = match topic.as_str() {
+            "" => doc! { "$unset": { "topic": true } },
+            topic => doc! { "$set": { "topic": topic } },
+        };
+        let counters = self.collection("counters");
+        let done =
+            self.limited(counters.update_one(find::room_counter(room), change)).await.map_err(error)?;
+        Ok(done.matched_count > 0)
     }
 }

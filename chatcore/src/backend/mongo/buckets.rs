@@ -4,16 +4,20 @@
 //! To insert a document costs the server much more than the bytes in it. A bucket is never added to,
 //! so a room's buckets and its heads meet: none reaches over the head that a batch follows.
 //!
+//! With the first change of one of its messages, a bucket is marked as `changed`: the newest state of that
+//! message is then in `changes`, over the one in the bucket. Of a message whose text was replaced or
+//! deleted the bucket keeps nothing but the time.
+//!
 //! A message's `seq` is its position in the bucket after that of the first. Nonces stand beside the
 //! messages, because the unique index must hold nothing of those without one.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
-use super::documents::{batch_id, corrupt, seq, text, time};
+use super::documents::{self, batch_id, corrupt, seq, time};
 use crate::backend::{Batch, BatchMessage, Head, NonceKey};
 use crate::error::Result;
-use crate::types::{Content, Message, Range, RoomName, Seq};
+use crate::types::{Message, Range, RoomName, Seq};
 
 /// The most messages in a bucket.
 pub(super) const CAPACITY: usize = 16;
@@ -52,12 +56,9 @@ fn new_bucket(room: &RoomName, messages: &[BatchMessage], batch: ObjectId) -> Ra
     let list: RawArrayBuf = messages
         .iter()
         .map(|BatchMessage { timestamp, content, .. }| {
-            rawdoc! {
-                "sender": content.sender.as_str(),
-                "text": content.text.as_str(),
-                "timestamp": timestamp.as_micros(),
-                "verified": content.verified,
-            }
+            let mut message = rawdoc! { "timestamp": timestamp.as_micros() };
+            documents::append_posted(&mut message, content);
+            message
         })
         .collect();
     document.append(cstr!("_id"), rawdoc! { "room": room.as_str(), "seq": first.seq.get() });
@@ -107,7 +108,7 @@ impl<'a> Bucket<'a> {
         self.document.get_array("messages").map_err(corrupt)
     }
 
-    /// The messages from the place `first` up to the place `last`.
+    /// The messages, as they were posted, from the place `first` up to the place `last`.
     fn messages(&self, first: Seq, last: Seq) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
         let mut place = self.first;
@@ -126,16 +127,23 @@ impl<'a> Bucket<'a> {
     }
 
     fn message(&self, seq: Seq, document: &RawDocument) -> Result<Message> {
-        // No message that was posted is empty.
-        let content = match document.get_str("text").map_err(corrupt)? {
-            "" => None,
-            _ => Some(Content {
-                sender: text(document, "sender")?,
-                text: text(document, "text")?,
-                verified: document.get_bool("verified").map_err(corrupt)?,
-            }),
-        };
-        Ok(Message { room: self.room.clone(), seq, timestamp: time(document, "timestamp")?, content })
+        Ok(Message {
+            room: self.room.clone(),
+            seq,
+            timestamp: time(document, "timestamp")?,
+            change: None,
+            content: documents::posted(document)?,
+        })
+    }
+
+    /// Returns true if a message of it was ever changed.
+    pub(super) fn is_changed(&self) -> bool {
+        self.document.get_bool("changed").unwrap_or(false)
+    }
+
+    /// The message at a place.
+    pub(super) fn at(&self, seq: Seq) -> Result<Option<Message>> {
+        Ok(self.messages(seq, seq)?.pop())
     }
 
     pub(super) fn all(&self) -> Result<Vec<Message>> {
@@ -172,7 +180,7 @@ impl<'a> Bucket<'a> {
             let is = |key, value| entry.get_str(key).is_ok_and(|stored| stored == value);
             if is("sender", sender.as_str()) && is("nonce", nonce.as_str()) {
                 let place = seq(entry, "seq")?;
-                return Ok(self.messages(place, place)?.pop());
+                return self.at(place);
             }
         }
         Ok(None)
@@ -184,6 +192,7 @@ mod tests {
     use super::*;
     use crate::backend::{BatchId, RoomBatch};
     use crate::testing;
+    use crate::types::Content;
 
     fn messages(texts: &[&str]) -> Vec<BatchMessage> {
         let message = |(n, text): (i64, &&str)| BatchMessage {
@@ -200,6 +209,7 @@ mod tests {
             room,
             after: None,
             messages: messages.to_vec(),
+            changes: Vec::new(),
             members: Vec::new(),
             assumes_members: false,
         };

@@ -1,32 +1,44 @@
 //! Users' counters, moved by a batch.
 //!
-//! A statement costs the server more than a document does, so all users who grow by the same number
+//! A statement costs the server more than a document does, so all users whose counters change alike
 //! share one. It cannot create a counter: a batch first assumes that every counter is there, and
 //! creates those that turn out to be missing.
 
 use std::collections::{BTreeMap, HashSet};
 
 use mongodb::ClientSession;
-use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, cstr, rawdoc};
 
 use super::{Inner, documents, find};
+use crate::backend::CountChange;
 use crate::types::Username;
 
-/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` grow by
-/// `change`.
+/// Returns the fields that a change increments. `deletions` tells a reader who adds tallies up that the
+/// counter went down meanwhile.
+pub(super) fn increments(count: &CountChange) -> RawDocumentBuf {
+    let mut fields = rawdoc! { "message_count": count.sum() };
+    if count.removed > 0 {
+        fields.append(cstr!("deletions"), count.removed);
+    }
+    fields
+}
+
+/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` are changed as
+/// `change` says.
 pub(super) fn add_statements(
     statements: &mut RawArrayBuf,
-    counts: &[(Username, i64)],
+    counts: &[CountChange],
     filter: impl Fn(RawBson) -> RawDocumentBuf,
-    change: impl Fn(i64) -> RawDocumentBuf,
+    change: impl Fn(&CountChange) -> RawDocumentBuf,
 ) {
-    let mut together: BTreeMap<i64, RawArrayBuf> = BTreeMap::new();
-    for (user, n) in counts {
-        together.entry(*n).or_default().push(documents::user_id(user));
+    let mut alike: BTreeMap<(i64, i64), Vec<&CountChange>> = BTreeMap::new();
+    for count in counts {
+        alike.entry((count.added, count.removed)).or_default().push(count);
     }
-    for (n, users) in together {
+    for counts in alike.into_values() {
+        let users: RawArrayBuf = counts.iter().map(|count| documents::user_id(&count.user)).collect();
         let any = RawBson::Document(rawdoc! { "$in": users });
-        statements.push(rawdoc! { "q": filter(any), "u": change(n), "multi": true });
+        statements.push(rawdoc! { "q": filter(any), "u": change(counts[0]), "multi": true });
     }
 }
 
@@ -35,9 +47,9 @@ pub(super) fn add_statements(
 pub(super) async fn create_missing(
     mongo: &Inner,
     session: &mut ClientSession,
-    counts: &[(Username, i64)],
+    counts: &[CountChange],
     lacking: usize,
-    document: impl Fn(&Username, i64) -> RawDocumentBuf,
+    document: impl Fn(&CountChange) -> RawDocumentBuf,
 ) -> mongodb::error::Result<bool> {
     let present = mongo.find_in(find::counters(counts), session, documents::counted).await?;
     let present: HashSet<Username> = present.into_iter().collect();
@@ -45,8 +57,8 @@ pub(super) async fn create_missing(
         return Ok(false);
     }
 
-    let missing = counts.iter().filter(|(user, _)| !present.contains(user));
-    let missing: RawArrayBuf = missing.map(|(user, n)| document(user, *n)).collect();
+    let missing = counts.iter().filter(|count| !present.contains(&count.user));
+    let missing: RawArrayBuf = missing.map(document).collect();
     let made = mongo.write(rawdoc! { "insert": "counters", "documents": missing }, Some(session)).await?;
     Ok(made.duplicate.is_none())
 }

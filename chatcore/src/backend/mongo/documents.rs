@@ -2,22 +2,26 @@
 //!
 //! | collection | `_id` | fields |
 //! |---|---|---|
-//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `members`, `departures`, `closings`, `pardons`?, `created_at`, `private`, `restricted`?, `owner`? |
+//! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `last_change`, `members`, `departures`, `closings`, `pardons`?, `created_at`, `private`, `restricted`?, `owner`?, `topic`? |
 //! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
 //! | `counters` | `{tally}` | `counts`, `folds`, `claims`?, `batches`: see `pending_counts.rs`, `names.rs` |
-//! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`: see `buckets.rs` |
+//! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`, `changed`?: see `buckets.rs` |
+//! | `changes` | `{room, seq}` | the newest state of a message that was changed: see `changes.rs` |
+//! | `reactions` | `{room, seq, emoji, user}` | `position`: its place among those with the same emoji |
+//! | `mentions` | `{user, room, seq}` | `timestamp` of the message |
+//! | `commits` | id of a batch | `at`: a date, after which it is soon forgotten; of batches without messages |
 //! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `renewed_at`, `used`, `guest`? |
-//! | `state` | what it is | of the database itself: schema version, lease, the last batch, deletion and change of members |
+//! | `state` | what it is | of the database itself: schema version, lease, the last batch and change of members |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
 //! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
-//! | `signals` | an id | what passes: `typing`, `sessions_ended`, `room_closed` or `evicted`, `at` |
+//! | `signals` | an id | what passes: `typing`, `sessions_ended`, `room_closed`, `evicted` or `topic_set`, `at` |
 //!
-//! Times are microseconds since the epoch, but for `sessions.used`, which is a date because the
-//! index that expires sessions needs one. On a standalone mongod `counters` also carry `batch`, the
+//! Times are microseconds since the epoch, but for those that an index expires documents by, which
+//! have to be dates. On a standalone mongod `counters` also carry `batch`, the
 //! number of the batch that changed them last.
 //!
 //! `names.uses` is there to be written: a transaction that relies on who has a name writes it, and so
@@ -36,11 +40,11 @@ use mongodb::bson::{
 };
 
 use crate::account::{Account, Fold};
-use crate::backend::{Access, Attendance, BatchId, Head, NewSession, ProcessId, Signal};
+use crate::backend::{Access, Attendance, BatchId, Head, NewSession, ProcessId, RoomBatch, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{Privacy, Room, RoomName, Seq, Username};
+use crate::types::{ChangeSeq, Content, Privacy, Room, RoomName, Seq, Topic, Username};
 
 pub(super) fn corrupt(e: impl std::fmt::Display) -> Error {
     Error::Corrupt(e.to_string())
@@ -53,6 +57,11 @@ pub(super) fn text<T: FromStr<Err = Invalid>>(document: &RawDocument, key: &str)
 pub(super) fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
     let value = document.get_i64(key).map_err(corrupt)?;
     Seq::new(value).ok_or_else(|| corrupt("a seq is negative"))
+}
+
+pub(super) fn change_seq(document: &RawDocument, key: &str) -> Result<ChangeSeq> {
+    let value = document.get_i64(key).map_err(corrupt)?;
+    ChangeSeq::new(value).ok_or_else(|| corrupt("the number of a change is negative"))
 }
 
 pub(super) fn time(document: &RawDocument, key: &str) -> Result<Timestamp> {
@@ -68,6 +77,7 @@ pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
     let name = document.get_document("_id").and_then(|id| id.get_str("room")).map_err(corrupt)?.to_owned();
     let head = Head {
         seq: seq(document, "last_seq")?,
+        change: change_seq(document, "last_change")?,
         timestamp: time(document, "last_timestamp")?,
         departures: document.get_i64("departures").map_err(corrupt)?,
         restricted: flag(document, "restricted"),
@@ -83,6 +93,67 @@ fn flag(document: &RawDocument, key: &str) -> bool {
 
 fn room_owner(document: &RawDocument) -> Result<Option<Username>> {
     document.get_str("owner").is_ok().then(|| text(document, "owner")).transpose()
+}
+
+/// Returns the names in a list, which is empty if it is not there.
+pub(super) fn names(document: &RawDocument, key: &str) -> Result<Vec<Username>> {
+    let Some(names) = document.get(key).map_err(corrupt)? else { return Ok(Vec::new()) };
+    let names = names.as_array().ok_or_else(|| corrupt("names are no list"))?;
+    names
+        .into_iter()
+        .map(|name| name.map_err(corrupt)?.as_str().unwrap_or_default().parse().map_err(corrupt))
+        .collect()
+}
+
+pub(super) fn new_names(names: &[Username]) -> RawArrayBuf {
+    names.iter().map(Username::as_str).collect()
+}
+
+/// The fields of what was posted.
+pub(super) const POSTED: [&str; 5] = ["sender", "text", "verified", "reply_to", "mentions"];
+
+/// Writes what was posted.
+pub(super) fn append_posted(document: &mut RawDocumentBuf, content: &Content) {
+    document.append(cstr!("sender"), content.sender.as_str());
+    document.append(cstr!("text"), content.text.as_str());
+    document.append(cstr!("verified"), content.verified);
+    if let Some(reply_to) = content.reply_to {
+        document.append(cstr!("reply_to"), reply_to.get());
+    }
+    if !content.mentions.is_empty() {
+        document.append(cstr!("mentions"), new_names(&content.mentions));
+    }
+}
+
+/// Returns what was posted, unless it is gone.
+pub(super) fn posted(document: &RawDocument) -> Result<Option<Content>> {
+    if document.get("text").map_err(corrupt)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Content {
+        sender: text(document, "sender")?,
+        text: text(document, "text")?,
+        verified: document.get_bool("verified").map_err(corrupt)?,
+        reply_to: is_there(document, "reply_to").then(|| seq(document, "reply_to")).transpose()?,
+        mentions: names(document, "mentions")?,
+        edited_at: None,
+        reactions: Vec::new(),
+    }))
+}
+
+pub(super) fn is_there(document: &RawDocument, key: &str) -> bool {
+    document.get(key).is_ok_and(|value| value.is_some())
+}
+
+/// The room and the place of a message.
+pub(super) fn place(document: &RawDocument) -> Result<(RoomName, Seq)> {
+    let id = document.get_document("_id").map_err(corrupt)?;
+    Ok((text(id, "room")?, seq(id, "seq")?))
+}
+
+/// The `_id` of a document about a message.
+pub(super) fn message_id(room: &RoomName, seq: Seq) -> RawDocumentBuf {
+    rawdoc! { "room": room.as_str(), "seq": seq.get() }
 }
 
 /// How a room stands to everyone.
@@ -106,12 +177,18 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
     Ok(Room {
         name: room_name(document)?,
         last_seq,
+        last_change: change_seq(document, "last_change")?,
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
         users: document.get_i64("members").unwrap_or(0).max(0).unsigned_abs(),
         private: flag(document, "private"),
         owner: room_owner(document)?,
+        topic: topic(document)?,
     })
+}
+
+fn topic(document: &RawDocument) -> Result<Option<Topic>> {
+    is_there(document, "topic").then(|| text(document, "topic")).transpose()
 }
 
 /// Whose mark it is, and in which room.
@@ -135,13 +212,9 @@ pub(super) fn process(document: &RawDocument) -> Result<ProcessId> {
 }
 
 pub(super) fn attendance(document: &RawDocument) -> Result<Attendance> {
-    let users = document.get_array("users").map_err(corrupt)?;
-    let users = users
-        .into_iter()
-        .map(|user| user.map_err(corrupt)?.as_str().unwrap_or_default().parse().map_err(corrupt));
     Ok(Attendance {
         version: document.get_i64("version").map_err(corrupt)?,
-        users: users.collect::<Result<_>>()?,
+        users: names(document, "users")?,
     })
 }
 
@@ -161,12 +234,15 @@ pub(super) fn new_signal(signal: &Signal) -> Document {
         Signal::Evicted(room, user) => {
             document.insert("evicted", doc! { "room": room.as_str(), "user": user.as_str() })
         }
+        Signal::TopicSet(room, topic) => {
+            document.insert("topic_set", doc! { "room": room.as_str(), "topic": topic.as_str() })
+        }
     };
     document
 }
 
 /// The kinds of signals that name a room.
-pub(super) const SIGNALS_OF_ROOMS: [&str; 3] = ["typing", "room_closed", "evicted"];
+pub(super) const SIGNALS_OF_ROOMS: [&str; 4] = ["typing", "room_closed", "evicted", "topic_set"];
 
 pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     if let Ok(typing) = document.get_document("typing") {
@@ -180,6 +256,9 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     }
     if let Ok(evicted) = document.get_document("evicted") {
         return Ok(Some(Signal::Evicted(text(evicted, "room")?, text(evicted, "user")?)));
+    }
+    if let Ok(set) = document.get_document("topic_set") {
+        return Ok(Some(Signal::TopicSet(text(set, "room")?, text(set, "topic")?)));
     }
     // From a newer version.
     Ok(None)
@@ -209,6 +288,7 @@ pub(super) fn new_room(now: Timestamp) -> Document {
     doc! {
         "last_seq": 0_i64,
         "last_timestamp": 0_i64,
+        "last_change": 0_i64,
         "members": 0_i64,
         "departures": 0_i64,
         "closings": 0_i64,
@@ -334,13 +414,42 @@ pub(super) fn new_members<'a>(
 }
 
 /// Where a batch moves the head of a room.
-pub(super) fn new_head(head: Head) -> RawDocumentBuf {
-    rawdoc! { "last_seq": head.seq.get(), "last_timestamp": head.timestamp.as_micros() }
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HeadMove {
+    /// Place and time of the last message, if there are messages.
+    pub(super) last: Option<(Seq, Timestamp)>,
+    /// Number of the last change, if there are changes.
+    pub(super) change: Option<ChangeSeq>,
+}
+
+impl From<&RoomBatch> for HeadMove {
+    fn from(part: &RoomBatch) -> Self {
+        Self {
+            last: part.messages.last().map(|message| (message.seq, message.timestamp)),
+            change: part.changes.last().map(|change| change.number()),
+        }
+    }
+}
+
+impl HeadMove {
+    /// The fields that it sets.
+    pub(super) fn fields(self) -> RawDocumentBuf {
+        let mut fields = RawDocumentBuf::new();
+        if let Some((seq, timestamp)) = self.last {
+            fields.append(cstr!("last_seq"), seq.get());
+            fields.append(cstr!("last_timestamp"), timestamp.as_micros());
+        }
+        if let Some(change) = self.change {
+            fields.append(cstr!("last_change"), change.get());
+        }
+        fields
+    }
 }
 
 /// What else a room has that is created by its first message.
 pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
     rawdoc! {
+        "last_change": 0_i64,
         "departures": 0_i64,
         "closings": 0_i64,
         "created_at": created_at.as_micros(),

@@ -9,12 +9,12 @@ use mongodb::options::Hint;
 
 use super::{buckets, documents, pending_counts};
 use crate::account::Fold;
-use crate::backend::{Head, NonceKey, Page};
+use crate::backend::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
 use crate::error::Result;
 use crate::session::{SessionId, TokenHash};
 use crate::store::MAX_NAMES;
 use crate::timestamp::Timestamp;
-use crate::types::{Range, RoomName, Seq, Username};
+use crate::types::{ChangeSeq, Emoji, Range, RoomName, Seq, Username};
 
 /// A `find` command.
 pub(super) struct Query {
@@ -55,6 +55,11 @@ impl Query {
     /// The same query of the newest state.
     pub(super) fn newest(self) -> Self {
         Self { newest_state: true, ..self }
+    }
+
+    /// The same query of a state.
+    pub(super) fn of(self, state: ReadState) -> Self {
+        Self { newest_state: state == ReadState::Newest, ..self }
     }
 
     /// Runs the query and reads each document with `read`.
@@ -212,6 +217,136 @@ pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     Query { newest_state, projection: doc! { "batch": 1 }, ..Query::one("messages", filter) }
 }
 
+/// The evidence of a batch without messages.
+pub(super) fn commit(id: BatchId, newest_state: bool) -> Query {
+    Query { newest_state, ..Query::one("commits", doc! { "_id": documents::batch_id(id) }) }
+}
+
+fn rooms_among(places: &[(RoomName, Seq)]) -> Document {
+    let mut rooms: Vec<_> = places.iter().map(|(room, _)| room.as_str()).collect();
+    rooms.sort_unstable();
+    rooms.dedup();
+    doc! { "$in": rooms }
+}
+
+fn limit(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// The states of messages that were changed, from the place `first` up to the place `last`.
+pub(super) fn changes_between(room: &RoomName, first: Seq, last: Seq) -> Query {
+    let (above, below) = (first.get() - 1, last.get() + 1);
+    let places = limit(usize::try_from(below - above - 1).unwrap_or(usize::MAX));
+    Query {
+        sort: doc! { "_id": 1 },
+        hint: Some(doc! { "_id": 1 }),
+        limit: places,
+        ..Query::one("changes", within(room, "seq", above, below))
+    }
+}
+
+/// The states of messages that were changed, of any rooms.
+pub(super) fn changes_at(places: &[(RoomName, Seq)]) -> Query {
+    let ids: Vec<_> =
+        places.iter().map(|(room, seq)| doc! { "room": room.as_str(), "seq": seq.get() }).collect();
+    let filter = doc! { "_id": { "$in": ids }, "_id.room": rooms_among(places) };
+    Query { hint: Some(doc! { "_id": 1 }), limit: limit(places.len()), ..Query::one("changes", filter) }
+}
+
+/// The buckets that hold messages, of any rooms; the messages are in order. Where they are close to each
+/// other, one range finds all of them, and perhaps a few more.
+pub(super) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
+    let capacity = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
+    let is_close = |(a, first): &(RoomName, Seq), (b, second): &(RoomName, Seq)| {
+        a == b && second.get() - first.get() <= capacity
+    };
+    let (mut ranges, mut most) = (Vec::new(), 0);
+    for group in places.chunk_by(is_close) {
+        let [(room, first), ..] = group else { continue };
+        let last = group.last().map_or(*first, |(_, last)| *last);
+        let bound = |seq: i64| doc! { "room": room.as_str(), "seq": seq };
+        ranges.push(doc! {
+            "_id": { "$gt": bound(first.get() - capacity), "$lt": bound(last.get().saturating_add(1)) },
+            "last_seq": { "$gte": first.get() },
+        });
+        most += last.get() - first.get();
+    }
+    Query {
+        hint: Some(doc! { "_id": 1 }),
+        limit: limit(usize::try_from(most).unwrap_or(usize::MAX).saturating_add(places.len())),
+        ..Query::one("messages", doc! { "_id.room": rooms_among(places), "$or": ranges })
+    }
+}
+
+/// The states of messages that changed last after the change `after`, up to `bound`.
+pub(super) fn changed(room: &RoomName, after: ChangeSeq, bound: Option<ChangeSeq>, limit: u32) -> Query {
+    let mut numbers = doc! { "$gt": after.get() };
+    numbers.extend(bound.map(|bound| ("$lte".to_owned(), Bson::Int64(bound.get()))));
+    Query {
+        sort: doc! { "change": 1 },
+        hint: Some(doc! { "_id.room": 1, "change": 1 }),
+        limit,
+        ..Query::one("changes", doc! { "_id.room": room.as_str(), "change": numbers })
+    }
+}
+
+/// Reactions that exist out of these.
+pub(super) fn reactions_among(reactions: &[(RoomName, Seq, Emoji, Username)]) -> Query {
+    let ids: Vec<_> = reactions
+        .iter()
+        .map(|(room, seq, emoji, user)| {
+            doc! { "room": room.as_str(), "seq": seq.get(), "emoji": emoji.as_str(), "user": user.as_str() }
+        })
+        .collect();
+    let mut rooms: Vec<_> = reactions.iter().map(|(room, ..)| room.as_str()).collect();
+    rooms.sort_unstable();
+    rooms.dedup();
+    Query {
+        hint: Some(doc! { "_id": 1 }),
+        projection: doc! { "_id": 1 },
+        limit: limit(reactions.len()),
+        ..Query::one("reactions", doc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } })
+    }
+}
+
+/// The first reactions to a message with an emoji.
+pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u32) -> Query {
+    let filter = doc! { "_id.room": room.as_str(), "_id.seq": seq.get(), "_id.emoji": emoji.as_str() };
+    Query {
+        sort: doc! { "position": 1 },
+        projection: doc! { "_id": 1 },
+        hint: Some(doc! { "_id.room": 1, "_id.seq": 1, "_id.emoji": 1, "position": 1 }),
+        limit,
+        ..Query::one("reactions", filter)
+    }
+}
+
+/// All reactions to a message. A document is less than one that goes on where it ends.
+pub(super) fn reactions_to(room: &RoomName, seq: Seq) -> Document {
+    let (room, seq) = (room.as_str(), seq.get());
+    doc! {
+        "_id": {
+            "$gt": { "room": room, "seq": seq },
+            "$lt": { "room": room, "seq": seq, "emoji": Bson::MaxKey },
+        },
+        "_id.room": room,
+    }
+}
+
+/// Messages before a time that mention a user, newest first.
+pub(super) fn mentions(user: &Username, before: Timestamp, limit: u32) -> Query {
+    Query {
+        sort: doc! { "timestamp": -1 },
+        projection: doc! { "_id": 1 },
+        hint: Some(doc! { "_id.user": 1, "timestamp": -1 }),
+        limit,
+        ..Query::one(
+            "mentions",
+            doc! { "_id.user": user.as_str(), "timestamp": { "$lt": before.as_micros() } },
+        )
+    }
+}
+
 /// The bucket in which a nonce is.
 pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     // `$exists` because the index holds only buckets that have nonces.
@@ -245,8 +380,8 @@ pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
 }
 
 /// Users out of these who have a counter.
-pub(super) fn counters(counts: &[(Username, i64)]) -> Query {
-    let users: Vec<_> = counts.iter().map(|(user, _)| user.clone()).collect();
+pub(super) fn counters(counts: &[CountChange]) -> Query {
+    let users: Vec<_> = counts.iter().map(|count| count.user.clone()).collect();
     Query { projection: doc! { "_id": 1 }, newest_state: true, ..self::counts(&users, 0) }
 }
 

@@ -2,52 +2,72 @@
 //!
 //! A batch is stored in this order:
 //!
-//! 1. the plan: its number, and which places in which rooms it takes;
+//! 1. the plan: its number, which places in which rooms it takes, and the commands of its changes;
 //! 2. the messages, in order;
-//! 3. members, then counters;
-//! 4. the heads.
+//! 3. a mark in the plan that the batch is complete. A batch without messages has it from the start, and
+//!    one without changes never needs it;
+//! 4. the changes;
+//! 5. mentions in the messages, members, then counters;
+//! 6. the heads.
 //!
 //! Each step is journaled before the next begins, so a crash keeps a beginning of this list: whatever
 //! is there, the plan is; and if a counter has grown, all messages are there. One journaled step at
 //! the end would not do: if mongod restarts between two steps, the driver sends the next one to the
 //! new process, which has lost the steps before it. Counters and heads carry
-//! the number of the batch that changed them last and are only changed by a higher one, so each
-//! step may be repeated. After a crash the plan says where to look: the messages that arrived, up
-//! to the first that did not, are counted and the rest of the plan is dropped.
+//! the number of the batch that changed them last and are only changed by a higher one, and the commands of
+//! changes give the same result each time, so each step may be repeated. A plan is written once: a repeat
+//! does not take the mark back.
 //!
-//! Nothing above the old heads is shown before step 4 is done. That is why one process at a time
-//! holds the database: it alone knows.
+//! After a crash the plan says what to do. With the mark, nothing can refuse the batch any more: its
+//! changes are made again, and all that follows. Without it, none of the changes was begun, and they are
+//! dropped; the messages that arrived, up to the first that did not, are counted and the rest of the plan
+//! is dropped. A batch that is refused, so that its messages are taken back, does not have the mark.
+//!
+//! Nothing above the old heads is shown before step 6 is done. That is why one process at a time
+//! holds the database: it alone knows. A change replaces the state that was shown before, so a reader
+//! who meets one that is under way waits until the batch is stored.
 
 mod repair;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::{Collection, Database};
 
 use super::access::{Written, is_of_nonces};
-use super::buckets;
+use super::documents::HeadMove;
 use super::lease::Lease;
 use super::names::OpenNames;
 use super::step::{self, Step, Writer};
-use super::{Inner, counters, documents, error, find};
-use crate::backend::{Append, Batch, BatchId, Head};
+use super::{Inner, buckets, changes, counters, documents, error, find};
+use crate::backend::{Append, Batch, BatchId, CountChange, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Seq, Username};
 
 pub(super) struct Guarded {
     lease: Lease,
-    /// Held while a batch is being stored, or a deletion, or another change.
+    /// Held while a batch is being stored, or another change is made.
     progress: tokio::sync::Mutex<Progress>,
     /// The durable heads of the rooms that a batch is being stored in.
-    heads: Mutex<HashMap<RoomName, Head>>,
+    heads: Mutex<HashMap<RoomName, Committed>>,
+    /// Number of batches with changes that were begun. Grows under the lock of `heads`.
+    revisions: AtomicU64,
     /// How often messages that had arrived were taken back.
     withdrawals: AtomicU64,
+}
+
+/// A room that a batch is being stored in.
+#[derive(Clone, Copy)]
+struct Committed {
+    head: Head,
+    /// Tells that the batch changes messages of the room.
+    changes: bool,
 }
 
 #[derive(Default)]
@@ -59,8 +79,6 @@ struct Progress {
     /// The last batch that was settled. A repeat of it is not a batch of its own: some of it may be
     /// stored.
     settled: Option<BatchId>,
-    /// Whether a deletion was begun and is not known to be done.
-    deleting: bool,
     /// Tells that the number of members of a room may be wrong: a change of it was begun and is not
     /// known to be done.
     recounts: bool,
@@ -68,20 +86,28 @@ struct Progress {
     open: OpenNames,
 }
 
-/// Effects of a batch, for steps 3 and 4.
+/// Effects of a batch, for steps 5 and 6.
 struct Effects<'a> {
     number: i64,
     /// Tells that some of them may have been made before, so that members have to be counted.
     repeats: bool,
-    counts: Cow<'a, [(Username, i64)]>,
+    counts: Cow<'a, [CountChange]>,
+    mentions: Option<RawDocumentBuf>,
     rooms: Vec<Effect<'a>>,
 }
 
 struct Effect<'a> {
     room: &'a RoomName,
-    head: Head,
+    head: HeadMove,
     members: &'a [Username],
     created_at: Timestamp,
+}
+
+impl<'a> From<&'a RoomBatch> for Effect<'a> {
+    fn from(part: &'a RoomBatch) -> Self {
+        let (room, members) = (&part.room, &part.members);
+        Self { room, head: HeadMove::from(part), members, created_at: part.created_at() }
+    }
 }
 
 /// Change of the number of a room's members.
@@ -107,16 +133,15 @@ impl Guarded {
         let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = Progress {
-            number,
-            last,
-            settled: None,
-            deleting: true,
-            recounts: true,
-            open: OpenNames::default(),
-        };
+        let progress = Progress { number, last, settled: None, recounts: true, open: OpenNames::default() };
         let progress = tokio::sync::Mutex::new(progress);
-        Ok(Self { lease, progress, heads: Mutex::default(), withdrawals: AtomicU64::new(0) })
+        Ok(Self {
+            lease,
+            progress,
+            heads: Mutex::default(),
+            revisions: AtomicU64::new(0),
+            withdrawals: AtomicU64::new(0),
+        })
     }
 
     /// Fails if another process has the store.
@@ -142,7 +167,19 @@ impl Guarded {
     /// The head up to which a room may be shown, if a batch is being stored in it.
     pub(super) fn committed_head(&self, room: &RoomName) -> Result<Option<Head>> {
         self.lease.may_read()?;
-        Ok(self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(room).copied())
+        Ok(self.heads().get(room).map(|committed| committed.head))
+    }
+
+    fn heads(&self) -> MutexGuard<'_, HashMap<RoomName, Committed>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a number that grows with each batch that changes messages; `None` while messages of the room
+    /// are being changed.
+    pub(super) fn revision(&self, room: &RoomName) -> Option<u64> {
+        let heads = self.heads();
+        let is_changing = heads.get(room).is_some_and(|committed| committed.changes);
+        (!is_changing).then(|| self.revisions.load(Ordering::Acquire))
     }
 
     pub(super) fn withdrawals(&self) -> u64 {
@@ -153,10 +190,16 @@ impl Guarded {
         self.progress.lock().await.last == Some((batch.id, true))
     }
 
-    /// Completes or cuts off a batch that was begun and not finished, and completes a deletion.
+    /// Completes or cuts off a batch that was begun and not finished.
     pub(super) async fn settle(&self, mongo: &Inner) -> Result<()> {
+        self.settled(mongo).await.map(drop)
+    }
+
+    /// The same, and no batch is stored until the guard is dropped.
+    pub(super) async fn settled(&self, mongo: &Inner) -> Result<impl Send> {
         let mut progress = self.progress.lock().await;
-        self.settle_locked(mongo, &mut progress).await
+        self.settle_locked(mongo, &mut progress).await?;
+        Ok(progress)
     }
 
     async fn settle_locked(&self, mongo: &Inner, progress: &mut Progress) -> Result<()> {
@@ -165,12 +208,7 @@ impl Guarded {
             progress.number = self.repair(mongo).await?.max(progress.number);
             progress.last = None;
             progress.settled = Some(id);
-            self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
-        if progress.deleting {
-            self.may_write()?;
-            progress.number = self.repeat_deletion(mongo).await?.max(progress.number);
-            progress.deleting = false;
+            self.heads().clear();
         }
         if progress.recounts {
             self.may_write()?;
@@ -221,44 +259,57 @@ impl Guarded {
             self.may_write()?;
             progress.number += 1;
             progress.last = Some((batch.id, false));
-            let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-            heads.extend(
-                batch.rooms.iter().map(|room| (room.room.clone(), room.after.unwrap_or(Head::EMPTY))),
-            );
+            self.begin(batch);
         }
         let stored = self.store(mongo, batch, progress.number, repeat).await.map_err(begun)?;
         progress.last = (stored == Append::Committed).then_some((batch.id, true));
-        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.heads().clear();
         Ok(stored)
     }
 
-    async fn store(&self, mongo: &Inner, batch: &Batch, number: i64, repeat: bool) -> Result<Append> {
-        self.step(mongo, plan(batch, number)).await?;
-        // A repeat finds buckets of the first attempt and goes on behind them.
-        let messages = rawdoc! {
-            "insert": "messages",
-            "documents": buckets::new_buckets(batch),
-            "ordered": !repeat,
+    /// Holds readers to what was committed before the batch.
+    fn begin(&self, batch: &Batch) {
+        let committed = |part: &RoomBatch| Committed {
+            head: part.after.unwrap_or(Head::EMPTY),
+            changes: !part.changes.is_empty(),
         };
-        if let Some(index) = self.step(mongo, messages).await?.filter(|index| !repeat || is_of_nonces(index))
-        {
-            self.withdraw(mongo, batch).await?;
-            return Ok(if is_of_nonces(&index) { Append::NonceTaken } else { Append::HeadMoved });
+        let mut heads = self.heads();
+        heads.extend(batch.rooms.iter().map(|part| (part.room.clone(), committed(part))));
+        if changes::has_changes(batch) {
+            self.revisions.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    async fn store(&self, mongo: &Inner, batch: &Batch, number: i64, repeat: bool) -> Result<Append> {
+        let changes = changes::commands(batch).map_err(error)?;
+        // A repeat meets the plan of the first attempt, and leaves it as it is.
+        for command in plan(batch, number, &changes) {
+            self.step(mongo, command).await?;
+        }
+
+        let new_buckets = buckets::new_buckets(batch);
+        if !new_buckets.is_empty() {
+            // A repeat finds buckets of the first attempt and goes on behind them.
+            let messages = rawdoc! { "insert": "messages", "documents": new_buckets, "ordered": !repeat };
+            let refused = self.step(mongo, messages).await?;
+            if let Some(index) = refused.filter(|index| !repeat || is_of_nonces(index)) {
+                self.withdraw(mongo, batch).await?;
+                return Ok(if is_of_nonces(&index) { Append::NonceTaken } else { Append::HeadMoved });
+            }
+            if !changes.is_empty() {
+                self.step(mongo, complete(number)).await?;
+            }
+        }
+        for command in changes {
+            self.step(mongo, command).await?;
+        }
+
         let effects = Effects {
             number,
             repeats: repeat,
             counts: Cow::Borrowed(&batch.counts),
-            rooms: batch
-                .rooms
-                .iter()
-                .map(|room| Effect {
-                    room: &room.room,
-                    head: room.head(),
-                    members: &room.members,
-                    created_at: room.created_at(),
-                })
-                .collect(),
+            mentions: changes::mentions_of_posts(batch),
+            rooms: batch.rooms.iter().map(Effect::from).collect(),
         };
         self.apply(mongo, effects).await?;
         Ok(Append::Committed)
@@ -267,7 +318,7 @@ impl Guarded {
     /// Removes the messages of a batch that was refused halfway. Nobody has seen them.
     async fn withdraw(&self, mongo: &Inner, batch: &Batch) -> Result<()> {
         let id = documents::batch_id(batch.id);
-        for room in &batch.rooms {
+        for room in batch.rooms.iter().filter(|room| !room.messages.is_empty()) {
             let after = room.after.unwrap_or(Head::EMPTY).seq;
             self.remove(mongo, &room.room, after, room.head().seq, id).await?;
         }
@@ -290,38 +341,48 @@ impl Guarded {
         Ok(())
     }
 
-    /// Makes steps 3 and 4.
+    /// Makes steps 5 and 6.
     async fn apply(&self, mongo: &Inner, effects: Effects<'_>) -> Result<()> {
-        let Effects { number, repeats, counts, rooms } = effects;
+        let Effects { number, repeats, counts, mentions, rooms } = effects;
         if rooms.is_empty() {
             return Ok(());
+        }
+        if let Some(mentions) = mentions {
+            self.step(mongo, mentions).await?;
         }
         let joined = self.add_members(mongo, &rooms, repeats).await?;
 
         let present = mongo.find(find::counters(&counts), documents::counted).await?;
         let present: HashSet<Username> = present.into_iter().collect();
         let (known, new): (Vec<_>, Vec<_>) =
-            counts.iter().cloned().partition(|(user, _)| present.contains(user));
+            counts.iter().cloned().partition(|count| present.contains(&count.user));
         let older = |id| older(id, number);
-        let grow = |n| rawdoc! { "$inc": { "message_count": n }, "$set": { "batch": number } };
+        let grow = |count: &CountChange| {
+            rawdoc! { "$inc": counters::increments(count), "$set": { "batch": number } }
+        };
         let mut updates = RawArrayBuf::new();
         counters::add_statements(&mut updates, &known, older, grow);
-        for (user, n) in new {
-            let id = documents::user_id(&user);
-            updates.push(rawdoc! { "q": older(id.into()), "u": grow(n), "upsert": true });
+        for count in &new {
+            let id = documents::user_id(&count.user);
+            updates.push(rawdoc! { "q": older(id.into()), "u": grow(count), "upsert": true });
         }
 
         for (Effect { room, head, created_at, .. }, members) in rooms.iter().zip(joined) {
-            let mut set = documents::new_head(*head);
+            let mut set = head.fields();
             set.append(cstr!("batch"), number);
-            let mut change = rawdoc! { "$setOnInsert": documents::first_head(*created_at) };
+            let mut change = RawDocumentBuf::new();
+            // A room whose messages are changed is there.
+            let may_be_new = head.change.is_none();
+            if may_be_new {
+                change.append(cstr!("$setOnInsert"), documents::first_head(*created_at));
+            }
             match members {
                 Members::Joined(n) => change.append(cstr!("$inc"), rawdoc! { "members": n }),
                 Members::Counted(n) => set.append(cstr!("members"), n),
             }
             change.append(cstr!("$set"), set);
             let head = older(documents::room_id(room).into());
-            updates.push(rawdoc! { "q": head, "u": change, "upsert": true });
+            updates.push(rawdoc! { "q": head, "u": change, "upsert": may_be_new });
         }
         let last = rawdoc! {
             "update": "counters",
@@ -372,7 +433,7 @@ impl Guarded {
     }
 }
 
-/// Matches no document that the batch or deletion of this number, or a later one, has changed. An
+/// Matches no document that the batch of this number, or a later one, has changed. An
 /// upsert then meets that document and is refused as a duplicate, which is what a repeat should be.
 fn older(id: RawBson, number: i64) -> RawDocumentBuf {
     rawdoc! { "_id": id, "batch": { "$not": { "$gte": number } } }
@@ -386,24 +447,68 @@ fn begun(e: Error) -> Error {
     }
 }
 
-/// Step 1.
-fn plan(batch: &Batch, number: i64) -> RawDocumentBuf {
-    let rooms: RawArrayBuf = batch
-        .rooms
-        .iter()
-        .map(|room| {
-            let after = room.after.unwrap_or(Head::EMPTY).seq.get();
-            rawdoc! { "room": room.room.as_str(), "after": after, "last": room.head().seq.get() }
-        })
-        .collect();
-    let update = rawdoc! {
-        "q": { "_id": "batch" },
-        "u": { "$set": { "number": number, "id": documents::batch_id(batch.id), "rooms": rooms } },
-        "upsert": true,
+/// Commands in a document of a plan end with the one that brings them to this size.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
+
+/// Step 1. The commands of the changes are kept as they are sent: in the plan, and those that make it too large
+/// in documents that are written before it.
+pub(super) fn plan(batch: &Batch, number: i64, changes: &[RawDocumentBuf]) -> Vec<RawDocumentBuf> {
+    let place = |part: &RoomBatch| {
+        let after = part.after.unwrap_or(Head::EMPTY).seq.get();
+        let mut place = rawdoc! { "room": part.room.as_str(), "after": after, "last": part.head().seq.get() };
+        if let Some(change) = part.changes.last() {
+            place.append(cstr!("change"), change.number().get());
+        }
+        place
     };
-    let mut updates = RawArrayBuf::new();
-    updates.push(update);
-    rawdoc! { "update": "state", "updates": updates }
+    let count = |CountChange { user, added, removed }: &CountChange| {
+        rawdoc! { "user": user.as_str(), "added": *added, "removed": *removed }
+    };
+
+    let mut parts = parts(changes);
+    let (first, parts) = (parts.remove(0), parts);
+    let mut commands = Vec::new();
+    for (commands_of_part, at) in parts.into_iter().zip(1_i64..) {
+        let part = rawdoc! { "number": number, "changes": commands_of_part };
+        let place = rawdoc! { "_id": { "batch": at } };
+        commands.push(step::update("state", rawdoc! { "q": place, "u": { "$set": part }, "upsert": true }));
+    }
+
+    let has_messages = batch.rooms.iter().any(|part| !part.messages.is_empty());
+    let counts = batch.counts.iter().filter(|_| !changes.is_empty()).map(count);
+    let plan = rawdoc! {
+        "number": number,
+        "id": documents::batch_id(batch.id),
+        "rooms": batch.rooms.iter().map(place).collect::<RawArrayBuf>(),
+        "is_complete": !has_messages,
+        "counts": counts.collect::<RawArrayBuf>(),
+        "changes": first,
+        "more_changes": i64::try_from(commands.len()).unwrap_or(i64::MAX),
+    };
+    let older = rawdoc! { "_id": "batch", "number": { "$not": { "$gte": number } } };
+    commands.push(step::update("state", rawdoc! { "q": older, "u": { "$set": plan }, "upsert": true }));
+    commands
+}
+
+/// Splits commands so that each part fits into a document. There is at least one part.
+fn parts(commands: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), RawArrayBuf::new(), 0);
+    for command in commands {
+        if bytes >= FULL_BYTES {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += command.as_bytes().len();
+        part.push(Binary { subtype: BinarySubtype::Generic, bytes: command.as_bytes().to_vec() });
+    }
+    parts.push(part);
+    parts
+}
+
+/// Step 3.
+pub(super) fn complete(number: i64) -> RawDocumentBuf {
+    let mark = rawdoc! { "$set": { "is_complete": true } };
+    step::update("state", rawdoc! { "q": { "_id": "batch", "number": number }, "u": mark })
 }
 
 /// Whether a room has another head than the batch expects. Nobody else writes, so what is true now

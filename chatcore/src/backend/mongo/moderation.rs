@@ -1,19 +1,18 @@
-//! Private rooms, bans, and messages that are deleted.
+//! Private rooms, and bans.
 
 use std::collections::HashSet;
 
 use async_trait::async_trait;
 use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 
-use super::deletion::Erasure;
 use super::find::Query;
 use super::step::{self, Step, Writer};
-use super::{Inner, Mode, Mongo, documents, find};
+use super::{Inner, Mongo, documents, find};
 use crate::account::Fold;
-use crate::backend::{Access, Deletion, Joined, Moderation, Page, Signal};
+use crate::backend::{Access, Joined, Moderation, Page, Signal};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
-use crate::types::{Privacy, RoomName, Seq, Username};
+use crate::types::{Privacy, RoomName, Username};
 
 /// Has a query read the newest state, which a guard checks, or what a majority has.
 type State = fn(Query) -> Query;
@@ -328,17 +327,5 @@ impl Moderation for Mongo {
 
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
         self.run(|this| async move { this.find(find::bans(&room, &page), documents::banned).await }).await
-    }
-
-    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
-        self.run_change(|this| async move {
-            if let Mode::Guarded(guarded) = &this.mode {
-                return guarded.delete(&this, &room, seq).await;
-            }
-            let Some(mut erasure) = Erasure::find(&this, &room, seq).await? else { return Ok(None) };
-            let erased = this.change(&mut erasure).await?;
-            Ok(erased.then_some(Deletion { sender: erasure.sender }))
-        })
-        .await
     }
 }

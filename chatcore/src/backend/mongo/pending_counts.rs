@@ -24,6 +24,7 @@ use super::Inner;
 use super::counters;
 use super::documents::{corrupt, tally_id, user_id};
 use super::names::{Claims, Guests};
+use crate::backend::CountChange;
 use crate::error::Result;
 use crate::types::Username;
 
@@ -55,8 +56,9 @@ struct Users {
 /// Counts of a batch by the place where they are counted.
 #[derive(Default)]
 pub(super) struct Split {
-    pub(super) pending: Vec<(Username, i64)>,
-    pub(super) direct: Vec<(Username, i64)>,
+    /// None of them removes messages: parts that are added up while one of them shrinks give a wrong sum.
+    pub(super) pending: Vec<CountChange>,
+    pub(super) direct: Vec<CountChange>,
 }
 
 impl PendingCounts {
@@ -78,20 +80,21 @@ impl PendingCounts {
     }
 
     /// Decides where each user of a batch is counted.
-    pub(super) fn split(&self, counts: &[(Username, i64)]) -> Split {
+    pub(super) fn split(&self, counts: &[CountChange]) -> Split {
         let users = self.users();
         let is_frequent = |user: &Username| {
             let is_recent = || users.recent.iter().any(|recent| recent.contains(user));
             self.defers && (users.pending.contains(user) || is_recent())
         };
-        let (pending, direct) = counts.iter().cloned().partition(|(user, _)| is_frequent(user));
+        let is_deferred = |count: &CountChange| count.removed == 0 && is_frequent(&count.user);
+        let (pending, direct) = counts.iter().cloned().partition(is_deferred);
         Split { pending, direct }
     }
 
     /// Tells if the tally has to be flushed before these are added.
     pub(super) fn is_full(&self, split: &Split) -> bool {
         let users = self.users();
-        let new = split.pending.iter().filter(|(user, _)| !users.pending.contains(user)).count();
+        let new = split.pending.iter().filter(|count| !users.pending.contains(&count.user)).count();
         !users.pending.is_empty() && users.pending.len() + new > MAX_USERS
     }
 
@@ -105,8 +108,8 @@ impl PendingCounts {
         let mut grow = RawDocumentBuf::new();
         // Written in any case, because this is where a batch meets a claim.
         grow.append(cstr!("batches"), 1_i64);
-        for (user, n) in &split.pending {
-            grow.append(CString::try_from(format!("counts.{}", field(user)))?, *n);
+        for CountChange { user, added, .. } in &split.pending {
+            grow.append(CString::try_from(format!("counts.{}", field(user)))?, *added);
         }
         let mut found = rawdoc! { "_id": tally_id(self.slot) };
         if let Some(claims) = claims {
@@ -118,7 +121,7 @@ impl PendingCounts {
     /// Takes note of a batch that was counted.
     pub(super) fn remember(&self, split: &Split) {
         let mut users = self.users();
-        users.pending.extend(split.pending.iter().map(|(user, _)| user.clone()));
+        users.pending.extend(split.pending.iter().map(|count| count.user.clone()));
         if !self.defers {
             return;
         }
@@ -126,7 +129,8 @@ impl PendingCounts {
             users.recent.swap(0, 1);
             users.recent[0].clear();
         }
-        users.recent[0].extend(split.direct.iter().map(|(user, _)| user.clone()));
+        let posted = split.direct.iter().filter(|count| count.added > 0);
+        users.recent[0].extend(posted.map(|count| count.user.clone()));
     }
 
     pub(super) fn flushed(&self) {
@@ -165,7 +169,8 @@ pub(super) async fn flush(
     let mut counts = Vec::new();
     for entry in before.get_document("counts").into_iter().flatten() {
         let (name, n) = entry?;
-        counts.push((user(name.as_str()).map_err(unreadable)?, n.as_i64().unwrap_or(0)));
+        let user = user(name.as_str()).map_err(unreadable)?;
+        counts.push(CountChange { user, added: n.as_i64().unwrap_or(0), removed: 0 });
     }
     if counts.is_empty() {
         return Ok(());
@@ -174,7 +179,7 @@ pub(super) async fn flush(
     let mut set = RawDocumentBuf::new();
     set.append(&mark, number);
     let mut updates = RawArrayBuf::new();
-    let change = |n| rawdoc! { "$inc": { "message_count": n }, "$set": set.clone() };
+    let change = |count: &CountChange| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
     counters::add_statements(&mut updates, &counts, |id| rawdoc! { "_id": id }, change);
     let command = rawdoc! { "update": "counters", "updates": updates };
     let done = mongo.write(command, Some(&mut *session)).await?;
@@ -185,8 +190,8 @@ pub(super) async fn flush(
 
     let mut folded = RawDocumentBuf::new();
     folded.append(CString::try_from(slot.to_string())?, number);
-    let new = |user: &Username, n| {
-        rawdoc! { "_id": user_id(user), "message_count": n, "folded": folded.clone() }
+    let new = |CountChange { user, added, .. }: &CountChange| {
+        rawdoc! { "_id": user_id(user), "message_count": *added, "folded": folded.clone() }
     };
     match counters::create_missing(mongo, session, &counts, lacking, new).await? {
         true => Ok(()),
@@ -296,8 +301,9 @@ mod tests {
 
     #[test]
     fn users_who_post_again_are_deferred_and_the_others_counted_at_once() {
-        let counts = |names: std::ops::Range<usize>| -> Vec<(Username, i64)> {
-            names.map(|i| (format!("user{i}").parse().expect("a name"), 1)).collect()
+        let counts = |names: std::ops::Range<usize>| -> Vec<CountChange> {
+            let user = |i| format!("user{i}").parse().expect("a name");
+            names.map(|i| CountChange { user: user(i), added: 1, removed: 0 }).collect()
         };
         let pending = PendingCounts::new(0, true);
         let take = |names: std::ops::Range<usize>| {
@@ -316,6 +322,9 @@ mod tests {
         assert!(!pending.is_full(&pending.split(&counts(0..20))));
         assert!(pending.users().recent.iter().all(|recent| recent.len() < MAX_RECENT + 250));
         assert_eq!(take(0..20), (15, 5), "those in the tally stay there until it is flushed");
+
+        let removed = counts(0..10).into_iter().map(|count| CountChange { removed: 1, ..count });
+        assert_eq!(pending.split(&removed.collect::<Vec<_>>()).direct.len(), 10, "no part may shrink");
 
         let without = PendingCounts::new(0, false);
         (0..3).for_each(|_| without.remember(&without.split(&counts(0..10))));

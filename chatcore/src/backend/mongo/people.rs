@@ -47,10 +47,11 @@ impl Inner {
             self.find(find::marks(user, &rooms), documents::mark).await?.into_iter().collect();
         // After the marks, so that no mark lies after the end that is shown with it.
         let ends: HashMap<_, _> = self.find(find::ends(&rooms), documents::head).await?.into_iter().collect();
-        let seen = |room: RoomName| {
-            let last_seq = ends.get(room.as_str()).map_or(Seq::ZERO, |head: &Head| head.seq);
-            let read_seq = read.get(&room).copied().unwrap_or(Seq::ZERO);
-            UserRoom { room, last_seq, read_seq }
+        let seen = |room: RoomName| UserRoom {
+            last_seq: ends.get(room.as_str()).map_or(Seq::ZERO, |head: &Head| head.seq),
+            read_seq: read.get(&room).copied().unwrap_or(Seq::ZERO),
+            mentions: 0,
+            room,
         };
         Ok(rooms.into_iter().map(seen).collect())
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use mongodb::bson::{DateTime, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Database};
@@ -15,12 +15,13 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::access::is_of_nonces;
+use super::documents::HeadMove;
 use super::names::Claims;
 use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
-use super::step::{Step, Writer};
-use super::{Inner, MAX_CHANGES, buckets, counters, documents, durable, error, find};
-use crate::backend::{Append, Batch, Head, RoomBatch};
+use super::step::{self, Step, Writer};
+use super::{Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, find};
+use crate::backend::{Append, Batch, CountChange, Head, RoomBatch};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
@@ -162,7 +163,7 @@ impl ReplicaSet {
             updates.push(self.pending_counts.statement(counts, *claims)?);
             expected += 1;
         }
-        let grow = |n| rawdoc! { "$inc": { "message_count": n } };
+        let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
         counters::add_statements(&mut updates, &counts.direct, |id| rawdoc! { "_id": id }, grow);
         let moved = mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await;
         let moved = match moved {
@@ -170,7 +171,11 @@ impl ReplicaSet {
             Err(e) => return Err(met(e).await),
         };
         let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
-        let new = |user: &Username, n| rawdoc! { "_id": documents::user_id(user), "message_count": n };
+        let new = |count: &CountChange| {
+            let mut document = counters::increments(count);
+            document.append(cstr!("_id"), documents::user_id(&count.user));
+            document
+        };
         if moved.duplicate.is_some()
             || lacking > 0 && !counters::create_missing(mongo, session, &counts.direct, lacking, new).await?
         {
@@ -179,12 +184,23 @@ impl ReplicaSet {
             return Err(Stop::Refused(Append::HeadMoved));
         }
 
-        let messages = rawdoc! { "insert": "messages", "documents": buckets::new_buckets(batch) };
-        match mongo.write(messages, Some(session)).await?.duplicate {
-            Some(index) if is_of_nonces(&index) => Err(Stop::Refused(Append::NonceTaken)),
-            Some(_) => Err(Stop::Refused(Append::HeadMoved)),
-            None => Ok(()),
+        let new_buckets = buckets::new_buckets(batch);
+        if new_buckets.is_empty() {
+            let evidence = rawdoc! { "_id": documents::batch_id(batch.id), "at": DateTime::now() };
+            expect_none(mongo.write(step::insert("commits", evidence), Some(session)).await)?;
+        } else {
+            let messages = rawdoc! { "insert": "messages", "documents": new_buckets };
+            match mongo.write(messages, Some(session)).await?.duplicate {
+                Some(index) if is_of_nonces(&index) => return Err(Stop::Refused(Append::NonceTaken)),
+                Some(_) => return Err(Stop::Refused(Append::HeadMoved)),
+                None => {}
+            }
         }
+
+        for command in changes::commands(batch)?.into_iter().chain(changes::mentions_of_posts(batch)) {
+            expect_none(mongo.write(command, Some(session)).await)?;
+        }
+        Ok(())
     }
 
     /// Tells if the batch is stored. Waits for an attempt that is still under way.
@@ -318,17 +334,23 @@ struct Advance {
 ///
 /// A statement costs the server more than a document does, so rooms whose heads move alike share one.
 /// It does not look at `last_seq`: if another process has moved that, the first message which it
-/// stored has the `_id` of the batch's first one, and that refuses the batch.
+/// stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a change
+/// in that way, so a part with changes looks at `last_change`, and has a statement of its own.
 fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();
     let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();
     for (room, joining) in batch.rooms.iter().zip(joining) {
         let head = room.head();
         let joining = i64::try_from(joining.len()).unwrap_or(i64::MAX);
-        let Some(Head { seq, departures, closings, .. }) = room.after else {
+        let Some(after) = room.after else {
             statements.push(create_head(room, joining));
             continue;
         };
+        if !room.changes.is_empty() {
+            statements.push(advance_with_changes(room, &after, joining));
+            continue;
+        }
+        let Head { seq, departures, closings, .. } = after;
         let advance = Advance {
             messages: head.seq.get() - seq.get(),
             joining,
@@ -353,11 +375,25 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     statements
 }
 
+/// Returns the statement that moves the head of a room whose messages are changed.
+fn advance_with_changes(room: &RoomBatch, after: &Head, joining: i64) -> RawDocumentBuf {
+    let mut found = rawdoc! {
+        "_id": documents::room_id(&room.room),
+        "closings": after.closings,
+        "last_change": after.change.get(),
+    };
+    if room.assumes_members {
+        found.append(cstr!("departures"), after.departures);
+    }
+    let change = rawdoc! { "$inc": { "members": joining }, "$set": HeadMove::from(room).fields() };
+    rawdoc! { "q": found, "u": change }
+}
+
 /// Returns the statement that creates the head of a room, or clashes with the one that is there.
 fn create_head(room: &RoomBatch, joining: i64) -> RawDocumentBuf {
     let mut head = documents::first_head(room.created_at());
     head.append(cstr!("members"), joining);
-    let change = rawdoc! { "$set": documents::new_head(room.head()), "$setOnInsert": head };
+    let change = rawdoc! { "$set": HeadMove::from(room).fields(), "$setOnInsert": head };
     // No head matches.
     let found = rawdoc! { "_id": documents::room_id(&room.room), "last_seq": -1_i64 };
     rawdoc! { "q": found, "u": change, "upsert": true }
@@ -411,15 +447,16 @@ async fn commit(mongo: &Inner, session: &mut ClientSession, deadline: Instant) -
     }
 }
 
-/// Tells if the batch is stored: its first message carries its id.
+/// Tells if the batch is stored: a message of it carries its id, or if it has none, the id is kept by
+/// itself.
 async fn is_stored(mongo: &Inner, batch: &Batch) -> Result<bool> {
-    let Some((room, first)) = batch.rooms.first().and_then(|part| Some((&part.room, part.messages.first()?)))
-    else {
-        return Ok(true);
-    };
     let id = documents::batch_id(batch.id);
+    let first = batch.rooms.iter().find_map(|part| Some((&part.room, part.messages.first()?.seq)));
     let is_at = async |newest_state| {
-        let query = find::batch_at(room, first.seq, newest_state);
+        let Some((room, seq)) = first else {
+            return Ok(!mongo.find(find::commit(batch.id, newest_state), |_| Ok(())).await?.is_empty());
+        };
+        let query = find::batch_at(room, seq, newest_state);
         let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
         Ok::<_, Error>(found.first() == Some(&Some(id)))
     };

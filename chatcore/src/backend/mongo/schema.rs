@@ -10,13 +10,17 @@ use super::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 11] = [
+const COLLECTIONS: [&str; 15] = [
     "counters",
     "messages",
+    "changes",
+    "reactions",
+    "mentions",
+    "commits",
     "members",
     "bans",
     "marks",
@@ -30,6 +34,9 @@ const COLLECTIONS: [&str; 11] = [
 
 /// How long a signal stays, which was heard of when it was made.
 const SIGNALS: Duration = Duration::from_secs(60);
+
+/// Time for which a batch without messages can be asked about.
+const COMMITS: Duration = Duration::from_secs(60 * 60);
 
 /// What kind of deployment the database is on.
 pub(super) struct Server {
@@ -120,6 +127,8 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
     ];
     database.collection::<Document>("messages").create_indexes(messages).await.map_err(error)?;
 
+    create_indexes_of_changes(database).await?;
+
     let of_private =
         || IndexOptions::builder().partial_filter_expression(doc! { "private": { "$exists": true } }).build();
     let counters = database.collection::<Document>("counters");
@@ -167,6 +176,24 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
             database.run_command(change).await.map_err(error)?;
         }
         made => drop(made.map_err(error)?),
+    }
+    Ok(())
+}
+
+async fn create_indexes_of_changes(database: &Database) -> Result<()> {
+    let commits = IndexOptions::builder().expire_after(COMMITS).build();
+    for (collection, keys, options) in [
+        ("changes", doc! { "_id.room": 1, "change": 1 }, IndexOptions::default()),
+        (
+            "reactions",
+            doc! { "_id.room": 1, "_id.seq": 1, "_id.emoji": 1, "position": 1 },
+            IndexOptions::default(),
+        ),
+        ("mentions", doc! { "_id.user": 1, "timestamp": -1 }, IndexOptions::default()),
+        ("commits", doc! { "at": 1 }, commits),
+    ] {
+        let index = IndexModel::builder().keys(keys).options(options).build();
+        database.collection::<Document>(collection).create_index(index).await.map_err(error)?;
     }
     Ok(())
 }

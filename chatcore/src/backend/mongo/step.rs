@@ -80,6 +80,11 @@ pub(super) fn update(collection: &str, statement: RawDocumentBuf) -> RawDocument
     rawdoc! { "update": collection, "updates": list(statement) }
 }
 
+/// Returns a command of several statements, unless there are none.
+pub(super) fn update_all(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
+    (!statements.is_empty()).then(|| rawdoc! { "update": collection, "updates": statements })
+}
+
 pub(super) fn insert(collection: &str, document: RawDocumentBuf) -> RawDocumentBuf {
     rawdoc! { "insert": collection, "documents": list(document) }
 }

@@ -1,13 +1,15 @@
 //! What a deployment turns into another one, and what a crash leaves, made by hand.
 
 use chat_testkit::mongod::{self, Kind};
-use mongodb::bson::{RawDocumentBuf, oid::ObjectId};
+use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
 
 use super::*;
-use crate::backend::{BatchId, BatchMessage, RoomBatch};
+use crate::backend::{BatchId, BatchMessage, CountChange, RoomBatch};
 use crate::store::{ChatStore, Options};
 use crate::testing::{self, model};
 use crate::types::{Content, NewMessage, Seq};
+
+mod changed;
 
 async fn database(address: &str) -> Database {
     let client = Client::with_uri_str(address).await.expect("a client");
@@ -45,7 +47,14 @@ fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     };
     let messages = (1..=n).map(|i| message(head.seq.get() + i)).collect();
     let after = (head.seq > Seq::ZERO).then_some(head);
-    RoomBatch { room: room.clone(), after, messages, members: Vec::new(), assumes_members: false }
+    RoomBatch {
+        room: room.clone(),
+        after,
+        messages,
+        changes: Vec::new(),
+        members: Vec::new(),
+        assumes_members: false,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +87,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
 async fn append(backend: &dyn Backend, head: Head, id: u8, size: i64) -> Head {
     let part = part(&"a".parse().expect("a name"), head, size);
     let after = part.head();
-    let counts = vec![("bob".parse().expect("a name"), size)];
+    let counts = vec![CountChange { user: "bob".parse().expect("a name"), added: size, removed: 0 }];
     let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
     assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
     after
@@ -98,7 +107,7 @@ async fn a_page_reads_few_more_messages_than_it_has() {
     }
     let full = 40 * capacity;
     let database = database(&address).await;
-    let profile = database.collection::<mongodb::bson::Document>("system.profile");
+    let profile = database.collection::<Document>("system.profile");
     let time = |seq: i64| Timestamp::from_micros(10 * seq).expect("a time");
     let place = |seq: i64| Seq::new(seq).expect("a place");
 
@@ -198,8 +207,9 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     let plan = doc! {
         "_id": "batch", "number": 2_i64, "id": ObjectId::from_bytes([7; 12]),
         "rooms": [{ "room": "a", "after": 1_i64, "last": last }],
+        "is_complete": false, "counts": [], "changes": [], "more_changes": 0_i64,
     };
-    let state = database.collection::<mongodb::bson::Document>("state");
+    let state = database.collection::<Document>("state");
     state.replace_one(doc! { "_id": "batch" }, plan).upsert(true).await.expect("written");
 
     let store = ChatStore::open(&address).await.expect("a store");
@@ -215,41 +225,6 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_that_a_crash_cut_off_is_completed_once() {
-    let address = mongod::database(Kind::Standalone);
-    let store = ChatStore::open(&address).await.expect("a store");
-    let room: RoomName = "a".parse().expect("a name");
-    for _ in 0..3 {
-        post(&store, "ann").await;
-    }
-    store.delete_message(&room, Seq::new(1).expect("a place")).await.expect("deleted");
-    store.close().await.expect("closed");
-    // The plan of the next deletion, with and without the blank message, and not the counter.
-    let database = database(&address).await;
-    let state = database.collection::<mongodb::bson::Document>("state");
-    for (place, blanked) in [(2_i64, false), (3, true)] {
-        let counters = database.collection::<mongodb::bson::Document>("counters");
-        let ann = counters.find_one(doc! { "_id": { "user": "ann" } }).await.expect("read").expect("there");
-        let number = ann.get_i64("batch").expect("a number") + 1;
-        let plan = doc! { "number": number, "room": "a", "first": place, "at": 0_i64, "sender": "ann" };
-        state.update_one(doc! { "_id": "deletion" }, doc! { "$set": plan }).await.expect("written");
-        if blanked {
-            let messages = database.collection::<mongodb::bson::Document>("messages");
-            let blank = doc! { "$set": { "messages.0.text": "", "messages.0.sender": "" } };
-            messages.update_one(doc! { "_id": { "room": "a", "seq": place } }, blank).await.expect("written");
-        }
-        for _ in 0..2 {
-            let store = ChatStore::open(&address).await.expect("a store");
-            let left = 3 - u64::try_from(place).expect("small");
-            assert_eq!(count(&store, "ann").await, left);
-            let read = store.messages(&room, Range::Newest, 10).await.expect("read");
-            assert_eq!(read.iter().filter(|m| !m.is_deleted()).count() as u64, left);
-            store.close().await.expect("closed");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_that_cannot_be_read_fails_alone() {
     for kind in [Kind::ReplicaSet, Kind::Standalone] {
         let address = mongod::database(kind);
@@ -260,7 +235,7 @@ async fn a_room_that_cannot_be_read_fails_alone() {
         };
         store.post(message("broken")).await.expect("stored");
         store.close().await.expect("closed");
-        let counters = database(&address).await.collection::<mongodb::bson::Document>("counters");
+        let counters = database(&address).await.collection::<Document>("counters");
         let wrong = doc! { "$set": { "last_seq": "many" } };
         counters.update_one(doc! { "_id": { "room": "broken" } }, wrong).await.expect("written");
 

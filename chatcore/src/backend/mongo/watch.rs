@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc};
+use mongodb::bson::{RawDocument, RawDocumentBuf, Timestamp, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ResumeToken;
 use mongodb::error::ErrorKind;
@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::buckets::Bucket;
 use super::guarded::Guarded;
 use super::peers::Peers;
-use super::{Inner, deletion, documents, error};
+use super::{Inner, changes, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -129,10 +129,12 @@ pub(super) async fn watch_lease(guarded: &Guarded, feed: &Feed) -> Result<()> {
 /// readers see what a majority has.
 async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Result<Changes> {
     let own_beats = doc! { "ns.coll": "processes", "documentKey._id": peers.id };
-    let told = doc! { "ns.coll": { "$in": ["messages", "presence", "signals", "marks"] } };
+    // A bucket is updated only where `changes` tells more, and a mention goes unnoticed.
+    let new = doc! { "ns.coll": { "$in": ["messages", "mentions"] }, "operationType": "insert" };
+    let told = doc! { "ns.coll": { "$in": ["changes", "presence", "signals", "marks"] } };
     let only = doc! { "$match": {
         "operationType": { "$in": ["insert", "replace", "update", "delete"] },
-        "$or": [told, own_beats],
+        "$or": [new, told, own_beats],
     } };
     let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
     let begun = async {
@@ -217,12 +219,16 @@ impl<'a> Parts<'a> {
                 let messages = Bucket::new(&room, document)?.all()?;
                 feed.publish(&room, messages.into_iter().map(Into::into).collect());
             }
-            ("messages", None, Some(key)) => {
-                let updated = self.updated.map(Document::try_from).transpose().map_err(documents::corrupt)?;
-                let room = documents::room_name(key)?;
-                for seq in deletion::blanked(key, &updated.unwrap_or_default())? {
-                    feed.hear_deletion(&room, seq);
-                }
+            // Always replaced as a whole.
+            ("changes", Some(document), _) => {
+                let room = documents::room_name(document)?;
+                let message = changes::message(&room, document)?;
+                feed.publish_changes(&room, vec![message.into()]);
+            }
+            ("mentions", Some(_), Some(key)) => {
+                let (user, room) = documents::marked(key)?;
+                let (_, seq) = documents::place(key)?;
+                feed.hear_mention(&user, &room, seq);
             }
             ("presence", there, Some(key)) => {
                 let (room, process) = (documents::room_name(key)?, documents::process(key)?);
@@ -241,6 +247,7 @@ impl<'a> Parts<'a> {
                 Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
                 Some(Signal::RoomClosed(room)) => feed.close_door(&room),
                 Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
+                Some(Signal::TopicSet(room, topic)) => feed.hear_topic(&room, &topic),
                 None => {}
             },
             ("marks", document, Some(key)) => {

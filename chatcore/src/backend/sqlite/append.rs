@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{accounts, sql};
-use crate::backend::{Append, Batch, BatchMessage, Head, RoomBatch};
-use crate::types::Username;
+use super::{accounts, columns, sql};
+use crate::backend::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
+use crate::types::{Content, Seq, Username};
 
 pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Append> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -18,9 +18,10 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
     }
     let mut senders: HashMap<&Username, i64> = HashMap::with_capacity(batch.counts.len());
     {
-        let mut count = transaction.prepare_cached(sql::COUNT_MESSAGES)?;
-        for (user, n) in &batch.counts {
-            senders.insert(user, count.query_row(params![user.as_str(), n], |row| row.get(0))?);
+        let mut move_count = transaction.prepare_cached(sql::COUNT_MESSAGES)?;
+        for count in &batch.counts {
+            let moved = params![count.user.as_str(), count.sum()];
+            senders.insert(&count.user, move_count.query_row(moved, |row| row.get(0))?);
         }
     }
     for room in &batch.rooms {
@@ -31,27 +32,43 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
             Err(e) if is_nonce_clash(&e) => return Ok(Append::NonceTaken),
             added => added?,
         }
+        for change in &room.changes {
+            make_change(&transaction, room_id, change)?;
+        }
     }
+    transaction.prepare_cached(sql::SET_LAST_BATCH)?.execute([batch.id.0])?;
     transaction.commit()?;
     Ok(Append::Committed)
 }
 
+/// Tells if a batch was the last one. The committer asks for no other.
+pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
+    let last: Vec<u8> = connection.prepare_cached(sql::LAST_BATCH)?.query_row([], |row| row.get(0))?;
+    Ok(last == batch.id.0)
+}
+
 /// Moves the head of a room; `None` if it was not where the batch expects it.
 fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<Option<i64>> {
-    let Head { seq, timestamp, .. } = room.head();
-    let (seq, timestamp) = (seq.get(), timestamp.as_micros());
+    let Head { seq, timestamp, change, .. } = room.head();
+    let (seq, timestamp, change) = (seq.get(), timestamp.as_micros(), change.get());
     match room.after {
-        Some(after) => transaction.prepare_cached(sql::ADVANCE_HEAD)?.query_row(
-            params![
-                room.room.as_str(),
-                after.seq.get(),
-                after.closings,
-                seq,
-                timestamp,
-                room.assumes_members.then_some(after.departures),
-            ],
-            |row| row.get(0),
-        ),
+        Some(after) => {
+            let (posts, changes) = (!room.messages.is_empty(), !room.changes.is_empty());
+            let (after_seq, after_change) = (after.seq.get(), after.change.get());
+            transaction.prepare_cached(sql::ADVANCE_HEAD)?.query_row(
+                params![
+                    room.room.as_str(),
+                    after.closings,
+                    room.assumes_members.then_some(after.departures),
+                    posts.then_some(after_seq),
+                    posts.then_some(seq),
+                    posts.then_some(timestamp),
+                    changes.then_some(after_change),
+                    changes.then_some(change),
+                ],
+                |row| row.get(0),
+            )
+        }
         None => transaction
             .prepare_cached(sql::CREATE_HEAD)?
             .query_row(params![room.room.as_str(), seq, timestamp, room.created_at().as_micros()], |row| {
@@ -77,11 +94,60 @@ fn add_messages(
             content.verified,
             content.text.as_str(),
             nonce.as_ref().map(|nonce| nonce.as_str()),
+            content.reply_to.map(Seq::get),
+            columns::mentions(&content.mentions),
         ])?;
+        for user in &content.mentions {
+            let mention = params![user.as_str(), room_id, seq.get(), timestamp.as_micros()];
+            transaction.prepare_cached(sql::ADD_MENTION)?.execute(mention)?;
+        }
     }
     let mut join = transaction.prepare_cached(sql::ADD_MEMBER)?;
     for user in &room.members {
         join.execute(params![room_id, user.as_str(), room.created_at().as_micros(), room.room.as_str()])?;
+    }
+    Ok(())
+}
+
+/// Brings a stored message to its new state.
+fn make_change(transaction: &Transaction<'_>, room_id: i64, change: &MessageChange) -> rusqlite::Result<()> {
+    let (seq, number) = (change.after.seq.get(), change.number().get());
+    match &change.after.content {
+        Some(Content { text, mentions, edited_at, reactions, .. }) => {
+            transaction.prepare_cached(sql::CHANGE_MESSAGE)?.execute(params![
+                room_id,
+                seq,
+                text.as_str(),
+                columns::mentions(mentions),
+                edited_at.map(|time| time.as_micros()),
+                columns::reactions(reactions),
+                number,
+            ])?;
+        }
+        None => {
+            transaction.prepare_cached(sql::DELETE_MESSAGE)?.execute(params![room_id, seq, number])?;
+            let before = change.before.message.content.as_ref();
+            if before.is_some_and(|before| !before.reactions.is_empty()) {
+                transaction.prepare_cached(sql::REMOVE_REACTIONS)?.execute(params![room_id, seq])?;
+            }
+        }
+    }
+
+    for ReactionChange { emoji, user, position } in &change.reactions {
+        let key = (room_id, seq, emoji.as_str(), user.as_str());
+        match position {
+            Some(position) => transaction
+                .prepare_cached(sql::ADD_REACTION)?
+                .execute(params![key.0, key.1, key.2, key.3, position])?,
+            None => transaction.prepare_cached(sql::REMOVE_REACTION)?.execute(key)?,
+        };
+    }
+    for user in change.new_mentions() {
+        let mention = params![user.as_str(), room_id, seq, change.after.timestamp.as_micros()];
+        transaction.prepare_cached(sql::ADD_MENTION)?.execute(mention)?;
+    }
+    for user in change.lost_mentions() {
+        transaction.prepare_cached(sql::REMOVE_MENTION)?.execute(params![user.as_str(), room_id, seq])?;
     }
     Ok(())
 }

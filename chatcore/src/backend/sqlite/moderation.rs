@@ -1,14 +1,14 @@
-//! Private rooms, bans, and messages that are deleted.
+//! Private rooms and bans.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Priority, Sqlite, message, parsed, sql};
+use super::{Priority, Sqlite, parsed, sql};
 use crate::account::Fold;
-use crate::backend::{Access, Deletion, Joined, Moderation, Page};
+use crate::backend::{Access, Joined, Moderation, Page};
 use crate::error::Result;
 use crate::timestamp::Timestamp;
-use crate::types::{Content, Privacy, RoomName, Seq, Username};
+use crate::types::{Privacy, RoomName, Username};
 
 fn access(c: &Connection, room: &RoomName, user: Option<&Username>) -> rusqlite::Result<Option<Access>> {
     let (name, fold) = (user.map_or("", Username::as_str), user.map(Fold::from));
@@ -148,23 +148,6 @@ impl Moderation for Sqlite {
                 let after = page.after.as_ref().map_or("", Username::as_str);
                 let key = params![room.as_str(), after, page.limit];
                 c.prepare_cached(sql::BANS)?.query_map(key, |row| parsed(row, 0))?.collect()
-            })
-            .await
-    }
-
-    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
-        self.writer
-            .run(Priority::Commit, move |c| {
-                let c = c.transaction()?;
-                let key = params![room.as_str(), seq.get() - 1, 1];
-                let read = |row: &Row<'_>| message(&room, row);
-                let stored = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
-                let content = stored.filter(|stored| stored.seq == seq).and_then(|stored| stored.content);
-                let Some(Content { sender, .. }) = content else { return Ok(None) };
-                c.prepare_cached(sql::DELETE_MESSAGE)?.execute(params![room.as_str(), seq.get()])?;
-                c.prepare_cached(sql::UNCOUNT_MESSAGE)?.execute([sender.as_str()])?;
-                c.commit()?;
-                Ok(Some(Deletion { sender }))
             })
             .await
     }

@@ -13,12 +13,14 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// them again and again: the longer the log, the more of that is moved once.
 const CHECKPOINT_PAGES: i64 = 16 * 1024;
 /// Version of the tables. Files of other versions are refused.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Tables of an empty store.
 ///
 /// A deleted message has no text. It keeps its sender while a nonce has to be told from that of others;
-/// else it has the sender 0, whose name is empty. `members.room` and `members.private` are the name and
+/// else it has the sender 0, whose name is empty. `messages.mentions` and `messages.reactions` are JSON, to be
+/// shown with the message; the tables of those names have a row for each. `messages.change` is the number of
+/// the last change, so that an index is the log of changes. `members.room` and `members.private` are the name and
 /// the privacy of the room, so that an index finds a user's rooms in order. `rooms.members` is kept by the two
 /// triggers, so that no description of a room counts its members.
 const TABLES: &str = "
@@ -26,6 +28,7 @@ CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     last_seq INTEGER NOT NULL,
+    last_change INTEGER NOT NULL DEFAULT 0,
     last_timestamp INTEGER NOT NULL,
     members INTEGER NOT NULL DEFAULT 0,
     departures INTEGER NOT NULL DEFAULT 0,
@@ -33,6 +36,7 @@ CREATE TABLE rooms (
     restricted INTEGER NOT NULL DEFAULT 0,
     private INTEGER NOT NULL DEFAULT 0,
     owner TEXT,
+    topic TEXT,
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX public_rooms ON rooms (name) WHERE private = 0;
@@ -52,10 +56,41 @@ CREATE TABLE messages (
     verified INTEGER NOT NULL,
     text TEXT NOT NULL,
     nonce TEXT,
+    reply_to INTEGER,
+    mentions TEXT,
+    change INTEGER,
+    edited_at INTEGER,
+    reactions TEXT,
     PRIMARY KEY (room_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX messages_by_time ON messages (room_id, timestamp);
 CREATE UNIQUE INDEX messages_by_nonce ON messages (room_id, sender_id, nonce) WHERE nonce IS NOT NULL;
+CREATE UNIQUE INDEX messages_by_change ON messages (room_id, change) WHERE change IS NOT NULL;
+
+CREATE TABLE reactions (
+    room_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    emoji TEXT NOT NULL,
+    username TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (room_id, seq, emoji, username)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reactions_by_position ON reactions (room_id, seq, emoji, position);
+
+CREATE TABLE mentions (
+    username TEXT NOT NULL,
+    room_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    PRIMARY KEY (username, room_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mentions_by_time ON mentions (username, timestamp);
+
+CREATE TABLE last_batch (
+    id INTEGER PRIMARY KEY,
+    batch BLOB NOT NULL
+) STRICT;
+INSERT INTO last_batch (id, batch) VALUES (0, x'');
 
 CREATE TABLE members (
     room_id INTEGER NOT NULL,

@@ -9,26 +9,51 @@ macro_rules! statements {
 }
 
 statements! {
-    HEAD = "SELECT last_seq, last_timestamp, departures, restricted, closings FROM rooms WHERE name = ?1";
-    ADVANCE_HEAD = "UPDATE rooms SET last_seq = ?4, last_timestamp = ?5
-        WHERE name = ?1 AND last_seq = ?2 AND closings = ?3 AND departures = coalesce(?6, departures) RETURNING id";
+    HEAD = "SELECT last_seq, last_timestamp, departures, restricted, closings, last_change FROM rooms WHERE name = ?1";
+    ADVANCE_HEAD = "UPDATE rooms SET last_seq = coalesce(?5, last_seq), last_timestamp = coalesce(?6, last_timestamp),
+        last_change = coalesce(?8, last_change)
+        WHERE name = ?1 AND closings = ?2 AND departures = coalesce(?3, departures)
+        AND last_seq = coalesce(?4, last_seq) AND last_change = coalesce(?7, last_change) RETURNING id";
     CREATE_HEAD = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING RETURNING id";
     COUNT_MESSAGES = "INSERT INTO users (name, message_count) VALUES (?1, ?2)
         ON CONFLICT DO UPDATE SET message_count = message_count + excluded.message_count RETURNING id";
-    ADD_MESSAGE = "INSERT INTO messages (room_id, seq, timestamp, sender_id, verified, text, nonce)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    ADD_MESSAGE = "INSERT INTO messages (room_id, seq, timestamp, sender_id, verified, text, nonce, reply_to, mentions)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    CHANGE_MESSAGE = "UPDATE messages SET text = ?3, mentions = ?4, edited_at = ?5, reactions = ?6, change = ?7
+        WHERE room_id = ?1 AND seq = ?2";
+    DELETE_MESSAGE = "UPDATE messages SET text = '', verified = 0, reply_to = NULL, mentions = NULL, edited_at = NULL,
+        reactions = NULL, change = ?3, sender_id = CASE WHEN nonce IS NULL THEN 0 ELSE sender_id END
+        WHERE room_id = ?1 AND seq = ?2";
+    ADD_REACTION = "INSERT INTO reactions (room_id, seq, emoji, username, position) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT DO UPDATE SET position = excluded.position";
+    REMOVE_REACTION = "DELETE FROM reactions WHERE room_id = ?1 AND seq = ?2 AND emoji = ?3 AND username = ?4";
+    REMOVE_REACTIONS = "DELETE FROM reactions WHERE room_id = ?1 AND seq = ?2";
+    ADD_MENTION = "INSERT INTO mentions (username, room_id, seq, timestamp) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    REMOVE_MENTION = "DELETE FROM mentions WHERE username = ?1 AND room_id = ?2 AND seq = ?3";
+    SET_LAST_BATCH = "UPDATE last_batch SET batch = ?1 WHERE id = 0";
+    LAST_BATCH = "SELECT batch FROM last_batch WHERE id = 0";
+    HAS_REACTED = "SELECT 1 FROM reactions WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq = ?2
+        AND emoji = ?3 AND username = ?4";
+    FIRST_REACTIONS = "SELECT username FROM reactions WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq = ?2
+        AND emoji = ?3 ORDER BY position LIMIT ?4";
+    CHANGED = "SELECT seq, timestamp, u.name, verified, text, reply_to, mentions, change, edited_at, reactions
+        FROM messages m JOIN users u ON u.id = sender_id
+        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND change > ?2 ORDER BY change LIMIT ?3";
+    MENTIONS = "SELECT r.name, seq FROM mentions m JOIN rooms r ON r.id = m.room_id
+        WHERE username = ?1 AND timestamp < ?2 ORDER BY timestamp DESC LIMIT ?3";
+    SET_TOPIC = "UPDATE rooms SET topic = nullif(?2, '') WHERE name = ?1";
     ADD_MEMBER = "INSERT INTO members (room_id, username, joined_at, room) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO NOTHING";
-    MESSAGE_BY_NONCE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+    MESSAGE_BY_NONCE = "SELECT seq, timestamp, u.name, verified, text, reply_to, mentions, change, edited_at, reactions FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1)
         AND sender_id = (SELECT id FROM users WHERE name = ?2) AND nonce = ?3";
 
     CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, 0, 0, ?2)
         ON CONFLICT DO NOTHING";
     ROOMS = "SELECT name FROM rooms WHERE private = 0 AND name > ?1 ORDER BY name LIMIT ?2";
-    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, created_at, private, owner, members
-        FROM rooms WHERE name = ?1";
+    ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, last_change, created_at, private, owner,
+        members, topic FROM rooms WHERE name = ?1";
     USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
     JOIN = "INSERT INTO members (room_id, username, joined_at, room, private)
@@ -50,10 +75,6 @@ statements! {
         AND NOT EXISTS (SELECT 1 FROM bans WHERE room_id = rooms.id)";
     BANS = "SELECT username FROM bans WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
-    DELETE_MESSAGE = "UPDATE messages SET text = '', verified = 0, sender_id = CASE WHEN nonce IS NULL THEN 0 ELSE sender_id END
-        WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq = ?2";
-    UNCOUNT_MESSAGE = "UPDATE users SET message_count = message_count - 1 WHERE name = ?1";
-
     MARK_READ = "INSERT INTO read_marks (username, room_id, seq) SELECT ?1, id, ?3 FROM rooms WHERE name = ?2
         ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
     READ_MARK = "SELECT seq FROM read_marks WHERE username = ?1 AND room_id = (SELECT id FROM rooms WHERE name = ?2)";
@@ -61,11 +82,11 @@ statements! {
         LEFT JOIN read_marks k ON k.username = m.username AND k.room_id = m.room_id
         WHERE m.username = ?1 AND m.room > ?2 ORDER BY m.room LIMIT ?3";
 
-    MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+    MESSAGES_BEFORE = "SELECT seq, timestamp, u.name, verified, text, reply_to, mentions, change, edited_at, reactions FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
-    MESSAGES_AFTER = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+    MESSAGES_AFTER = "SELECT seq, timestamp, u.name, verified, text, reply_to, mentions, change, edited_at, reactions FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3";
-    MESSAGES_SINCE = "SELECT seq, timestamp, u.name, verified, text FROM messages m JOIN users u ON u.id = sender_id
+    MESSAGES_SINCE = "SELECT seq, timestamp, u.name, verified, text, reply_to, mentions, change, edited_at, reactions FROM messages m JOIN users u ON u.id = sender_id
         WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND timestamp > ?2 ORDER BY timestamp LIMIT ?3";
     MESSAGE_COUNT = "SELECT message_count FROM users WHERE name = ?1";
 

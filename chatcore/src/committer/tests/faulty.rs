@@ -9,15 +9,15 @@ use tokio::sync::{Notify, watch};
 
 use crate::account::{Account, Fold};
 use crate::backend::{
-    Access, Accounts, Append, Attendance, Backend, Batch, Deletion, Head, Joined, Moderation, NewSession,
-    NonceKey, Page, ProcessId,
+    Access, Accounts, Append, Attendance, Backend, Batch, Head, Joined, MessageChange, Moderation,
+    NewSession, NonceKey, Page, ProcessId, ReadState, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{Message, Privacy, Range, Room, RoomName, Seq, UserRoom, Username};
+use crate::types::{ChangeSeq, Message, Privacy, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,6 @@ pub(super) struct Faulty {
     pub(super) inner: Arc<dyn Backend>,
     pub(super) appends: Mutex<VecDeque<Fault>>,
     pub(super) looks: Mutex<VecDeque<Fault>>,
-    pub(super) deletions: Mutex<VecDeque<Fault>>,
     pub(super) appended: AtomicUsize,
     /// Questions about who may be in a room.
     pub(super) accesses: AtomicUsize,
@@ -158,6 +157,27 @@ impl Backend for Faulty {
     }
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.inner.by_nonce(keys).await
+    }
+    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
+        self.inner.targets(targets, state).await
+    }
+    fn location_after(&self, change: &MessageChange) -> i64 {
+        self.inner.location_after(change)
+    }
+    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
+        match &self.peer {
+            Some(peer) => peer.reads.count(self.inner.changed(room, after, limit)).await,
+            None => self.inner.changed(room, after, limit).await,
+        }
+    }
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
+        self.inner.set_topic(room, topic).await
+    }
+    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
+        self.inner.mentions(user, before, limit).await
+    }
+    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
+        self.inner.mentioned_at(user, limit).await
     }
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
         self.inner.create_room(room, now).await
@@ -302,17 +322,5 @@ impl Moderation for Faulty {
     }
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
         self.inner.bans(room, page).await
-    }
-    async fn delete_message(&self, room: RoomName, seq: Seq) -> Result<Option<Deletion>> {
-        match next(&self.deletions) {
-            Fault::None => self.inner.delete_message(room, seq).await,
-            Fault::After => {
-                self.inner.delete_message(room, seq).await?;
-                out_of_reach()
-            }
-            Fault::Hangs => std::future::pending().await,
-            Fault::Full => Err(Error::Full),
-            _ => out_of_reach(),
-        }
     }
 }

@@ -65,6 +65,9 @@ async fn every_query_has_an_index() {
     let time = crate::testing::time(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
     let head = Some(Head { seq, timestamp: time, ..Head::EMPTY });
+    let change = ChangeSeq::ZERO.next();
+    let [thumb, heart]: [Emoji; 2] = ["👍", "❤️"].map(|text| text.parse().expect("an emoji"));
+    let places_of_two = [(name.clone(), seq), ("b".parse().expect("a name"), seq.next())];
     let mut plans = Vec::new();
     for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
         for bound in [None, head] {
@@ -79,7 +82,21 @@ async fn every_query_has_an_index() {
         batch_at(&name, seq, true),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
         counts(std::slice::from_ref(&user), pending_counts::SLOTS),
-        counters(&[(user.clone(), 1)]),
+        counters(&[CountChange { user: user.clone(), added: 1, removed: 0 }]),
+        commit(BatchId([0; 12]), true),
+        changes_between(&name, seq, seq.next()),
+        changes_at(&places_of_two),
+        buckets_at(&places_of_two),
+        buckets_at(&places_of_two[..1]),
+        buckets_at(&[(name.clone(), seq), (name.clone(), seq.next())]),
+        changed(&name, change, None, 10),
+        changed(&name, change, Some(change), 10),
+        reactions_among(&[
+            (name.clone(), seq, thumb, user.clone()),
+            (name.clone(), seq, heart, user.clone()),
+        ]),
+        first_reactions(&name, seq, thumb, 11),
+        mentions(&user, time, 10),
         memberships_among(&[(&name, &user)]),
         members(&name, &Page { after: Some(user.clone()), limit: 10 }),
         session(token, time),
@@ -99,6 +116,7 @@ async fn every_query_has_an_index() {
     }
     for (collection, filter) in [
         ("messages", places(&name, seq, seq)),
+        ("reactions", reactions_to(&name, seq)),
         ("members", members_of(&name)),
         ("members", member(&name, &user)),
         ("bans", ban(&name, &fold)),

@@ -1,0 +1,85 @@
+//! Changes of messages: edits, deletions, reactions, and the log of all of them.
+
+use std::time::Duration;
+
+use chatcore::{ChangeSeq, Emoji, Message, MessageText, Reaction, RoomName, Seq};
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::messages::{DEFAULT_LIMIT, answer, patience};
+use crate::App;
+use crate::auth::sight;
+use crate::error::Result;
+use crate::live::proof::{Proof, ended};
+use crate::request::Call;
+use crate::response::{Response, json, no_content};
+
+/// Messages that changed after a change, as they are now.
+pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
+    let room = call.room()?;
+    let after = call.query.parsed("after")?.unwrap_or(ChangeSeq::ZERO);
+    let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
+    let patience = patience(&call.query)?.unwrap_or_default();
+
+    let sight = sight(&app, &call.headers, &room).await?;
+    let mut proof = sight.who.as_ref().map(|who| Proof::new(&app, who));
+    let mut stopping = call.connection.stopping.clone();
+    let found = match patience {
+        Duration::ZERO => sight.view.changes(&room, after, limit).await?,
+        _ => tokio::select! {
+            found = sight.view.wait_for_changes(&room, after, limit, patience) => found?,
+            () = ended(&mut proof) => Vec::new(),
+            _ = stopping.changed() => Vec::new(),
+        },
+    };
+
+    let answer = answer(&call, &found);
+    // That there is nothing for the reader looks like a room where there is nothing.
+    Ok(if found.is_empty() { answer } else { sight.keep(answer) })
+}
+
+pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
+    call.session()?;
+    let (room, seq) = (call.room()?, call.seq()?);
+    let text: MessageText = call.json()?.required("text")?;
+    app.limits().post(&call.charged(&app))?;
+
+    json(StatusCode::OK, &call.view(&app).edit_message(&room, seq, text).await?)
+}
+
+pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
+    call.session()?;
+    let (room, seq) = (call.room()?, call.seq()?);
+    app.limits().post(&call.charged(&app))?;
+
+    call.view(&app).delete_message(&room, seq).await?;
+    Ok(no_content())
+}
+
+pub(crate) async fn add_reaction(app: App, call: Call) -> Result<Response> {
+    let (room, seq, emoji) = begin_reaction(&app, &call)?;
+    reactions(&*call.view(&app).add_reaction(&room, seq, emoji).await?)
+}
+
+pub(crate) async fn remove_reaction(app: App, call: Call) -> Result<Response> {
+    let (room, seq, emoji) = begin_reaction(&app, &call)?;
+    reactions(&*call.view(&app).remove_reaction(&room, seq, emoji).await?)
+}
+
+/// Charges a request that reacts to a message, and returns what it names.
+fn begin_reaction(app: &App, call: &Call) -> Result<(RoomName, Seq, Emoji)> {
+    call.session()?;
+    let named = (call.room()?, call.seq()?, call.emoji()?);
+    app.limits().post(&call.charged(app))?;
+    Ok(named)
+}
+
+fn reactions(message: &Message) -> Result<Response> {
+    #[derive(Serialize)]
+    struct Reactions<'a> {
+        reactions: &'a [Reaction],
+    }
+
+    let reactions = message.content.as_ref().map_or(&[][..], |content| &content.reactions);
+    json(StatusCode::OK, &Reactions { reactions })
+}

@@ -1,0 +1,249 @@
+//! Messages that are to be changed, or were asked for one by one, and their reactions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use mongodb::bson::RawDocument;
+
+use super::buckets::Bucket;
+use super::documents::{self, corrupt, seq, text};
+use super::{Inner, LOOKUPS, Mode, changes, find};
+use crate::backend::{ReactionAnswer, ReactionQuery, ReadState, Stored, Target};
+use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
+use crate::types::{Emoji, Message, Reaction, RoomName, Seq, Username};
+
+/// Messages that are asked for at once: as many of the largest states fit into a reply of 16 MiB.
+const MAX_PLACES: usize = 200;
+
+type Place = (RoomName, Seq);
+/// A reaction of a user.
+type UserReaction = (RoomName, Seq, Emoji, Username);
+
+fn user_reaction(document: &RawDocument) -> Result<UserReaction> {
+    let id = document.get_document("_id").map_err(corrupt)?;
+    Ok((text(id, "room")?, seq(id, "seq")?, text(id, "emoji")?, text(id, "user")?))
+}
+
+/// Messages that were found, by place.
+#[derive(Default)]
+struct Found {
+    messages: BTreeMap<Place, Result<Stored>>,
+    /// Error of a document that does not even say which messages it holds.
+    unreadable: Option<Error>,
+}
+
+impl Found {
+    fn add(&mut self, place: Place, message: Result<Message>, location: Result<i64>) {
+        let stored =
+            message.and_then(|message| Ok(Stored { message, location: location?, reactions: Vec::new() }));
+        self.messages.insert(place, stored);
+    }
+
+    fn add_changed(&mut self, document: &RawDocument) {
+        match documents::place(document) {
+            Ok(place) => {
+                let message = changes::message(&place.0, document);
+                self.add(place, message, changes::location(document));
+            }
+            Err(unreadable) => self.unreadable = Some(unreadable),
+        }
+    }
+
+    /// Adds those of `wanted` that a bucket holds.
+    fn add_of_bucket(&mut self, document: &RawDocument, wanted: &BTreeSet<Place>) -> Result<()> {
+        let room = documents::room_name(document)?;
+        let bucket = Bucket::new(&room, document)?;
+        let held = (room.clone(), bucket.first)..=(room.clone(), bucket.last);
+        for place in wanted.range(held) {
+            let message = bucket.at(place.1);
+            let message = message.and_then(|message| message.ok_or_else(|| corrupt("a bucket is short")));
+            self.add(place.clone(), message, Ok(bucket.first.get()));
+        }
+        Ok(())
+    }
+
+    fn lacks(&self, place: &Place) -> bool {
+        !self.messages.contains_key(place)
+    }
+
+    /// Takes out the messages whose text is gone from their bucket.
+    fn take_blank(&mut self) -> Vec<Place> {
+        let is_blank = |stored: &Result<Stored>| {
+            let message = stored.as_ref().map(|stored| &stored.message);
+            message.is_ok_and(|message| message.change.is_none() && message.is_deleted())
+        };
+        let blank = self.messages.iter().filter(|(_, stored)| is_blank(stored));
+        let blank: Vec<_> = blank.map(|(place, _)| place.clone()).collect();
+        blank.iter().for_each(|place| drop(self.messages.remove(place)));
+        blank
+    }
+}
+
+/// What is known of the reactions that were asked about.
+#[derive(Default)]
+struct Reactions {
+    there: HashSet<UserReaction>,
+    first: HashMap<(RoomName, Seq, Emoji), Vec<Username>>,
+}
+
+/// Returns the reaction that a query is about, unless the message has none with that emoji.
+fn asked<'a>(message: &'a Message, query: &ReactionQuery) -> Option<&'a Reaction> {
+    let content = message.content.as_ref()?;
+    content.reactions.iter().find(|reaction| reaction.emoji == query.emoji)
+}
+
+/// Returns true if the message itself names the first `n` users who reacted, or all of them.
+fn names_first(reaction: &Reaction, n: usize) -> bool {
+    let named = reaction.users.len();
+    n <= named || u64::try_from(named).is_ok_and(|named| named >= reaction.count)
+}
+
+impl Reactions {
+    fn answer(&self, message: &Message, query: &ReactionQuery) -> ReactionAnswer {
+        let Some(reaction) = asked(message, query) else { return ReactionAnswer::default() };
+        let reacted = |user: &&Username| {
+            let key = (message.room.clone(), message.seq, query.emoji, (*user).clone());
+            reaction.users.contains(user) || self.there.contains(&key)
+        };
+        let first = self.first.get(&(message.room.clone(), message.seq, query.emoji));
+        let first = first.unwrap_or(&reaction.users).iter();
+        ReactionAnswer {
+            users: query.users.iter().filter(reacted).cloned().collect(),
+            first: first.take(usize::try_from(query.first).unwrap_or(usize::MAX)).cloned().collect(),
+        }
+    }
+}
+
+impl Inner {
+    /// Reads messages that are to be changed, in the order asked for.
+    pub(super) async fn targets(
+        &self,
+        targets: &[Target],
+        state: ReadState,
+    ) -> Result<Vec<Result<Option<Stored>>>> {
+        let _no_batch_is_being_stored = match &self.mode {
+            Mode::Guarded(guarded) => Some(guarded.settled(self).await?),
+            Mode::ReplicaSet(_) => None,
+        };
+
+        let places: BTreeSet<Place> =
+            targets.iter().map(|target| (target.room.clone(), target.seq)).collect();
+        let mut found = self.find_places(places, state).await?;
+        let reactions = self.find_reactions(targets, &found, state).await?;
+
+        let one = |target: &Target| {
+            let place = (target.room.clone(), target.seq);
+            let Some(stored) = found.messages.get_mut(&place) else {
+                return found.unreadable.clone().map_or(Ok(None), Err);
+            };
+            let mut stored = stored.clone()?;
+            let answers = target.reactions.iter().map(|query| reactions.answer(&stored.message, query));
+            stored.reactions = answers.collect();
+            Ok(Some(stored))
+        };
+        Ok(targets.iter().map(one).collect())
+    }
+
+    async fn find_places(&self, places: BTreeSet<Place>, state: ReadState) -> Result<Found> {
+        let mut found = Found::default();
+        let list: Vec<_> = places.iter().cloned().collect();
+        self.find_changed(&list, state, &mut found).await?;
+
+        // A reply may be too small for all of them. One that has nothing new says that the rest is not there.
+        let mut wanted: BTreeSet<_> = places.into_iter().filter(|place| found.lacks(place)).collect();
+        while !wanted.is_empty() {
+            let before = wanted.len();
+            let list: Vec<_> = wanted.iter().cloned().collect();
+            for places in list.chunks(MAX_PLACES) {
+                let read = |document: &RawDocument| {
+                    if let Err(unreadable) = found.add_of_bucket(document, &wanted) {
+                        found.unreadable = Some(unreadable);
+                    }
+                    Ok(())
+                };
+                self.find(find::buckets_at(places).of(state), read).await?;
+            }
+            wanted.retain(|place| found.lacks(place));
+            if wanted.len() == before {
+                break;
+            }
+        }
+
+        // Changed after the first look.
+        let blank = found.take_blank();
+        self.find_changed(&blank, state, &mut found).await?;
+        for place in blank.into_iter().filter(|place| found.lacks(place)).collect::<Vec<_>>() {
+            found.add(place, Err(corrupt("a message has no text and no change")), Ok(0));
+        }
+        Ok(found)
+    }
+
+    async fn find_changed(&self, places: &[Place], state: ReadState, found: &mut Found) -> Result<()> {
+        for places in places.chunks(MAX_PLACES) {
+            let read = |document: &RawDocument| {
+                found.add_changed(document);
+                Ok(())
+            };
+            self.find(find::changes_at(places).of(state), read).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what the messages themselves do not say of their reactions.
+    async fn find_reactions(&self, targets: &[Target], found: &Found, state: ReadState) -> Result<Reactions> {
+        let (mut users, mut first) = (Vec::new(), Vec::new());
+        for target in targets {
+            let Some(Ok(Stored { message, .. })) = found.messages.get(&(target.room.clone(), target.seq))
+            else {
+                continue;
+            };
+            for query in &target.reactions {
+                let Some(reaction) = asked(message, query) else { continue };
+                if !names_first(reaction, usize::MAX) {
+                    let unknown = query.users.iter().filter(|user| !reaction.users.contains(user));
+                    users.extend(
+                        unknown.map(|user| (target.room.clone(), target.seq, query.emoji, user.clone())),
+                    );
+                }
+                if !names_first(reaction, usize::try_from(query.first).unwrap_or(usize::MAX)) {
+                    first.push((target.room.clone(), target.seq, query.emoji, query.first));
+                }
+            }
+        }
+
+        let mut reactions = Reactions::default();
+        if !users.is_empty() {
+            let query = find::reactions_among(&users).of(state);
+            reactions.there = self.find(query, user_reaction).await?.into_iter().collect();
+        }
+        let one = async |(room, seq, emoji, limit): (RoomName, Seq, Emoji, u32)| {
+            let query = find::first_reactions(&room, seq, emoji, limit).of(state);
+            let users = self.find(query, |document| Ok(user_reaction(document)?.3)).await?;
+            Ok::<_, Error>(((room, seq, emoji), users))
+        };
+        reactions.first = futures_util::stream::iter(first).map(one).buffered(LOOKUPS).try_collect().await?;
+        Ok(reactions)
+    }
+
+    /// Reads the newest messages before a time that mention a user.
+    pub(super) async fn mentions(
+        &self,
+        user: &Username,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
+        let places = self.find(find::mentions(user, before, limit), documents::place).await?;
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let target = |(room, seq)| Target { room, seq, reactions: Vec::new() };
+        let targets: Vec<_> = places.into_iter().map(target).collect();
+        let found = self.targets(&targets, ReadState::Durable).await?;
+        let messages: Result<Vec<_>> = found.into_iter().filter_map(Result::transpose).collect();
+        let mut messages: Vec<_> = messages?.into_iter().map(|stored| stored.message).collect();
+        // One may have been edited meanwhile.
+        messages.retain(|message| message.mentions().contains(user));
+        Ok(messages)
+    }
+}
