@@ -1,6 +1,7 @@
 //! The work that the benchmarks time. Each function does `n` of something and returns how long it
 //! took; the floors do by hand what the database itself can do with the same messages.
 
+pub mod changes;
 pub mod diverse;
 mod fixed;
 pub mod floor;
