@@ -320,6 +320,10 @@ pub(crate) trait Backend: Accounts + Moderation {
     /// Messages that are to be changed, in the order asked for; `None` for one that does not exist. One
     /// that cannot be read is an error of its own.
     async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>>;
+    /// Where the messages of a part of a batch are kept once it is stored.
+    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
+        vec![0; part.messages.len()]
+    }
     /// Where a message is kept once this change of it is stored.
     fn location_after(&self, change: &MessageChange) -> i64 {
         change.before.location

@@ -326,7 +326,7 @@ impl Worker {
     }
 
     fn remember(&mut self, batch: &Batch) {
-        self.recent.keep(batch, |change| self.backend.location_after(change));
+        self.recent.keep(batch, &*self.backend);
         for room in &batch.rooms {
             let head = room.head();
             let known = self.rooms.entry(room.room.clone()).or_insert_with(|| head.into());

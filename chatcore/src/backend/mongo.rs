@@ -49,7 +49,7 @@ use self::replica_set::ReplicaSet;
 use self::schema::Server;
 use super::{
     Append, Attendance, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId, ReadState,
-    Signal, Stored, Target,
+    RoomBatch, Signal, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -268,6 +268,10 @@ impl Backend for Mongo {
 
     async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
         self.run_commit(move |this| async move { this.targets(&targets, state).await }).await
+    }
+
+    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
+        buckets::locations(part)
     }
 
     fn location_after(&self, change: &MessageChange) -> i64 {

@@ -1,20 +1,21 @@
-//! Messages that this process changed last, as its commits left them.
+//! Messages that this process stored or changed last, as its commits left them.
 //!
-//! Whoever changes a message often follows others who just did. What is kept of a room holds as long as
-//! the room's head has the change that was last when it was kept: a batch is guarded by that.
+//! Most changes are of messages that were just posted, or that others just changed too. What is kept of a
+//! room holds as long as the room's head has the change that was last when it was kept: a batch is
+//! guarded by that.
 
 use std::collections::HashMap;
 
-use crate::backend::{Batch, ReactionAnswer, ReactionQuery, Stored, Target};
-use crate::types::{ChangeSeq, RoomName, Seq};
+use crate::backend::{Backend, Batch, Head, ReactionAnswer, ReactionQuery, Stored, Target};
+use crate::types::{ChangeSeq, Message, RoomName, Seq};
 
-/// Messages that are kept. Beyond it all are forgotten, and read again.
-const MAX_MESSAGES: usize = 4_096;
+/// Memory of the messages that are kept. Beyond it all are forgotten, and read again.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
 pub(super) struct Recent {
     rooms: HashMap<RoomName, RecentOfRoom>,
-    messages: usize,
+    bytes: usize,
 }
 
 struct RecentOfRoom {
@@ -33,31 +34,38 @@ impl Recent {
         Some(Stored { reactions: reactions.collect::<Option<_>>()?, ..stored.clone() })
     }
 
-    /// Keeps what a committed batch changed. `location` tells where the backend keeps a message then.
-    pub(super) fn keep(&mut self, batch: &Batch, location: impl Fn(&crate::backend::MessageChange) -> i64) {
-        for part in batch.rooms.iter().filter(|part| !part.changes.is_empty()) {
-            if self.messages > MAX_MESSAGES {
+    /// Keeps the messages of a committed batch, new and changed.
+    pub(super) fn keep(&mut self, batch: &Batch, backend: &dyn Backend) {
+        for part in &batch.rooms {
+            if self.bytes > MAX_BYTES {
                 *self = Self::default();
             }
-            let before = part.after.map(|head| head.change);
-            let room = self.rooms.entry(part.room.clone()).or_insert_with(|| RecentOfRoom {
-                last_change: part.head().change,
-                messages: HashMap::new(),
-            });
-            if Some(room.last_change) != before {
-                self.messages -= room.messages.len();
+            let before = part.after.unwrap_or(Head::EMPTY).change;
+            let room = self
+                .rooms
+                .entry(part.room.clone())
+                .or_insert_with(|| RecentOfRoom { last_change: before, messages: HashMap::new() });
+            if room.last_change != before {
+                self.bytes -= room.messages.values().map(|stored| stored.message.weight()).sum::<usize>();
                 room.messages.clear();
             }
             room.last_change = part.head().change;
-            for change in &part.changes {
-                let stored = Stored {
-                    message: change.after.clone(),
-                    location: location(change),
-                    reactions: Vec::new(),
-                };
-                self.messages += usize::from(room.messages.insert(change.after.seq, stored).is_none());
+
+            let new = part.messages.iter().map(|message| message.to_message(&part.room));
+            let new = new.zip(backend.locations_of(part));
+            let changed = part.changes.iter();
+            let changed = changed.map(|change| (change.after.clone(), backend.location_after(change)));
+            for (message, location) in new.chain(changed) {
+                self.bytes += message.weight();
+                self.bytes -= room.keep(message, location).map_or(0, |old| old.message.weight());
             }
         }
+    }
+}
+
+impl RecentOfRoom {
+    fn keep(&mut self, message: Message, location: i64) -> Option<Stored> {
+        self.messages.insert(message.seq, Stored { message, location, reactions: Vec::new() })
     }
 }
 

@@ -324,6 +324,16 @@ pub(crate) async fn the_log_of_changes_tells_each_changed_message_once(place: &P
         store.edit_message(&q, seq(1 + i * 7 % 10), text).await.expect("edited");
     }
     for store in [&store, &other] {
+        // Another process hears of the last one a moment later.
+        let heard = async {
+            while store.changes(&q, ChangeSeq::ZERO, 200).await.expect("read").last().and_then(|m| m.change)
+                != Some(change(60))
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, heard).await.expect("in time");
+
         let (mut after, mut told) = (ChangeSeq::ZERO, Vec::new());
         loop {
             let page = store.changes(&q, after, 3).await.expect("read");

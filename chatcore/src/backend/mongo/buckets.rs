@@ -15,7 +15,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
 use super::documents::{self, batch_id, corrupt, seq, time};
-use crate::backend::{Batch, BatchMessage, Head, NonceKey};
+use crate::backend::{Batch, BatchMessage, Head, NonceKey, RoomBatch};
 use crate::error::Result;
 use crate::types::{Message, Range, RoomName, Seq};
 
@@ -37,6 +37,18 @@ pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
         }
     }
     buckets
+}
+
+/// Returns the first place of each new message's bucket.
+pub(super) fn locations(part: &RoomBatch) -> Vec<i64> {
+    let mut locations = Vec::with_capacity(part.messages.len());
+    let mut rest = part.messages.as_slice();
+    while let Some(first) = rest.first() {
+        let n = size(rest);
+        locations.resize(locations.len() + n, first.seq.get());
+        rest = &rest[n..];
+    }
+    locations
 }
 
 /// How many of the messages go into the next bucket: at least one.
@@ -190,7 +202,7 @@ impl<'a> Bucket<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{BatchId, RoomBatch};
+    use crate::backend::BatchId;
     use crate::testing;
     use crate::types::Content;
 
@@ -203,17 +215,21 @@ mod tests {
         (5..).zip(texts).map(message).collect()
     }
 
-    fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
+    fn part(messages: &[BatchMessage]) -> RoomBatch {
         let room = "a".parse().expect("a name");
-        let part = RoomBatch {
+        RoomBatch {
             room,
             after: None,
             messages: messages.to_vec(),
             changes: Vec::new(),
             members: Vec::new(),
             assumes_members: false,
-        };
-        let batch = Batch { id: BatchId([1; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
+        }
+    }
+
+    fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
+        let rooms = vec![part(messages)];
+        let batch = Batch { id: BatchId([1; 12]), rooms, counts: Vec::new(), guests: Vec::new() };
         let all = new_buckets(&batch);
         all.into_iter().map(|b| b.expect("BSON").as_document().expect("a document").to_owned()).collect()
     }
@@ -230,7 +246,9 @@ mod tests {
         assert_eq!(sizes(&["x"; 16]), [16]);
         assert_eq!(sizes(&["x"; 40]), [16, 16, 8]);
         let long = "𝄞".repeat(4_000);
-        assert_eq!(sizes(&[&long, &long, "x", "y", &long, &long, "z"]), [2, 4, 1]);
+        let texts = [&*long, &long, "x", "y", &long, &long, "z"];
+        assert_eq!(sizes(&texts), [2, 4, 1]);
+        assert_eq!(locations(&part(&messages(&texts))), [5, 5, 7, 7, 7, 7, 11]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use crate::account::{Account, Fold};
 use crate::backend::{
     Access, Accounts, Append, Attendance, Backend, Batch, Head, Joined, MessageChange, Moderation,
-    NewSession, NonceKey, Page, ProcessId, ReadState, Stored, Target,
+    NewSession, NonceKey, Page, ProcessId, ReadState, RoomBatch, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -160,6 +160,9 @@ impl Backend for Faulty {
     }
     async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
         self.inner.targets(targets, state).await
+    }
+    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
+        self.inner.locations_of(part)
     }
     fn location_after(&self, change: &MessageChange) -> i64 {
         self.inner.location_after(change)
