@@ -173,6 +173,8 @@ pub(crate) struct ReactionChange {
     pub(crate) user: Username,
     /// Where it stands among the reactions with this emoji, if it comes; `None` if it goes.
     pub(crate) position: Option<i64>,
+    /// Tells that it was there before, so that it moves if it comes.
+    pub(crate) was_there: bool,
 }
 
 /// A message that is to be changed, and what has to be known of its reactions.

@@ -265,10 +265,12 @@ impl Worker {
     ) -> Result<()> {
         self.load_heads(pending, deadline).await?;
         self.refuse_missing_rooms(pending);
+        // Before anyone is let in: a head that was read later would guard the batch by what came after.
+        self.read_heads_for_replies(pending, deadline).await?;
         self.turn_away(pending, deadline).await?;
         let now = (self.clock)();
         self.refuse_untimed(pending, now);
-        self.refuse_wrong_replies(pending, deadline).await?;
+        self.refuse_wrong_replies(pending);
 
         let Some(mut outcomes) = self.resolve_changes(pending, now, deadline).await? else {
             return wait(deadline, pause).await;
@@ -292,7 +294,11 @@ impl Worker {
                 answer(pending, &batch, &outcomes);
                 Ok(())
             }
-            Ok(Append::HeadMoved) => self.reload_heads(&batch, deadline).await,
+            Ok(Append::HeadMoved) => match self.reload_heads(&batch, deadline).await? {
+                true => Ok(()),
+                // Whatever refused it may go on for a while.
+                false => wait(deadline, pause).await,
+            },
             Ok(Append::NonceTaken) => self.answer_repeats(pending, deadline).await,
             Ok(Append::NameClaimed) => self.refuse_guests(pending, deadline).await,
             Err(error) => {
@@ -353,24 +359,22 @@ impl Worker {
         }
     }
 
-    /// Fails and removes the posts that answer a message which does not exist.
-    async fn refuse_wrong_replies(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+    /// Reads the heads of rooms in which a post answers a message that is not known: another process may
+    /// have stored it.
+    async fn read_heads_for_replies(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
         let ahead = self.wrong_replies(pending);
-        if ahead.is_empty() {
-            return Ok(());
+        if !ahead.is_empty() {
+            self.read_heads(ahead.into_iter().collect(), deadline).await?;
         }
-        // Another process may have stored what is answered since the head was read.
-        let rooms = ahead.into_iter().collect();
-        self.read_heads(rooms, deadline).await?;
+        Ok(())
+    }
 
-        let wrong = self.wrong_replies(pending);
-        let is_wrong = |request: &mut Pending| {
-            let post = request.as_post();
-            post.is_some_and(|post| wrong.contains(&post.message.room) && self.is_wrong_reply(&post.message))
-        };
+    /// Fails and removes the posts that answer a message which does not exist.
+    fn refuse_wrong_replies(&self, pending: &mut Vec<Pending>) {
+        let is_wrong =
+            |request: &mut Pending| request.as_post().is_some_and(|post| self.is_wrong_reply(&post.message));
         let error = Error::from(Invalid::new("reply_to", "must be an earlier message of the room"));
         pending.extract_if(.., is_wrong).for_each(|request| request.fail(&error));
-        Ok(())
     }
 
     /// Returns the rooms in which a post answers a message after the remembered head.
@@ -473,18 +477,22 @@ impl Worker {
     }
 
     /// Looks at the heads of a batch that was refused, and forgets what they contradict. The other
-    /// rooms of the batch stay remembered.
-    async fn reload_heads(&mut self, batch: &Batch, deadline: Instant) -> Result<()> {
+    /// rooms of the batch stay remembered. Returns false if no head was other than expected.
+    async fn reload_heads(&mut self, batch: &Batch, deadline: Instant) -> Result<bool> {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
         self.read_heads(batch.rooms.iter().map(|part| part.room.clone()).collect(), deadline).await
     }
 
-    /// Reads the heads of rooms, and forgets what they contradict.
-    async fn read_heads(&mut self, rooms: Vec<RoomName>, deadline: Instant) -> Result<()> {
+    /// Reads the heads of rooms, and forgets what they contradict. Returns false if none of them was other
+    /// than remembered.
+    async fn read_heads(&mut self, rooms: Vec<RoomName>, deadline: Instant) -> Result<bool> {
+        let mut has_moved = false;
         let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
         for (room, head) in rooms.into_iter().zip(heads) {
+            let known = self.rooms.get(&room).map(|known| known.head);
+            has_moved |= head.as_ref().ok() != Some(&known);
             match (head, self.rooms.entry(room)) {
                 (Ok(Some(head)), Entry::Occupied(known)) => known.into_mut().refresh(head),
                 (Ok(Some(head)), Entry::Vacant(place)) => drop(place.insert(head.into())),
@@ -492,14 +500,17 @@ impl Worker {
                 (_, Entry::Vacant(_)) => {}
             }
         }
-        Ok(())
+        Ok(has_moved)
     }
 
     /// Fails and removes the posts to rooms that do not exist, which they may not create. The heads of
     /// all rooms are loaded.
     fn refuse_missing_rooms(&self, pending: &mut Vec<Pending>) {
         let is_refused = |request: &mut Pending| {
-            let may_create_room = request.as_post().is_some_and(|post| post.message.may_create_room);
+            let may_create_room = request.as_post().is_some_and(|post| {
+                // There is nothing to answer in a room that does not exist.
+                post.message.may_create_room && post.message.reply_to.is_none()
+            });
             !may_create_room && !self.rooms.contains_key(request.room())
         };
         pending.extract_if(.., is_refused).for_each(|request| request.fail(&Error::RoomNotFound));

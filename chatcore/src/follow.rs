@@ -148,6 +148,7 @@ pub struct Watcher {
 /// The numbers of what was seen last.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
+    late: u64,
     topic: u64,
     presence: u64,
     typed: u64,
@@ -155,7 +156,8 @@ struct Seen {
 
 impl Watcher {
     pub(crate) fn new(follower: Follower, change: Option<ChangeSeq>, people: bool) -> Self {
-        let seen = Seen { topic: follower.room.topics(), ..Seen::default() };
+        let (late, topic) = (follower.room.late_changes(), follower.room.topics());
+        let seen = Seen { late, topic, ..Seen::default() };
         if people {
             follower.store.0.feed.begin_watch(&follower.room);
         }
@@ -234,6 +236,13 @@ impl Watcher {
     /// Returns what is new besides messages, and notes in `seen` what will have been seen with it.
     fn look(&self, seen: &mut Seen) -> Option<Update> {
         let room = &self.follower.room;
+        // A message that was given may have been older than the position says.
+        let (late, mut changed) = room.late_after(seen.late);
+        seen.late = late;
+        changed.retain(|message| message.seq <= self.follower.after);
+        if !changed.is_empty() {
+            return Some(Update::Changed(changed));
+        }
         if let Some((number, topic)) = room.topic_after(seen.topic) {
             seen.topic = number;
             return Some(Update::Topic(topic));

@@ -301,7 +301,8 @@ impl ChatStore {
             let mut found = self.read_changes(&room, after, limit, Trust::Checked).await?;
             if let Some(visitor) = visitor {
                 // After the read, so that whoever is let in was so when this changed.
-                match self.let_in(&room, visitor, std::mem::take(&mut first)).await {
+                let is_stored = matches!(found, NextChanges::Some { is_stored: true, .. });
+                match self.let_in(&room, visitor, std::mem::take(&mut first) || is_stored).await {
                     // As of a room that does not exist.
                     Err(Error::RoomNotFound) if after == ChangeSeq::ZERO => found = NextChanges::None,
                     Err(Error::RoomNotFound) => found = NextChanges::Gone(ChangeSeq::ZERO),

@@ -219,7 +219,7 @@ impl ChatStore {
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
         self.check_open()?;
-        let mentions = self.mentioned_in(&message.text).await?;
+        let mentions = self.mentioned_in(&message.room, &message.text).await?;
         within(self.0.options.timeout * 2, self.0.committer.post(message, mentions)).await
     }
 

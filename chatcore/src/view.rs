@@ -1,5 +1,6 @@
 //! The store as one user may see and change it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::backend::{Access, Page};
@@ -410,13 +411,13 @@ impl View {
     ///
     /// [`Error::Unavailable`].
     pub async fn ends(&self, room: &RoomName) -> Result<(Seq, ChangeSeq)> {
-        let last_seq = self.last_seq(room).await?;
         // A room of which nothing may be read has no message.
-        let last_change = match last_seq {
-            Seq::ZERO => ChangeSeq::ZERO,
-            _ => self.store.last_change(room).await?,
-        };
-        Ok((last_seq, last_change))
+        if self.last_seq(room).await? == Seq::ZERO {
+            return Ok((Seq::ZERO, ChangeSeq::ZERO));
+        }
+        // In this order, so that the change is of no message after the place.
+        let last_change = self.store.last_change(room).await?;
+        Ok((self.last_seq(room).await?, last_change))
     }
 
     /// Edits a message, as [`ChatStore::edit_message`] does, that the user wrote after proving the name.
@@ -510,23 +511,31 @@ impl View {
         let wanted = usize::try_from(checked(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
         let mut readable: Vec<SharedMessage> = Vec::new();
         let mut before = before;
+        let mut rooms: HashMap<RoomName, bool> = HashMap::new();
         for _ in 0..MAX_PAGES {
             let page = self.store.mentions(user, before, MAX_MESSAGES).await?;
-            before = page.last().map(|message| message.timestamp);
-            let is_last = page.len() < MAX_MESSAGES as usize;
+            let Some(last) = page.last() else { break };
+            before = Some(last.timestamp);
             for message in page {
-                let feed = self.store.0.feed.room(&message.room);
-                match self.store.let_in(&feed, &visitor, true).await {
-                    Ok(()) => readable.push(message),
-                    Err(Error::RoomNotFound | Error::Banned) => {}
-                    Err(error) => return Err(error),
+                let may_read = match rooms.get(&message.room) {
+                    Some(may_read) => *may_read,
+                    None => {
+                        let feed = self.store.0.feed.room(&message.room);
+                        let may_read = match self.store.let_in(&feed, &visitor, true).await {
+                            Ok(()) => true,
+                            Err(Error::RoomNotFound | Error::Banned) => false,
+                            Err(error) => return Err(error),
+                        };
+                        rooms.insert(message.room.clone(), may_read);
+                        may_read
+                    }
+                };
+                if may_read {
+                    readable.push(message);
                 }
                 if readable.len() == wanted {
                     return Ok(readable);
                 }
-            }
-            if is_last {
-                break;
             }
         }
         Ok(readable)

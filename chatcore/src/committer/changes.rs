@@ -315,11 +315,16 @@ impl Worker {
                 asked.insert(room, actor);
             }
         }
-        for (room, actor) in asked {
+        let look_up = |(room, actor): (RoomName, Username)| async move {
             let ask = || self.backend.admissions(room.clone(), vec![actor.clone()]);
-            let access = self.persist(deadline, ask).await?;
+            self.persist(deadline, ask).await.map(|found| (room, found))
+        };
+        let asked: Vec<_> = asked.into_iter().map(|(room, actor)| (room.clone(), actor.clone())).collect();
+        let found: Vec<_> = stream::iter(asked).map(look_up).buffer_unordered(LOOKUPS).collect().await;
+        for found in found {
+            let (room, access) = found?;
             let owner = access.into_iter().flatten().next().and_then(|access| access.owner);
-            owners.extend(owner.map(|owner| (room.clone(), owner)));
+            owners.extend(owner.map(|owner| (room, owner)));
         }
         Ok(owners)
     }
@@ -494,6 +499,7 @@ impl Draft {
                 emoji: *emoji,
                 user: user.clone(),
                 position,
+                was_there: known.before.contains(user),
             })
         })
     }

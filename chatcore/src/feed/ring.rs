@@ -12,6 +12,8 @@ const MAX_BYTES: usize = 512 * 1024;
 /// Changed messages remembered for those who have not been given them yet, and their part of the bytes.
 const MAX_CHANGES: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
+/// Changed messages remembered that were heard of late.
+const MAX_LATE: usize = 64;
 
 /// The end of a room as far as it is known: messages without a hole, the last of which is the
 /// newest of the room.
@@ -38,6 +40,9 @@ pub(super) struct Ring {
     changed_bytes: usize,
     /// The place of the last message of which a change was published.
     last_changed: Seq,
+    /// Messages here of which a change was heard after a later one, and how many there were before these.
+    late: VecDeque<SharedMessage>,
+    late_before: u64,
 }
 
 impl Ring {
@@ -87,8 +92,7 @@ impl Ring {
             // The change stream gives the changes of one batch in any order.
             Some(last) if number <= last => {
                 self.generation += 1;
-                self.replace_shown(message);
-                return false;
+                return self.replace_shown(message) && self.publish_late(message);
             }
             // Another process's changes between are not seen yet: the store has them.
             Some(last) if number != last.next() => self.drop_changed(),
@@ -109,8 +113,29 @@ impl Ring {
         true
     }
 
-    /// Replaces a message by a newer state of it, if it is here.
-    fn replace_shown(&mut self, message: &SharedMessage) {
+    /// Takes note of a change that is heard after a later one. Followers may have passed it.
+    fn publish_late(&mut self, message: &SharedMessage) -> bool {
+        self.late.push_back(message.clone());
+        if self.late.len() > MAX_LATE {
+            self.late.pop_front();
+            self.late_before += 1;
+        }
+        true
+    }
+
+    /// Returns how many changes were heard late.
+    pub(super) fn late_changes(&self) -> u64 {
+        self.late_before + self.late.len() as u64
+    }
+
+    /// Returns the changed messages that were heard late, from after the first `seen` of them.
+    pub(super) fn late_after(&self, seen: u64) -> Vec<SharedMessage> {
+        let skipped = usize::try_from(seen.saturating_sub(self.late_before)).unwrap_or(usize::MAX);
+        self.late.iter().skip(skipped).cloned().collect()
+    }
+
+    /// Replaces a message by a newer state of it, if it is here. Returns whether it was.
+    fn replace_shown(&mut self, message: &SharedMessage) -> bool {
         let first = self.messages.front().map_or(0, |message| message.seq.get());
         let at = usize::try_from(message.seq.get() - first).ok();
         if let Some(shown) = at.and_then(|at| self.messages.get_mut(at))
@@ -118,7 +143,9 @@ impl Ring {
         {
             self.bytes = self.bytes + message.weight() - shown.weight();
             *shown = message.clone();
+            return true;
         }
+        false
     }
 
     /// Takes in the number of the last change of the room when the store was asked. Returns whether it is
@@ -127,6 +154,11 @@ impl Ring {
         self.knows_last_change = true;
         let is_news = self.last_change.is_none_or(|last| last < number);
         if is_news {
+            // A message that is being read may be from before, and what is here is.
+            self.generation += 1;
+            if number > ChangeSeq::ZERO {
+                self.drop_shown();
+            }
             self.drop_changed();
             self.last_change = Some(number);
         }
@@ -146,7 +178,10 @@ impl Ring {
             return Some(Vec::new());
         }
         let first = self.changed.front()?.change?;
-        let from = usize::try_from(after.get() + 1 - first.get()).ok().filter(|_| after < last)?;
+        if after > last {
+            return None;
+        }
+        let from = usize::try_from(after.get() + 1 - first.get()).ok()?;
         let mut seen = std::collections::HashSet::new();
         // Of several changes of a message the last one tells all.
         let mut found: Vec<_> =
@@ -488,6 +523,8 @@ mod tests {
         ring.publish_change(&change(1, 2), false);
         let shown = ring.read(Range::Newest, 2).expect("the end");
         assert_eq!(shown, [change(1, 2), change(2, 3)]);
+        // A follower that began after the second of them is given the first all the same.
+        assert_eq!((ring.late_changes(), ring.late_after(0)), (1, vec![change(1, 2)]));
         // The log lacks the first of them, which the store has.
         assert_eq!(ring.read_changes(ChangeSeq::ZERO, 10), None);
     }

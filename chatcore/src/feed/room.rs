@@ -195,6 +195,18 @@ impl RoomFeed {
         self.ring().last_change()
     }
 
+    /// Returns how many changes were heard after a later one.
+    pub(crate) fn late_changes(&self) -> u64 {
+        self.ring().late_changes()
+    }
+
+    /// Returns the changed messages that were heard late since the follower looked last, and the number to
+    /// ask with next time.
+    pub(crate) fn late_after(&self, seen: u64) -> (u64, Vec<SharedMessage>) {
+        let ring = self.ring();
+        (ring.late_changes(), if ring.late_changes() == seen { Vec::new() } else { ring.late_after(seen) })
+    }
+
     /// Returns what the ring has of the changes after `after`, whether it is up to date or not.
     pub(crate) fn read_changes(&self, after: ChangeSeq, limit: usize) -> Option<Vec<SharedMessage>> {
         self.ring().read_changes(after, limit)

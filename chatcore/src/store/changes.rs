@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::mentions;
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
-use crate::types::{Emoji, MessageText, Range, Room, RoomName, Seq, Topic, Username};
+use crate::types::{Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username};
 
 impl ChatStore {
     /// Reads one message, as it is now.
@@ -58,7 +58,7 @@ impl ChatStore {
         text: MessageText,
         actor: Option<Username>,
     ) -> Result<SharedMessage> {
-        let mentions = self.mentioned_in(&text).await?;
+        let mentions = self.mentioned_in(room, &text).await?;
         self.change(room, seq, Change::Edit { actor, text, mentions }).await
     }
 
@@ -163,9 +163,9 @@ impl ChatStore {
         Ok(found.into_iter().map(SharedMessage::from).collect())
     }
 
-    /// Returns the users whom a text mentions. A name that has an account, in any case, is that of the
-    /// account; any other one is as it is written.
-    pub(super) async fn mentioned_in(&self, text: &MessageText) -> Result<Vec<Username>> {
+    /// Returns the users whom a text mentions in a room: of a private one, its members. A name that has an
+    /// account, in any case, is that of the account; any other one is as it is written.
+    pub(super) async fn mentioned_in(&self, room: &RoomName, text: &MessageText) -> Result<Vec<Username>> {
         let names = mentions::named_in(text);
         if names.is_empty() {
             return Ok(names);
@@ -178,6 +178,14 @@ impl ChatStore {
                 mentioned.push(name);
             }
         }
-        Ok(mentioned)
+        if self.privacy(room).await? != Some(Privacy::Private) {
+            return Ok(mentioned);
+        }
+
+        // Nobody fills the list of another user from a room that only its members see.
+        let found = self.call(self.0.backend.access(room.clone(), mentioned.clone())).await?;
+        let access = found.map(|(_, each)| each).unwrap_or_default();
+        let is_member = access.iter().map(|access| access.member && !access.banned);
+        Ok(mentioned.into_iter().zip(is_member).filter(|(_, member)| *member).map(|(name, _)| name).collect())
     }
 }

@@ -91,13 +91,14 @@ pub(crate) async fn a_reply_answers_an_earlier_message(place: &Place) {
         assert_eq!(reply.message.content.as_ref().and_then(|content| content.reply_to), Some(seq(1)));
         assert_eq!(store.message(&q, reply.message.seq).await.expect("read"), reply.message);
     }
-    for (to, at) in [("q", 0), ("q", 4), ("q", i64::MAX), ("new", 1)] {
+    for (to, at) in [("q", 0), ("q", 4), ("q", i64::MAX)] {
         let refused = other.post(message(to, "bob", "answer").in_reply_to(seq(at))).await;
         assert!(
             matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field == "reply_to"),
             "{refused:?}"
         );
     }
+    is_hidden(other.post(message("new", "bob", "answer").in_reply_to(seq(1))).await);
     // One that this process has not heard of yet.
     let last = post(&store, "q", "ann", "another").await.message.seq;
     other.post(message("q", "bob", "answer").in_reply_to(last)).await.expect("stored");
@@ -150,6 +151,48 @@ pub(crate) async fn a_user_reacts_once_with_each_emoji(place: &Place) {
     for wrong in ["", "x", "👍👎", sixty.as_str(), "👍 ", ":+1:"] {
         assert!(wrong.parse::<Emoji>().is_err(), "{wrong}");
     }
+}
+
+pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(place: &Place) {
+    let store = place.open().await;
+    let q = room("q");
+    post(&store, "q", "ann", "x").await;
+    let (bob, thumb) = (user("bob"), emoji("👍"));
+    store.add_reaction(&q, seq(1), &bob, thumb).await.expect("added");
+    for _ in 0..20 {
+        // A first commit is under way when the others come, so they are in one batch.
+        let (first, gone, again) = tokio::join!(
+            store.post(message("q", "ann", "y")),
+            store.remove_reaction(&q, seq(1), &bob, thumb),
+            store.add_reaction(&q, seq(1), &bob, thumb),
+        );
+        first.expect("stored");
+        gone.expect("removed");
+        let message = again.expect("added");
+        assert_eq!(reactions(&message), [("👍".to_owned(), 1, vec!["bob".to_owned()])]);
+    }
+    let message = store.remove_reaction(&q, seq(1), &bob, thumb).await.expect("removed");
+    assert!(reactions(&message).is_empty());
+}
+
+pub(crate) async fn a_wrong_reply_lets_in_nobody_who_was_removed(place: &Place) {
+    let [store, other] = place.open_twice().await;
+    register(&store, &["ann", "bob"]).await;
+    let p = room("p");
+    let ann = view(&store, "ann");
+    assert!(ann.create_room(&p, Privacy::Private).await.expect("created"));
+    ann.invite(&p, &user("bob")).await.expect("invited");
+    say(&other, "p", "bob", "hi").await;
+    ann.remove(&p, &user("bob")).await.expect("removed");
+    let (wrong, post) = tokio::join!(
+        other.post(verified("p", "bob", "answer").in_reply_to(seq(99))),
+        other.post(verified("p", "bob", "once more")),
+    );
+    is_hidden(wrong);
+    is_hidden(post);
+    assert_eq!(ann.users(&p, None, 10).await.expect("members"), [user("ann")]);
+    // A stranger learns from an answer no more than from a post.
+    is_hidden(store.post(message("nowhere", "eve", "answer").in_reply_to(seq(1))).await);
 }
 
 pub(crate) async fn a_message_has_at_most_20_different_reactions(place: &Place) {

@@ -94,6 +94,8 @@ on_every_backend! {
         an_edited_message_keeps_its_place_and_its_time,
         a_reply_answers_an_earlier_message,
         a_user_reacts_once_with_each_emoji,
+        a_reaction_that_goes_and_comes_at_once_is_there,
+        a_wrong_reply_lets_in_nobody_who_was_removed,
         a_message_has_at_most_20_different_reactions,
         thousands_of_users_react_to_one_message,
         mentions_are_found_counted_and_read,

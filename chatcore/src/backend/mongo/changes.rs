@@ -118,6 +118,7 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
     let later = each(batch).filter(|(_, change)| !is_first(change));
 
     let (mut reactions, mut no_reactions) = (RawArrayBuf::new(), RawArrayBuf::new());
+    let mut moved = RawArrayBuf::new();
     let (mut mentions, mut no_mentions) = (RawArrayBuf::new(), RawArrayBuf::new());
     let mut deletes = RawArrayBuf::new();
     for (room, change) in each(batch) {
@@ -128,6 +129,9 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
         for reaction in &change.reactions {
             let id = reaction_id(room, seq, reaction.emoji, &reaction.user);
             match reaction.position {
+                Some(position) if reaction.was_there => {
+                    moved.push(rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": position } } });
+                }
                 Some(position) => reactions.push(rawdoc! { "_id": id, "position": position }),
                 None => no_reactions.push(id),
             }

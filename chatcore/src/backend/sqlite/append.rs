@@ -133,7 +133,7 @@ fn make_change(transaction: &Transaction<'_>, room_id: i64, change: &MessageChan
         }
     }
 
-    for ReactionChange { emoji, user, position } in &change.reactions {
+    for ReactionChange { emoji, user, position, .. } in &change.reactions {
         let key = (room_id, seq, emoji.as_str(), user.as_str());
         match position {
             Some(position) => transaction

@@ -205,6 +205,7 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
                     emoji,
                     user: user.clone(),
                     position: Some(1),
+                    was_there: false,
                 });
                 content.reactions.push(Reaction { emoji, count: 1, users: vec![user] });
             }
