@@ -140,6 +140,8 @@ pub struct Watcher {
     follower: Follower,
     /// Number of the last change that was given; `None` until it is known where to begin.
     change: Option<ChangeSeq>,
+    /// Where it began.
+    began_at: (Seq, Option<ChangeSeq>),
     /// Whether it tells of people.
     people: bool,
     seen: Seen,
@@ -161,7 +163,8 @@ impl Watcher {
         if people {
             follower.store.0.feed.begin_watch(&follower.room);
         }
-        Self { follower, change, people, seen }
+        let began_at = (follower.after, change);
+        Self { follower, change, began_at, people, seen }
     }
 
     /// The room that is watched.
@@ -196,7 +199,11 @@ impl Watcher {
             // Before the messages, so that what they are like includes every change up to this one.
             let change = match self.change {
                 Some(change) => change,
-                None => *self.change.insert(follower.store.last_change_of(&follower.room).await?),
+                None => {
+                    let last = follower.store.last_change_of(&follower.room).await?;
+                    self.began_at.1 = Some(last);
+                    *self.change.insert(last)
+                }
             };
 
             let (messages, mut afresh) = follower.store.next_of(&follower.room, follower.after).await?;
@@ -236,10 +243,11 @@ impl Watcher {
     /// Returns what is new besides messages, and notes in `seen` what will have been seen with it.
     fn look(&self, seen: &mut Seen) -> Option<Update> {
         let room = &self.follower.room;
-        // A message that was given may have been older than the position says.
+        // A message that was given here may have been older than the position with which the watcher began.
         let (late, mut changed) = room.late_after(seen.late);
         seen.late = late;
-        changed.retain(|message| message.seq <= self.follower.after);
+        let given = |seq: Seq| seq > self.began_at.0 && seq <= self.follower.after;
+        changed.retain(|message| given(message.seq) && message.change <= self.began_at.1);
         if !changed.is_empty() {
             return Some(Update::Changed(changed));
         }
