@@ -11,6 +11,8 @@ use crate::types::{ChangeSeq, Message, RoomName, Seq};
 
 /// Memory of the messages that are kept. Beyond it all are forgotten, and read again.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// New messages of a room that are kept of one batch, the last ones. Of a large batch few are changed.
+const MAX_NEW: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Recent {
@@ -51,8 +53,9 @@ impl Recent {
             }
             room.last_change = part.head().change;
 
-            let new = part.messages.iter().map(|message| message.to_message(&part.room));
-            let new = new.zip(backend.locations_of(part));
+            let skipped = part.messages.len().saturating_sub(MAX_NEW);
+            let new = part.messages.iter().zip(backend.locations_of(part)).skip(skipped);
+            let new = new.map(|(message, location)| (message.to_message(&part.room), location));
             let changed = part.changes.iter();
             let changed = changed.map(|change| (change.after.clone(), backend.location_after(change)));
             for (message, location) in new.chain(changed) {
