@@ -1,4 +1,4 @@
-//! Whether reads stay as fast as a room grows: the same reads at 1,000 messages and changes, and at many.
+//! Checks that reads stay as fast as a room grows: the same reads at 1,000 messages and changes, and at many.
 //!
 //! `cargo bench -p chat-benches --bench flat`; `CHAT_FLAT_MESSAGES` says how many are many. Every message
 //! is changed once. Pages are

@@ -307,7 +307,7 @@ async fn a_wait_for_changes_is_answered_by_the_next_one(server: &Running) {
     assert_eq!(found.json()[0]["text"], "3");
 }
 
-/// What an event is: its kind, its id, and the text of its message.
+/// Parts of an event: its kind, its id, and the text of its message.
 fn described(event: Option<Event>) -> (String, String, String) {
     let event = event.expect("an event");
     let text = event.data["text"].as_str().unwrap_or_default().to_owned();

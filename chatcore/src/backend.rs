@@ -62,7 +62,7 @@ pub(crate) struct BatchId(pub(crate) [u8; 12]);
 pub(crate) struct Batch {
     pub(crate) id: BatchId,
     pub(crate) rooms: Vec<RoomBatch>,
-    /// How each sender's counter moves. No sender appears twice.
+    /// Moves of the senders' counters. No sender appears twice.
     pub(crate) counts: Vec<CountChange>,
     /// Those who post or react and proved nothing, each once. The batch must not be stored if one of their
     /// names, in any case, has an account.
@@ -186,7 +186,7 @@ pub(crate) struct Target {
     pub(crate) reactions: Vec<ReactionQuery>,
 }
 
-/// What has to be known of the reactions with one emoji.
+/// A question about the reactions with one emoji.
 #[derive(Debug, Clone)]
 pub(crate) struct ReactionQuery {
     pub(crate) emoji: Emoji,
@@ -206,7 +206,7 @@ pub(crate) struct Stored {
     pub(crate) reactions: Vec<ReactionAnswer>,
 }
 
-/// What is known of the reactions with one emoji.
+/// The answer to a [`ReactionQuery`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ReactionAnswer {
     /// Users out of those who were asked about who reacted with it.
@@ -215,7 +215,7 @@ pub(crate) struct ReactionAnswer {
     pub(crate) first: Vec<Username>,
 }
 
-/// Which state a read is of.
+/// The state that a read is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadState {
     /// The newest, which a failover may still take back. Not older than a head that was read before.

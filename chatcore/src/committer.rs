@@ -200,6 +200,7 @@ struct Worker {
     /// What is remembered of rooms as of the last commit that is known to have succeeded. Another
     /// process may have moved a head; the backend's guard notices.
     rooms: HashMap<RoomName, Remembered>,
+    /// Messages that were stored or changed last.
     recent: Recent,
     closing: Arc<Notify>,
     /// The last batch that was begun, until the posts with it are answered.
@@ -417,8 +418,10 @@ impl Worker {
             room.messages.push(place(&post.message, &post.mentions, head, now));
             counts.entry(&post.message.sender).or_default().0 += 1;
         }
+        let head = |room: &RoomName| self.rooms.get(room).map_or(Head::EMPTY, |known| known.head);
+        let mut changes = outcomes.number(head);
         for room in &mut rooms {
-            room.changes = outcomes.number(&room.room, room.after.unwrap_or(Head::EMPTY));
+            room.changes = changes.remove(&room.room).unwrap_or_default();
 
             let known = self.rooms.get(&room.room).map(|known| &known.members);
             let mut senders: Vec<_> = room.messages.iter().map(|message| &message.content.sender).collect();

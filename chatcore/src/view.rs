@@ -373,9 +373,7 @@ impl View {
     /// [`Error::MessageNotFound`], also in a private room that the user is not a member of;
     /// [`Error::Unavailable`].
     pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
-        let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
-        let found = self.messages(room, Range::After(before), 1).await?;
-        found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
+        self.store.message_as(room, seq, Some(&self.visitor(Wish::Read))).await
     }
 
     /// See [`ChatStore::changes`]. None of a private room that the user is not a member of.

@@ -65,6 +65,7 @@ struct Outcome {
     draft: Draft,
     /// The message with the number of its change.
     message: Message,
+    is_changed: bool,
 }
 
 impl Outcomes {
@@ -74,33 +75,31 @@ impl Outcomes {
         let _ = request.reply.send(answer);
     }
 
-    /// Numbers the changes of a room after its head.
-    pub(super) fn number(&mut self, room: &RoomName, head: Head) -> Vec<MessageChange> {
-        let mut last = head.change;
-        let mut changes = Vec::new();
-        for place in self.order.iter().filter(|(of, _)| of == room) {
-            let Some(outcome) = self.of.get_mut(place) else { continue };
-            if !outcome.draft.is_changed() {
-                continue;
-            }
-            last = last.next();
-            outcome.message.change = Some(last);
-            changes.push(outcome.draft.change(&outcome.message));
+    /// Numbers the changes of each room after its head, in the order of the first request for each message.
+    pub(super) fn number(
+        &mut self,
+        head: impl Fn(&RoomName) -> Head,
+    ) -> HashMap<RoomName, Vec<MessageChange>> {
+        let mut changes: HashMap<RoomName, Vec<MessageChange>> = HashMap::new();
+        for place in &self.order {
+            let Some(outcome) = self.of.get_mut(place).filter(|outcome| outcome.is_changed) else { continue };
+            let of_room = changes.entry(place.0.clone()).or_default();
+            let last = of_room.last().map_or_else(|| head(&place.0).change, MessageChange::number);
+            outcome.message.change = Some(last.next());
+            of_room.push(outcome.draft.change(&outcome.message));
         }
         changes
     }
 
     /// Returns about how many bytes the changed messages take.
     pub(super) fn bytes(&self) -> usize {
-        self.of.values().filter(|outcome| outcome.draft.is_changed()).map(|o| o.message.weight()).sum()
+        self.of.values().filter(|outcome| outcome.is_changed).map(|outcome| outcome.message.weight()).sum()
     }
 
     /// Returns the rooms of messages that are changed.
     pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.order
-            .iter()
-            .filter(|place| self.of.get(*place).is_some_and(|outcome| outcome.draft.is_changed()))
-            .map(|(room, _)| room)
+        let is_changed = |place: &&Place| self.of.get(*place).is_some_and(|outcome| outcome.is_changed);
+        self.order.iter().filter(is_changed).map(|(room, _)| room)
     }
 
     /// Returns the senders of messages that are deleted.
@@ -239,7 +238,10 @@ impl Worker {
         self.refuse_without_commit(pending, refused, &drafts, deadline).await?;
 
         let order: Vec<_> = targets.into_iter().map(|target| (target.room, target.seq)).collect();
-        let outcome = |(place, draft): (Place, Draft)| (place, Outcome { message: draft.message(), draft });
+        let outcome = |(place, draft): (Place, Draft)| {
+            let (message, is_changed) = (draft.message(), draft.is_changed());
+            (place, Outcome { draft, message, is_changed })
+        };
         Ok(Some(Outcomes { of: drafts.into_iter().map(outcome).collect(), order }))
     }
 
@@ -262,6 +264,10 @@ impl Worker {
                 asked.entry(change.room.clone()).or_default().insert((actor.clone(), verified));
             }
         }
+        if asked.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+
         let mut denied: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
         let look_up = |(room, actors): (RoomName, BTreeSet<(Username, bool)>)| async move {
             let names: Vec<_> = actors.iter().map(|(name, _)| name.clone()).collect();
@@ -366,7 +372,7 @@ fn targets(pending: &[Pending]) -> Vec<Target> {
 struct Draft {
     before: Stored,
     content: Option<Content>,
-    /// What is known of the reactions with each emoji that is asked for.
+    /// Reactions with each emoji that is asked for, as far as they are known.
     known: HashMap<Emoji, KnownReactions>,
     /// Position of the next reaction that comes.
     position: i64,

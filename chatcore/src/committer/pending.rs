@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// What a batch is made of, until it is answered.
+/// A part of a batch, until it is answered.
 pub(super) enum Pending {
     Post(PendingPost),
     Change(PendingChange),

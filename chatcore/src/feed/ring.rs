@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 512 * 1024;
 const MAX_CHANGES: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// Changed messages remembered that were heard of late.
-const MAX_LATE: usize = 64;
+const MAX_LATE: usize = 16;
 
 /// The end of a room as far as it is known: messages without a hole, the last of which is the
 /// newest of the room.

@@ -6,6 +6,7 @@ use crate::account::Fold;
 use crate::backend::Signal;
 use crate::committer::Change;
 use crate::error::{Error, Result};
+use crate::feed::Visitor;
 use crate::mentions;
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
@@ -18,8 +19,17 @@ impl ChatStore {
     ///
     /// [`Error::MessageNotFound`], [`Error::Unavailable`].
     pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
+        self.message_as(room, seq, None).await
+    }
+
+    pub(crate) async fn message_as(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        visitor: Option<&Visitor>,
+    ) -> Result<SharedMessage> {
         let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
-        let found = self.messages(room, Range::After(before), 1).await?;
+        let found = self.read(room, Range::After(before), 1, visitor, visitor.is_some()).await?;
         found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
     }
 

@@ -80,7 +80,7 @@ impl Found {
     }
 }
 
-/// What is known of the reactions that were asked about.
+/// Reactions that were asked about, as far as they are known.
 #[derive(Default)]
 struct Reactions {
     there: HashSet<UserReaction>,

@@ -1,4 +1,4 @@
-//! What a crash has left half done.
+//! Repair of what a crash has left half done.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
