@@ -1,5 +1,5 @@
-//! Edits, reactions and deletions by 64 connections of one user, beside posts by the same; and a page with reactions
-//! beside one without.
+//! Edits, reactions and deletions by 64 connections of one user, beside posts by the same; and a
+//! page with reactions beside one without.
 //!
 //! `cargo bench -p chat-benches --bench changes`; the names of stores after `--` pick some.
 
@@ -23,9 +23,14 @@ fn main() {
         let (store, _kept) = runtime.block_on(sqlite());
         measure(&runtime, &run, "SQLite", &store);
     }
-    for (name, kind) in [("replica-set", Deployment::ReplicaSet), ("standalone", Deployment::Standalone)] {
+    for (name, kind) in [
+        ("replica-set", Deployment::ReplicaSet),
+        ("standalone", Deployment::Standalone),
+    ] {
         if run.wants_of(&STORES, name) {
-            let store = runtime.block_on(ChatStore::open(&mongod::database(kind))).expect("a store");
+            let store = runtime
+                .block_on(ChatStore::open(&mongod::database(kind)))
+                .expect("a store");
             measure(&runtime, &run, name, &store);
         }
     }
@@ -35,8 +40,11 @@ fn measure(runtime: &Runtime, run: &Run, name: &str, store: &ChatStore) {
     let n = run.pick(2 * CONNECTIONS as u64, 6_400);
     let address = runtime.block_on(serve(store.clone()));
     let mut changers = runtime.block_on(Changers::new(store, address, "changes", CONNECTIONS));
-    for (what, kind) in [("edits", Kind::Edit), ("reactions", Kind::Reaction), ("deletions", Kind::Deletion)]
-    {
+    for (what, kind) in [
+        ("edits", Kind::Edit),
+        ("reactions", Kind::Reaction),
+        ("deletions", Kind::Deletion),
+    ] {
         row(&format!("{name}, {what} / posts"), run.rounds, n, |n| {
             [kind, Kind::Post].map(|kind| runtime.block_on(changers.make(store, kind, n)))
         });
@@ -51,9 +59,16 @@ fn measure(runtime: &Runtime, run: &Run, name: &str, store: &ChatStore) {
         runtime.block_on(askers(address, &request, CONNECTIONS))
     });
     let n = run.pick(2 * CONNECTIONS as u64, 64_000);
-    row(&format!("{name}, page with reactions / without"), run.rounds, n, |n| {
-        askers.each_mut().map(|askers| runtime.block_on(ask(askers, n)))
-    });
+    row(
+        &format!("{name}, page with reactions / without"),
+        run.rounds,
+        n,
+        |n| {
+            askers
+                .each_mut()
+                .map(|askers| runtime.block_on(ask(askers, n)))
+        },
+    );
 }
 
 /// Three users react to each message of a page, two of them alike.
@@ -61,8 +76,14 @@ async fn react(store: &ChatStore) {
     let room = "reactions".parse().expect("a name");
     for seq in (1..=PAGE).filter_map(Seq::new) {
         for (user, emoji) in [("ann", "👍"), ("bob", "👍"), ("eve", "🎉")] {
-            let (user, emoji) = (user.parse().expect("a name"), emoji.parse().expect("an emoji"));
-            store.add_reaction(&room, seq, &user, emoji).await.expect("added");
+            let (user, emoji) = (
+                user.parse().expect("a name"),
+                emoji.parse().expect("an emoji"),
+            );
+            store
+                .add_reaction(&room, seq, &user, emoji)
+                .await
+                .expect("added");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Durable posts by 256 posters: to one room, and to 20,000 rooms by 100,000 users; on each store,
 //! beside the same row changes by the bare engine in batches of the same size.
 //!
-//! `cargo bench -p chat-benches --bench diverse`; the names of stores and loads after `--` pick some.
+//! `cargo bench -p chat-benches --bench diverse`; the names of stores and loads after `--` pick
+//! some.
 
 use chat_benches::diverse::{BareMongo, BareSqlite, HOT, Load, POSTERS, fill, posts};
 use chat_benches::sqlite;
@@ -22,7 +23,11 @@ struct Row {
 impl Row {
     fn print(self) {
         let (ours, bare) = (median(self.ours), median(self.bare));
-        println!("| {} | {ours:.0} | {bare:.0} | {:.2} |", self.name, ours / bare);
+        println!(
+            "| {} | {ours:.0} | {bare:.0} | {:.2} |",
+            self.name,
+            ours / bare
+        );
     }
 }
 
@@ -38,7 +43,10 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     println!("| posts a second, 256 posters | ours | bare engine | ratio |\n|---|---|---|---|");
 
-    for load in [HOT, diverse].into_iter().filter(|load| run.wants_of(&["hot", "diverse"], load.name)) {
+    for load in [HOT, diverse]
+        .into_iter()
+        .filter(|load| run.wants_of(&["hot", "diverse"], load.name))
+    {
         if run.wants_of(&STORES, "sqlite") {
             let (store, _kept) = runtime.block_on(sqlite());
             let mut bare = BareSqlite::new(load);
@@ -49,12 +57,18 @@ fn main() {
             });
         }
 
-        for (name, kind) in [("replica-set", Kind::ReplicaSet), ("standalone", Kind::Standalone)] {
+        for (name, kind) in [
+            ("replica-set", Kind::ReplicaSet),
+            ("standalone", Kind::Standalone),
+        ] {
             if !run.wants_of(&STORES, name) {
                 continue;
             }
-            let store = runtime.block_on(ChatStore::open(&mongod::database(kind))).expect("a store");
-            // A standalone mongod has no transactions, so the bare engine is the replica set for both.
+            let store = runtime
+                .block_on(ChatStore::open(&mongod::database(kind)))
+                .expect("a store");
+            // A standalone mongod has no transactions, so the bare engine is the replica set for
+            // both.
             let address = mongod::database(Kind::ReplicaSet);
             let mut bare = runtime.block_on(BareMongo::new(&address, load));
             runtime.block_on(fill(&store, load));
@@ -69,7 +83,11 @@ fn main() {
 
 /// Runs the two in turns, so that whatever else the machine does falls on both.
 fn measure(store: &str, load: Load, rounds: usize, mut turn: impl FnMut(u64) -> [f64; 2]) {
-    let mut row = Row { name: format!("{store}, {}", load.name), ours: Vec::new(), bare: Vec::new() };
+    let mut row = Row {
+        name: format!("{store}, {}", load.name),
+        ours: Vec::new(),
+        bare: Vec::new(),
+    };
     for seed in 1..=rounds {
         let [ours, bare] = turn(seed as u64);
         row.ours.push(ours);

@@ -1,8 +1,9 @@
-//! Checks that reads stay as fast as a room grows: the same reads at 1,000 messages and changes, and at many.
+//! Checks that reads stay as fast as a room grows: the same reads at 1,000 messages and changes,
+//! and at many.
 //!
-//! `cargo bench -p chat-benches --bench flat`; `CHAT_FLAT_MESSAGES` says how many are many. Every message
-//! is changed once. Pages are
-//! read at places all over the room, so that they come from the database and not from memory.
+//! `cargo bench -p chat-benches --bench flat`; `CHAT_FLAT_MESSAGES` says how many are many. Every
+//! message is changed once. Pages are read at places all over the room, so that they come from the
+//! database and not from memory.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,10 @@ async fn edit(store: &ChatStore, messages: std::ops::RangeInclusive<u64>) {
         edits.spawn(async move {
             let (room, text) = ("grows".parse().expect("a name"), format!("edit {n}"));
             let seq = Seq::new(n.cast_signed()).expect("a place");
-            store.edit_message(&room, seq, text.parse().expect("a text")).await.expect("edited");
+            store
+                .edit_message(&room, seq, text.parse().expect("a text"))
+                .await
+                .expect("edited");
         });
     }
     edits.join_all().await;
@@ -73,13 +77,22 @@ async fn edit(store: &ChatStore, messages: std::ops::RangeInclusive<u64>) {
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
-    let short = !arguments.iter().any(|a| a == "--bench") || arguments.iter().any(|a| a == "--test");
-    let many = std::env::var("CHAT_FLAT_MESSAGES").ok().and_then(|n| n.parse().ok());
-    let many: u64 = if short { 2 * FEW } else { many.unwrap_or(1_000_000) };
+    let short =
+        !arguments.iter().any(|a| a == "--bench") || arguments.iter().any(|a| a == "--test");
+    let many = std::env::var("CHAT_FLAT_MESSAGES")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let many: u64 = if short {
+        2 * FEW
+    } else {
+        many.unwrap_or(1_000_000)
+    };
     let runtime = Runtime::new().expect("a runtime");
     println!("| median, \u{b5}s | at {FEW} messages | at {many} | ratio |\n|---|---|---|---|");
     let (embedded, _kept) = runtime.block_on(sqlite());
-    let shared = runtime.block_on(ChatStore::open(&mongod::database(Kind::ReplicaSet))).expect("a store");
+    let shared = runtime
+        .block_on(ChatStore::open(&mongod::database(Kind::ReplicaSet)))
+        .expect("a store");
     for (name, store) in [("SQLite", embedded), ("replica set", shared)] {
         runtime.block_on(posts(&store, "grows", WRITERS, FEW));
         runtime.block_on(edit(&store, 1..=FEW));
@@ -87,11 +100,16 @@ fn main() {
         runtime.block_on(posts(&store, "grows", WRITERS, many - FEW));
         runtime.block_on(edit(&store, FEW + 1..=many));
         let many = runtime.block_on(reads(&store, many));
-        for ((what, few), many) in
-            ["page of 50", "50 changes", "count", "list of rooms"].into_iter().zip(few).zip(many)
+        for ((what, few), many) in ["page of 50", "50 changes", "count", "list of rooms"]
+            .into_iter()
+            .zip(few)
+            .zip(many)
         {
             let (few, many) = (few.as_secs_f64() * 1e6, many.as_secs_f64() * 1e6);
-            println!("| {name}, {what} | {few:.0} | {many:.0} | {:.2} |", many / few);
+            println!(
+                "| {name}, {what} | {few:.0} | {many:.0} | {:.2} |",
+                many / few
+            );
         }
     }
 }

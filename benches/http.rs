@@ -28,11 +28,19 @@ fn main() {
     play_role();
     let run = Run::from_arguments();
     // The clients need one thread; two would take more from the server.
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let beside = std::env::var_os("CHAT_BENCH_BESIDE").map(PathBuf::from);
-    println!("| requests a second | ours | beside it | ratio | µs of processor each | beside it | ratio |");
+    println!(
+        "| requests a second | ours | beside it | ratio | µs of processor each | beside it | ratio |"
+    );
     println!("|---|---|---|---|---|---|---|");
-    for name in ["SQLite", "replica set"].into_iter().filter(|name| run.wants(name)) {
+    for name in ["SQLite", "replica set"]
+        .into_iter()
+        .filter(|name| run.wants(name))
+    {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let store = |file: &str| match name {
             "SQLite" => folder.path().join(file).to_str().expect("UTF-8").to_owned(),
@@ -40,8 +48,9 @@ fn main() {
         };
         let place = store("ours.db");
         let ours = start(Role::Chat(&place));
-        let old =
-            beside.as_ref().map(|executable| start_executable(executable, Role::Chat(&store("other.db"))));
+        let old = beside
+            .as_ref()
+            .map(|executable| start_executable(executable, Role::Chat(&store("other.db"))));
         for server in [Some(&ours), old.as_ref()].into_iter().flatten() {
             runtime.block_on(http_posts(server.address, "a", CONNECTIONS, 640));
         }
@@ -83,8 +92,13 @@ fn fixed(runtime: &Runtime, server: &Server, path: &str) -> Server {
 fn path(runtime: &Runtime, what: &str, server: &Server) -> String {
     match what {
         POLL => {
-            let room = runtime.block_on(Client::new(server.address).get("/chat/a")).json();
-            format!("/chat/a/messages?since={}", room["last_timestamp"].as_str().expect("a time"))
+            let room = runtime
+                .block_on(Client::new(server.address).get("/chat/a"))
+                .json();
+            format!(
+                "/chat/a/messages?since={}",
+                room["last_timestamp"].as_str().expect("a time")
+            )
         }
         NEWEST => "/chat/a/messages".into(),
         _ => "/users/writer0/count".into(),
@@ -93,8 +107,14 @@ fn path(runtime: &Runtime, what: &str, server: &Server) -> String {
 
 /// The queries that a mongod has answered since it started.
 async fn queries(store: &str) -> Option<i64> {
-    let client = mongodb::Client::with_uri_str(store.starts_with("mongodb").then_some(store)?).await.ok()?;
-    let status = client.database("admin").run_command(doc! { "serverStatus": 1 }).await.ok()?;
+    let client = mongodb::Client::with_uri_str(store.starts_with("mongodb").then_some(store)?)
+        .await
+        .ok()?;
+    let status = client
+        .database("admin")
+        .run_command(doc! { "serverStatus": 1 })
+        .await
+        .ok()?;
     let query = status.get_document("opcounters").ok()?.get("query")?;
     query.as_i64().or_else(|| query.as_i32().map(i64::from))
 }
@@ -102,7 +122,8 @@ async fn queries(store: &str) -> Option<i64> {
 /// Runs the two in turns and prints a row.
 fn row(runtime: &Runtime, what: &str, rounds: usize, n: u64, two: [(&Server, String); 2]) {
     let mut sides = two.map(|(server, path)| {
-        let clients: Vec<Asker> = runtime.block_on(askers(server.address, &get(&path), CONNECTIONS));
+        let clients: Vec<Asker> =
+            runtime.block_on(askers(server.address, &get(&path), CONNECTIONS));
         (server, clients, Vec::new(), Vec::new())
     });
     for _ in 0..rounds {

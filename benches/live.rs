@@ -24,23 +24,36 @@ const SENDERS: usize = 64;
 fn main() {
     play_role();
     let run = Run::from_arguments();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let local = LocalSet::new();
     let on = |part: &str, work: &dyn Fn(&LocalSet, &Runtime)| {
         if run.wants(part) {
             work(&local, &runtime);
         }
     };
-    on("delivery", &|local, runtime| local.block_on(runtime, delivery(run)));
-    on("memory", &|local, runtime| local.block_on(runtime, memory(run)));
-    on("latency", &|local, runtime| local.block_on(runtime, latency(run)));
-    on("start", &|local, runtime| local.block_on(runtime, starting(run)));
+    on("delivery", &|local, runtime| {
+        local.block_on(runtime, delivery(run))
+    });
+    on("memory", &|local, runtime| {
+        local.block_on(runtime, memory(run))
+    });
+    on("latency", &|local, runtime| {
+        local.block_on(runtime, latency(run))
+    });
+    on("start", &|local, runtime| {
+        local.block_on(runtime, starting(run))
+    });
 }
 
 /// A server on an empty SQLite store, which goes with the folder.
 fn on_sqlite() -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let server = start(Role::Chat(folder.path().join("chat.db").to_str().expect("UTF-8")));
+    let server = start(Role::Chat(
+        folder.path().join("chat.db").to_str().expect("UTF-8"),
+    ));
     (server, folder)
 }
 
@@ -48,7 +61,10 @@ fn on_sqlite() -> (Server, tempfile::TempDir) {
 fn posting(server: &Server, n: u64, rate: f64) -> std::thread::JoinHandle<Duration> {
     let address = server.address;
     std::thread::spawn(move || {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(post_at_rate(address, "a", SENDERS, n, rate))
     })
 }
@@ -56,7 +72,11 @@ fn posting(server: &Server, n: u64, rate: f64) -> std::thread::JoinHandle<Durati
 /// The length of a message's frame, head included.
 async fn frame_length(server: &Server) -> usize {
     Asker::new(server.address, post("a", "sender0")).await;
-    let array = Client::new(server.address).get("/chat/a/messages?limit=1").await.body.len();
+    let array = Client::new(server.address)
+        .get("/chat/a/messages?limit=1")
+        .await
+        .body
+        .len();
     array - "[]".len() + r#""type":"message","#.len() + 4
 }
 
@@ -76,7 +96,10 @@ async fn delivery(run: Run) {
         let n = (rate * run.pick(0.1, 2.0)) as u64;
         let mut sides = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
         for _ in 0..run.pick(1, 5) {
-            for (at, (server, crowd)) in [(&ours, &followers), (&floor, &raw)].into_iter().enumerate() {
+            for (at, (server, crowd)) in [(&ours, &followers), (&floor, &raw)]
+                .into_iter()
+                .enumerate()
+            {
                 let frames = crowd.frames() + n * count as u64;
                 let (before, began) = (busy(server), Instant::now());
                 if at == 0 {
@@ -84,7 +107,9 @@ async fn delivery(run: Run) {
                     crowd.wait_for(frames).await;
                     let _ = posting.join();
                 } else {
-                    let mut publisher = TcpStream::connect(server.address).await.expect("a connection");
+                    let mut publisher = TcpStream::connect(server.address)
+                        .await
+                        .expect("a connection");
                     let order = format!("publish {n} {rate} {length}\n");
                     publisher.write_all(order.as_bytes()).await.expect("said");
                     crowd.wait_for(frames).await;
@@ -93,10 +118,13 @@ async fn delivery(run: Run) {
                 let took = crowd.last().map_or(began.elapsed(), |last| last - began);
                 let all = (n * count as u64) as f64;
                 sides[at].0.push(all / took.as_secs_f64());
-                sides[at].1.push((busy(server) - before).as_secs_f64() * 1e6 / all);
+                sides[at]
+                    .1
+                    .push((busy(server) - before).as_secs_f64() * 1e6 / all);
             }
         }
-        let [(ours, cost), (other, other_cost)] = sides.map(|(rates, costs)| (median(rates), median(costs)));
+        let [(ours, cost), (other, other_cost)] =
+            sides.map(|(rates, costs)| (median(rates), median(costs)));
         println!(
             "| {rate} posts a second | {ours:.0} | {other:.0} | {:.2} | {cost:.2} | {other_cost:.2} | {:.2} |",
             ours / other,
@@ -128,7 +156,11 @@ async fn memory(run: Run) {
             }
         }
         let [memory, time] = rounds;
-        let time = if time.is_empty() { String::new() } else { format!("{:.0}", median(time)) };
+        let time = if time.is_empty() {
+            String::new()
+        } else {
+            format!("{:.0}", median(time))
+        };
         println!("| {what} | {:.1} | {time} |", median(memory));
     }
 }
@@ -156,7 +188,11 @@ async fn latency(run: Run) {
             let late = received.saturating_duration_since(answered).as_secs_f64();
             all.push((late - answered.saturating_duration_since(received).as_secs_f64()) * 1e3);
         }
-        println!("| {what} | {:.2} | {:.2} |", percentile(&mut all, 0.5), percentile(&mut all, 0.99));
+        println!(
+            "| {what} | {:.2} | {:.2} |",
+            percentile(&mut all, 0.5),
+            percentile(&mut all, 0.99)
+        );
     }
 }
 
@@ -175,6 +211,13 @@ async fn starting(run: Run) {
         Asker::new(server.address, get("/chat/")).await;
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
-    let built = if built().is_some() { "chat-http" } else { "the server inside this benchmark" };
-    println!("\nms from starting {built} on no store until its first answer: {:.1}", median(times));
+    let built = if built().is_some() {
+        "chat-http"
+    } else {
+        "the server inside this benchmark"
+    };
+    println!(
+        "\nms from starting {built} on no store until its first answer: {:.1}",
+        median(times)
+    );
 }

@@ -35,7 +35,9 @@ fn post(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
 
     let mut group = c.benchmark_group("post to SQLite");
-    group.sample_size(10).measurement_time(Duration::from_secs(3));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(3));
     let (mut connection, _kept) = floor::sqlite();
     group.throughput(Throughput::Elements(ROUND));
     group.bench_function("floor, 64 in a transaction", |b| {
@@ -45,11 +47,14 @@ fn post(c: &mut Criterion) {
     store(&mut group, &runtime, &embedded);
     group.finish();
 
-    for (name, kind) in
-        [("post to a replica set", Kind::ReplicaSet), ("post to a standalone mongod", Kind::Standalone)]
-    {
+    for (name, kind) in [
+        ("post to a replica set", Kind::ReplicaSet),
+        ("post to a standalone mongod", Kind::Standalone),
+    ] {
         let mut group = c.benchmark_group(name);
-        group.sample_size(10).measurement_time(Duration::from_secs(3));
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(3));
         let database = runtime.block_on(floor::mongodb(&mongod::database(kind)));
         group.throughput(Throughput::Elements(1));
         group.bench_function("floor, one insert", |b| {
@@ -63,7 +68,9 @@ fn post(c: &mut Criterion) {
         group.bench_function("three writes a message, 64 writers", |b| {
             b.iter_custom(|n| runtime.block_on(floor::three_writes(&database, WRITERS, n * 64)));
         });
-        let shared = runtime.block_on(ChatStore::open(&mongod::database(kind))).expect("a store");
+        let shared = runtime
+            .block_on(ChatStore::open(&mongod::database(kind)))
+            .expect("a store");
         store(&mut group, &runtime, &shared);
         group.finish();
     }

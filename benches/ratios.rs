@@ -58,26 +58,61 @@ fn main() {
         |n| floor::transactions(&mut connection, n),
     );
 
-    for (name, kind) in [("replica set", Kind::ReplicaSet), ("standalone", Kind::Standalone)] {
+    for (name, kind) in [
+        ("replica set", Kind::ReplicaSet),
+        ("standalone", Kind::Standalone),
+    ] {
         let database = runtime.block_on(floor::mongodb(&mongod::database(kind)));
         let place = mongod::database(kind);
         let store = runtime.block_on(ChatStore::open(&place)).expect("a store");
         let address = runtime.block_on(serve(store.clone()));
         let by_64 = |n| runtime.block_on(posts(&store, "a", WRITERS, n));
         let inserts = |n| runtime.block_on(floor::insert_many(&database, n));
-        row(&format!("{name}, 64 writers / inserts of 64"), rounds, [many; 2], by_64, inserts);
+        row(
+            &format!("{name}, 64 writers / inserts of 64"),
+            rounds,
+            [many; 2],
+            by_64,
+            inserts,
+        );
         let by_http = |n| runtime.block_on(http_posts(address, "a", WRITERS, n));
-        row(&format!("{name}, 64 connections / inserts of 64"), rounds, [many; 2], by_http, inserts);
+        row(
+            &format!("{name}, 64 connections / inserts of 64"),
+            rounds,
+            [many; 2],
+            by_http,
+            inserts,
+        );
         let three = |n| runtime.block_on(floor::three_writes(&database, WRITERS, n));
-        row(&format!("{name}, 64 writers / three writes a message"), rounds, [many, few], by_64, three);
+        row(
+            &format!("{name}, 64 writers / three writes a message"),
+            rounds,
+            [many, few],
+            by_64,
+            three,
+        );
         let alone = |n| runtime.block_on(posts(&store, "a", 1, n));
         let one = |n| runtime.block_on(floor::insert_one(&database, n));
-        row(&format!("{name}, one at a time / one insert"), rounds, [few; 2], alone, one);
+        row(
+            &format!("{name}, one at a time / one insert"),
+            rounds,
+            [few; 2],
+            alone,
+            one,
+        );
         if kind == Kind::ReplicaSet {
-            let other = runtime.block_on(ChatStore::open(&place)).expect("another process");
+            let other = runtime
+                .block_on(ChatStore::open(&place))
+                .expect("another process");
             let two = |n| runtime.block_on(posts_from_two([&store, &other], "shared", WRITERS, n));
             let by_one = |n| runtime.block_on(posts(&store, "alone", WRITERS, n));
-            row("replica set, two processes in one room / one process", rounds, [many; 2], two, by_one);
+            row(
+                "replica set, two processes in one room / one process",
+                rounds,
+                [many; 2],
+                two,
+                by_one,
+            );
             let apart = |n| {
                 let started = std::time::Instant::now();
                 runtime.block_on(async {
@@ -88,7 +123,13 @@ fn main() {
                 });
                 started.elapsed()
             };
-            row("replica set, two processes in two rooms / one process", rounds, [many; 2], apart, by_one);
+            row(
+                "replica set, two processes in two rooms / one process",
+                rounds,
+                [many; 2],
+                apart,
+                by_one,
+            );
         }
     }
     memory(&runtime, many);
@@ -106,8 +147,16 @@ fn memory(runtime: &Runtime, n: u64) {
         "\n| memory of the server, MiB | idle | at most during {n} posts by 64 connections |\n|---|---|---|"
     );
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let file = folder.path().join("chat.db").to_str().expect("UTF-8").to_owned();
-    for (name, store) in [("SQLite", file), ("replica set", mongod::database(Kind::ReplicaSet))] {
+    let file = folder
+        .path()
+        .join("chat.db")
+        .to_str()
+        .expect("UTF-8")
+        .to_owned();
+    for (name, store) in [
+        ("SQLite", file),
+        ("replica set", mongod::database(Kind::ReplicaSet)),
+    ] {
         let server = Start::new(&executable, &store).run().expect("it starts");
         let idle = server.memory_kib();
         runtime.block_on(http_posts(server.address, "a", WRITERS, n));

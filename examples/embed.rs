@@ -16,8 +16,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for build in 1..=3 {
         let text = format!("build {build} is out").parse()?;
         let message = NewMessage::new(room.clone(), robot.clone(), text);
-        let posted = store.post(message.with_nonce(format!("build-{build}").parse()?)).await?;
-        let how = if posted.repeated { "was there as" } else { "stored as" };
+        let posted = store
+            .post(message.with_nonce(format!("build-{build}").parse()?))
+            .await?;
+        let how = if posted.repeated {
+            "was there as"
+        } else {
+            "stored as"
+        };
         println!("build {build} {how} message {}", posted.message.seq);
     }
 
@@ -28,16 +34,31 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let Some(last) = page.last() else { break };
         after = last.seq;
         for message in page {
-            let line =
-                message.content.as_ref().map(|content| format!("{}: {}", content.sender, content.text));
-            println!("{} {} {}", message.seq, message.timestamp, line.unwrap_or("deleted".into()));
+            let line = message
+                .content
+                .as_ref()
+                .map(|content| format!("{}: {}", content.sender, content.text));
+            println!(
+                "{} {} {}",
+                message.seq,
+                message.timestamp,
+                line.unwrap_or("deleted".into())
+            );
         }
     }
 
     // Follow from there: each message once and in order, by whatever process it is posted.
     let mut follower = store.follow(&room, after);
-    let text = format!("{robot} has written {} messages", store.message_count(&robot).await?).parse()?;
-    let last = store.post(NewMessage::new(room, "clerk".parse()?, text)).await?.message.seq;
+    let text = format!(
+        "{robot} has written {} messages",
+        store.message_count(&robot).await?
+    )
+    .parse()?;
+    let last = store
+        .post(NewMessage::new(room, "clerk".parse()?, text))
+        .await?
+        .message
+        .seq;
     while follower.position() < last {
         for message in follower.next().await? {
             println!("{} {}", message.seq, message.text().unwrap_or("deleted"));

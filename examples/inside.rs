@@ -1,7 +1,7 @@
 //! A program with the chat server inside it: it posts through the store while people use the pages.
 //!
-//! `cargo run -p chat-examples --bin inside -- [store]` serves until Ctrl-C. With `--once` after the
-//! store it asks itself for the messages and ends.
+//! `cargo run -p chat-examples --bin inside -- [store]` serves until Ctrl-C. With `--once` after
+//! the store it asks itself for the messages and ends.
 
 use chat_http::{App, Settings};
 use chatcore::{ChatStore, NewMessage};
@@ -13,7 +13,9 @@ use tokio::sync::oneshot;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "inside.db".into());
-    let once = arguments.next().is_some_and(|argument| argument == "--once");
+    let once = arguments
+        .next()
+        .is_some_and(|argument| argument == "--once");
 
     let store = ChatStore::open(&address).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -21,16 +23,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (stop, stopped) = oneshot::channel::<()>();
     let app = App::new(store.clone(), Settings::default());
     let server =
-        tokio::spawn(async move { chat_http::run(listener, app, async { drop(stopped.await) }).await });
+        tokio::spawn(
+            async move { chat_http::run(listener, app, async { drop(stopped.await) }).await },
+        );
     println!("open http://{place}/rooms/lobby");
 
     store
-        .post(NewMessage::new("lobby".parse()?, "host".parse()?, "The program has started.".parse()?))
+        .post(NewMessage::new(
+            "lobby".parse()?,
+            "host".parse()?,
+            "The program has started.".parse()?,
+        ))
         .await?;
     if once {
         let mut connection = TcpStream::connect(place).await?;
-        let request =
-            format!("GET /chat/lobby/messages HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "GET /chat/lobby/messages HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n"
+        );
         connection.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await?;

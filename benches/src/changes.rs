@@ -38,7 +38,12 @@ pub struct Changers {
 
 impl Changers {
     /// Registers the user, and posts a message for each connection.
-    pub async fn new(store: &ChatStore, address: SocketAddr, room: &str, connections: usize) -> Self {
+    pub async fn new(
+        store: &ChatStore,
+        address: SocketAddr,
+        room: &str,
+        connections: usize,
+    ) -> Self {
         let account = json!({ "username": USER, "password": PASSWORD });
         let registered = Client::new(address).post("/auth/register", &account).await;
         assert_eq!(registered.status, 201, "{}", registered.text());
@@ -47,10 +52,15 @@ impl Changers {
             let seq = post(store, room).await;
             clients.push((Client::new(address).with_session(&registered), seq));
         }
-        Self { clients, room: room.to_owned(), texts: 0 }
+        Self {
+            clients,
+            room: room.to_owned(),
+            texts: 0,
+        }
     }
 
-    /// Makes `n` changes of one kind. Messages that are to be deleted are posted before the time begins.
+    /// Makes `n` changes of one kind. Messages that are to be deleted are posted before the time
+    /// begins.
     pub async fn make(&mut self, store: &ChatStore, kind: Kind, n: u64) -> Duration {
         let mut to_delete = Vec::new();
         if kind == Kind::Deletion {
@@ -81,16 +91,27 @@ impl Changers {
                     let reply = match kind {
                         Kind::Post => client.send(Method::POST, &path, &new).await,
                         Kind::Edit => {
-                            let text = json!({ "text": format!("{TEXT} {}", texts + i) }).to_string();
-                            client.send(Method::PATCH, &format!("{path}/{own}"), &text).await
+                            let text =
+                                json!({ "text": format!("{TEXT} {}", texts + i) }).to_string();
+                            client
+                                .send(Method::PATCH, &format!("{path}/{own}"), &text)
+                                .await
                         }
                         Kind::Reaction => {
-                            let method = if i % 2 == 0 { Method::PUT } else { Method::DELETE };
-                            client.send(method, &format!("{path}/{own}/reactions/%F0%9F%91%8D"), "").await
+                            let method = if i % 2 == 0 {
+                                Method::PUT
+                            } else {
+                                Method::DELETE
+                            };
+                            client
+                                .send(method, &format!("{path}/{own}/reactions/%F0%9F%91%8D"), "")
+                                .await
                         }
                         Kind::Deletion => {
                             let seq = mine[usize::try_from(i).unwrap_or(0)];
-                            client.send(Method::DELETE, &format!("{path}/{seq}"), "").await
+                            client
+                                .send(Method::DELETE, &format!("{path}/{seq}"), "")
+                                .await
                         }
                     };
                     assert!([200, 201, 204].contains(&reply.status), "{}", reply.text());
@@ -107,6 +128,11 @@ impl Changers {
 async fn post(store: &ChatStore, room: &str) -> i64 {
     let (room, sender) = (room.parse().expect("a name"), USER.parse().expect("a name"));
     let message = NewMessage::new(room, sender, TEXT.parse().expect("a text"));
-    let posted = store.post(NewMessage { verified: true, ..message }).await;
+    let posted = store
+        .post(NewMessage {
+            verified: true,
+            ..message
+        })
+        .await;
     posted.expect("stored").message.seq.get()
 }

@@ -28,7 +28,11 @@ pub struct Load {
 }
 
 /// One room, and a user for each poster.
-pub const HOT: Load = Load { name: "hot", rooms: 1, users: POSTERS as u64 };
+pub const HOT: Load = Load {
+    name: "hot",
+    rooms: 1,
+    users: POSTERS as u64,
+};
 
 /// Xorshift64: Marsaglia, "Xorshift RNGs", 2003.
 #[derive(Debug)]
@@ -50,7 +54,10 @@ impl Random {
 impl Load {
     /// Room and user of the next post.
     fn pick(&self, random: &mut Random) -> (String, String) {
-        (room(random.below(self.rooms)), user(random.below(self.users)))
+        (
+            room(random.below(self.rooms)),
+            user(random.below(self.users)),
+        )
     }
 
     /// Rooms and users of `n` posts, 256 in a batch.
@@ -104,7 +111,10 @@ pub async fn posts(store: &ChatStore, load: Load, n: u64, seed: u64) -> Duration
         let mut random = Random::new(seed * 1_000 + poster as u64 + 1);
         tasks.spawn(async move {
             for _ in 0..share {
-                store.post(message(&load.pick(&mut random))).await.expect("stored");
+                store
+                    .post(message(&load.pick(&mut random)))
+                    .await
+                    .expect("stored");
             }
         });
     }
@@ -138,7 +148,11 @@ impl BareSqlite {
             CREATE INDEX members_by_user ON members (username, room_id);";
         connection.execute_batch(tables).expect("tables");
 
-        let mut this = Self { connection, members: HashSet::new(), _folder: folder };
+        let mut this = Self {
+            connection,
+            members: HashSet::new(),
+            _folder: folder,
+        };
         let all: Vec<_> = load.all().collect();
         all.chunks(4_096).for_each(|batch| this.store(batch));
         this
@@ -169,7 +183,12 @@ impl BareSqlite {
             let mut join = prepare("INSERT INTO members VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING");
 
             let count = |(user, n): (&str, i64)| {
-                (user.to_owned(), count.query_row(params![user, n], |row| row.get(0)).expect("a counter"))
+                (
+                    user.to_owned(),
+                    count
+                        .query_row(params![user, n], |row| row.get(0))
+                        .expect("a counter"),
+                )
             };
             let ids: HashMap<String, i64> = users.into_iter().map(count).collect();
             for (room, senders) in rooms {
@@ -178,7 +197,8 @@ impl BareSqlite {
                     .query_row(params![room, n], |row| Ok((row.get(0)?, row.get(1)?)))
                     .expect("a head");
                 for (seq, sender) in (last - n + 1..).zip(senders) {
-                    add.execute(params![room_id, seq, ids[sender], TEXT]).expect("stored");
+                    add.execute(params![room_id, seq, ids[sender], TEXT])
+                        .expect("stored");
                     if self.members.insert((room.to_owned(), sender.to_owned())) {
                         join.execute(params![room_id, sender]).expect("joined");
                     }
@@ -196,7 +216,10 @@ struct Grouped<'a> {
 }
 
 fn group(batch: &[(String, String)]) -> Grouped<'_> {
-    let mut grouped = Grouped { rooms: BTreeMap::new(), users: BTreeMap::new() };
+    let mut grouped = Grouped {
+        rooms: BTreeMap::new(),
+        users: BTreeMap::new(),
+    };
     for (room, user) in batch {
         grouped.rooms.entry(room).or_default().push(user);
         *grouped.users.entry(user).or_insert(0) += 1;
@@ -219,18 +242,29 @@ impl BareMongo {
         let client = Client::with_uri_str(address).await.expect("a client");
         let database = client.default_database().expect("named in the address");
         for name in ["counters", "messages", "members"] {
-            database.create_collection(name).await.expect("a collection");
+            database
+                .create_collection(name)
+                .await
+                .expect("a collection");
         }
         for (name, keys) in [
             ("messages", doc! { "_id.room": 1, "last_timestamp": 1 }),
             ("members", doc! { "_id.user": 1, "_id.room": 1 }),
         ] {
             let collection = database.collection::<RawDocumentBuf>(name);
-            collection.create_index(IndexModel::builder().keys(keys).build()).await.expect("an index");
+            collection
+                .create_index(IndexModel::builder().keys(keys).build())
+                .await
+                .expect("an index");
         }
 
         let session = client.start_session().await.expect("a session");
-        let mut this = Self { database, session, ends: HashMap::new(), members: HashSet::new() };
+        let mut this = Self {
+            database,
+            session,
+            ends: HashMap::new(),
+            members: HashSet::new(),
+        };
         let all: Vec<_> = load.all().collect();
         for batch in all.chunks(1_024) {
             this.store(batch).await;
@@ -265,8 +299,13 @@ impl BareMongo {
                 messages.push(bucket_of(room, bucket, senders));
             }
             for user in senders {
-                if self.members.insert(((*room).to_owned(), (*user).to_owned())) {
-                    members.push(rawdoc! { "_id": { "room": *room, "user": *user }, "joined_at": first });
+                if self
+                    .members
+                    .insert(((*room).to_owned(), (*user).to_owned()))
+                {
+                    members.push(
+                        rawdoc! { "_id": { "room": *room, "user": *user }, "joined_at": first },
+                    );
                 }
             }
         }
@@ -275,8 +314,14 @@ impl BareMongo {
             counters.push(rawdoc! { "q": { "_id": { "user": user } }, "u": grow, "upsert": true });
         }
 
-        let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        let begin = self.session.start_transaction().read_concern(ReadConcern::majority());
+        let durable = WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build();
+        let begin = self
+            .session
+            .start_transaction()
+            .read_concern(ReadConcern::majority());
         begin.write_concern(durable).await.expect("begun");
         let mut commands = vec![
             rawdoc! { "update": "counters", "updates": counters },
@@ -286,7 +331,10 @@ impl BareMongo {
             commands.push(rawdoc! { "insert": "members", "documents": members });
         }
         for command in commands {
-            let run = self.database.run_raw_command(command).session(&mut self.session);
+            let run = self
+                .database
+                .run_raw_command(command)
+                .session(&mut self.session);
             run.await.expect("stored");
         }
         self.session.commit_transaction().await.expect("committed");

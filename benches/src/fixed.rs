@@ -18,7 +18,9 @@ pub fn keep(headers: &HeaderMap, body: &[u8], file: &Path) {
     let mut text = Vec::new();
     for (name, value) in headers {
         if !["date", "content-length"].contains(&name.as_str()) {
-            text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+            text.extend_from_slice(
+                &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat(),
+            );
         }
     }
     text.push(b'\n');
@@ -28,13 +30,22 @@ pub fn keep(headers: &HeaderMap, body: &[u8], file: &Path) {
 
 /// Answers every request with what [`keep`] put into a file.
 pub(crate) async fn serve(listener: TcpListener, text: &[u8]) {
-    let end = text.windows(2).position(|two| two == b"\n\n").expect("an empty line");
+    let end = text
+        .windows(2)
+        .position(|two| two == b"\n\n")
+        .expect("an empty line");
     let (head, body) = (&text[..end], Bytes::copy_from_slice(&text[end + 2..]));
     let mut headers = Vec::new();
     for line in head.split(|byte| *byte == b'\n') {
-        let colon = line.iter().position(|byte| *byte == b':').expect("a header");
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .expect("a header");
         let name = HeaderName::from_bytes(&line[..colon]).expect("a name");
-        headers.push((name, HeaderValue::from_bytes(&line[colon + 2..]).expect("a value")));
+        headers.push((
+            name,
+            HeaderValue::from_bytes(&line[colon + 2..]).expect("a value"),
+        ));
     }
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
@@ -48,7 +59,9 @@ pub(crate) async fn serve(listener: TcpListener, text: &[u8]) {
                 }
                 async { Ok::<_, Infallible>(response) }
             });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }

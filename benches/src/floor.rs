@@ -17,12 +17,22 @@ pub const BATCH: u64 = 64;
 /// A database whose writes are acknowledged by a majority and journaled, as the store's are.
 pub async fn mongodb(address: &str) -> Database {
     let mut options = ClientOptions::parse(address).await.expect("an address");
-    options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+    options.write_concern = Some(
+        WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build(),
+    );
     options.max_pool_size = Some(64);
-    let database =
-        Client::with_options(options).expect("a client").default_database().expect("named in the address");
+    let database = Client::with_options(options)
+        .expect("a client")
+        .default_database()
+        .expect("named in the address");
     for name in ["floor", "messages", "users", "rooms"] {
-        database.create_collection(name).await.expect("a collection");
+        database
+            .create_collection(name)
+            .await
+            .expect("a collection");
     }
     for (name, keys) in [
         ("messages", doc! { "room": 1, "timestamp": 1 }),
@@ -31,7 +41,11 @@ pub async fn mongodb(address: &str) -> Database {
     ] {
         let unique = IndexOptions::builder().unique(name != "messages").build();
         let index = IndexModel::builder().keys(keys).options(unique).build();
-        database.collection::<Document>(name).create_index(index).await.expect("an index");
+        database
+            .collection::<Document>(name)
+            .create_index(index)
+            .await
+            .expect("an index");
     }
     database
 }
@@ -90,12 +104,21 @@ pub async fn three_writes(database: &Database, writers: usize, n: u64) -> Durati
         tasks.spawn(async move {
             for _ in 0..share {
                 let now = mongodb::bson::DateTime::now();
-                let message = doc! { "room": "floor", "sender": &sender, "text": TEXT, "timestamp": now };
+                let message =
+                    doc! { "room": "floor", "sender": &sender, "text": TEXT, "timestamp": now };
                 messages.insert_one(message).await.expect("stored");
                 let count = doc! { "$inc": { "message_count": 1 } };
-                users.update_one(doc! { "username": &sender }, count).upsert(true).await.expect("counted");
+                users
+                    .update_one(doc! { "username": &sender }, count)
+                    .upsert(true)
+                    .await
+                    .expect("counted");
                 let join = doc! { "$addToSet": { "users": &sender } };
-                rooms.update_one(doc! { "name": "floor" }, join).upsert(true).await.expect("joined");
+                rooms
+                    .update_one(doc! { "name": "floor" }, join)
+                    .upsert(true)
+                    .await
+                    .expect("joined");
             }
         });
     }
@@ -119,7 +142,11 @@ pub fn sqlite() -> (Connection, TempDir) {
 /// `n` messages, 64 in each transaction.
 pub fn transactions(connection: &mut Connection, n: u64) -> Duration {
     let first: i64 = connection
-        .query_row("SELECT coalesce(max(seq), 0) FROM messages WHERE room = 1", [], |row| row.get(0))
+        .query_row(
+            "SELECT coalesce(max(seq), 0) FROM messages WHERE room = 1",
+            [],
+            |row| row.get(0),
+        )
         .expect("a number");
     let started = Instant::now();
     let mut done = 0;
@@ -131,7 +158,9 @@ pub fn transactions(connection: &mut Connection, n: u64) -> Duration {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO messages VALUES (1, ?1, ?2, ?3, ?4)")
                 .expect("a statement");
-            insert.execute(rusqlite::params![seq, seq, sender, TEXT]).expect("stored");
+            insert
+                .execute(rusqlite::params![seq, seq, sender, TEXT])
+                .expect("stored");
         }
         transaction.commit().expect("committed");
         done += BATCH;

@@ -31,8 +31,9 @@ pub const TEXT: &str =
 /// A store in a temporary SQLite file.
 pub async fn sqlite() -> (ChatStore, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let store =
-        ChatStore::open(folder.path().join("chat.db").to_str().expect("UTF-8")).await.expect("a store");
+    let store = ChatStore::open(folder.path().join("chat.db").to_str().expect("UTF-8"))
+        .await
+        .expect("a store");
     (store, folder)
 }
 
@@ -40,7 +41,13 @@ pub async fn sqlite() -> (ChatStore, TempDir) {
 pub async fn serve(store: ChatStore) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");
-    let app = App::new(store, Settings { post_rate: 0, ..Settings::default() });
+    let app = App::new(
+        store,
+        Settings {
+            post_rate: 0,
+            ..Settings::default()
+        },
+    );
     tokio::spawn(chat_http::run(listener, app, std::future::pending()));
     address
 }
@@ -74,7 +81,8 @@ pub async fn http_posts(address: SocketAddr, room: &str, writers: usize, n: u64)
     for (writer, share) in shares(writers, n) {
         let mut client = Client::new(address);
         client.get("/healthz").await;
-        let body = serde_json::json!({ "sender": format!("writer{writer}"), "text": TEXT }).to_string();
+        let body =
+            serde_json::json!({ "sender": format!("writer{writer}"), "text": TEXT }).to_string();
         clients.push((client, share, body));
     }
     let started = Instant::now();
@@ -92,9 +100,17 @@ pub async fn http_posts(address: SocketAddr, room: &str, writers: usize, n: u64)
 }
 
 /// The same over two stores on one database, as two processes have them; half of the writers each.
-pub async fn posts_from_two(stores: [&ChatStore; 2], room: &str, writers: usize, n: u64) -> Duration {
+pub async fn posts_from_two(
+    stores: [&ChatStore; 2],
+    room: &str,
+    writers: usize,
+    n: u64,
+) -> Duration {
     let started = Instant::now();
-    tokio::join!(posts(stores[0], room, writers / 2, n / 2), posts(stores[1], room, writers / 2, n / 2));
+    tokio::join!(
+        posts(stores[0], room, writers / 2, n / 2),
+        posts(stores[1], room, writers / 2, n / 2)
+    );
     started.elapsed()
 }
 

@@ -25,7 +25,11 @@ impl Asker {
     pub async fn new(address: SocketAddr, request: Vec<u8>) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
-        let mut this = Self { stream, request, buffer: vec![0; 32 * 1024] };
+        let mut this = Self {
+            stream,
+            request,
+            buffer: vec![0; 32 * 1024],
+        };
         this.ask().await;
         this
     }
@@ -35,13 +39,21 @@ impl Asker {
         self.stream.write_all(&self.request).await.expect("sent");
         let (mut read, mut length) = (0, None);
         while length.is_none_or(|length| read < length) {
-            let n = self.stream.read(&mut self.buffer[read..]).await.expect("an answer");
+            let n = self
+                .stream
+                .read(&mut self.buffer[read..])
+                .await
+                .expect("an answer");
             assert!(n > 0, "it closed");
             read += n;
             length = length.or_else(|| answer_length(&self.buffer[..read]));
         }
         let answer = &self.buffer[..read];
-        assert!(answer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(answer));
+        assert!(
+            answer.starts_with(b"HTTP/1.1 20"),
+            "{}",
+            String::from_utf8_lossy(answer)
+        );
     }
 }
 
@@ -49,7 +61,11 @@ impl Asker {
 fn answer_length(answer: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"\r\ncontent-length: ";
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let at = answer[..head].windows(NAME.len()).position(|name| name == NAME).expect("a length") + NAME.len();
+    let at = answer[..head]
+        .windows(NAME.len())
+        .position(|name| name == NAME)
+        .expect("a length")
+        + NAME.len();
     let digits = answer[at..].iter().take_while(|byte| byte.is_ascii_digit());
     let body = digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
     Some(head + body)
@@ -74,13 +90,23 @@ pub fn post(room: &str, sender: &str) -> Vec<u8> {
 }
 
 /// `n` posts by so many senders, at most so many a second. Returns how long they took.
-pub async fn post_at_rate(address: SocketAddr, room: &str, senders: usize, n: u64, rate: f64) -> Duration {
+pub async fn post_at_rate(
+    address: SocketAddr,
+    room: &str,
+    senders: usize,
+    n: u64,
+    rate: f64,
+) -> Duration {
     let mut askers = Vec::new();
     for i in 0..senders {
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         let request = post(room, &format!("sender{i}"));
-        askers.push(Asker { stream, request, buffer: vec![0; 4096] });
+        askers.push(Asker {
+            stream,
+            request,
+            buffer: vec![0; 4096],
+        });
     }
     let tickets = Arc::new(AtomicU64::new(0));
     let started = Instant::now();

@@ -38,16 +38,30 @@ pub fn play_role() {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         return;
     }
-    let (role, place) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    let (role, place) = (
+        arguments.next().unwrap_or_default(),
+        arguments.next().unwrap_or_default(),
+    );
     Runtime::new().expect("a runtime").block_on(async {
         // Before it says that it listens.
-        let store = if role == "chat" { Some(ChatStore::open(&place).await.expect("a store")) } else { None };
+        let store = if role == "chat" {
+            Some(ChatStore::open(&place).await.expect("a store"))
+        } else {
+            None
+        };
         let answer = (role == "fixed").then(|| fs::read(&place).expect("an answer"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        println!("listening on http://{}", listener.local_addr().expect("its number"));
+        println!(
+            "listening on http://{}",
+            listener.local_addr().expect("its number")
+        );
         if let Some(store) = store {
             // All sockets come from one address.
-            let settings = Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() };
+            let settings = Settings {
+                post_rate: 0,
+                connections_per_address: Some(0),
+                ..Settings::default()
+            };
             chat_http::run(listener, App::new(store, settings), std::future::pending()).await;
         } else if let Some(answer) = answer {
             fixed::serve(listener, &answer).await;
@@ -62,7 +76,11 @@ pub fn play_role() {
 #[must_use]
 pub fn sockets(wanted: usize) -> usize {
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
-    wanted.min(usize::try_from(files).unwrap_or(wanted).saturating_sub(SPARE))
+    wanted.min(
+        usize::try_from(files)
+            .unwrap_or(wanted)
+            .saturating_sub(SPARE),
+    )
 }
 
 /// The server's own executable, if it has been built in the profile of this benchmark.
@@ -83,7 +101,11 @@ pub fn start(role: Role<'_>) -> Server {
 #[must_use]
 pub fn start_executable(executable: &Path, role: Role<'_>) -> Server {
     let mut command = Command::new(executable);
-    command.arg("role").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("role")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     match role {
         Role::Chat(store) => command.args(["chat", store]),
         Role::Fixed(file) => command.arg("fixed").arg(file),
@@ -99,7 +121,11 @@ pub fn busy(server: &Server) -> Duration {
     // The name may hold spaces; what follows it does not. User and system time are the 14th and
     // 15th field, the name is the 2nd.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u32 =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u32>().ok()).sum();
+    let ticks: u32 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|n| n.parse::<u32>().ok())
+        .sum();
     TICK * ticks
 }

@@ -23,11 +23,17 @@ pub(crate) async fn serve(listener: TcpListener) {
     }
 }
 
-async fn connection(stream: TcpStream, published: watch::Sender<(u64, Bytes)>) -> std::io::Result<()> {
+async fn connection(
+    stream: TcpStream,
+    published: watch::Sender<(u64, Bytes)>,
+) -> std::io::Result<()> {
     let mut stream = BufReader::with_capacity(128, stream);
     let mut line = String::new();
     stream.read_line(&mut line).await?;
-    let mut numbers = line.split_whitespace().skip(1).map(|n| n.parse().unwrap_or(0));
+    let mut numbers = line
+        .split_whitespace()
+        .skip(1)
+        .map(|n| n.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     match (next(), next(), next()) {
         (0, _, _) => follow(stream.into_inner(), published.subscribe()).await,
@@ -56,7 +62,10 @@ fn frame(length: usize) -> Vec<u8> {
     frame
 }
 
-async fn follow(mut stream: TcpStream, mut published: watch::Receiver<(u64, Bytes)>) -> std::io::Result<()> {
+async fn follow(
+    mut stream: TcpStream,
+    mut published: watch::Receiver<(u64, Bytes)>,
+) -> std::io::Result<()> {
     let mut done = published.borrow().0;
     stream.write_all(b"\x81\x02ok").await?;
     loop {

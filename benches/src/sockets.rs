@@ -80,7 +80,8 @@ impl Crowd {
         if let Some(room) = room {
             make_room(address, room).await;
         }
-        let subscribe = room.map(|room| masked(&json!({ "type": "subscribe", "room": room }).to_string()));
+        let subscribe =
+            room.map(|room| masked(&json!({ "type": "subscribe", "room": room }).to_string()));
         let this = Self::connect(n, || handshake(address, subscribe.clone())).await;
         // That it is subscribed, and who is there.
         this.wait_for(room.map_or(0, |_| 2 * n as u64)).await;
@@ -108,7 +109,10 @@ impl Crowd {
         for _ in 0..n {
             readers.spawn_local(read(connect().await.expect("a socket"), seen.clone()));
         }
-        Self { seen, _readers: readers }
+        Self {
+            seen,
+            _readers: readers,
+        }
     }
 
     /// The frames that all sockets together have got.
@@ -136,7 +140,12 @@ impl Crowd {
             }
         };
         let in_time = tokio::time::timeout(SOON, enough).await;
-        assert!(in_time.is_ok(), "{} of {frames} frames; {} lost", self.frames(), self.seen.lost.get());
+        assert!(
+            in_time.is_ok(),
+            "{} of {frames} frames; {} lost",
+            self.frames(),
+            self.seen.lost.get()
+        );
         assert_eq!(self.seen.lost.get(), 0, "sockets were closed");
     }
 }
@@ -154,7 +163,11 @@ async fn handshake(address: SocketAddr, then: Option<Vec<u8>>) -> std::io::Resul
             return Err(ErrorKind::UnexpectedEof.into());
         }
     }
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    assert!(
+        head.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&head)
+    );
     if let Some(frame) = then {
         stream.write_all(&frame).await?;
     }
@@ -163,7 +176,10 @@ async fn handshake(address: SocketAddr, then: Option<Vec<u8>>) -> std::io::Resul
 
 /// A client's text frame. A mask of zeros is a mask.
 fn masked(text: &str) -> Vec<u8> {
-    let length = u8::try_from(text.len()).ok().filter(|length| *length < 126).expect("a short frame");
+    let length = u8::try_from(text.len())
+        .ok()
+        .filter(|length| *length < 126)
+        .expect("a short frame");
     [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
@@ -208,7 +224,13 @@ mod tests {
     #[test]
     fn frames_are_counted_wherever_the_stream_is_cut() {
         let mut stream = Vec::new();
-        for (head, length) in [(0x81, 5_usize), (0x89, 0), (0x81, 200), (0x81, 70_000), (0x81, 0)] {
+        for (head, length) in [
+            (0x81, 5_usize),
+            (0x89, 0),
+            (0x81, 200),
+            (0x81, 70_000),
+            (0x81, 0),
+        ] {
             stream.push(head);
             match length {
                 0..126 => stream.push(length as u8),
@@ -225,7 +247,14 @@ mod tests {
         }
         for cut in [1, 2, 3, 7, 1_000, stream.len()] {
             let mut counter = Counter::default();
-            assert_eq!(stream.chunks(cut).map(|part| counter.count(part)).sum::<u64>(), 4, "{cut}");
+            assert_eq!(
+                stream
+                    .chunks(cut)
+                    .map(|part| counter.count(part))
+                    .sum::<u64>(),
+                4,
+                "{cut}"
+            );
         }
     }
 }

@@ -16,7 +16,10 @@ impl Run {
         let arguments: Vec<_> = std::env::args().collect();
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
         let short = !has("--bench") || has("--test");
-        Self { short, rounds: if short { 1 } else { 9 } }
+        Self {
+            short,
+            rounds: if short { 1 } else { 9 },
+        }
     }
 
     /// The first amount in a short run, else the second.
@@ -25,17 +28,24 @@ impl Run {
         if self.short { short } else { long }
     }
 
-    /// Tells if one of several parts of a benchmark is asked for: all are, unless some of them are named.
+    /// Tells if one of several parts of a benchmark is asked for: all are, unless some of them are
+    /// named.
     #[must_use]
     pub fn wants_of(self, parts: &[&str], part: &str) -> bool {
-        let named: Vec<_> = std::env::args().skip(1).filter(|name| parts.contains(&name.as_str())).collect();
+        let named: Vec<_> = std::env::args()
+            .skip(1)
+            .filter(|name| parts.contains(&name.as_str()))
+            .collect();
         named.is_empty() || named.iter().any(|name| name == part)
     }
 
     /// Whether a part of a benchmark is asked for: all are, unless some are named.
     #[must_use]
     pub fn wants(self, part: &str) -> bool {
-        let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        let mut named = std::env::args()
+            .skip(1)
+            .filter(|argument| !argument.starts_with('-'))
+            .peekable();
         named.peek().is_none() || named.any(|name| name == part)
     }
 }
@@ -52,5 +62,7 @@ pub fn median(mut all: Vec<f64>) -> f64 {
 pub fn percentile(all: &mut [f64], share: f64) -> f64 {
     all.sort_by(f64::total_cmp);
     let at = (all.len() as f64 * share) as usize;
-    all.get(at.min(all.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    all.get(at.min(all.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(f64::NAN)
 }

@@ -15,8 +15,12 @@ impl FromStr for Proxies {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Self).map_err(|_| "must be an IP address, or a network such as 10.0.0.0/8".into())
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network
+            .map(Self)
+            .map_err(|_| "must be an IP address, or a network such as 10.0.0.0/8".into())
     }
 }
 
@@ -53,7 +57,10 @@ impl Network {
         };
         lengths.iter().map(move |&(length, allowances)| {
             let network = IpNet::new(self.0.addr(), length).unwrap_or(self.0);
-            Tier { network: network.trunc(), allowances }
+            Tier {
+                network: network.trunc(),
+                allowances,
+            }
         })
     }
 }
@@ -81,7 +88,10 @@ pub(crate) fn client(proxies: &[Proxies], peer: SocketAddr, headers: &HeaderMap)
         return client;
     }
     let all = headers.get_all(HeaderName::from_static("x-forwarded-for"));
-    let listed: Vec<_> = all.iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let listed: Vec<_> = all
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
     let mut listed = listed.iter().flat_map(|list| list.split(',')).rev();
     while is_trusted(proxies, client)
         && let Some(before) = listed.next().and_then(address)
@@ -94,8 +104,13 @@ pub(crate) fn client(proxies: &[Proxies], peer: SocketAddr, headers: &HeaderMap)
 /// An address as proxies write it, some with the port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -103,12 +118,20 @@ mod tests {
     use super::*;
 
     fn found(proxies: &[&str], peer: &str, lists: &[&str]) -> String {
-        let proxies: Vec<Proxies> = proxies.iter().map(|text| text.parse().expect("proxies")).collect();
+        let proxies: Vec<Proxies> = proxies
+            .iter()
+            .map(|text| text.parse().expect("proxies"))
+            .collect();
         let mut headers = HeaderMap::new();
         for list in lists {
             headers.append("x-forwarded-for", list.parse().expect("a value"));
         }
-        client(&proxies, SocketAddr::new(peer.parse().expect("an address"), 1), &headers).to_string()
+        client(
+            &proxies,
+            SocketAddr::new(peer.parse().expect("an address"), 1),
+            &headers,
+        )
+        .to_string()
     }
 
     #[test]
@@ -119,18 +142,32 @@ mod tests {
             (&trusted, "198.51.100.9", &["192.0.2.1"], "198.51.100.9"),
             (&trusted, "10.0.0.1", &[], "10.0.0.1"),
             (&trusted, "10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
-            (&trusted, "::ffff:10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+            (
+                &trusted,
+                "::ffff:10.0.0.1",
+                &["192.0.2.1:4711"],
+                "192.0.2.1",
+            ),
             (&trusted, "::1", &["[2001:db8::1]:443"], "2001:db8::1"),
             (&trusted, "::1", &["[2001:db8::1]"], "2001:db8::1"),
             // What stands further left was written by the client.
             (&trusted, "10.0.0.1", &["1.1.1.1, 192.0.2.1"], "192.0.2.1"),
-            (&trusted, "10.0.0.1", &["1.1.1.1", "192.0.2.1, 10.2.3.4"], "192.0.2.1"),
+            (
+                &trusted,
+                "10.0.0.1",
+                &["1.1.1.1", "192.0.2.1, 10.2.3.4"],
+                "192.0.2.1",
+            ),
             (&trusted, "10.0.0.1", &["10.9.9.9"], "10.9.9.9"),
             // Nobody else is blamed for what cannot be read.
             (&trusted, "10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
             (&trusted, "10.0.0.1", &[""], "10.0.0.1"),
         ] {
-            assert_eq!(found(proxies, peer, lists), client, "{proxies:?} {peer} {lists:?}");
+            assert_eq!(
+                found(proxies, peer, lists),
+                client,
+                "{proxies:?} {peer} {lists:?}"
+            );
         }
         for text in ["", "10.0.0.0/33", "localhost", "10.0.0"] {
             assert!(text.parse::<Proxies>().is_err(), "{text}");
@@ -146,11 +183,20 @@ mod tests {
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
 
         let tiers = |text: &str| {
-            let tiers = network(text).tiers().map(|tier| (tier.network.to_string(), tier.allowances));
+            let tiers = network(text)
+                .tiers()
+                .map(|tier| (tier.network.to_string(), tier.allowances));
             tiers.collect::<Vec<_>>()
         };
         assert_eq!(tiers("192.0.2.1"), [("192.0.2.1/32".to_owned(), 1)]);
-        let wide = [("2001:db8:1::/48", 16), ("2001:db8:1:200::/56", 4), ("2001:db8:1:2ff::/64", 1)];
-        assert_eq!(tiers("2001:db8:1:2ff::3"), wide.map(|(network, n)| (network.to_owned(), n)));
+        let wide = [
+            ("2001:db8:1::/48", 16),
+            ("2001:db8:1:200::/56", 4),
+            ("2001:db8:1:2ff::/64", 1),
+        ];
+        assert_eq!(
+            tiers("2001:db8:1:2ff::3"),
+            wide.map(|(network, n)| (network.to_owned(), n))
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use chatcore::{Privacy, RoomName, SessionToken, View};
 use cookie::{Cookie, SameSite, time};
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE,
+};
 use hyper::http::HeaderName;
 
 use crate::App;
@@ -34,7 +36,10 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
         None => Credentials::Ended,
         Some(session) => {
             let renew_cookie = by_cookie && app.store().is_renewal_due(&session);
-            Credentials::Session { who: Who { token, session }, renew_cookie }
+            Credentials::Session {
+                who: Who { token, session },
+                renew_cookie,
+            }
         }
     })
 }
@@ -48,25 +53,37 @@ pub(crate) struct Sight {
 }
 
 /// Finds out who makes a request only if the room is not there for everyone: the many readers of
-/// public rooms need no look at their sessions. A room that does not exist is treated like a private
-/// one, so that a wait, or the use of a session, tells nobody which of them it is.
+/// public rooms need no look at their sessions. A room that does not exist is treated like a
+/// private one, so that a wait, or the use of a session, tells nobody which of them it is.
 pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Sight> {
     if app.store().privacy(room).await? == Some(Privacy::Public) {
-        return Ok(Sight { view: app.store().view(None), who: None, is_public: true });
+        return Ok(Sight {
+            view: app.store().view(None),
+            who: None,
+            is_public: true,
+        });
     }
     let who = match Box::pin(look_up(app, headers)).await? {
         Credentials::Session { who, .. } => Some(who),
         Credentials::None | Credentials::Ended => None,
     };
-    let user = who.as_ref().map(|who| (&who.session.username, who.session.verified));
-    Ok(Sight { view: app.store().view(user), who, is_public: false })
+    let user = who
+        .as_ref()
+        .map(|who| (&who.session.username, who.session.verified));
+    Ok(Sight {
+        view: app.store().view(user),
+        who,
+        is_public: false,
+    })
 }
 
 impl Sight {
     /// An answer as it may be kept: not at all, if it is not for everyone.
     pub(crate) fn keep(&self, mut answer: Response) -> Response {
         if !self.is_public {
-            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            answer
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         answer
     }
@@ -81,16 +98,25 @@ enum Token {
 
 /// The token in `Authorization`, else in the cookie. Schemes other than `Bearer` are for a proxy.
 fn token(settings: &Settings, headers: &HeaderMap) -> Token {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     if let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' '))
         && scheme.eq_ignore_ascii_case("bearer")
     {
         return token.trim().parse().map_or(Token::Malformed, Token::Bearer);
     }
     let name = cookie_name(settings.public_url.as_ref());
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ours = cookies.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == name);
-    ours.find_map(|cookie| cookie.value().parse().ok()).map_or(Token::None, Token::Cookie)
+    let cookies = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut ours = cookies
+        .flat_map(Cookie::split_parse)
+        .flatten()
+        .filter(|cookie| cookie.name() == name);
+    ours.find_map(|cookie| cookie.value().parse().ok())
+        .map_or(Token::None, Token::Cookie)
 }
 
 /// `__Host-` binds a cookie to the host and the path `/`; below a prefix only `__Secure-` can be.
@@ -103,11 +129,21 @@ fn cookie_name(public_url: Option<&PublicUrl>) -> &'static str {
 }
 
 /// Gives the client its token to keep, or takes it away.
-pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Option<&SessionToken>) {
+pub(crate) fn set_cookie(
+    settings: &Settings,
+    response: &mut Response,
+    token: Option<&SessionToken>,
+) {
     let public_url = settings.public_url.as_ref();
-    let prefix = public_url.map(PublicUrl::prefix).filter(|prefix| !prefix.is_empty());
+    let prefix = public_url
+        .map(PublicUrl::prefix)
+        .filter(|prefix| !prefix.is_empty());
     let value = token.map(ToString::to_string).unwrap_or_default();
-    let lifetime = if token.is_some() { chatcore::SESSION_IDLE.as_secs() } else { 0 };
+    let lifetime = if token.is_some() {
+        chatcore::SESSION_IDLE.as_secs()
+    } else {
+        0
+    };
     let cookie = Cookie::build((cookie_name(public_url), value))
         .http_only(true)
         .same_site(SameSite::Lax)
@@ -116,7 +152,9 @@ pub(crate) fn set_cookie(settings: &Settings, response: &mut Response, token: Op
         .max_age(time::Duration::seconds(lifetime.cast_signed()));
     if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {
         response.headers_mut().append(SET_COOKIE, value);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 
@@ -138,9 +176,14 @@ pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<(
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(foreign());
     }
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let (scheme, authority) =
-        origin.to_str().ok().and_then(|origin| origin.split_once("://")).ok_or_else(foreign)?;
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let (scheme, authority) = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .ok_or_else(foreign)?;
     let public_url = settings.public_url.as_ref();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let is_own = public_url.is_some_and(|url| url.has_authority(authority))
@@ -149,7 +192,11 @@ pub(crate) fn check_origin(settings: &Settings, headers: &HeaderMap) -> Result<(
         return Err(foreign());
     }
 
-    let own_scheme = if public_url.is_some_and(PublicUrl::is_https) { "https" } else { "http" };
+    let own_scheme = if public_url.is_some_and(PublicUrl::is_https) {
+        "https"
+    } else {
+        "http"
+    };
     if !scheme.eq_ignore_ascii_case(own_scheme) {
         return Err(HttpError::forbidden(format!(
             "the page was loaded by {scheme}, and this server is reached by {own_scheme}; if a proxy before it \

@@ -18,7 +18,12 @@ pub struct Config {
     pub listen: String,
 
     /// An SQLite file, or a mongodb:// or mongodb+srv:// URI whose path names the database
-    #[arg(long, env = "CHAT_STORE", default_value = "chat.db", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "CHAT_STORE",
+        default_value = "chat.db",
+        hide_env_values = true
+    )]
     pub store: StoreAddress,
 
     #[command(flatten)]
@@ -47,7 +52,9 @@ impl From<&str> for StoreAddress {
 
 impl fmt::Debug for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return self.0.fmt(f) };
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return self.0.fmt(f);
+        };
 
         // A password that is not escaped may hold any of the characters that separate the parts, so
         // nothing before the last `@` is shown.
@@ -88,8 +95,8 @@ pub struct Settings {
     #[arg(long, env = "CHAT_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Proxies>,
 
-    /// Connections from one address at once, a quarter of all if not given; 0 is no limit. Sockets and
-    /// event streams without a session have a quarter of these
+    /// Connections from one address at once, a quarter of all if not given; 0 is no limit. Sockets
+    /// and event streams without a session have a quarter of these
     #[arg(long, env = "CHAT_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
 }
@@ -133,8 +140,8 @@ impl PublicUrl {
         self.https
     }
 
-    /// Tells if this is the host and port of the URL, in any case and with or without the scheme's own
-    /// port.
+    /// Tells if this is the host and port of the URL, in any case and with or without the scheme's
+    /// own port.
     pub(crate) fn has_authority(&self, authority: &str) -> bool {
         let default_port = if self.https { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
@@ -174,12 +181,21 @@ impl FromStr for PublicUrl {
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
         if crate::router::is_taken(prefix.split('/').nth(1).unwrap_or_default()) {
-            return Err(format!("the path must not begin with {prefix}, as paths of the server itself do"));
+            return Err(format!(
+                "the path must not begin with {prefix}, as paths of the server itself do"
+            ));
         }
         // Browsers leave the scheme's own port out of `Origin`.
         let default_port = if https { ":443" } else { ":80" };
-        let authority = authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
-        Ok(Self { https, authority, prefix })
+        let authority = authority
+            .strip_suffix(default_port)
+            .unwrap_or(authority)
+            .to_ascii_lowercase();
+        Ok(Self {
+            https,
+            authority,
+            prefix,
+        })
     }
 }
 
@@ -198,7 +214,11 @@ mod tests {
         for (text, origin, prefix) in [
             ("https://chat.example", "https://chat.example", ""),
             ("https://Chat.Example:443/", "https://chat.example", ""),
-            ("http://chat.example:8080/a/b/", "http://chat.example:8080", "/a/b"),
+            (
+                "http://chat.example:8080/a/b/",
+                "http://chat.example:8080",
+                "/a/b",
+            ),
         ] {
             let url: PublicUrl = text.parse().expect(text);
             assert_eq!((url.origin().as_str(), url.prefix()), (origin, prefix));
@@ -217,26 +237,53 @@ mod tests {
     #[test]
     fn options_have_the_documented_defaults() {
         let config = Config::parse_from(["chat-http"]);
-        assert_eq!((config.listen.as_str(), config.store.as_str()), ("127.0.0.1:8000", "chat.db"));
-        assert_eq!((config.settings.guests, config.settings.post_rate), (Guests::Allow, 50));
+        assert_eq!(
+            (config.listen.as_str(), config.store.as_str()),
+            ("127.0.0.1:8000", "chat.db")
+        );
+        assert_eq!(
+            (config.settings.guests, config.settings.post_rate),
+            (Guests::Allow, 50)
+        );
     }
 
     #[test]
     fn debug_shows_where_the_store_is_and_no_secret() {
         for (address, shown) in [
             ("chat.db", "chat.db"),
-            ("mongodb://localhost:27017/chat?replicaSet=rs0", "mongodb://…localhost:27017/chat"),
-            ("mongodb://ann:secret@a:1,b:2/chat?w=1", "mongodb://…a:1,b:2/chat"),
-            ("mongodb+srv://ann:secret@db.example", "mongodb+srv://…db.example"),
-            ("mongodb://ann:secret/@secret@db.example/chat", "mongodb://…db.example/chat"),
+            (
+                "mongodb://localhost:27017/chat?replicaSet=rs0",
+                "mongodb://…localhost:27017/chat",
+            ),
+            (
+                "mongodb://ann:secret@a:1,b:2/chat?w=1",
+                "mongodb://…a:1,b:2/chat",
+            ),
+            (
+                "mongodb+srv://ann:secret@db.example",
+                "mongodb+srv://…db.example",
+            ),
+            (
+                "mongodb://ann:secret/@secret@db.example/chat",
+                "mongodb://…db.example/chat",
+            ),
             ("mongodb://ann:secret?secret@db.example/chat", "mongodb://…"),
-            ("mongodb://db.example/?proxyPassword=secret", "mongodb://…db.example/"),
-            ("mongodb://db.example/?proxyPassword=secret@secret", "mongodb://…"),
+            (
+                "mongodb://db.example/?proxyPassword=secret",
+                "mongodb://…db.example/",
+            ),
+            (
+                "mongodb://db.example/?proxyPassword=secret@secret",
+                "mongodb://…",
+            ),
         ] {
             let config = Config::parse_from(["chat-http", "--store", address]);
             assert_eq!(config.store.as_str(), address);
             let debug = format!("{config:?}");
-            assert!(debug.contains(&format!("store: {shown:?},")) && !debug.contains("secret"), "{debug}");
+            assert!(
+                debug.contains(&format!("store: {shown:?},")) && !debug.contains("secret"),
+                "{debug}"
+            );
         }
     }
 }

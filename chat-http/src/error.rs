@@ -33,7 +33,11 @@ struct Problem<'a> {
 
 impl HttpError {
     fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), headers: Vec::new() }
+        Self {
+            status,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -41,8 +45,14 @@ impl HttpError {
     }
 
     pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
-        let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chat\""));
-        Self { headers: vec![challenge], ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+        let challenge = (
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"chat\""),
+        );
+        Self {
+            headers: vec![challenge],
+            ..Self::new(StatusCode::UNAUTHORIZED, detail)
+        }
     }
 
     /// There is no session, or there was one which has ended.
@@ -72,16 +82,27 @@ impl HttpError {
 
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
-        let allow = HeaderValue::from_str(allowed).ok().map(|value| (ALLOW, value));
-        Self { headers: allow.into_iter().collect(), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        let allow = HeaderValue::from_str(allowed)
+            .ok()
+            .map(|value| (ALLOW, value));
+        Self {
+            headers: allow.into_iter().collect(),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
     }
 
     pub(crate) fn request_timeout() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        )
     }
 
     pub(crate) fn too_large(most: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body must be at most {} KiB", most / 1024))
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body must be at most {} KiB", most / 1024),
+        )
     }
 
     pub(crate) fn upgrade_required(detail: &'static str) -> Self {
@@ -90,7 +111,10 @@ impl HttpError {
             (UPGRADE, HeaderValue::from_static("websocket")),
             (SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         ];
-        Self { headers, ..Self::new(StatusCode::UPGRADE_REQUIRED, detail) }
+        Self {
+            headers,
+            ..Self::new(StatusCode::UPGRADE_REQUIRED, detail)
+        }
     }
 
     pub(crate) fn unsupported_media_type(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -98,15 +122,24 @@ impl HttpError {
     }
 
     pub(crate) fn too_many_requests(detail: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
-        Self { headers: retry_after(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Self {
+            headers: retry_after(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server could not answer this request")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server could not answer this request",
+        )
     }
 
     fn unavailable(detail: &'static str, seconds: u64) -> Self {
-        Self { headers: retry_after(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self {
+            headers: retry_after(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 
     pub(crate) fn title(&self) -> &'static str {
@@ -114,7 +147,11 @@ impl HttpError {
     }
 
     pub(crate) fn into_response(self) -> Response {
-        let problem = Problem { title: self.title(), status: self.status.as_u16(), detail: &self.detail };
+        let problem = Problem {
+            title: self.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         self.respond("application/problem+json", body)
     }
@@ -123,9 +160,13 @@ impl HttpError {
     pub(crate) fn respond(self, content_type: &'static str, body: impl Into<Bytes>) -> Response {
         let mut response = Response::new(whole(body));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         // It may be gone, or be another's, the next time.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().extend(self.headers);
         response
     }
@@ -153,27 +194,36 @@ impl From<Error> for HttpError {
             Error::AccountNotFound => Self::not_found("no account has this name"),
             Error::Banned => Self::forbidden("this name is banned from the room"),
             Error::Forbidden(reason) => Self::forbidden(reason),
-            Error::PrivacyFixed => {
-                Self::conflict("the room exists and is public; a private room is made under another name")
-            }
+            Error::PrivacyFixed => Self::conflict(
+                "the room exists and is public; a private room is made under another name",
+            ),
             Error::RoomIsPublic => Self::conflict("the room is public: everyone may join it"),
-            Error::NonceConflict => {
-                Self::new(StatusCode::CONFLICT, "the nonce was already used for a message with another text")
-            }
+            Error::NonceConflict => Self::new(
+                StatusCode::CONFLICT,
+                "the nonce was already used for a message with another text",
+            ),
             Error::NameTaken => Self::new(StatusCode::CONFLICT, "the name is taken"),
-            Error::NameClaimed => Self::unauthorized("the name has an account; log in with its password"),
-            Error::NameReserved => {
-                Self::forbidden("the name differs only in case from one that has an account; take another")
+            Error::NameClaimed => {
+                Self::unauthorized("the name has an account; log in with its password")
             }
+            Error::NameReserved => Self::forbidden(
+                "the name differs only in case from one that has an account; take another",
+            ),
             Error::WrongPassword => Self::unauthorized(
                 "no account has this name and password; a name without an account is used without a password",
             ),
-            Error::Busy => Self::unavailable("too many calls are waiting; nothing was stored, try again", 1),
+            Error::Busy => Self::unavailable(
+                "too many calls are waiting; nothing was stored, try again",
+                1,
+            ),
             Error::Full => Self::unavailable("the store is full; nothing was stored", 10),
             Error::Closed => Self::unavailable("the server is stopping; try again", 2),
             Error::Unavailable(reason) | Error::InUse(reason) => {
                 tracing::warn!(reason, "the store is out of reach");
-                Self::unavailable("the store is out of reach; try again, with the same nonce if you post", 2)
+                Self::unavailable(
+                    "the store is out of reach; try again, with the same nonce if you post",
+                    2,
+                )
             }
             other => {
                 tracing::error!(error = %other, "the store failed");

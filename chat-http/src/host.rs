@@ -1,8 +1,8 @@
 //! Hosts that a server answers to.
 //!
-//! A page of another site can have its own name resolve to this server (DNS rebinding), and its scripts
-//! are then of the same origin as what the server answers. The name stays in the `Host` of their
-//! requests, so a server that answers to its own names only is not reached.
+//! A page of another site can have its own name resolve to this server (DNS rebinding), and its
+//! scripts are then of the same origin as what the server answers. The name stays in the `Host` of
+//! their requests, so a server that answers to its own names only is not reached.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,7 +27,11 @@ impl FromStr for AllowedHost {
         let wrong = || "must be a host such as chat.example, or chat.example:8443".to_owned();
         let host: Authority = text.trim().parse().map_err(|_| wrong())?;
         let is_host = !host.as_str().contains('@') && !host.host().is_empty();
-        if is_host { Ok(Self(host)) } else { Err(wrong()) }
+        if is_host {
+            Ok(Self(host))
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -47,7 +51,12 @@ impl AllowedHost {
 /// Fails unless the server answers to the host of a request. With a public URL or a list of hosts
 /// those are what it answers to; without them, one that listens on the loopback interface alone
 /// answers to the names of that, and any other to every name.
-pub(crate) fn check(settings: &Settings, on_loopback: bool, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+pub(crate) fn check(
+    settings: &Settings,
+    on_loopback: bool,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<()> {
     let names_hosts = settings.public_url.is_some() || !settings.allowed_hosts.is_empty();
     if !names_hosts && !on_loopback {
         return Ok(());
@@ -55,11 +64,21 @@ pub(crate) fn check(settings: &Settings, on_loopback: bool, uri: &Uri, headers: 
 
     let host = requested(uri, headers);
     let is_own = host.as_ref().is_some_and(|host| {
-        settings.public_url.as_ref().is_some_and(|url| url.has_authority(host.as_str()))
-            || settings.allowed_hosts.iter().any(|allowed| allowed.matches(host))
+        settings
+            .public_url
+            .as_ref()
+            .is_some_and(|url| url.has_authority(host.as_str()))
+            || settings
+                .allowed_hosts
+                .iter()
+                .any(|allowed| allowed.matches(host))
             || on_loopback && settings.public_url.is_none() && is_loopback(host)
     });
-    if is_own { Ok(()) } else { Err(refusal(host.as_ref())) }
+    if is_own {
+        Ok(())
+    } else {
+        Err(refusal(host.as_ref()))
+    }
 }
 
 /// The host that a request names, if it names one.
@@ -75,7 +94,10 @@ fn requested(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 
 fn is_loopback(host: &Authority) -> bool {
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn refusal(host: Option<&Authority>) -> HttpError {
@@ -106,11 +128,19 @@ mod tests {
             public_url: Some("https://chat.example/team".parse().expect("a URL")),
             ..none.clone()
         };
-        let allowed_hosts = ["other.example", "third.example:81"].map(|host| host.parse().expect("a host"));
-        let listed = Settings { allowed_hosts: allowed_hosts.into(), ..none.clone() };
-        let both = Settings { allowed_hosts: listed.allowed_hosts.clone(), ..public.clone() };
+        let allowed_hosts =
+            ["other.example", "third.example:81"].map(|host| host.parse().expect("a host"));
+        let listed = Settings {
+            allowed_hosts: allowed_hosts.into(),
+            ..none.clone()
+        };
+        let both = Settings {
+            allowed_hosts: listed.allowed_hosts.clone(),
+            ..public.clone()
+        };
         for (host, expected) in [
-            // No settings, on loopback and elsewhere; a public URL; a list, on loopback and elsewhere; both.
+            // No settings, on loopback and elsewhere; a public URL; a list, on loopback and
+            // elsewhere; both.
             ("localhost", [200, 200, 421, 200, 421, 421]),
             ("LOCALHOST:8000", [200, 200, 421, 200, 421, 421]),
             ("127.0.0.1:8000", [200, 200, 421, 200, 421, 421]),
@@ -138,17 +168,24 @@ mod tests {
             ];
             assert_eq!(got, expected, "{host}");
         }
-        assert!(["", "a b", "u@a", ":80"].iter().all(|text| text.parse::<AllowedHost>().is_err()));
+        assert!(
+            ["", "a b", "u@a", ":80"]
+                .iter()
+                .all(|text| text.parse::<AllowedHost>().is_err())
+        );
     }
 
     #[test]
     fn a_request_names_one_host() {
         let mut headers = HeaderMap::new();
         let settings = Settings::default();
-        let refused =
-            |uri, headers: &HeaderMap| check(&settings, true, &Uri::from_static(uri), headers).is_err();
+        let refused = |uri, headers: &HeaderMap| {
+            check(&settings, true, &Uri::from_static(uri), headers).is_err()
+        };
         assert!(refused("/", &headers));
-        assert!(!refused("http://localhost/", &headers) && refused("http://evil.example/", &headers));
+        assert!(
+            !refused("http://localhost/", &headers) && refused("http://evil.example/", &headers)
+        );
         headers.append(HOST, "localhost".parse().expect("a header value"));
         assert!(!refused("/", &headers) && refused("http://evil.example/", &headers));
         headers.append(HOST, "localhost".parse().expect("a header value"));

@@ -61,7 +61,9 @@ struct Shared {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("settings", &self.0.settings).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,6 +102,10 @@ impl App {
 
     /// What every link of a page begins with.
     fn prefix(&self) -> &str {
-        self.0.settings.public_url.as_ref().map_or("", PublicUrl::prefix)
+        self.0
+            .settings
+            .public_url
+            .as_ref()
+            .map_or("", PublicUrl::prefix)
     }
 }

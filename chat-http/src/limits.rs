@@ -2,13 +2,13 @@
 //!
 //! # Guessing passwords
 //!
-//! A failed log-in counts for its network: for the name that was tried, and for all names. No count of
-//! other networks ever refuses a log-in, because whoever has many networks could then use that count
-//! up and keep the owner out. Guessing from very many networks is slowed down in another way: once
-//! failures of a name have come faster than people make them, the name is under attack, and a network
-//! from which no log-in to the name has succeeded gets few tries, at long intervals. Its first ones are
-//! still answered at once, so the owner at a new place gets in with the right password. Ten thousand
-//! addresses that made 28 million tries a day before then make 1.4 million.
+//! A failed log-in counts for its network: for the name that was tried, and for all names. No count
+//! of other networks ever refuses a log-in, because whoever has many networks could then use that
+//! count up and keep the owner out. Guessing from very many networks is slowed down in another way:
+//! once failures of a name have come faster than people make them, the name is under attack, and a
+//! network from which no log-in to the name has succeeded gets few tries, at long intervals. Its
+//! first ones are still answered at once, so the owner at a new place gets in with the right
+//! password. Ten thousand addresses that made 28 million tries a day before then make 1.4 million.
 //!
 //! Checking a password takes tens of milliseconds of a core, and few checks may wait. A network may
 //! have only some of them under way, so that it neither fills that queue nor keeps it long.
@@ -30,10 +30,15 @@ use crate::throttle::{Buckets, NetworkBuckets};
 
 /// A burst is this many seconds' worth of posts.
 const POST_BURST: f64 = 4.0;
-/// Networks remembered from which log-ins to a name have succeeded: this many, and as many of before.
+/// Networks remembered from which log-ins to a name have succeeded: this many, and as many of
+/// before.
 const PROVED: usize = 25_000;
 /// Passwords of one client that may be checked at once, or wait for it: an eighth of all that may.
-const PASSWORDS: Allowance = Allowance { each: 8, widest: 16, all: usize::MAX };
+const PASSWORDS: Allowance = Allowance {
+    each: 8,
+    widest: 16,
+    all: usize::MAX,
+};
 
 /// Whom a limit is charged to: what the caller has proved. A name that a guest goes by proves
 /// nothing, so nobody can use up the allowance of another who goes by it.
@@ -55,7 +60,9 @@ impl Charged {
     /// The session of a caller, or where one without a session comes from.
     pub(crate) fn new(session: Option<&Session>, from: Network) -> Self {
         match session {
-            Some(session) if session.verified => Self::Session(Proved::Account(session.username.clone())),
+            Some(session) if session.verified => {
+                Self::Session(Proved::Account(session.username.clone()))
+            }
             Some(session) => Self::Session(Proved::Guest(session.id)),
             None => Self::Address(from),
         }
@@ -70,7 +77,10 @@ struct CallerBuckets {
 
 impl CallerBuckets {
     fn new(rate: f64, burst: f64) -> Self {
-        Self { sessions: Buckets::new(rate, burst), addresses: NetworkBuckets::new(rate, burst) }
+        Self {
+            sessions: Buckets::new(rate, burst),
+            addresses: NetworkBuckets::new(rate, burst),
+        }
     }
 
     fn take(&self, caller: &Charged) -> std::result::Result<(), Duration> {
@@ -146,7 +156,9 @@ impl Limits {
             refused(
                 match caller {
                     Charged::Session(_) => "you post too fast",
-                    Charged::Address(_) => "too many posts without a session come from this address",
+                    Charged::Address(_) => {
+                        "too many posts without a session come from this address"
+                    }
                 },
                 wait,
             )
@@ -155,16 +167,23 @@ impl Limits {
 
     /// Takes one read mark from the user's allowance.
     pub(crate) fn mark(&self, caller: &Charged) -> Result<()> {
-        self.marks.take(caller).map_err(|wait| refused("you mark rooms as read too fast", wait))
+        self.marks
+            .take(caller)
+            .map_err(|wait| refused("you mark rooms as read too fast", wait))
     }
 
     /// Takes a failed log-in from the allowances before it is tried, so that many at the same time
-    /// are counted. One that succeeds, or fails for another reason than its password, gives back what
-    /// it took; one that is dropped does not, because its password may have been checked.
+    /// are counted. One that succeeds, or fails for another reason than its password, gives back
+    /// what it took; one that is dropped does not, because its password may have been checked.
     pub(crate) fn log_in(&self, user: &Username, from: Network) -> Result<Attempt<'_>> {
         let too_many = |wait| refused("too many log-ins failed", wait);
-        let is_attacked = self.failures_of.is_empty(user) && !self.has_proved(&(user.clone(), from));
-        let failures = if is_attacked { &self.failures_under_attack } else { &self.failures_at };
+        let is_attacked =
+            self.failures_of.is_empty(user) && !self.has_proved(&(user.clone(), from));
+        let failures = if is_attacked {
+            &self.failures_under_attack
+        } else {
+            &self.failures_at
+        };
 
         self.failures_from.take(&(), from).map_err(too_many)?;
         if let Err(wait) = failures.take(user, from) {
@@ -172,11 +191,20 @@ impl Limits {
             return Err(too_many(wait));
         }
 
-        Ok(Attempt { limits: self, failures, user: user.clone(), from })
+        Ok(Attempt {
+            limits: self,
+            failures,
+            user: user.clone(),
+            from,
+        })
     }
 
     fn has_proved(&self, key: &(Username, Network)) -> bool {
-        self.proved.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|set| set.contains(key))
+        self.proved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|set| set.contains(key))
     }
 
     /// Takes the right to have passwords checked or hashed, until the returned value is dropped.
@@ -190,8 +218,8 @@ impl Limits {
         self.passwords.take(from).ok_or_else(too_many)
     }
 
-    /// Takes the right to keep a socket or an event stream open without a session, until the returned
-    /// value is dropped.
+    /// Takes the right to keep a socket or an event stream open without a session, until the
+    /// returned value is dropped.
     pub(crate) fn anonymous_stream(&self, from: Network) -> Result<NetworkPermit> {
         let too_many = || {
             HttpError::too_many_requests(
@@ -203,21 +231,29 @@ impl Limits {
     }
 
     pub(crate) fn registration(&self, from: Network) -> Result<()> {
-        self.registrations.take(&(), from).map_err(|wait| refused("too many registrations", wait))
+        self.registrations
+            .take(&(), from)
+            .map_err(|wait| refused("too many registrations", wait))
     }
 
     pub(crate) fn guest(&self, from: Network) -> Result<()> {
-        self.guests.take(&(), from).map_err(|wait| refused("too many log-ins", wait))
+        self.guests
+            .take(&(), from)
+            .map_err(|wait| refused("too many log-ins", wait))
     }
 
     pub(crate) fn moderation(&self, caller: &Charged) -> Result<()> {
-        self.moderation.take(caller).map_err(|wait| refused("too many invitations, removals and bans", wait))
+        self.moderation
+            .take(caller)
+            .map_err(|wait| refused("too many invitations, removals and bans", wait))
     }
 
     /// Takes the creation of a room from the address's allowance. It is [given back](Self::no_room)
     /// if the room was there, but not if that was refused: nobody may try the names of many.
     pub(crate) fn room(&self, from: Network) -> Result<()> {
-        self.rooms.take(&(), from).map_err(|wait| refused("too many rooms were opened", wait))
+        self.rooms
+            .take(&(), from)
+            .map_err(|wait| refused("too many rooms were opened", wait))
     }
 
     pub(crate) fn no_room(&self, from: Network) {
@@ -241,7 +277,11 @@ impl Attempt<'_> {
     /// Ends a log-in with the right password. Its network keeps the ordinary allowance from now on,
     /// whatever others try.
     pub(crate) fn succeed(self) {
-        let mut proved = self.limits.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut proved = self
+            .limits
+            .proved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if proved[0].len() >= PROVED {
             proved.swap(0, 1);
             proved[0].clear();
@@ -280,9 +320,20 @@ mod tests {
     fn failed_log_ins_count_for_their_network_alone() {
         let limits = limits();
         let (ann, bob): (Username, Username) = ("ann".parse().unwrap(), "bob".parse().unwrap());
-        assert_eq!((0..100).filter(|_| fails(&limits, &ann, network(1))).count(), 10);
-        assert!(limits.log_in(&bob, network(1)).is_ok(), "another name from there");
-        assert!(limits.log_in(&ann, network(2)).is_ok(), "the name from elsewhere");
+        assert_eq!(
+            (0..100)
+                .filter(|_| fails(&limits, &ann, network(1)))
+                .count(),
+            10
+        );
+        assert!(
+            limits.log_in(&bob, network(1)).is_ok(),
+            "another name from there"
+        );
+        assert!(
+            limits.log_in(&ann, network(2)).is_ok(),
+            "the name from elsewhere"
+        );
     }
 
     #[test]
@@ -302,15 +353,29 @@ mod tests {
         assert!(fails(&limits, &ann, network(5_000)) && fails(&limits, &ann, network(5_000)));
         limits.log_in(&ann, network(5_000)).unwrap().succeed();
         // Where the owner has been before, everything is as ever.
-        assert_eq!((0..20).filter(|_| fails(&limits, &ann, network(7))).count(), 10);
-        assert_eq!((0..20).filter(|_| fails(&limits, &bob, network(9_000))).count(), 10, "another name");
+        assert_eq!(
+            (0..20).filter(|_| fails(&limits, &ann, network(7))).count(),
+            10
+        );
+        assert_eq!(
+            (0..20)
+                .filter(|_| fails(&limits, &bob, network(9_000)))
+                .count(),
+            10,
+            "another name"
+        );
     }
 
     #[test]
     fn one_network_cannot_try_every_name() {
         let limits = limits();
         let name = |i: u32| format!("user{i}").parse().unwrap();
-        assert_eq!((0..1_000).filter(|i| fails(&limits, &name(*i), network(1))).count(), 100);
+        assert_eq!(
+            (0..1_000)
+                .filter(|i| fails(&limits, &name(*i), network(1)))
+                .count(),
+            100
+        );
         assert!(limits.log_in(&name(0), network(2)).is_ok());
         // Those that do not fail cost nothing.
         (0..1_000).for_each(|i| limits.log_in(&name(i), network(3)).unwrap().give_back());
@@ -320,11 +385,16 @@ mod tests {
     #[test]
     fn one_network_cannot_fill_the_queue_of_passwords() {
         let limits = limits();
-        let held: Vec<_> = (0..100).filter_map(|_| limits.password(network(1)).ok()).collect();
+        let held: Vec<_> = (0..100)
+            .filter_map(|_| limits.password(network(1)).ok())
+            .collect();
         assert_eq!(held.len(), 8);
         let refused = limits.password(network(1)).err().expect("refused");
         assert_eq!(refused.status, hyper::StatusCode::TOO_MANY_REQUESTS);
-        assert!(limits.password(network(2)).is_ok(), "others wait for none of them");
+        assert!(
+            limits.password(network(2)).is_ok(),
+            "others wait for none of them"
+        );
         drop(held);
         assert!(limits.password(network(1)).is_ok());
     }
@@ -335,7 +405,14 @@ mod tests {
         let ann: Username = "ann".parse().unwrap();
         for i in 0..2 * PROVED as u32 + 10 {
             limits.log_in(&ann, network(i)).unwrap().succeed();
-            assert!(limits.proved.lock().unwrap().iter().all(|set| set.len() <= PROVED));
+            assert!(
+                limits
+                    .proved
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .all(|set| set.len() <= PROVED)
+            );
         }
         assert!(limits.has_proved(&(ann, network(2 * PROVED as u32))));
     }

@@ -55,25 +55,58 @@ impl Metrics {
         };
         let one = |value: String| [(String::new(), value)];
         let connections = self.connections.load(Ordering::Relaxed);
-        family("chat_http_connections", "gauge", "Open connections.", &one(connections.to_string()));
+        family(
+            "chat_http_connections",
+            "gauge",
+            "Open connections.",
+            &one(connections.to_string()),
+        );
         let sockets = self.sockets.load(Ordering::Relaxed);
-        family("chat_http_sockets", "gauge", "Open WebSockets.", &one(sockets.to_string()));
+        family(
+            "chat_http_sockets",
+            "gauge",
+            "Open WebSockets.",
+            &one(sockets.to_string()),
+        );
         for (name, help, value) in [
-            ("chat_live_rooms", "Rooms whose end is in memory.", live.rooms),
+            (
+                "chat_live_rooms",
+                "Rooms whose end is in memory.",
+                live.rooms,
+            ),
             ("chat_live_followers", "Followers of rooms.", live.followers),
             ("chat_live_presences", "Presences in rooms.", live.attending),
             ("chat_live_users", "Users who are connected.", live.users),
-            ("chat_live_message_bytes", "Memory of the messages of live rooms.", live.bytes),
+            (
+                "chat_live_message_bytes",
+                "Memory of the messages of live rooms.",
+                live.bytes,
+            ),
         ] {
             family(name, "gauge", help, &one(value.to_string()));
         }
         let classes: Vec<_> = (1..=5)
             .zip(&self.answers[1..])
-            .map(|(class, n)| (format!("{{code=\"{class}xx\"}}"), n.load(Ordering::Relaxed).to_string()))
+            .map(|(class, n)| {
+                (
+                    format!("{{code=\"{class}xx\"}}"),
+                    n.load(Ordering::Relaxed).to_string(),
+                )
+            })
             .collect();
-        family("chat_http_responses_total", "counter", "Answers by class of status.", &classes);
+        family(
+            "chat_http_responses_total",
+            "counter",
+            "Answers by class of status.",
+            &classes,
+        );
         let posts = self.posts.load(Ordering::Relaxed);
-        family("chat_posts_total", "counter", "Messages stored by this process.", &one(posts.to_string()));
+        family(
+            "chat_posts_total",
+            "counter",
+            "Messages stored by this process.",
+            &one(posts.to_string()),
+        );
         let repeats = self.repeats.load(Ordering::Relaxed);
         family(
             "chat_posts_repeated_total",

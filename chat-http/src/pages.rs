@@ -5,7 +5,9 @@ pub(crate) mod room;
 
 use chatcore::{MAX_NAMES, Privacy, RoomName};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tinytemplate::TinyTemplate;
@@ -17,16 +19,36 @@ use crate::request::{Call, Fields, Segments};
 use crate::response::{Response, bytes, cacheable, redirect, see_other};
 
 /// RFC 3986's unreserved characters stand for themselves in a path segment and in a query.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// Scripts and styles come from `/static/` only, and no other site may frame a page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const FILES: &[(&str, &str, &[u8])] = &[
-    ("style.css", "text/css; charset=utf-8", include_bytes!("../../templates/static/style.css")),
-    ("live.js", "text/javascript; charset=utf-8", include_bytes!("../../templates/static/live.js")),
-    ("room.js", "text/javascript; charset=utf-8", include_bytes!("../../templates/static/room.js")),
-    ("icon.svg", "image/svg+xml", include_bytes!("../../templates/static/icon.svg")),
+    (
+        "style.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../templates/static/style.css"),
+    ),
+    (
+        "live.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../templates/static/live.js"),
+    ),
+    (
+        "room.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../templates/static/room.js"),
+    ),
+    (
+        "icon.svg",
+        "image/svg+xml",
+        include_bytes!("../../templates/static/icon.svg"),
+    ),
 ];
 
 const TEMPLATES: &[(&str, &str)] = &[
@@ -58,7 +80,11 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     fn new(app: &'a App, call: &'a Call, title: &'a str) -> Self {
         let user = call.who.as_ref().map(|who| who.session.username.as_str());
-        Self { title, prefix: app.prefix(), user }
+        Self {
+            title,
+            prefix: app.prefix(),
+            user,
+        }
     }
 }
 
@@ -72,10 +98,14 @@ fn render(status: StatusCode, template: &str, context: &impl Serialize) -> Resul
         HttpError::internal()
     })?;
     let mut response = bytes(status, "text/html; charset=utf-8", page);
-    for (name, value) in
-        [(CACHE_CONTROL, "no-store"), (CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "same-origin")]
-    {
-        response.headers_mut().insert::<HeaderName>(name, HeaderValue::from_static(value));
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "same-origin"),
+    ] {
+        response
+            .headers_mut()
+            .insert::<HeaderName>(name, HeaderValue::from_static(value));
     }
     Ok(response)
 }
@@ -87,8 +117,19 @@ pub(crate) fn error(app: &App, error: HttpError) -> Response {
         head: Head<'a>,
         detail: &'a str,
     }
-    let head = Head { title: error.title(), prefix: app.prefix(), user: None };
-    match render(error.status, "error", &Context { head, detail: &error.detail }) {
+    let head = Head {
+        title: error.title(),
+        prefix: app.prefix(),
+        user: None,
+    };
+    match render(
+        error.status,
+        "error",
+        &Context {
+            head,
+            detail: &error.detail,
+        },
+    ) {
         Ok(page) => refused(error, page),
         Err(_) => error.into_response(),
     }
@@ -106,13 +147,17 @@ fn refused(error: HttpError, page: Response) -> Response {
 
 pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
     let found = FILES.iter().find(|(name, ..)| Some(*name) == call.file());
-    let (_, content_type, body) = found.ok_or_else(|| HttpError::not_found("there is no such file"))?;
+    let (_, content_type, body) =
+        found.ok_or_else(|| HttpError::not_found("there is no such file"))?;
     Ok(cacheable(&call, content_type, *body))
 }
 
 /// Browsers ask for it by this name, whatever the pages say.
 pub(crate) async fn favicon(app: App, _: Call) -> Result<Response> {
-    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/static/icon.svg", app.prefix()))
+    redirect(
+        StatusCode::PERMANENT_REDIRECT,
+        &format!("{}/static/icon.svg", app.prefix()),
+    )
 }
 
 /// Sends somebody who may not use a page without an account to log in, and from there to the page.
@@ -166,8 +211,13 @@ async fn draw_rooms(
     }
     let after = call.query.parsed("after")?;
     let found = call.view(app).rooms(after.as_ref(), MAX_NAMES).await?;
-    let rooms: Vec<_> =
-        found.iter().map(|room| Link { name: room.as_str(), href: room_page(app, room) }).collect();
+    let rooms: Vec<_> = found
+        .iter()
+        .map(|room| Link {
+            name: room.as_str(),
+            href: room_page(app, room),
+        })
+        .collect();
     let last = found.last().filter(|_| found.len() == MAX_NAMES as usize);
     let more = last.map(|last| format!("{}/?after={}", app.prefix(), encode(last.as_str())));
     let verified = call.who.as_ref().is_some_and(|who| who.session.verified);
@@ -178,14 +228,26 @@ async fn draw_rooms(
     render(
         status,
         "rooms",
-        &Context { head: Head::new(app, call, "Rooms"), rooms, more, count, typed, verified, error },
+        &Context {
+            head: Head::new(app, call, "Rooms"),
+            rooms,
+            more,
+            count,
+            typed,
+            verified,
+            error,
+        },
     )
 }
 
 /// Creates the room that a form names, unless it is there.
 async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
     let room: RoomName = fields.required("room")?;
-    let privacy = if fields.text("private")?.is_some() { Privacy::Private } else { Privacy::Public };
+    let privacy = if fields.text("private")?.is_some() {
+        Privacy::Private
+    } else {
+        Privacy::Public
+    };
     let from = call.network(app);
     app.limits().room(from)?;
     if !call.view(app).create_room(&room, privacy).await? {

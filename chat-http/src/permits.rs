@@ -21,7 +21,11 @@ pub(crate) struct Allowance {
 impl Allowance {
     fn of(&self, tier: Tier) -> usize {
         let most = self.each.saturating_mul(usize::from(tier.allowances));
-        if tier.allowances == 1 { most } else { most.min(self.widest.max(self.each)) }
+        if tier.allowances == 1 {
+            most
+        } else {
+            most.min(self.widest.max(self.each))
+        }
     }
 }
 
@@ -44,7 +48,10 @@ pub(crate) struct NetworkPermit(Option<(NetworkLimit, Network)>);
 
 impl NetworkLimit {
     pub(crate) fn new(allowance: Allowance) -> Self {
-        Self { allowance, taken: Arc::default() }
+        Self {
+            allowance,
+            taken: Arc::default(),
+        }
     }
 
     /// Takes a permit, unless too many are taken in any tier.
@@ -54,7 +61,8 @@ impl NetworkLimit {
         }
 
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_taken = |tier: Tier| taken.by_network.get(&tier.network) >= Some(&self.allowance.of(tier));
+        let is_taken =
+            |tier: Tier| taken.by_network.get(&tier.network) >= Some(&self.allowance.of(tier));
         if taken.all >= self.allowance.all || from.tiers().any(is_taken) {
             return None;
         }
@@ -102,7 +110,11 @@ mod tests {
 
     #[test]
     fn a_wider_network_holds_more_and_never_as_many_as_it_has_networks() {
-        let limit = NetworkLimit::new(Allowance { each: 2, widest: 20, all: 1_000 });
+        let limit = NetworkLimit::new(Allowance {
+            each: 2,
+            widest: 20,
+            all: 1_000,
+        });
         let mut held = Vec::new();
         let mut take = |text: &str, times: usize| {
             let before = held.len();
@@ -112,24 +124,46 @@ mod tests {
         assert_eq!(take("192.0.2.1", 10), 2);
         assert_eq!(take("192.0.2.2", 10), 2);
         assert_eq!(take("2001:db8:1:1::1", 10), 2);
-        let in_56: usize = (0..256).map(|i| take(&format!("2001:db8:1:{i:x}::1"), 10)).sum();
+        let in_56: usize = (0..256)
+            .map(|i| take(&format!("2001:db8:1:{i:x}::1"), 10))
+            .sum();
         assert_eq!(in_56, 8 - 2);
-        let in_48: usize = (0..256).map(|i| take(&format!("2001:db8:1:{i:x}00::1"), 10)).sum();
+        let in_48: usize = (0..256)
+            .map(|i| take(&format!("2001:db8:1:{i:x}00::1"), 10))
+            .sum();
         assert_eq!(in_48, 20 - 8);
         assert_eq!(take("2001:db8:2::1", 10), 2);
         drop(held);
-        assert!(limit.take(network("2001:db8:1:1::1")).is_some(), "free again");
+        assert!(
+            limit.take(network("2001:db8:1:1::1")).is_some(),
+            "free again"
+        );
         let taken = limit.taken.lock().expect("not poisoned");
-        assert!(taken.all == 0 && taken.by_network.is_empty(), "nothing is kept of who has gone");
+        assert!(
+            taken.all == 0 && taken.by_network.is_empty(),
+            "nothing is kept of who has gone"
+        );
     }
 
     #[test]
     fn all_together_have_a_limit_and_none_is_no_limit() {
-        let limit = NetworkLimit::new(Allowance { each: 2, widest: 2, all: 3 });
-        let held: Vec<_> = (0..10).filter_map(|i| limit.take(network(&format!("192.0.2.{i}")))).collect();
+        let limit = NetworkLimit::new(Allowance {
+            each: 2,
+            widest: 2,
+            all: 3,
+        });
+        let held: Vec<_> = (0..10)
+            .filter_map(|i| limit.take(network(&format!("192.0.2.{i}"))))
+            .collect();
         assert_eq!(held.len(), 3);
-        let limit = NetworkLimit::new(Allowance { each: 0, widest: 0, all: 0 });
-        let held: Vec<_> = (0..10).filter_map(|_| limit.take(network("192.0.2.1"))).collect();
+        let limit = NetworkLimit::new(Allowance {
+            each: 0,
+            widest: 0,
+            all: 0,
+        });
+        let held: Vec<_> = (0..10)
+            .filter_map(|_| limit.take(network("192.0.2.1")))
+            .collect();
         assert_eq!(held.len(), 10);
     }
 }

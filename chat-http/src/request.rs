@@ -54,7 +54,10 @@ pub(crate) enum Kind {
 impl Call {
     /// The part of the path that the route calls `{name}`.
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
-        let open = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let open = self
+            .path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let found = open.zip(&self.segments).find(|(part, _)| *part == name);
         let (_, text) = found.ok_or_else(HttpError::internal)?;
         Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
@@ -86,18 +89,27 @@ impl Call {
 
     /// The session, on routes that need one.
     pub(crate) fn session(&self) -> Result<&Session> {
-        self.who.as_ref().map(|who| &who.session).ok_or_else(|| HttpError::no_session(self.ended))
+        self.who
+            .as_ref()
+            .map(|who| &who.session)
+            .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
     /// The store as whoever makes the request may see it, on routes that ask who that is.
     pub(crate) fn view(&self, app: &App) -> View {
         let session = self.who.as_ref().map(|who| &who.session);
-        app.store().view(session.map(|session| (&session.username, session.verified)))
+        app.store()
+            .view(session.map(|session| (&session.username, session.verified)))
     }
 
     /// Where the request comes from, as limits count it.
     pub(crate) fn network(&self, app: &App) -> Network {
-        address::client(&app.settings().trusted_proxies, self.connection.peer, &self.headers).into()
+        address::client(
+            &app.settings().trusted_proxies,
+            self.connection.peer,
+            &self.headers,
+        )
+        .into()
     }
 
     /// Whom limits are charged to.
@@ -114,18 +126,27 @@ impl Call {
         let Some(value) = self.headers.get(CONTENT_TYPE) else {
             return Ok(Kind::Json);
         };
-        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        let essence = value
+            .to_str()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
         match essence.trim().to_ascii_lowercase().as_str() {
             "application/json" => Ok(Kind::Json),
             "application/x-www-form-urlencoded" => Ok(Kind::Form),
-            _ => Err(HttpError::unsupported_media_type("the Content-Type must be application/json")),
+            _ => Err(HttpError::unsupported_media_type(
+                "the Content-Type must be application/json",
+            )),
         }
     }
 
     /// The fields of a JSON body.
     pub(crate) fn json(&self) -> Result<Fields> {
         if self.kind()? == Kind::Form {
-            return Err(HttpError::unsupported_media_type("the Content-Type must be application/json"));
+            return Err(HttpError::unsupported_media_type(
+                "the Content-Type must be application/json",
+            ));
         }
         Fields::parse(utf8(&self.body, "the body")?, "the body")
     }
@@ -138,12 +159,21 @@ impl Call {
             ));
         }
         let pairs = pairs(utf8(&self.body, "the body")?)?;
-        Ok(Fields(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+        Ok(Fields(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name, Value::String(value)))
+                .collect(),
+        ))
     }
 
     /// The fields of a body that may be either.
     pub(crate) fn fields(&self) -> Result<Fields> {
-        if self.kind()? == Kind::Form { self.form() } else { self.json() }
+        if self.kind()? == Kind::Form {
+            self.form()
+        } else {
+            self.json()
+        }
     }
 }
 
@@ -154,14 +184,19 @@ impl Fields {
     /// The fields of a JSON object, which errors call `what`.
     pub(crate) fn parse(text: &str, what: &str) -> Result<Self> {
         if text.trim().is_empty() {
-            return Err(HttpError::bad_request(format!("{what} is empty; it must be a JSON object")));
+            return Err(HttpError::bad_request(format!(
+                "{what} is empty; it must be a JSON object"
+            )));
         }
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(other) => {
-                Err(HttpError::bad_request(format!("{what} must be a JSON object, not {}", kind_of(&other))))
-            }
-            Err(e) => Err(HttpError::bad_request(format!("{what} is not valid JSON: {e}"))),
+            Ok(other) => Err(HttpError::bad_request(format!(
+                "{what} must be a JSON object, not {}",
+                kind_of(&other)
+            ))),
+            Err(e) => Err(HttpError::bad_request(format!(
+                "{what} is not valid JSON: {e}"
+            ))),
         }
     }
 
@@ -180,20 +215,23 @@ impl Fields {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_i64().and_then(new) {
                 Some(number) => Ok(Some(number)),
-                None => Err(HttpError::bad_request(format!("{name} must be a whole number from 0 up"))),
+                None => Err(HttpError::bad_request(format!(
+                    "{name} must be a whole number from 0 up"
+                ))),
             },
         }
     }
 
-    /// A yes or no. `null` is neither, and is refused: a room that was meant to be private must not be
-    /// public by mistake.
+    /// A yes or no. `null` is neither, and is refused: a room that was meant to be private must not
+    /// be public by mistake.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => {
-                Err(HttpError::bad_request(format!("{name} must be true or false, not {}", kind_of(other))))
-            }
+            Some(other) => Err(HttpError::bad_request(format!(
+                "{name} must be true or false, not {}",
+                kind_of(other)
+            ))),
         }
     }
 
@@ -202,20 +240,26 @@ impl Fields {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => {
-                Err(HttpError::bad_request(format!("{name} must be a string, not {}", kind_of(other))))
-            }
+            Some(other) => Err(HttpError::bad_request(format!(
+                "{name} must be a string, not {}",
+                kind_of(other)
+            ))),
         }
     }
 
     /// A text field of a validated type; an error speaks of it by its own name.
     pub(crate) fn get<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<Option<T>> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        Ok(Some(text.parse().map_err(|e| Invalid { field: name, ..e })?))
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        Ok(Some(
+            text.parse().map_err(|e| Invalid { field: name, ..e })?,
+        ))
     }
 
     pub(crate) fn required<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
-        self.get(name)?.ok_or_else(|| HttpError::bad_request(format!("{name} is missing")))
+        self.get(name)?
+            .ok_or_else(|| HttpError::bad_request(format!("{name} is missing")))
     }
 }
 
@@ -240,7 +284,10 @@ pub(crate) struct Query {
 impl Query {
     pub(crate) fn parse(text: Option<&str>) -> Result<Self> {
         let pairs = text.map(pairs).transpose()?.unwrap_or_default();
-        Ok(Self { pairs, raw: text.map(str::to_owned) })
+        Ok(Self {
+            pairs,
+            raw: text.map(str::to_owned),
+        })
     }
 
     /// The query as it came.
@@ -250,25 +297,42 @@ impl Query {
 
     /// A parameter that may be given once.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>> {
-        let mut found = self.pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let mut found = self
+            .pairs
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str());
         let first = found.next();
         if found.next().is_some() {
-            return Err(HttpError::bad_request(format!("{name} is given more than once")));
+            return Err(HttpError::bad_request(format!(
+                "{name} is given more than once"
+            )));
         }
         Ok(first)
     }
 
     /// A parameter of a validated type; an error speaks of it by its own name.
-    pub(crate) fn parsed<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<Option<T>> {
-        let Some(text) = self.get(name)? else { return Ok(None) };
-        Ok(Some(text.parse().map_err(|e| Invalid { field: name, ..e })?))
+    pub(crate) fn parsed<T: FromStr<Err = Invalid>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.get(name)? else {
+            return Ok(None);
+        };
+        Ok(Some(
+            text.parse().map_err(|e| Invalid { field: name, ..e })?,
+        ))
     }
 
     /// `limit`, from 1 to `most`.
     pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32> {
-        let Some(text) = self.get("limit")? else { return Ok(default) };
+        let Some(text) = self.get("limit")? else {
+            return Ok(default);
+        };
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| HttpError::bad_request(format!("limit must be a whole number from 1 to {most}")))
+        limit.ok_or_else(|| {
+            HttpError::bad_request(format!("limit must be a whole number from 1 to {most}"))
+        })
     }
 }
 
@@ -276,7 +340,11 @@ impl Query {
 /// parser would put replacement characters.
 fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     let decode = |part: &str| {
-        if part.contains('+') { decode(&part.replace('+', " ")) } else { decode(part) }
+        if part.contains('+') {
+            decode(&part.replace('+', " "))
+        } else {
+            decode(part)
+        }
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())
@@ -300,7 +368,9 @@ pub(crate) fn decode(text: &str) -> Result<String> {
         rest = &rest[at + 3..];
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| HttpError::bad_request("the percent-encoding is not of UTF-8"))
+    decoded
+        .map(Into::into)
+        .map_err(|_| HttpError::bad_request("the percent-encoding is not of UTF-8"))
 }
 
 fn utf8<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str> {
@@ -314,7 +384,17 @@ mod tests {
     #[test]
     fn percent_encoding_is_read_strictly() {
         assert_eq!(decode("a%20b%C3%A9+%2F").ok().as_deref(), Some("a bé+/"));
-        for text in ["%", "%2", "%zz", "a%2", "%%20", "%C3", "%ff", "%ED%A0%80", "%é"] {
+        for text in [
+            "%",
+            "%2",
+            "%zz",
+            "a%2",
+            "%%20",
+            "%C3",
+            "%ff",
+            "%ED%A0%80",
+            "%é",
+        ] {
             assert!(decode(text).is_err(), "{text}");
         }
     }
@@ -328,6 +408,11 @@ mod tests {
             (Some("1"), Some("x y+"), Some(""), Some("=="), None)
         );
         assert!(Query::parse(Some("a=%zz")).is_err());
-        assert!(Query::parse(Some("a=1&a=2")).expect("a query").get("a").is_err());
+        assert!(
+            Query::parse(Some("a=1&a=2"))
+                .expect("a query")
+                .get("a")
+                .is_err()
+        );
     }
 }

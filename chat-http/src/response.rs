@@ -26,15 +26,21 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
 
 pub(crate) const JSON: &str = "application/json";
 
-/// Enough of a hash that two bodies of one address never share it; four characters for three bytes in Base64, and
-/// two quotes.
+/// Enough of a hash that two bodies of one address never share it; four characters for three bytes
+/// in Base64, and two quotes.
 const ETAG_BYTES: usize = 12;
 const ETAG_LENGTH: usize = ETAG_BYTES / 3 * 4 + 2;
 
-pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+pub(crate) fn bytes(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
     let mut response = HyperResponse::new(whole(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -48,7 +54,9 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
 /// An answer to this request alone.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
     let mut response = bytes(status, JSON, encode(value)?);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -68,7 +76,11 @@ pub(crate) fn cacheable_json(call: &Call, value: &impl Serialize) -> Result<Resp
     Ok(cacheable(call, JSON, encode(value)?))
 }
 
-pub(crate) fn cacheable(call: &Call, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+pub(crate) fn cacheable(
+    call: &Call,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
     let body = body.into();
     let hash = Sha256::digest(&body);
     cacheable_as(call, content_type, hash.into(), || body)
@@ -84,7 +96,11 @@ pub(crate) fn cacheable_as<B: Into<Bytes>>(
     let mut tag = [b'"'; ETAG_LENGTH];
     // Fails only where there is too little room.
     let _ = URL_SAFE_NO_PAD.encode_slice(&hash[..ETAG_BYTES], &mut tag[1..ETAG_LENGTH - 1]);
-    let known = call.headers.get_all(IF_NONE_MATCH).iter().any(|value| matches(value, &tag));
+    let known = call
+        .headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .any(|value| matches(value, &tag));
     let mut response = if known {
         let mut unchanged = HyperResponse::new(whole(Bytes::new()));
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
@@ -92,7 +108,9 @@ pub(crate) fn cacheable_as<B: Into<Bytes>>(
     } else {
         bytes(StatusCode::OK, content_type, body())
     };
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_bytes(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }

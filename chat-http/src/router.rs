@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
@@ -143,7 +145,10 @@ static ROUTES: &[Route] = routes! {
 
 /// Whether a path that begins with this segment belongs to a route, so that it cannot be a prefix.
 pub(crate) fn is_taken(segment: &str) -> bool {
-    !segment.is_empty() && ROUTES.iter().any(|route| route.path.split('/').nth(1) == Some(segment))
+    !segment.is_empty()
+        && ROUTES
+            .iter()
+            .any(|route| route.path.split('/').nth(1) == Some(segment))
 }
 
 /// Finds the routes of a path.
@@ -154,7 +159,10 @@ impl Router {
         let mut router = matchit::Router::new();
         for route in ROUTES {
             let same_path = || ROUTES.iter().filter(|other| other.path == route.path);
-            if same_path().next().is_some_and(|first| std::ptr::eq(first, route)) {
+            if same_path()
+                .next()
+                .is_some_and(|first| std::ptr::eq(first, route))
+            {
                 // Fails only for a path that two others contradict, which a test rules out.
                 let _ = router.insert(route.path, same_path().collect());
             }
@@ -171,28 +179,45 @@ pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incom
     body.finish(&mut response).await;
     // What is JSON or text stays that, whatever somebody managed to write into it.
     let nosniff = HeaderValue::from_static("nosniff");
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     connection.app.metrics().answered(response.status());
     if response.status().is_server_error() {
-        tracing::warn!(status = response.status().as_u16(), path = head.uri.path(), "a request failed");
+        tracing::warn!(
+            status = response.status().as_u16(),
+            path = head.uri.path(),
+            "a request failed"
+        );
     }
     response
 }
 
 async fn catch(answer: impl Future<Output = Result<Response>>) -> Result<Response> {
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!("a handler panicked");
-        Err(HttpError::internal())
-    })
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!("a handler panicked");
+            Err(HttpError::internal())
+        })
 }
 
-async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: &mut RequestBody) -> Response {
+async fn answer(
+    connection: &Arc<Connection>,
+    head: &mut Parts,
+    body: &mut RequestBody,
+) -> Response {
     let app = &connection.app;
     // A handler takes the headers.
     let (is_browser, is_form) = (is_browser(&head.headers), is_form(&head.headers));
     let answered = catch(route(connection, head, body)).await;
     answered.unwrap_or_else(|error| {
-        let at_path = || routes_at(app, head).map(|found| found.value.as_slice()).unwrap_or_default();
+        let at_path = || {
+            routes_at(app, head)
+                .map(|found| found.value.as_slice())
+                .unwrap_or_default()
+        };
         let is_for = |audience| at_path().iter().any(|route| route.audience == audience);
         match is_browser || is_for(People) || is_form && is_for(Both) {
             true => pages::error(app, error),
@@ -203,12 +228,18 @@ async fn answer(connection: &Arc<Connection>, head: &mut Parts, body: &mut Reque
 
 /// Tells if a browser wants to show the answer. Its scripts take anything.
 fn is_browser(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     accepted.into_iter().any(|list| list.contains("text/html"))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     kind.starts_with(b"application/x-www-form-urlencoded")
 }
 
@@ -222,25 +253,46 @@ fn routes_at<'a>(app: &'a App, head: &'a Parts) -> Result<Found<'a>> {
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    app.router().0.at(path).map_err(|_| HttpError::not_found("nothing is at this path"))
+    app.router()
+        .0
+        .at(path)
+        .map_err(|_| HttpError::not_found("nothing is at this path"))
 }
 
 /// Finds the route of a request and has it handled.
-async fn route(connection: &Arc<Connection>, head: &mut Parts, body: &mut RequestBody) -> Result<Response> {
+async fn route(
+    connection: &Arc<Connection>,
+    head: &mut Parts,
+    body: &mut RequestBody,
+) -> Result<Response> {
     let app = &connection.app;
     let found = routes_at(app, head);
-    let is_probe = found.as_ref().is_ok_and(|found| found.value.iter().any(|route| route.purpose == Probe));
+    let is_probe = found
+        .as_ref()
+        .is_ok_and(|found| found.value.iter().any(|route| route.purpose == Probe));
     if !is_probe {
         connection.check_host(&head.uri, &head.headers)?;
     }
     let found = found?;
 
     // A `HEAD` is a `GET` whose body the connection leaves out.
-    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-    let route = found.value.iter().copied().find(|route| route.method == *method);
+    let method = if head.method == Method::HEAD {
+        &Method::GET
+    } else {
+        &head.method
+    };
+    let route = found
+        .value
+        .iter()
+        .copied()
+        .find(|route| route.method == *method);
     let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
 
-    let segments = found.params.iter().map(|(_, text)| decode(text)).collect::<Result<Segments>>()?;
+    let segments = found
+        .params
+        .iter()
+        .map(|(_, text)| decode(text))
+        .collect::<Result<Segments>>()?;
     handle(route, segments, connection, head, body).await
 }
 
@@ -267,7 +319,11 @@ async fn handle(
     }
     let query = Query::parse(head.uri.query())?;
     // In memory of their own, which the many requests that need neither do not pass around.
-    let body = if changes_state { Box::pin(body.read()).await? } else { Bytes::new() };
+    let body = if changes_state {
+        Box::pin(body.read()).await?
+    } else {
+        Bytes::new()
+    };
     let guests = app.settings().guests;
     let known = match route.session {
         Asks => Box::pin(credentials::look_up(app, &head.headers)).await?,
@@ -302,7 +358,17 @@ async fn handle(
     }
     let headers = std::mem::take(&mut head.headers);
     let connection = connection.clone();
-    let call = Call { headers, path: route.path, segments, query, body, who, ended, connection, upgrade };
+    let call = Call {
+        headers,
+        path: route.path,
+        segments,
+        query,
+        body,
+        who,
+        ended,
+        connection,
+        upgrade,
+    };
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
     if let Some(token) = due.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
@@ -332,13 +398,18 @@ mod tests {
             );
             let path = route.path.replace(['{', '}'], "");
             let found = router.0.at(&path).expect(route.path);
-            assert!(found.value.iter().any(|other| std::ptr::eq(*other, route)), "{}", route.path);
+            assert!(
+                found.value.iter().any(|other| std::ptr::eq(*other, route)),
+                "{}",
+                route.path
+            );
         }
     }
 
     #[test]
     fn the_description_names_every_route_for_programs_and_no_other() {
-        let description: serde_json::Value = serde_json::from_str(operations::OPENAPI).expect("JSON");
+        let description: serde_json::Value =
+            serde_json::from_str(operations::OPENAPI).expect("JSON");
         let described: HashSet<(String, String)> = description["paths"]
             .as_object()
             .expect("paths")
@@ -355,14 +426,17 @@ mod tests {
             .iter()
             .filter(|route| route.audience != People)
             .filter(|route| !["/chat", "/static/{file}", "/favicon.ico"].contains(&route.path));
-        let served: HashSet<_> =
-            served.map(|route| (route.method.to_string(), route.path.to_owned())).collect();
+        let served: HashSet<_> = served
+            .map(|route| (route.method.to_string(), route.path.to_owned()))
+            .collect();
         assert_eq!(described, served);
     }
 
     #[tokio::test]
     async fn a_panic_is_answered() {
-        let error = catch(async { panic!("a bug") }).await.expect_err("a failure");
+        let error = catch(async { panic!("a bug") })
+            .await
+            .expect_err("a failure");
         assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -62,7 +62,10 @@ impl Connection {
     }
 
     fn taken_over(&self) -> Option<BoxFuture<'static, ()>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -74,7 +77,9 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
     let places = Places::new(app.settings());
-    let on_loopback = listener.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
+    let on_loopback = listener
+        .local_addr()
+        .is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut connections = JoinSet::new();
     loop {
         let next = async {

@@ -29,7 +29,11 @@ struct Bucket {
 impl<K: Eq + Hash + Clone> Buckets<K> {
     /// Buckets that hold `burst` tokens and get `rate` a second.
     pub(crate) fn new(rate: f64, burst: f64) -> Self {
-        Self { rate, full: burst, buckets: Mutex::default() }
+        Self {
+            rate,
+            full: burst,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes a token; without one, says how long until there is.
@@ -46,8 +50,14 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         if buckets.len() >= MOST && !buckets.contains_key(key) {
             self.make_room(&mut buckets, now);
         }
-        let bucket = buckets.entry(key.clone()).or_insert(Bucket { tokens: self.full, filled: now });
-        *bucket = Bucket { tokens: self.tokens(bucket, now), filled: now };
+        let bucket = buckets.entry(key.clone()).or_insert(Bucket {
+            tokens: self.full,
+            filled: now,
+        });
+        *bucket = Bucket {
+            tokens: self.tokens(bucket, now),
+            filled: now,
+        };
         if bucket.tokens < part {
             return Err(Duration::from_secs_f64((part - bucket.tokens) / self.rate));
         }
@@ -65,7 +75,9 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
     /// Returns true if there is no token left.
     pub(crate) fn is_empty(&self, key: &K) -> bool {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.get(key).is_some_and(|bucket| self.tokens(bucket, Instant::now()) < 1.0)
+        buckets
+            .get(key)
+            .is_some_and(|bucket| self.tokens(bucket, Instant::now()) < 1.0)
     }
 
     fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -80,7 +92,10 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         if buckets.len() < MOST {
             return;
         }
-        let mut levels: Vec<f64> = buckets.values().map(|bucket| self.tokens(bucket, now)).collect();
+        let mut levels: Vec<f64> = buckets
+            .values()
+            .map(|bucket| self.tokens(bucket, now))
+            .collect();
         let middle = levels.len() / 2;
         let (_, median, _) = levels.select_nth_unstable_by(middle, f64::total_cmp);
         let median = *median;
@@ -92,8 +107,8 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
     }
 }
 
-/// Buckets for each network. A wider network around it holds more tokens, so that a client with many
-/// networks has not as many allowances; what is taken is taken from all of them, or from none.
+/// Buckets for each network. A wider network around it holds more tokens, so that a client with
+/// many networks has not as many allowances; what is taken is taken from all of them, or from none.
 pub(crate) struct NetworkBuckets<K = ()>(Buckets<(K, IpNet)>);
 
 impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
@@ -106,7 +121,10 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     pub(crate) fn take(&self, key: &K, from: Network) -> Result<(), Duration> {
         let now = Instant::now();
         for (taken, tier) in from.tiers().enumerate() {
-            if let Err(wait) = self.0.take_part(&(key.clone(), tier.network), part(tier), now) {
+            if let Err(wait) = self
+                .0
+                .take_part(&(key.clone(), tier.network), part(tier), now)
+            {
                 self.return_to(key, from.tiers().take(taken));
                 return Err(wait);
             }
@@ -121,7 +139,8 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
 
     fn return_to(&self, key: &K, tiers: impl Iterator<Item = Tier>) {
         for tier in tiers {
-            self.0.give_part_back(&(key.clone(), tier.network), part(tier));
+            self.0
+                .give_part_back(&(key.clone(), tier.network), part(tier));
         }
     }
 }
@@ -152,7 +171,9 @@ mod tests {
         };
         let taken = |from: &dyn Fn(u8) -> Network| {
             let tries = (0..2_560_u16).map(|i| from((i % 256) as u8));
-            tries.filter(|from| buckets.take(&(), *from).is_ok()).count()
+            tries
+                .filter(|from| buckets.take(&(), *from).is_ok())
+                .count()
         };
         assert_eq!(taken(&|_| network(1, 0, 0)), 10, "one network of 64 bits");
         assert_eq!(taken(&|i| network(1, 0, i)), 40 - 10, "one of 56");
@@ -162,7 +183,11 @@ mod tests {
             buckets.give_back(&(), network(1, 0, 0));
             assert!(buckets.take(&(), network(1, 0, 0)).is_ok());
         }
-        let v4 = |i: u8| buckets.take(&(), Network::from(IpAddr::from([192, 0, 2, i]))).is_ok();
+        let v4 = |i: u8| {
+            buckets
+                .take(&(), Network::from(IpAddr::from([192, 0, 2, i])))
+                .is_ok()
+        };
         assert_eq!((0..20).filter(|_| v4(1)).count(), 10);
         assert!((2..200).all(v4), "nothing is wider than an address");
     }
@@ -172,15 +197,26 @@ mod tests {
         let throttle = Buckets::new(10.0, 40.0);
         let start = Instant::now();
         assert!((0..40).all(|_| throttle.take_at(&"ann", start).is_ok()));
-        assert_eq!(throttle.take_at(&"ann", start), Err(Duration::from_millis(100)));
-        assert!(throttle.take_at(&"bob", start).is_ok(), "another user has another bucket");
+        assert_eq!(
+            throttle.take_at(&"ann", start),
+            Err(Duration::from_millis(100))
+        );
+        assert!(
+            throttle.take_at(&"bob", start).is_ok(),
+            "another user has another bucket"
+        );
         let later = start + Duration::from_millis(150);
         assert!(throttle.take_at(&"ann", later).is_ok());
         assert!(throttle.take_at(&"ann", later).is_err());
         throttle.give_part_back(&"ann", 1.0);
         assert!(throttle.take_at(&"ann", later).is_ok());
         let rested = start + Duration::from_secs(100);
-        assert_eq!((0..50).filter(|_| throttle.take_at(&"ann", rested).is_ok()).count(), 40);
+        assert_eq!(
+            (0..50)
+                .filter(|_| throttle.take_at(&"ann", rested).is_ok())
+                .count(),
+            40
+        );
         assert!((0..1_000).all(|_| Buckets::new(0.0, 0.0).take_at(&"ann", start).is_ok()));
     }
 
@@ -188,7 +224,10 @@ mod tests {
     fn memory_is_bounded_and_a_newcomer_is_not_refused() {
         let throttle = Buckets::new(0.001, 2.0);
         let start = Instant::now();
-        assert!(throttle.take_at(&usize::MAX, start).is_ok() && throttle.take_at(&usize::MAX, start).is_ok());
+        assert!(
+            throttle.take_at(&usize::MAX, start).is_ok()
+                && throttle.take_at(&usize::MAX, start).is_ok()
+        );
         for key in 0..MOST * 2 + 10 {
             assert!(throttle.take_at(&key, start).is_ok(), "{key}");
             assert!(throttle.buckets.lock().unwrap().len() <= MOST);

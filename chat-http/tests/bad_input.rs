@@ -32,16 +32,40 @@ async fn a_bad_body_is_refused_by_field_and_reason(server: &Running) {
         ("", "the body is empty; it must be a JSON object"),
         ("[]", "the body must be a JSON object, not an array"),
         ("\"text\"", "the body must be a JSON object, not a string"),
-        ("{\"sender\": 5, \"text\": \"x\"}", "sender must be a string, not a number"),
-        ("{\"sender\": {\"$gt\": \"\"}, \"text\": \"x\"}", "sender must be a string, not an object"),
-        ("{\"sender\": \"ann\", \"text\": [\"x\"]}", "text must be a string, not an array"),
-        ("{\"sender\": \"ann\", \"text\": \"x\", \"nonce\": true}", "nonce must be a string, not a boolean"),
+        (
+            "{\"sender\": 5, \"text\": \"x\"}",
+            "sender must be a string, not a number",
+        ),
+        (
+            "{\"sender\": {\"$gt\": \"\"}, \"text\": \"x\"}",
+            "sender must be a string, not an object",
+        ),
+        (
+            "{\"sender\": \"ann\", \"text\": [\"x\"]}",
+            "text must be a string, not an array",
+        ),
+        (
+            "{\"sender\": \"ann\", \"text\": \"x\", \"nonce\": true}",
+            "nonce must be a string, not a boolean",
+        ),
         ("{\"sender\": \"ann\"}", "text is missing"),
         ("{\"sender\": \"ann\", \"text\": null}", "text is missing"),
-        ("{\"text\": \"x\"}", "sender is missing; name one, or log in"),
-        ("{\"sender\": \"a b\", \"text\": \"x\"}", "sender must not contain white space"),
-        ("{\"sender\": \"\", \"text\": \"x\"}", "sender must not be empty"),
-        ("{\"sender\": \"ann\", \"text\": \"\"}", "text must not be empty"),
+        (
+            "{\"text\": \"x\"}",
+            "sender is missing; name one, or log in",
+        ),
+        (
+            "{\"sender\": \"a b\", \"text\": \"x\"}",
+            "sender must not contain white space",
+        ),
+        (
+            "{\"sender\": \"\", \"text\": \"x\"}",
+            "sender must not be empty",
+        ),
+        (
+            "{\"sender\": \"ann\", \"text\": \"\"}",
+            "text must not be empty",
+        ),
         (
             "{\"sender\": \"ann\", \"text\": \" \\n \"}",
             "text must contain a character that is not white space",
@@ -51,41 +75,80 @@ async fn a_bad_body_is_refused_by_field_and_reason(server: &Running) {
             "text must not contain the control character U+0000",
         ),
         (long.as_str(), "text must be at most 4000 characters"),
-        ("{\"sender\": \"ann\", \"text\": \"x\", \"nonce\": \"\"}", "nonce must not be empty"),
+        (
+            "{\"sender\": \"ann\", \"text\": \"x\", \"nonce\": \"\"}",
+            "nonce must not be empty",
+        ),
     ] {
         let reply = client.send(Method::POST, POST, body).await;
         let reply = if body.is_empty() {
-            client.request(Method::POST, POST, Some("application/json"), "".into()).await.expect("an answer")
+            client
+                .request(Method::POST, POST, Some("application/json"), "".into())
+                .await
+                .expect("an answer")
         } else {
             reply
         };
-        assert_eq!((reply.status, reply.json()["detail"].clone()), (400, json!(detail)), "{body}");
-        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            (reply.status, reply.json()["detail"].clone()),
+            (400, json!(detail)),
+            "{body}"
+        );
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json")
+        );
     }
     let not_utf8 = b"{\"sender\": \"ann\", \"text\": \"\xff\"}".as_slice();
     let reply = client
-        .request(Method::POST, POST, Some("application/json"), not_utf8.into())
+        .request(
+            Method::POST,
+            POST,
+            Some("application/json"),
+            not_utf8.into(),
+        )
         .await
         .expect("an answer");
-    assert_eq!((reply.status, reply.json()["detail"].clone()), (400, json!("the body is not UTF-8")));
+    assert_eq!(
+        (reply.status, reply.json()["detail"].clone()),
+        (400, json!("the body is not UTF-8"))
+    );
     let deep = "[".repeat(30_000);
     assert_eq!(client.send(Method::POST, POST, &deep).await.status, 400);
-    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
+    for kind in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+    ] {
         let reply = client
             .request(Method::POST, POST, Some(kind), "sender=ann&text=x".into())
             .await
             .expect("an answer");
         assert_eq!(reply.status, 415, "{kind}");
     }
-    assert_eq!(client.get("/chat/").await.json(), json!([]), "nothing was stored");
+    assert_eq!(
+        client.get("/chat/").await.json(),
+        json!([]),
+        "nothing was stored"
+    );
 }
 
 async fn a_large_body_is_refused_before_it_is_kept(server: &Running) {
     let mut client = server.client();
-    let pad =
-        |size: usize| format!("{{\"sender\":\"ann\",\"text\":\"x\",\"pad\":\"{}\"}}", "y".repeat(size - 36));
+    let pad = |size: usize| {
+        format!(
+            "{{\"sender\":\"ann\",\"text\":\"x\",\"pad\":\"{}\"}}",
+            "y".repeat(size - 36)
+        )
+    };
     assert_eq!(pad(64 * 1024).len(), 64 * 1024);
-    assert_eq!(client.send(Method::POST, POST, &pad(64 * 1024)).await.status, 201);
+    assert_eq!(
+        client
+            .send(Method::POST, POST, &pad(64 * 1024))
+            .await
+            .status,
+        201
+    );
     for size in [64 * 1024 + 1, 65 * 1024, 900 * 1024] {
         let reply = client.send(Method::POST, POST, &pad(size)).await;
         assert_eq!(
@@ -95,10 +158,17 @@ async fn a_large_body_is_refused_before_it_is_kept(server: &Running) {
         );
     }
     // Announced, and not sent: the answer does not wait for it.
-    let huge = format!("POST {POST} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999\r\n\r\n");
-    let reply = http::raw(server.address, huge.as_bytes(), |reply| reply.contains("\r\n\r\n")).await;
+    let huge =
+        format!("POST {POST} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999\r\n\r\n");
+    let reply = http::raw(server.address, huge.as_bytes(), |reply| {
+        reply.contains("\r\n\r\n")
+    })
+    .await;
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
-    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], 1);
+    assert_eq!(
+        client.get("/users/ann/count").await.json()["message_count"],
+        1
+    );
 }
 
 // These are refused before a store is asked.
@@ -119,14 +189,27 @@ async fn a_bad_query_is_refused_by_field_and_reason() {
         ("after=-1", "after must be a whole number from 0 up"),
         ("after=1.5", "after must be a whole number from 0 up"),
         ("before=x", "before must be a whole number from 0 up"),
-        ("after=1&before=2", "at most one of since, after and before may be given"),
-        ("since=2026-11-22T20:07:52Z&after=2", "at most one of since, after and before may be given"),
+        (
+            "after=1&before=2",
+            "at most one of since, after and before may be given",
+        ),
+        (
+            "since=2026-11-22T20:07:52Z&after=2",
+            "at most one of since, after and before may be given",
+        ),
         ("after=1&after=2", "after is given more than once"),
-        ("after=%zz", "a % in the address is not followed by two hexadecimal digits"),
+        (
+            "after=%zz",
+            "a % in the address is not followed by two hexadecimal digits",
+        ),
         ("after=%ff", "the percent-encoding is not of UTF-8"),
     ] {
         let reply = client.get(&format!("{POST}?{query}")).await;
-        assert_eq!((reply.status, reply.json()["detail"].clone()), (400, json!(detail)), "{query}");
+        assert_eq!(
+            (reply.status, reply.json()["detail"].clone()),
+            (400, json!(detail)),
+            "{query}"
+        );
     }
     assert_eq!(client.get("/chat/?limit=1001").await.status, 400);
     assert_eq!(client.get("/chat/?after=a%2Fb").await.status, 400);
@@ -151,17 +234,40 @@ async fn a_bad_path_or_method_is_told_what_would_be_right() {
     for (path, detail) in [
         ("/chat/a%2Fb/messages", "room must not contain /"),
         ("/chat/%2e%2e/messages", "room must not be . or .."),
-        ("/chat/%20a/messages", "room must not begin or end with white space"),
-        ("/chat/a%00/messages", "room must not contain the control character U+0000"),
-        ("/chat/a%0d%0ax-injected:%201/messages", "room must not contain the control character U+000D"),
-        ("/chat/%zz/messages", "a % in the address is not followed by two hexadecimal digits"),
+        (
+            "/chat/%20a/messages",
+            "room must not begin or end with white space",
+        ),
+        (
+            "/chat/a%00/messages",
+            "room must not contain the control character U+0000",
+        ),
+        (
+            "/chat/a%0d%0ax-injected:%201/messages",
+            "room must not contain the control character U+000D",
+        ),
+        (
+            "/chat/%zz/messages",
+            "a % in the address is not followed by two hexadecimal digits",
+        ),
         ("/chat/%ff/messages", "the percent-encoding is not of UTF-8"),
-        ("/users/a%20b/count", "username must not contain white space"),
+        (
+            "/users/a%20b/count",
+            "username must not contain white space",
+        ),
     ] {
         let reply = client.get(path).await;
-        assert_eq!((reply.status, reply.json()["detail"].clone()), (400, json!(detail)), "{path}");
+        assert_eq!(
+            (reply.status, reply.json()["detail"].clone()),
+            (400, json!(detail)),
+            "{path}"
+        );
     }
-    let long = "é".repeat(65).bytes().map(|b| format!("%{b:02x}")).collect::<String>();
+    let long = "é"
+        .repeat(65)
+        .bytes()
+        .map(|b| format!("%{b:02x}"))
+        .collect::<String>();
     assert_eq!(
         client.get(&format!("/chat/{long}/messages")).await.json()["detail"],
         "room must be at most 64 characters"
@@ -172,18 +278,37 @@ async fn a_bad_path_or_method_is_told_what_would_be_right() {
         (Method::POST, "/users/ann/count", "GET, HEAD"),
         (Method::PUT, "/chat/", "GET, HEAD"),
         (Method::DELETE, "/chat/a", "GET, PUT, PATCH, HEAD"),
-        (Method::POST, "/chat/a/messages/1", "GET, PATCH, DELETE, HEAD"),
-        (Method::GET, "/chat/a/messages/1/reactions/%F0%9F%91%8D", "PUT, DELETE"),
+        (
+            Method::POST,
+            "/chat/a/messages/1",
+            "GET, PATCH, DELETE, HEAD",
+        ),
+        (
+            Method::GET,
+            "/chat/a/messages/1/reactions/%F0%9F%91%8D",
+            "PUT, DELETE",
+        ),
         (Method::POST, "/chat/a/changes", "GET, HEAD"),
     ] {
         let reply = client.send(method.clone(), path, "").await;
-        assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{method} {path}");
+        assert_eq!(
+            (reply.status, reply.header("allow")),
+            (405, Some(allow)),
+            "{method} {path}"
+        );
     }
     let moved = client.get("/chat").await;
-    assert_eq!((moved.status, moved.header("location")), (308, Some("/chat/")));
+    assert_eq!(
+        (moved.status, moved.header("location")),
+        (308, Some("/chat/"))
+    );
     // Bytes that are no UTF-8, no HTTP, or too many.
     for (request, status) in [
-        (b"GET /chat/\xff/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_vec(), "400"),
+        (
+            b"GET /chat/\xff/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+                .to_vec(),
+            "400",
+        ),
         (b"nonsense\r\n\r\n".to_vec(), "400"),
         (
             [
@@ -202,14 +327,26 @@ async fn a_bad_path_or_method_is_told_what_would_be_right() {
 
 async fn a_name_that_is_not_ones_own_is_refused(server: &Running) {
     let mut ann = server.guest("ann").await;
-    let reply = ann.post(POST, &json!({ "sender": "bob", "text": "x" })).await;
+    let reply = ann
+        .post(POST, &json!({ "sender": "bob", "text": "x" }))
+        .await;
     assert_eq!(
         (reply.status, reply.json()["detail"].clone()),
         (403, json!("sender must be ann, who is logged in"))
     );
-    assert_eq!(ann.post(POST, &json!({ "sender": "ann", "text": "x" })).await.status, 201);
-    let reply =
-        server.client().post("/auth/login", &json!({ "username": "ann", "password": "secret123" })).await;
+    assert_eq!(
+        ann.post(POST, &json!({ "sender": "ann", "text": "x" }))
+            .await
+            .status,
+        201
+    );
+    let reply = server
+        .client()
+        .post(
+            "/auth/login",
+            &json!({ "username": "ann", "password": "secret123" }),
+        )
+        .await;
     assert_eq!(
         (reply.status, reply.json()["detail"].clone()),
         (
@@ -220,12 +357,18 @@ async fn a_name_that_is_not_ones_own_is_refused(server: &Running) {
         )
     );
     for token in ["A".repeat(43), "short".into(), String::new()] {
-        let mut forged = server.client().with_header("cookie", &format!("session={token}"));
+        let mut forged = server
+            .client()
+            .with_header("cookie", &format!("session={token}"));
         assert_eq!(forged.get("/auth/me").await.status, 401, "{token}");
-        let mut forged = server.client().with_header("authorization", &format!("Bearer {token}"));
+        let mut forged = server
+            .client()
+            .with_header("authorization", &format!("Bearer {token}"));
         assert_eq!(forged.get("/auth/me").await.status, 401, "{token}");
     }
-    let mut ended = server.client().with_header("cookie", &format!("session={}", "A".repeat(43)));
+    let mut ended = server
+        .client()
+        .with_header("cookie", &format!("session={}", "A".repeat(43)));
     assert_eq!(ended.post(POST, &json!({ "text": "x" })).await.status, 401);
 }
 
@@ -239,31 +382,69 @@ async fn another_site_cannot_change_anything(server: &Running) {
         ("sec-fetch-site", "same-site"),
     ] {
         let mut foreign = server.client().with_header(name, value);
-        assert_eq!(foreign.post(POST, &post).await.status, 403, "{name}: {value}");
+        assert_eq!(
+            foreign.post(POST, &post).await.status,
+            403,
+            "{name}: {value}"
+        );
         assert_eq!(foreign.send(Method::PUT, "/chat/a", "").await.status, 403);
-        for path in
-            ["/auth/login", "/auth/register", "/auth/password", "/auth/logout", "/account/sessions", "/rooms"]
-        {
-            assert_eq!(foreign.form(path, "username=ann&password=correct+horse").await.status, 403, "{path}");
+        for path in [
+            "/auth/login",
+            "/auth/register",
+            "/auth/password",
+            "/auth/logout",
+            "/account/sessions",
+            "/rooms",
+        ] {
+            assert_eq!(
+                foreign
+                    .form(path, "username=ann&password=correct+horse")
+                    .await
+                    .status,
+                403,
+                "{path}"
+            );
         }
         assert_eq!(foreign.get("/chat/").await.json(), json!([]));
     }
     let own = format!("http://{}", server.address);
-    let mut page = server.client().with_header("origin", &own).with_header("sec-fetch-site", "same-origin");
+    let mut page = server
+        .client()
+        .with_header("origin", &own)
+        .with_header("sec-fetch-site", "same-origin");
     assert_eq!(page.post(POST, &post).await.status, 201);
 }
 
 async fn without_guests_nobody_writes_without_an_account(server: &Running) {
-    let settings = Settings { guests: Guests::Deny, ..Settings::default() };
+    let settings = Settings {
+        guests: Guests::Deny,
+        ..Settings::default()
+    };
     let server = server.again(settings).await;
     let mut client = server.client();
-    assert_eq!(client.post("/auth/login", &json!({ "username": "ann" })).await.status, 403);
-    assert_eq!(client.post(POST, &json!({ "sender": "ann", "text": "x" })).await.status, 401);
+    assert_eq!(
+        client
+            .post("/auth/login", &json!({ "username": "ann" }))
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        client
+            .post(POST, &json!({ "sender": "ann", "text": "x" }))
+            .await
+            .status,
+        401
+    );
     assert_eq!(client.send(Method::PUT, "/chat/a", "").await.status, 401);
     for path in ["/", "/rooms/a"] {
         let page = client.get(path).await;
         assert_eq!(page.status, 303, "{path}");
-        assert!(page.header("location").is_some_and(|to| to.starts_with("/login?next=")), "{path}");
+        assert!(
+            page.header("location")
+                .is_some_and(|to| to.starts_with("/login?next=")),
+            "{path}"
+        );
     }
     assert_eq!(client.get("/login").await.status, 200);
     for path in ["/chat/", POST, "/chat/a/events", "/users/ann/count"] {
@@ -277,7 +458,12 @@ async fn without_guests_nobody_writes_without_an_account(server: &Running) {
 }
 
 async fn a_user_who_posts_too_fast_waits(server: &Running) {
-    let server = server.again(Settings { post_rate: 1, ..Settings::default() }).await;
+    let server = server
+        .again(Settings {
+            post_rate: 1,
+            ..Settings::default()
+        })
+        .await;
     let mut client = server.client();
     let statuses = [(); 5].map(|()| json!({ "sender": "ann", "text": "x" }));
     let mut last = None;
@@ -285,8 +471,24 @@ async fn a_user_who_posts_too_fast_waits(server: &Running) {
         last = Some(client.post(POST, post).await);
     }
     let last = last.expect("an answer");
-    assert_eq!((last.status, last.header("retry-after")), (429, Some("1")), "{}", last.text());
-    assert_eq!(server.guest("bob").await.post(POST, &json!({ "text": "x" })).await.status, 201);
-    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], 4);
+    assert_eq!(
+        (last.status, last.header("retry-after")),
+        (429, Some("1")),
+        "{}",
+        last.text()
+    );
+    assert_eq!(
+        server
+            .guest("bob")
+            .await
+            .post(POST, &json!({ "text": "x" }))
+            .await
+            .status,
+        201
+    );
+    assert_eq!(
+        client.get("/users/ann/count").await.json()["message_count"],
+        4
+    );
     server.stop().await;
 }

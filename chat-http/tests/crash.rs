@@ -1,5 +1,6 @@
-//! Posts, edits, deletions, reactions and mentions under `kill -9`: of the server, of MongoDB, of both; on SQLite,
-//! on a standalone mongod, on a replica set, and on a replica set of three nodes with two servers.
+//! Posts, edits, deletions, reactions and mentions under `kill -9`: of the server, of MongoDB, of
+//! both; on SQLite, on a standalone mongod, on a replica set, and on a replica set of three nodes
+//! with two servers.
 //!
 //! Each test kills a few times. `CHAT_CRASH_KILLS=100` makes it a long run:
 //! `CHAT_CRASH_KILLS=100 cargo test --release -p chat-http --test crash`.
@@ -17,14 +18,22 @@ const ROOMS: usize = 3;
 const BETWEEN: u64 = 150;
 
 /// Collections that a batch is stored in.
-const COLLECTIONS: [&str; 7] =
-    ["messages", "counters", "members", "changes", "reactions", "mentions", "commits"];
+const COLLECTIONS: [&str; 7] = [
+    "messages",
+    "counters",
+    "members",
+    "changes",
+    "reactions",
+    "mentions",
+    "commits",
+];
 
 /// One at a time: each wants the whole machine.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 fn kills(short: usize) -> usize {
-    std::env::var("CHAT_CRASH_KILLS").map_or(short, |n| n.parse().expect("CHAT_CRASH_KILLS is a number"))
+    std::env::var("CHAT_CRASH_KILLS")
+        .map_or(short, |n| n.parse().expect("CHAT_CRASH_KILLS is a number"))
 }
 
 /// A server that comes back at the same address.
@@ -91,7 +100,9 @@ async fn on_mongodb(what: &str, kind: Kind, kill: Kill, short: usize) {
     let mut verdict = load.verify(server.address).await;
     if !verdict.is_clean() {
         // Tells a fault of ours from one of MongoDB.
-        let damaged = COLLECTIONS.iter().filter_map(|name| mongo.nodes[0].damage_of("crash", name));
+        let damaged = COLLECTIONS
+            .iter()
+            .filter_map(|name| mongo.nodes[0].damage_of("crash", name));
         verdict.faults.extend(damaged);
     }
     report(what, kills, &verdict);
@@ -133,7 +144,12 @@ async fn a_server_that_stands_still_does_not_hold_up_the_other() {
     let mongo = Deployment::start(Kind::ReplicaSet, 1);
     let store = with_database(&mongo.uri(), "crash");
     let servers: [Server; 2] = [(); 2].map(|()| start(&store).run().expect("it starts"));
-    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS).await;
+    let load = Load::start(
+        &servers.each_ref().map(|server| server.address),
+        CLIENTS,
+        ROOMS,
+    )
+    .await;
     let stops = kills(3);
     for _ in 0..stops {
         load.wait_for(BETWEEN).await;
@@ -144,7 +160,11 @@ async fn a_server_that_stands_still_does_not_hold_up_the_other() {
     }
     load.wait_for(BETWEEN).await;
     let verdict = load.verify(servers[0].address).await;
-    report("replica set and two servers, one stopped and continued", stops, &verdict);
+    report(
+        "replica set and two servers, one stopped and continued",
+        stops,
+        &verdict,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,7 +173,12 @@ async fn the_primary_of_three_is_killed_under_two_servers() {
     let mut mongo = Deployment::start(Kind::ReplicaSet, 3);
     let store = with_database(&mongo.uri(), "crash");
     let servers: [Server; 2] = [(); 2].map(|()| start(&store).run().expect("it starts"));
-    let load = Load::start(&servers.each_ref().map(|server| server.address), CLIENTS, ROOMS).await;
+    let load = Load::start(
+        &servers.each_ref().map(|server| server.address),
+        CLIENTS,
+        ROOMS,
+    )
+    .await;
     let kills = kills(3);
     for _ in 0..kills {
         load.wait_for(BETWEEN).await;

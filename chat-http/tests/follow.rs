@@ -1,6 +1,6 @@
-//! Followers of every kind at once, cut off at random while several writers post, edit, react and delete,
-//! and servers are killed: each is given every message once, in order, and ends with exactly what the store
-//! holds.
+//! Followers of every kind at once, cut off at random while several writers post, edit, react and
+//! delete, and servers are killed: each is given every message once, in order, and ends with
+//! exactly what the store holds.
 //!
 //! A short run by default; `CHAT_FOLLOW_POSTS=5000 cargo test --release -p chat-http --test follow`
 //! makes it a long one.
@@ -40,7 +40,8 @@ enum Way {
 const WAYS: [Way; 5] = [Way::Since, Way::After, Way::Wait, Way::Events, Way::Socket];
 
 fn posts() -> usize {
-    std::env::var("CHAT_FOLLOW_POSTS").map_or(600, |n| n.parse().expect("CHAT_FOLLOW_POSTS is a number"))
+    std::env::var("CHAT_FOLLOW_POSTS")
+        .map_or(600, |n| n.parse().expect("CHAT_FOLLOW_POSTS is a number"))
 }
 
 /// Numbers that look random and can be had again.
@@ -97,14 +98,18 @@ fn change_of(message: &Value) -> i64 {
 impl Follower {
     fn is_done(&self) -> bool {
         let is_behind = |last: &(i64, i64)| self.position.0 < last.0 || self.position.1 < last.1;
-        self.run.last.get().is_some_and(|last| !is_behind(last)) || self.run.failed.load(Ordering::SeqCst)
+        self.run.last.get().is_some_and(|last| !is_behind(last))
+            || self.run.failed.load(Ordering::SeqCst)
     }
 
     /// Takes a message, which must go on exactly where the follower stands.
     fn take(&mut self, message: Value) {
         let seq = seq_of(&message);
         if seq != self.position.0 + 1 {
-            self.run.fail(&format!("{:?} stands at {:?} and is given {seq}", self.way, self.position));
+            self.run.fail(&format!(
+                "{:?} stands at {:?} and is given {seq}",
+                self.way, self.position
+            ));
         }
         self.position.0 = seq;
         self.keep(message);
@@ -114,14 +119,17 @@ impl Follower {
     fn take_changed(&mut self, message: Value) {
         let (seq, change) = (seq_of(&message), change_of(&message));
         if change <= self.position.1 || seq > self.position.0 {
-            self.run.fail(&format!("{:?} stands at {:?} and is given {message}", self.way, self.position));
+            self.run.fail(&format!(
+                "{:?} stands at {:?} and is given {message}",
+                self.way, self.position
+            ));
         }
         self.position.1 = change;
         self.keep(message);
     }
 
-    /// Keeps a message unless a newer state of it is known. A server that has not heard of it yet may give
-    /// an older one.
+    /// Keeps a message unless a newer state of it is known. A server that has not heard of it yet
+    /// may give an older one.
     fn keep(&mut self, message: Value) {
         let known = self.state.entry(seq_of(&message)).or_insert(Value::Null);
         if known.is_null() || change_of(known) <= change_of(&message) {
@@ -140,7 +148,9 @@ impl Follower {
                 Way::Since | Way::After | Way::Wait if self.random.below(2) == 0 => {
                     self.poll(server, patience, quota).await;
                 }
-                Way::Since | Way::After | Way::Wait => self.poll_changes(server, patience, quota).await,
+                Way::Since | Way::After | Way::Wait => {
+                    self.poll_changes(server, patience, quota).await
+                }
                 Way::Events => self.events(server, patience, quota).await,
                 Way::Socket => self.socket(server, patience, quota).await,
             }
@@ -152,9 +162,18 @@ impl Follower {
     /// Asks once for messages, or for changes; `None` if there is no answer in time.
     async fn ask(&self, server: SocketAddr, path: &str, patience: Duration) -> Option<Vec<Value>> {
         let mut client = Client::new(server);
-        match timeout(patience, client.request(Method::GET, path, None, Default::default())).await {
-            Ok(Ok(reply)) if reply.status == 200 => Some(reply.json().as_array().expect("an array").clone()),
-            Ok(Ok(reply)) if reply.status != 503 => self.run.fail(&format!("{path}: {}", reply.text())),
+        match timeout(
+            patience,
+            client.request(Method::GET, path, None, Default::default()),
+        )
+        .await
+        {
+            Ok(Ok(reply)) if reply.status == 200 => {
+                Some(reply.json().as_array().expect("an array").clone())
+            }
+            Ok(Ok(reply)) if reply.status != 503 => {
+                self.run.fail(&format!("{path}: {}", reply.text()))
+            }
             // A server that was killed is not asked again at once.
             Ok(_) => {
                 sleep(Duration::from_millis(10)).await;
@@ -168,7 +187,9 @@ impl Follower {
         let query = match self.way {
             Way::Since => {
                 let last = self.state.get(&self.position.0);
-                let time = last.map_or("1970-01-01T00:00:00Z", |m| m["timestamp"].as_str().expect("a time"));
+                let time = last.map_or("1970-01-01T00:00:00Z", |m| {
+                    m["timestamp"].as_str().expect("a time")
+                });
                 format!("since={time}")
             }
             Way::Wait => format!("after={}&wait=1", self.position.0),
@@ -180,15 +201,24 @@ impl Follower {
         }
     }
 
-    /// Polls the log of changes, which may have messages that were not read yet: they are kept, and come
-    /// again by their place.
+    /// Polls the log of changes, which may have messages that were not read yet: they are kept, and
+    /// come again by their place.
     async fn poll_changes(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
-        let wait = if matches!(self.way, Way::Wait) { "&wait=1" } else { "" };
-        let path = format!("/chat/a/changes?after={}&limit={quota}{wait}", self.position.1);
+        let wait = if matches!(self.way, Way::Wait) {
+            "&wait=1"
+        } else {
+            ""
+        };
+        let path = format!(
+            "/chat/a/changes?after={}&limit={quota}{wait}",
+            self.position.1
+        );
         for message in self.ask(server, &path, patience).await.unwrap_or_default() {
             if change_of(&message) <= self.position.1 {
-                self.run
-                    .fail(&format!("{:?} stands at {:?} and is given {message}", self.way, self.position));
+                self.run.fail(&format!(
+                    "{:?} stands at {:?} and is given {message}",
+                    self.way, self.position
+                ));
             }
             self.position.1 = change_of(&message);
             self.keep(message);
@@ -199,12 +229,20 @@ impl Follower {
         let (seq, change) = self.position;
         // By the header, as a browser does it, or by the query.
         let (path, id) = match self.random.below(2) {
-            0 => ("/chat/a/events?after=0".to_owned(), Some(format!("{seq}.{change}"))),
-            _ => (format!("/chat/a/events?after={seq}&changes_after={change}"), None),
+            0 => (
+                "/chat/a/events?after=0".to_owned(),
+                Some(format!("{seq}.{change}")),
+            ),
+            _ => (
+                format!("/chat/a/events?after={seq}&changes_after={change}"),
+                None,
+            ),
         };
         let id = id.as_ref().map(|id| ("last-event-id", id.as_str()));
         let opened = Events::open_with(server, &path, id.as_slice()).await;
-        let Ok(mut events) = opened else { return sleep(Duration::from_millis(10)).await };
+        let Ok(mut events) = opened else {
+            return sleep(Duration::from_millis(10)).await;
+        };
         let deadline = Instant::now() + patience;
         for _ in 0..quota {
             match timeout(deadline - Instant::now().min(deadline), events.event()).await {
@@ -223,23 +261,29 @@ impl Follower {
         }
         // It may have reached a change of a message that was not given yet, and is as changed.
         if reached.0 != self.position.0 || reached.1 < self.position.1 {
-            self.run.fail(&format!("an event has the id {reached:?} at {:?}", self.position));
+            self.run.fail(&format!(
+                "an event has the id {reached:?} at {:?}",
+                self.position
+            ));
         }
         self.position = reached;
     }
 
     async fn socket(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
         let opened = Socket::open(server, &[]).await;
-        let Ok(mut socket) = opened else { return sleep(Duration::from_millis(10)).await };
+        let Ok(mut socket) = opened else {
+            return sleep(Duration::from_millis(10)).await;
+        };
         let (after, changes_after) = self.position;
-        let frame =
-            json!({ "type": "subscribe", "room": "a", "after": after, "changes_after": changes_after });
+        let frame = json!({ "type": "subscribe", "room": "a", "after": after, "changes_after": changes_after });
         socket.say(&frame).await;
         let deadline = Instant::now() + patience;
         for _ in 0..quota {
             let next = timeout(deadline - Instant::now().min(deadline), socket.next()).await;
             let Ok(Some(mut frame)) = next else { break };
-            let kind = frame.as_object_mut().and_then(|fields| fields.remove("type"));
+            let kind = frame
+                .as_object_mut()
+                .and_then(|fields| fields.remove("type"));
             match kind.as_ref().and_then(Value::as_str) {
                 Some("message") => self.take(frame),
                 Some("changed") => self.take_changed(frame),
@@ -276,19 +320,30 @@ impl Writer {
             match self.random.below(8) {
                 0 | 1 => {
                     let body = json!({ "text": format!("{nonce} edits {mine}") });
-                    self.send(Method::PATCH, &format!("/chat/a/messages/{mine}"), &body).await;
+                    self.send(Method::PATCH, &format!("/chat/a/messages/{mine}"), &body)
+                        .await;
                 }
                 2 | 3 => {
                     let body = json!({ "text": format!("{nonce} edits {last}") });
-                    self.send(Method::PATCH, &format!("/chat/a/messages/{last}"), &body).await;
+                    self.send(Method::PATCH, &format!("/chat/a/messages/{last}"), &body)
+                        .await;
                 }
                 4 | 5 => {
                     let path = format!("/chat/a/messages/{any}/reactions/%F0%9F%91%8D");
-                    let method = if self.random.below(3) == 0 { Method::DELETE } else { Method::PUT };
+                    let method = if self.random.below(3) == 0 {
+                        Method::DELETE
+                    } else {
+                        Method::PUT
+                    };
                     self.send(method, &path, &Value::Null).await;
                 }
                 6 => {
-                    self.send(Method::DELETE, &format!("/chat/a/messages/{mine}"), &Value::Null).await;
+                    self.send(
+                        Method::DELETE,
+                        &format!("/chat/a/messages/{mine}"),
+                        &Value::Null,
+                    )
+                    .await;
                 }
                 _ => {}
             }
@@ -324,9 +379,16 @@ async fn writers(run: &Arc<Run>) -> Vec<Writer> {
     for number in 0..WRITERS {
         let name = format!("writer{number}");
         let account = json!({ "username": name, "password": "correct horse" });
-        let session = Client::new(run.servers[0]).post("/auth/register", &account).await;
+        let session = Client::new(run.servers[0])
+            .post("/auth/register", &account)
+            .await;
         assert_eq!(session.status, 201, "{}", session.text());
-        writers.push(Writer { run: run.clone(), name, session, random: Random(number as u64 + 1) });
+        writers.push(Writer {
+            run: run.clone(),
+            name,
+            session,
+            random: Random(number as u64 + 1),
+        });
     }
     make_room(run.servers[0], "a").await;
     writers
@@ -334,7 +396,10 @@ async fn writers(run: &Arc<Run>) -> Vec<Writer> {
 
 /// Runs writers and followers against servers that are killed in turns.
 async fn everybody(what: &str, starts: Vec<Start>) {
-    let mut servers: Vec<Server> = starts.iter().map(|start| start.run().expect("it starts")).collect();
+    let mut servers: Vec<Server> = starts
+        .iter()
+        .map(|start| start.run().expect("it starts"))
+        .collect();
     let run = Arc::new(Run {
         servers: servers.iter().map(|server| server.address).collect(),
         posted: AtomicUsize::new(0),
@@ -344,9 +409,20 @@ async fn everybody(what: &str, starts: Vec<Start>) {
     });
     let at_work = writers(&run).await;
     let mut followers = JoinSet::new();
-    for (number, way) in WAYS.into_iter().cycle().take(EACH_KIND * WAYS.len()).enumerate() {
+    for (number, way) in WAYS
+        .into_iter()
+        .cycle()
+        .take(EACH_KIND * WAYS.len())
+        .enumerate()
+    {
         let random = Random(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1));
-        let follower = Follower { run: run.clone(), way, random, state: BTreeMap::new(), position: (0, 0) };
+        let follower = Follower {
+            run: run.clone(),
+            way,
+            random,
+            state: BTreeMap::new(),
+            position: (0, 0),
+        };
         followers.spawn(follower.follow());
     }
     let posts = posts();
@@ -369,22 +445,41 @@ async fn everybody(what: &str, starts: Vec<Start>) {
     }
     let mut reader = Client::new(run.servers[0]);
     let room = reader.get("/chat/a").await.json();
-    let [last, last_change] = ["last_seq", "last_change"].map(|end| room[end].as_i64().expect("a number"));
-    assert_eq!(last as usize, posts / WRITERS * WRITERS, "every post is stored once");
+    let [last, last_change] =
+        ["last_seq", "last_change"].map(|end| room[end].as_i64().expect("a number"));
+    assert_eq!(
+        last as usize,
+        posts / WRITERS * WRITERS,
+        "every post is stored once"
+    );
     run.last.set((last, last_change)).expect("once");
     let mut history = Vec::new();
     while history.len() < last as usize {
-        let page = reader.get(&format!("/chat/a/messages?after={}&limit=200", history.len())).await.json();
+        let page = reader
+            .get(&format!(
+                "/chat/a/messages?after={}&limit=200",
+                history.len()
+            ))
+            .await
+            .json();
         history.extend(page.as_array().expect("an array").iter().cloned());
     }
     let finish = async {
         while let Some(done) = followers.join_next().await {
             let (way, state) = done.expect("no panic");
-            let differing = state.iter().zip(&history).find(|(seen, stored)| seen != stored);
-            assert!(state.len() == history.len() && differing.is_none(), "{way:?} ends with {differing:?}");
+            let differing = state
+                .iter()
+                .zip(&history)
+                .find(|(seen, stored)| seen != stored);
+            assert!(
+                state.len() == history.len() && differing.is_none(),
+                "{way:?} ends with {differing:?}"
+            );
         }
     };
-    timeout(Duration::from_secs(120), finish).await.expect("every follower gets to the end");
+    timeout(Duration::from_secs(120), finish)
+        .await
+        .expect("every follower gets to the end");
     let cuts = run.cuts.load(Ordering::SeqCst);
     announce(&format!(
         "{what}: {} followers of {} ways, cut off {cuts} times, {kills} servers killed, \
@@ -403,12 +498,21 @@ fn start(store: &str) -> Start {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_misses_anything_at_one_server() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    everybody("SQLite, one server", vec![start(folder.path().join("chat.db").to_str().expect("UTF-8"))])
-        .await;
+    everybody(
+        "SQLite, one server",
+        vec![start(
+            folder.path().join("chat.db").to_str().expect("UTF-8"),
+        )],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_misses_anything_at_two_servers() {
     let store = mongod::database(Kind::ReplicaSet);
-    everybody("replica set, two servers", vec![start(&store), start(&store)]).await;
+    everybody(
+        "replica set, two servers",
+        vec![start(&store), start(&store)],
+    )
+    .await;
 }

@@ -26,8 +26,8 @@ const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
 /// The limits of the store are 5 s for a call and 10 s for a post; the rest is for a slow machine.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Every kind of request that needs the store fails with `503`, `Retry-After` and a sentence, within
-/// the bound; what does not need it is answered.
+/// Every kind of request that needs the store fails with `503`, `Retry-After` and a sentence,
+/// within the bound; what does not need it is answered.
 async fn is_out(address: SocketAddr) {
     let mut client = Client::new(address);
     let post = json!({ "sender": "ann", "text": "during the outage" });
@@ -36,7 +36,9 @@ async fn is_out(address: SocketAddr) {
         assert_eq!(reply.status, 503, "{what}: {}", reply.text());
         assert!(reply.header("retry-after").is_some(), "{what}");
         assert!(
-            reply.json()["detail"].as_str().is_some_and(|detail| detail.contains("out of reach")),
+            reply.json()["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("out of reach")),
             "{what}"
         );
     };
@@ -45,7 +47,11 @@ async fn is_out(address: SocketAddr) {
     for path in ["/chat/a/messages", "/chat/", "/users/ann/count", "/readyz"] {
         check(path, client.get(path).await);
     }
-    assert!(after_post < BOUND && started.elapsed() < BOUND * 3, "{after_post:?}, {:?}", started.elapsed());
+    assert!(
+        after_post < BOUND && started.elapsed() < BOUND * 3,
+        "{after_post:?}, {:?}",
+        started.elapsed()
+    );
     assert_eq!(client.get("/healthz").await.status, 200);
     assert_eq!(client.get("/static/style.css").await.status, 200);
 }
@@ -55,15 +61,25 @@ async fn recovers(address: SocketAddr) {
     let started = Instant::now();
     let mut client = Client::new(address);
     while client.get("/readyz").await.status != 200 {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not recover");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it does not recover"
+        );
     }
-    let posted = client.post("/chat/a/messages", &json!({ "sender": "bob", "text": "after it" })).await;
+    let posted = client
+        .post(
+            "/chat/a/messages",
+            &json!({ "sender": "bob", "text": "after it" }),
+        )
+        .await;
     assert_eq!(posted.status, 201, "{}", posted.text());
 }
 
 async fn goes_away(kind: Kind, out: impl Fn(&mut Deployment), back: impl Fn(&mut Deployment)) {
     let mut mongo = Deployment::start(kind, 1);
-    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
+    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage"))
+        .run()
+        .expect("it starts");
     let load = Load::start(&[server.address], 8, 2).await;
     load.wait_for(100).await;
     out(&mut mongo);
@@ -73,36 +89,63 @@ async fn goes_away(kind: Kind, out: impl Fn(&mut Deployment), back: impl Fn(&mut
     load.wait_for(100).await;
     // The messages of this test are not the load's; they are in a room of their own.
     let verdict = load.verify(server.address).await;
-    let strangers = verdict.faults.iter().filter(|fault| !fault.contains("nobody sent")).count();
-    assert!(verdict.lost == 0 && verdict.doubled == 0 && strangers == 0, "{verdict:#?}");
+    let strangers = verdict
+        .faults
+        .iter()
+        .filter(|fault| !fault.contains("nobody sent"))
+        .count();
+    assert!(
+        verdict.lost == 0 && verdict.doubled == 0 && strangers == 0,
+        "{verdict:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replica_set_is_survived() {
-    goes_away(Kind::ReplicaSet, |mongo| mongo.nodes[0].kill(), |mongo| mongo.nodes[0].run()).await;
+    goes_away(
+        Kind::ReplicaSet,
+        |mongo| mongo.nodes[0].kill(),
+        |mongo| mongo.nodes[0].run(),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_standalone_is_survived() {
-    goes_away(Kind::Standalone, |mongo| mongo.nodes[0].kill(), |mongo| mongo.nodes[0].run()).await;
+    goes_away(
+        Kind::Standalone,
+        |mongo| mongo.nodes[0].kill(),
+        |mongo| mongo.nodes[0].run(),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_replica_set_is_survived() {
-    goes_away(Kind::ReplicaSet, |mongo| mongo.nodes[0].signal("STOP"), |mongo| mongo.nodes[0].signal("CONT"))
-        .await;
+    goes_away(
+        Kind::ReplicaSet,
+        |mongo| mongo.nodes[0].signal("STOP"),
+        |mongo| mongo.nodes[0].signal("CONT"),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_standalone_is_survived() {
-    goes_away(Kind::Standalone, |mongo| mongo.nodes[0].signal("STOP"), |mongo| mongo.nodes[0].signal("CONT"))
-        .await;
+    goes_away(
+        Kind::Standalone,
+        |mongo| mongo.nodes[0].signal("STOP"),
+        |mongo| mongo.nodes[0].signal("CONT"),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_steps_down_is_followed() {
     let mongo = Deployment::start(Kind::ReplicaSet, 3);
-    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage")).run().expect("it starts");
+    let server = Start::new(SERVER, &with_database(&mongo.uri(), "outage"))
+        .run()
+        .expect("it starts");
     let load = Load::start(&[server.address], 8, 2).await;
     for _ in 0..2 {
         load.wait_for(100).await;
@@ -113,8 +156,15 @@ async fn a_primary_that_steps_down_is_followed() {
     load.wait_for(100).await;
     recovers(server.address).await;
     let verdict = load.verify(server.address).await;
-    let strangers = verdict.faults.iter().filter(|fault| !fault.contains("nobody sent")).count();
-    assert!(verdict.lost == 0 && verdict.doubled == 0 && strangers == 0, "{verdict:#?}");
+    let strangers = verdict
+        .faults
+        .iter()
+        .filter(|fault| !fault.contains("nobody sent"))
+        .count();
+    assert!(
+        verdict.lost == 0 && verdict.doubled == 0 && strangers == 0,
+        "{verdict:#?}"
+    );
 }
 
 /// Commands that fail in the middle of a batch: each is repeated or found, and the post is answered
@@ -122,14 +172,23 @@ async fn a_primary_that_steps_down_is_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_fails_in_the_middle_of_a_batch_is_made_good() {
     // The commands of a post, and how many of the same name go before.
-    let on_replica_set = [("update", 0), ("insert", 0), ("update", 1), ("commitTransaction", 0)];
+    let on_replica_set = [
+        ("update", 0),
+        ("insert", 0),
+        ("update", 1),
+        ("commitTransaction", 0),
+    ];
     let on_standalone = [("update", 0), ("insert", 0), ("update", 1), ("update", 2)];
-    for (kind, commands) in [(Kind::ReplicaSet, on_replica_set), (Kind::Standalone, on_standalone)] {
+    for (kind, commands) in [
+        (Kind::ReplicaSet, on_replica_set),
+        (Kind::Standalone, on_standalone),
+    ] {
         let mongo = Arc::new(Deployment::start(kind, 1));
         let uri = with_database(&mongo.uri(), "outage");
         let separator = if uri.contains('?') { '&' } else { '?' };
-        let server =
-            Start::new(SERVER, &format!("{uri}{separator}appName=under-test")).run().expect("it starts");
+        let server = Start::new(SERVER, &format!("{uri}{separator}appName=under-test"))
+            .run()
+            .expect("it starts");
         let mut expected = 0;
         let mut failed = 0;
         for (command, skip) in commands {
@@ -147,24 +206,28 @@ async fn a_command_that_fails_in_the_middle_of_a_batch_is_made_good() {
                 let fail = move || {
                     // Every such command from then on, until the first one has failed.
                     let point = &point.nodes[0];
-                    let switch =
-                        doc! { "configureFailPoint": "failCommand", "mode": { "skip": skip }, "data": data };
+                    let switch = doc! { "configureFailPoint": "failCommand", "mode": { "skip": skip }, "data": data };
                     let entered = point.admin(switch).get_i32("count").expect("a count");
                     move |mongo: &Deployment| {
                         let wait = doc! { "waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 2_000 };
                         let hit = mongo.nodes[0].try_admin(wait).is_ok();
-                        mongo.nodes[0].admin(doc! { "configureFailPoint": "failCommand", "mode": "off" });
+                        mongo.nodes[0]
+                            .admin(doc! { "configureFailPoint": "failCommand", "mode": "off" });
                         hit
                     }
                 };
-                let until_hit = tokio::task::spawn_blocking(fail).await.expect("the point is set");
+                let until_hit = tokio::task::spawn_blocking(fail)
+                    .await
+                    .expect("the point is set");
                 let address = server.address;
                 let body = json!({ "sender": "ann", "text": context });
-                let post =
-                    tokio::spawn(async move { Client::new(address).post("/chat/a/messages", &body).await });
+                let post = tokio::spawn(async move {
+                    Client::new(address).post("/chat/a/messages", &body).await
+                });
                 let point = mongo.clone();
-                let hit =
-                    tokio::task::spawn_blocking(move || until_hit(&point)).await.expect("the point is off");
+                let hit = tokio::task::spawn_blocking(move || until_hit(&point))
+                    .await
+                    .expect("the point is off");
                 let posted = post.await.expect("an answer");
                 expected += 1;
                 failed += u32::from(hit);
@@ -172,11 +235,20 @@ async fn a_command_that_fails_in_the_middle_of_a_batch_is_made_good() {
                 assert_eq!(posted.json()["seq"], expected, "{context}");
             }
         }
-        assert!(failed >= 12, "{kind:?}: only {failed} of {expected} commands failed");
+        assert!(
+            failed >= 12,
+            "{kind:?}: only {failed} of {expected} commands failed"
+        );
         let mut client = Client::new(server.address);
         let read = client.get("/chat/a/messages?limit=200").await.json();
-        assert_eq!(read.as_array().map(Vec::len), usize::try_from(expected).ok());
-        assert_eq!(client.get("/users/ann/count").await.json()["message_count"], expected);
+        assert_eq!(
+            read.as_array().map(Vec::len),
+            usize::try_from(expected).ok()
+        );
+        assert_eq!(
+            client.get("/users/ann/count").await.json()["message_count"],
+            expected
+        );
     }
 }
 
@@ -186,64 +258,112 @@ async fn a_server_that_lost_its_lease_writes_no_more() {
     let start = Start::new(SERVER, &with_database(&mongo.uri(), "outage"));
     let first = start.run().expect("it starts");
     let mut client = Client::new(first.address);
-    assert_eq!(client.post("/chat/a/messages", &json!({ "sender": "ann", "text": "1" })).await.status, 201);
+    assert_eq!(
+        client
+            .post("/chat/a/messages", &json!({ "sender": "ann", "text": "1" }))
+            .await
+            .status,
+        201
+    );
     first.signal("STOP");
     // Waits until the lease has stood still for long enough.
     let second = start.run().expect("it takes over");
     let mut successor = Client::new(second.address);
     assert_eq!(
-        successor.post("/chat/a/messages", &json!({ "sender": "ann", "text": "2" })).await.json()["seq"],
+        successor
+            .post("/chat/a/messages", &json!({ "sender": "ann", "text": "2" }))
+            .await
+            .json()["seq"],
         2
     );
     first.signal("CONT");
     let mut late = Client::new(first.address);
-    assert_eq!(late.post("/chat/a/messages", &json!({ "sender": "ann", "text": "late" })).await.status, 503);
+    assert_eq!(
+        late.post(
+            "/chat/a/messages",
+            &json!({ "sender": "ann", "text": "late" })
+        )
+        .await
+        .status,
+        503
+    );
     assert_eq!(late.get("/readyz").await.status, 503);
     assert_eq!(
-        successor.post("/chat/a/messages", &json!({ "sender": "ann", "text": "3" })).await.json()["seq"],
+        successor
+            .post("/chat/a/messages", &json!({ "sender": "ann", "text": "3" }))
+            .await
+            .json()["seq"],
         3
     );
-    assert_eq!(successor.get("/users/ann/count").await.json()["message_count"], 3);
+    assert_eq!(
+        successor.get("/users/ann/count").await.json()["message_count"],
+        3
+    );
 }
 
 /// Reads an event stream until a line begins so.
 async fn line(lines: &mut Lines<BufReader<TcpStream>>, start: &str) -> String {
     let until = async {
         loop {
-            let line = lines.next_line().await.expect("read").expect("the stream goes on");
+            let line = lines
+                .next_line()
+                .await
+                .expect("read")
+                .expect("the stream goes on");
             if line.starts_with(start) {
                 return line;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), until).await.unwrap_or_else(|_| panic!("no {start}"))
+    tokio::time::timeout(Duration::from_secs(60), until)
+        .await
+        .unwrap_or_else(|_| panic!("no {start}"))
 }
 
-/// A frame that waits for the store delays neither pings, nor other rooms, nor the end of the server;
-/// an event stream goes on where it was.
+/// A frame that waits for the store delays neither pings, nor other rooms, nor the end of the
+/// server; an event stream goes on where it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
     let mongo = Deployment::start(Kind::Standalone, 1);
-    let store = ChatStore::open(&with_database(&mongo.uri(), "outage")).await.expect("a store");
+    let store = ChatStore::open(&with_database(&mongo.uri(), "outage"))
+        .await
+        .expect("a store");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");
-    let app = App::new(store, Settings { post_rate: 0, ..Settings::default() });
+    let app = App::new(
+        store,
+        Settings {
+            post_rate: 0,
+            ..Settings::default()
+        },
+    );
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(chat_http::run(listener, app, async { drop(stopped.await) }));
 
     let mut client = Client::new(address);
     let post = async |client: &mut Client, text: &str| {
-        let posted = client.post("/chat/a/messages", &json!({ "sender": "eve", "text": text })).await;
+        let posted = client
+            .post(
+                "/chat/a/messages",
+                &json!({ "sender": "eve", "text": text }),
+            )
+            .await;
         assert_eq!(posted.status, 201, "{}", posted.text());
     };
     post(&mut client, "1").await;
     make_room(address, "b").await;
     let mut sockets = Vec::new();
     for name in ["ann", "bob"] {
-        let login = client.post("/auth/login", &json!({ "username": name })).await;
+        let login = client
+            .post("/auth/login", &json!({ "username": name }))
+            .await;
         let cookie = login.cookie().expect("a cookie");
-        let mut socket = Socket::open(address, &[("cookie", &cookie)]).await.expect("a socket");
-        socket.say(&json!({ "type": "subscribe", "room": "a" })).await;
+        let mut socket = Socket::open(address, &[("cookie", &cookie)])
+            .await
+            .expect("a socket");
+        socket
+            .say(&json!({ "type": "subscribe", "room": "a" }))
+            .await;
         socket.expect("subscribed").await;
         sockets.push(socket);
     }
@@ -256,23 +376,41 @@ async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
 
     mongo.nodes[0].signal("STOP");
     ann.say(&json!({ "type": "subscribe", "room": "b" })).await;
-    ann.say(&json!({ "type": "read", "room": "a", "seq": 1 })).await;
-    ann.stream.send(Message::Ping("there?".into())).await.expect("sent");
+    ann.say(&json!({ "type": "read", "room": "a", "seq": 1 }))
+        .await;
+    ann.stream
+        .send(Message::Ping("there?".into()))
+        .await
+        .expect("sent");
     bob.say(&json!({ "type": "typing", "room": "a" })).await;
     let began = Instant::now();
     let (mut pong, mut typing) = (false, false);
     while !(pong && typing) {
-        match ann.stream.next().await.expect("a frame").expect("a connection") {
+        match ann
+            .stream
+            .next()
+            .await
+            .expect("a frame")
+            .expect("a connection")
+        {
             Message::Pong(_) => pong = true,
             Message::Text(text) if text.contains("presence") => {}
             Message::Text(text) if text.contains("typing") => typing = true,
             other => panic!("before the store could answer: {other:?}"),
         }
     }
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
     for room in ["b", "a"] {
         let error = ann.expect("error").await;
-        assert_eq!((&error["status"], &error["room"]), (&json!(503), &json!(room)), "{error}");
+        assert_eq!(
+            (&error["status"], &error["room"]),
+            (&json!(503), &json!(room)),
+            "{error}"
+        );
     }
 
     // The first comment comes while nothing can be read.
@@ -294,8 +432,15 @@ async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
     let began = Instant::now();
     drop(stop);
     server.await.expect("no panic");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_eq!(ann.closed().await.map(|close| u16::from(close.code)), Some(1001));
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        ann.closed().await.map(|close| u16::from(close.code)),
+        Some(1001)
+    );
     mongo.nodes[0].signal("CONT");
 }
 
@@ -306,10 +451,18 @@ async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
     let mongo = Deployment::start(Kind::ReplicaSet, 1);
     let mut options = Options::default();
     options.queue = 2;
-    let store = ChatStore::open_with(&with_database(&mongo.uri(), "outage"), options).await.expect("a store");
+    let store = ChatStore::open_with(&with_database(&mongo.uri(), "outage"), options)
+        .await
+        .expect("a store");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");
-    let app = App::new(store, Settings { post_rate: 0, ..Settings::default() });
+    let app = App::new(
+        store,
+        Settings {
+            post_rate: 0,
+            ..Settings::default()
+        },
+    );
     tokio::spawn(chat_http::run(listener, app, std::future::pending()));
 
     mongo.nodes[0].signal("STOP");
@@ -330,7 +483,10 @@ async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
         next += 1;
         posts.spawn(async move {
             let body = json!({ "sender": "ann", "text": text.to_string() });
-            (text, Client::new(address).post("/chat/a/messages", &body).await)
+            (
+                text,
+                Client::new(address).post("/chat/a/messages", &body).await,
+            )
         });
         match tokio::time::timeout(Duration::from_millis(100), posts.join_next()).await {
             Ok(answered) => break answered.expect("a post").expect("no panic"),
@@ -342,8 +498,14 @@ async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
     for (text, reply) in posts.join_all().await {
         sort(text, reply);
     }
-    assert!(!refused.is_empty() && stored.len() >= 2, "{refused:?} {stored:?}");
-    let read = Client::new(address).get("/chat/a/messages?limit=200").await.json();
+    assert!(
+        !refused.is_empty() && stored.len() >= 2,
+        "{refused:?} {stored:?}"
+    );
+    let read = Client::new(address)
+        .get("/chat/a/messages?limit=200")
+        .await
+        .json();
     let mut texts: Vec<u32> = read
         .as_array()
         .into_iter()
@@ -360,7 +522,10 @@ fn limited(start: &Start, bytes: u64) -> Server {
     let server = start.command();
     let mut shell = Command::new("sh");
     // The signal that goes with the limit would end the server; a full disk sends none.
-    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(server.get_program()).args(server.get_args());
+    shell
+        .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .arg(server.get_program())
+        .args(server.get_args());
     shell
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
@@ -372,7 +537,11 @@ fn limited(start: &Start, bytes: u64) -> Server {
 
 fn limit(server: &Server, bytes: &str) {
     let set = Command::new("prlimit")
-        .args(["--pid", &server.pid().to_string(), &format!("--fsize={bytes}:")])
+        .args([
+            "--pid",
+            &server.pid().to_string(),
+            &format!("--fsize={bytes}:"),
+        ])
         .status();
     assert!(set.is_ok_and(|status| status.success()), "prlimit");
 }
@@ -383,7 +552,12 @@ async fn fills_up(server: &Server, make_room: impl FnOnce()) {
     let text = "x".repeat(3_000);
     let mut stored = 0_u64;
     let refused = loop {
-        let reply = client.post("/chat/a/messages", &json!({ "sender": "ann", "text": text })).await;
+        let reply = client
+            .post(
+                "/chat/a/messages",
+                &json!({ "sender": "ann", "text": text }),
+            )
+            .await;
         if reply.status != 201 {
             break reply;
         }
@@ -393,17 +567,34 @@ async fn fills_up(server: &Server, make_room: impl FnOnce()) {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("retry-after").is_some());
     // What was answered is there, and reading goes on.
-    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], stored);
+    assert_eq!(
+        client.get("/users/ann/count").await.json()["message_count"],
+        stored
+    );
     make_room();
-    let next = client.post("/chat/a/messages", &json!({ "sender": "ann", "text": "there is room" })).await;
-    assert_eq!((next.status, next.json()["seq"].clone()), (201, json!(stored + 1)));
-    assert_eq!(client.get("/users/ann/count").await.json()["message_count"], stored + 1);
+    let next = client
+        .post(
+            "/chat/a/messages",
+            &json!({ "sender": "ann", "text": "there is room" }),
+        )
+        .await;
+    assert_eq!(
+        (next.status, next.json()["seq"].clone()),
+        (201, json!(stored + 1))
+    );
+    assert_eq!(
+        client.get("/users/ann/count").await.json()["message_count"],
+        stored + 1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_may_not_grow_answers_503_and_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let start = Start::new(SERVER, folder.path().join("chat.db").to_str().expect("UTF-8"));
+    let start = Start::new(
+        SERVER,
+        folder.path().join("chat.db").to_str().expect("UTF-8"),
+    );
     let server = limited(&start, 512 * 1024);
     fills_up(&server, || limit(&server, "unlimited")).await;
 }
@@ -414,7 +605,10 @@ async fn a_full_disk_answers_503_and_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mount = folder.path().join("disk");
     std::fs::create_dir(&mount).expect("a folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&mount).output();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(&mount)
+        .output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
         announce(
             "NOT TESTED: a full tmpfs, which needs the right to mount one; a limit on the size of files was tested",

@@ -41,17 +41,38 @@ fn encode(text: &str) -> String {
 async fn a_person_logs_in_opens_a_room_writes_and_reads(server: &Running) {
     let mut stranger = server.client();
     let front = stranger.get("/").await;
-    assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (front.status, front.header("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
     assert!(front.text().contains("href=\"/login\""));
-    let login = stranger.form("/auth/login", "username=ann&password=&next=%2Frooms%2Fgeneral").await;
-    assert_eq!((login.status, login.header("location")), (303, Some("/rooms/general")));
+    let login = stranger
+        .form(
+            "/auth/login",
+            "username=ann&password=&next=%2Frooms%2Fgeneral",
+        )
+        .await;
+    assert_eq!(
+        (login.status, login.header("location")),
+        (303, Some("/rooms/general"))
+    );
     let mut ann = server.client().with_session(&login);
     let opened = ann.form("/rooms", "room=a+b").await;
-    assert_eq!((opened.status, opened.header("location")), (303, Some("/rooms/a%20b")));
-    let posted = ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await;
-    assert_eq!((posted.status, posted.header("location")), (303, Some("/rooms/a%20b")));
     assert_eq!(
-        ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1").await.status,
+        (opened.status, opened.header("location")),
+        (303, Some("/rooms/a%20b"))
+    );
+    let posted = ann
+        .form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1")
+        .await;
+    assert_eq!(
+        (posted.status, posted.header("location")),
+        (303, Some("/rooms/a%20b"))
+    );
+    assert_eq!(
+        ann.form("/rooms/a%20b", "text=first+line%0D%0Asecond&nonce=n1")
+            .await
+            .status,
         303,
         "sent twice"
     );
@@ -80,19 +101,37 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text(server: &Running) {
         let name = hostile.replace([' ', '/'], "");
         let mut client = server.client();
         let path = format!("/chat/{}/messages", encode(&name));
-        let posted = client.post(&path, &json!({ "sender": name, "text": hostile })).await;
+        let posted = client
+            .post(&path, &json!({ "sender": name, "text": hostile }))
+            .await;
         assert_eq!(posted.status, 201, "{hostile}: {}", posted.text());
-        let login = client.form("/auth/login", &format!("username={}", encode(&name))).await;
+        let login = client
+            .form("/auth/login", &format!("username={}", encode(&name)))
+            .await;
         let mut user = server.client().with_session(&login);
         let mut pages = vec![
             user.get("/").await,
             user.get(&format!("/rooms/{}", encode(&name))).await,
-            user.get(&format!("/login?username={0}&next={0}&refused=401", encode(hostile))).await,
-            user.form("/rooms", &format!("room={}", encode(&format!("/{hostile}")))).await,
+            user.get(&format!(
+                "/login?username={0}&next={0}&refused=401",
+                encode(hostile)
+            ))
+            .await,
+            user.form(
+                "/rooms",
+                &format!("room={}", encode(&format!("/{hostile}"))),
+            )
+            .await,
         ];
         // Refused for its length, and kept in the form.
         let long = format!("{hostile}{}", "x".repeat(4_000));
-        pages.push(user.form(&format!("/rooms/{}", encode(&name)), &format!("text={}", encode(&long))).await);
+        pages.push(
+            user.form(
+                &format!("/rooms/{}", encode(&name)),
+                &format!("text={}", encode(&long)),
+            )
+            .await,
+        );
         for (page, status) in pages.iter().zip([200, 200, 200, 400, 400]) {
             let text = page.text();
             assert_eq!(page.status, status, "{text}");
@@ -104,7 +143,10 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text(server: &Running) {
             assert_eq!(text.matches("</title>").count(), 1, "{text}");
             assert!(text.matches("</textarea>").count() <= 1, "{text}");
             let policy = page.header("content-security-policy").expect("a policy");
-            assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+            assert!(
+                policy.contains("script-src 'self'") && !policy.contains("unsafe"),
+                "{policy}"
+            );
             assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         }
         if *hostile == "{x}{{ if y }}" {
@@ -118,28 +160,48 @@ async fn markup_in_rooms_names_and_texts_is_shown_as_text(server: &Running) {
 
 async fn a_refused_form_says_why_and_keeps_what_was_typed(server: &Running) {
     let mut client = server.client();
-    let refused = client.form("/auth/login", "username=a+b&next=%2Frooms%2Fx").await;
+    let refused = client
+        .form("/auth/login", "username=a+b&next=%2Frooms%2Fx")
+        .await;
     assert_eq!(refused.status, 303);
-    let page = client.get(refused.header("location").expect("a page")).await.text();
+    let page = client
+        .get(refused.header("location").expect("a page"))
+        .await
+        .text();
     assert!(
         page.contains("username must not contain white space") && page.contains("value=\"a b\""),
         "{page}"
     );
     assert!(page.contains("value=\"/rooms/x\""));
-    let refused = client.form("/auth/login", "username=ann&password=secret123").await;
-    let page = client.get(refused.header("location").expect("a page")).await.text();
-    assert!(page.contains("ann cannot log in with this password"), "{page}");
+    let refused = client
+        .form("/auth/login", "username=ann&password=secret123")
+        .await;
+    let page = client
+        .get(refused.header("location").expect("a page"))
+        .await
+        .text();
+    assert!(
+        page.contains("ann cannot log in with this password"),
+        "{page}"
+    );
 
     let mut ann = server.guest("ann").await;
-    let refused = ann.form("/rooms/a", &format!("text={}", "x".repeat(4_001))).await;
+    let refused = ann
+        .form("/rooms/a", &format!("text={}", "x".repeat(4_001)))
+        .await;
     assert_eq!(refused.status, 400);
     assert!(
-        refused.text().contains("text must be at most 4000 characters")
+        refused
+            .text()
+            .contains("text must be at most 4000 characters")
             && refused.text().contains(&"x".repeat(4_001))
     );
     assert_eq!(ann.get("/rooms/%zz").await.status, 400);
     let missing = ann.get("/rooms/a%2Fb").await;
-    assert_eq!((missing.status, missing.header("content-type")), (400, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (missing.status, missing.header("content-type")),
+        (400, Some("text/html; charset=utf-8"))
+    );
     let anonymous = client.form("/rooms/a", "text=kept").await;
     assert!(
         anonymous.status == 401 && anonymous.text().contains("there is no session"),
@@ -159,21 +221,46 @@ async fn a_log_in_leads_only_to_this_server(server: &Running) {
         ("/rooms/a%0d%0ax", "/"),
         ("", "/"),
     ] {
-        let login = server.client().form("/auth/login", &format!("username=ann&next={}", encode(next))).await;
-        assert_eq!((login.status, login.header("location")), (303, Some(to)), "{next}");
+        let login = server
+            .client()
+            .form(
+                "/auth/login",
+                &format!("username=ann&next={}", encode(next)),
+            )
+            .await;
+        assert_eq!(
+            (login.status, login.header("location")),
+            (303, Some(to)),
+            "{next}"
+        );
     }
 }
 
 async fn older_messages_are_a_link_away(server: &Running) {
     let mut client = server.client();
     for i in 1..=60 {
-        client.post("/chat/a/messages", &json!({ "sender": "ann", "text": format!("number {i}.") })).await;
+        client
+            .post(
+                "/chat/a/messages",
+                &json!({ "sender": "ann", "text": format!("number {i}.") }),
+            )
+            .await;
     }
     let newest = client.get("/rooms/a").await.text();
-    assert!(newest.contains("number 60.") && newest.contains("number 11.") && !newest.contains("number 10."));
-    assert!(newest.contains("href=\"/rooms/a?before=11\"") && newest.contains("data-live=\"true\""));
+    assert!(
+        newest.contains("number 60.")
+            && newest.contains("number 11.")
+            && !newest.contains("number 10.")
+    );
+    assert!(
+        newest.contains("href=\"/rooms/a?before=11\"") && newest.contains("data-live=\"true\"")
+    );
     let older = client.get("/rooms/a?before=11").await.text();
-    assert!(older.contains("number 1.") && older.contains("number 10.") && !older.contains("number 11."));
+    assert!(
+        older.contains("number 1.")
+            && older.contains("number 10.")
+            && !older.contains("number 11.")
+    );
     assert!(
         older.contains("Newest messages")
             && older.contains("data-live=\"false\"")
@@ -191,8 +278,13 @@ async fn static_files_are_served_and_checked() {
         ("/static/icon.svg", "image/svg+xml"),
     ] {
         let file = server.client().get(path).await;
-        assert_eq!((file.status, file.header("content-type")), (200, Some(kind)));
-        let mut again = server.client().with_header("if-none-match", file.header("etag").expect("a tag"));
+        assert_eq!(
+            (file.status, file.header("content-type")),
+            (200, Some(kind))
+        );
+        let mut again = server
+            .client()
+            .with_header("if-none-match", file.header("etag").expect("a tag"));
         assert_eq!(again.get(path).await.status, 304);
     }
 }
@@ -200,40 +292,90 @@ async fn static_files_are_served_and_checked() {
 async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
     for (url, cookie, path, secure) in [
         ("https://chat.example", "__Host-session=", "Path=/;", true),
-        ("https://chat.example/team", "__Secure-session=", "Path=/team", true),
+        (
+            "https://chat.example/team",
+            "__Secure-session=",
+            "Path=/team",
+            true,
+        ),
         ("http://chat.example/team", "session=", "Path=/team", false),
     ] {
-        let settings = Settings { public_url: Some(url.parse().expect(url)), ..Settings::default() };
-        let prefix = settings.public_url.as_ref().expect("set").prefix().to_owned();
+        let settings = Settings {
+            public_url: Some(url.parse().expect(url)),
+            ..Settings::default()
+        };
+        let prefix = settings
+            .public_url
+            .as_ref()
+            .expect("set")
+            .prefix()
+            .to_owned();
         let server = server.again(settings).await;
         let origin = url.trim_end_matches("/team");
-        let mut browser = server.client().with_header("host", "chat.example").with_header("origin", origin);
-        let login = browser.form(&format!("{prefix}/auth/login"), "username=ann").await;
+        let mut browser = server
+            .client()
+            .with_header("host", "chat.example")
+            .with_header("origin", origin);
+        let login = browser
+            .form(&format!("{prefix}/auth/login"), "username=ann")
+            .await;
         assert_eq!(
             (login.status, login.header("location")),
             (303, Some(format!("{prefix}/").as_str())),
             "{url}"
         );
         let set = format!("{};", login.header("set-cookie").expect("a cookie"));
-        assert!(set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure, "{set}");
+        assert!(
+            set.starts_with(cookie) && set.contains(path) && set.contains("Secure;") == secure,
+            "{set}"
+        );
         // Another scheme is another site, and another host another server.
-        let other = if secure { "http://chat.example" } else { "https://chat.example" };
-        let refused = browser.with_header("origin", other).form("/auth/login", "username=ann").await;
-        assert_eq!((refused.status, refused.text().contains("--public-url")), (403, true), "{url}");
+        let other = if secure {
+            "http://chat.example"
+        } else {
+            "https://chat.example"
+        };
+        let refused = browser
+            .with_header("origin", other)
+            .form("/auth/login", "username=ann")
+            .await;
+        assert_eq!(
+            (refused.status, refused.text().contains("--public-url")),
+            (403, true),
+            "{url}"
+        );
         let mut elsewhere = server.client();
         let refused = elsewhere.get("/chat/").await;
-        assert!(refused.status == 421 && refused.text().contains("--allowed-hosts"), "{}", refused.text());
+        assert!(
+            refused.status == 421 && refused.text().contains("--allowed-hosts"),
+            "{}",
+            refused.text()
+        );
         for path in ["/healthz", "/readyz", "/metrics"] {
-            assert_eq!(elsewhere.get(path).await.status, 200, "a probe by address: {path}");
+            assert_eq!(
+                elsewhere.get(path).await.status,
+                200,
+                "a probe by address: {path}"
+            );
         }
-        let mut ann = server.client().with_header("host", "chat.example").with_session(&login);
-        assert_eq!(ann.form(&format!("{prefix}/rooms"), "room=a").await.status, 303);
+        let mut ann = server
+            .client()
+            .with_header("host", "chat.example")
+            .with_session(&login);
+        assert_eq!(
+            ann.form(&format!("{prefix}/rooms"), "room=a").await.status,
+            303
+        );
         let page = ann.get(&format!("{prefix}/rooms/a")).await.text();
         assert!(
             page.contains(&format!("action=\"{prefix}/rooms/a\""))
                 && page.contains(&format!("data-api=\"{prefix}/chat/a/messages\""))
         );
-        assert_eq!(ann.get("/auth/me").await.status, 200, "a proxy may have removed the prefix");
+        assert_eq!(
+            ann.get("/auth/me").await.status,
+            200,
+            "a proxy may have removed the prefix"
+        );
         server.stop().await;
     }
 }
@@ -241,77 +383,193 @@ async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {
 async fn a_person_registers_changes_the_password_and_ends_sessions(server: &Running) {
     let mut client = server.client();
     let page = client.get("/login").await.text();
-    assert!(page.contains("action=\"/auth/register\"") && page.contains("action=\"/auth/login\""), "{page}");
+    assert!(
+        page.contains("action=\"/auth/register\"") && page.contains("action=\"/auth/login\""),
+        "{page}"
+    );
     // A guest is led to registering the name that is in use.
     let mut guest = server.guest("a&n").await;
     let page = guest.get("/account").await.text();
-    assert!(page.contains("/login?form=register&amp;username=a%26n&amp;next=%2Faccount"), "{page}");
-    let page = client.get("/login?form=register&username=a%26n&next=%2Faccount").await.text();
-    assert!(page.contains("id=\"new-username\" name=\"username\" value=\"a&amp;n\""), "{page}");
-    let registered =
-        client.form("/auth/register", "username=a%26n&password=correct+horse&next=%2Faccount").await;
-    assert_eq!((registered.status, registered.header("location")), (303, Some("/account")));
+    assert!(
+        page.contains("/login?form=register&amp;username=a%26n&amp;next=%2Faccount"),
+        "{page}"
+    );
+    let page = client
+        .get("/login?form=register&username=a%26n&next=%2Faccount")
+        .await
+        .text();
+    assert!(
+        page.contains("id=\"new-username\" name=\"username\" value=\"a&amp;n\""),
+        "{page}"
+    );
+    let registered = client
+        .form(
+            "/auth/register",
+            "username=a%26n&password=correct+horse&next=%2Faccount",
+        )
+        .await;
+    assert_eq!(
+        (registered.status, registered.header("location")),
+        (303, Some("/account"))
+    );
     let mut ann = server.client().with_session(&registered);
-    let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
+    let login = client
+        .form("/auth/login", "username=a%26n&password=correct+horse")
+        .await;
     let mut other = server.client().with_session(&login);
     let page = ann.get("/account").await.text();
-    assert!(page.contains("a&amp;n") && page.matches("class=\"guest\">this one").count() == 1, "{page}");
+    assert!(
+        page.contains("a&amp;n") && page.matches("class=\"guest\">this one").count() == 1,
+        "{page}"
+    );
 
     // Ends one, by the form of its line.
     let at = page.find("name=\"id\" value=\"").expect("a form") + "name=\"id\" value=\"".len();
-    let ended = ann.form("/account/sessions", &format!("id={}", &page[at..at + 32])).await;
-    assert_eq!((ended.status, ended.header("location")), (303, Some("/account")));
-    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
+    let ended = ann
+        .form("/account/sessions", &format!("id={}", &page[at..at + 32]))
+        .await;
+    assert_eq!(
+        (ended.status, ended.header("location")),
+        (303, Some("/account"))
+    );
+    assert_eq!(
+        (
+            ann.get("/auth/me").await.status,
+            other.get("/auth/me").await.status
+        ),
+        (200, 401)
+    );
     assert!(!ann.get("/account").await.text().contains("End all others"));
 
-    let login = client.form("/auth/login", "username=a%26n&password=correct+horse").await;
+    let login = client
+        .form("/auth/login", "username=a%26n&password=correct+horse")
+        .await;
     let mut other = server.client().with_session(&login);
     for (body, why) in [
-        ("password=wrong+horse&new_password=battery+staple", "the current password is wrong"),
-        ("password=correct+horse&new_password=short", "the new password must have 8 to 256 characters"),
+        (
+            "password=wrong+horse&new_password=battery+staple",
+            "the current password is wrong",
+        ),
+        (
+            "password=correct+horse&new_password=short",
+            "the new password must have 8 to 256 characters",
+        ),
     ] {
         let refused = ann.form("/auth/password", body).await;
         assert_eq!(refused.status, 303);
-        let page = ann.get(refused.header("location").expect("a page")).await.text();
-        assert!(page.contains(why) && !page.contains("horse") && !page.contains("short\""), "{page}");
+        let page = ann
+            .get(refused.header("location").expect("a page"))
+            .await
+            .text();
+        assert!(
+            page.contains(why) && !page.contains("horse") && !page.contains("short\""),
+            "{page}"
+        );
     }
-    let changed =
-        ann.form("/auth/password", "username=a%26n&password=correct+horse&new_password=battery+staple").await;
-    assert_eq!((changed.status, changed.header("location")), (303, Some("/account?changed=")));
-    assert!(ann.get("/account?changed=").await.text().contains("The password was changed."));
-    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
-    let login = client.form("/auth/login", "username=a%26n&password=battery+staple").await;
+    let changed = ann
+        .form(
+            "/auth/password",
+            "username=a%26n&password=correct+horse&new_password=battery+staple",
+        )
+        .await;
+    assert_eq!(
+        (changed.status, changed.header("location")),
+        (303, Some("/account?changed="))
+    );
+    assert!(
+        ann.get("/account?changed=")
+            .await
+            .text()
+            .contains("The password was changed.")
+    );
+    assert_eq!(
+        (
+            ann.get("/auth/me").await.status,
+            other.get("/auth/me").await.status
+        ),
+        (200, 401)
+    );
+    let login = client
+        .form("/auth/login", "username=a%26n&password=battery+staple")
+        .await;
     let mut other = server.client().with_session(&login);
     assert_eq!(ann.form("/account/sessions", "").await.status, 303);
-    assert_eq!((ann.get("/auth/me").await.status, other.get("/auth/me").await.status), (200, 401));
+    assert_eq!(
+        (
+            ann.get("/auth/me").await.status,
+            other.get("/auth/me").await.status
+        ),
+        (200, 401)
+    );
     // Who has no session is sent to log in.
     let away = other.get("/account").await;
-    assert_eq!((away.status, away.header("location")), (303, Some("/login?next=%2Faccount")));
+    assert_eq!(
+        (away.status, away.header("location")),
+        (303, Some("/login?next=%2Faccount"))
+    );
     assert_eq!(other.form("/account/sessions", "").await.status, 401);
-    let away = other.form("/auth/password", "password=a&new_password=battery+staple").await;
-    assert_eq!((away.status, away.header("location")), (303, Some("/login?next=%2Faccount")));
+    let away = other
+        .form("/auth/password", "password=a&new_password=battery+staple")
+        .await;
+    assert_eq!(
+        (away.status, away.header("location")),
+        (303, Some("/login?next=%2Faccount"))
+    );
 }
 
 async fn a_refused_registration_says_why_and_keeps_the_name(server: &Running) {
     server.account("ann").await;
     let mut client = server.client();
     for (path, body, why) in [
-        ("/auth/register", "username=ann&password=correct+horse", "ann is taken"),
-        ("/auth/register", "username=Ann&password=correct+horse", "Ann is taken"),
-        ("/auth/register", "username=bob&password=short", "the password must have 8 to 256 characters"),
-        ("/auth/register", "username=b+b&password=correct+horse", "username must not contain white space"),
-        ("/auth/login", "username=ann&password=", "ann cannot log in with this password"),
-        ("/auth/login", "username=Ann&password=", "Ann differs only in case from a name that has an account"),
+        (
+            "/auth/register",
+            "username=ann&password=correct+horse",
+            "ann is taken",
+        ),
+        (
+            "/auth/register",
+            "username=Ann&password=correct+horse",
+            "Ann is taken",
+        ),
+        (
+            "/auth/register",
+            "username=bob&password=short",
+            "the password must have 8 to 256 characters",
+        ),
+        (
+            "/auth/register",
+            "username=b+b&password=correct+horse",
+            "username must not contain white space",
+        ),
+        (
+            "/auth/login",
+            "username=ann&password=",
+            "ann cannot log in with this password",
+        ),
+        (
+            "/auth/login",
+            "username=Ann&password=",
+            "Ann differs only in case from a name that has an account",
+        ),
     ] {
-        let refused = client.form(path, &format!("{body}&next=%2Frooms%2Fx")).await;
+        let refused = client
+            .form(path, &format!("{body}&next=%2Frooms%2Fx"))
+            .await;
         let location = refused.header("location").expect("a page").to_owned();
         assert!(
             refused.status == 303 && !location.contains("horse") && !location.contains("short"),
             "{location}"
         );
         let page = client.get(&location).await.text();
-        let name = body[9..].split('&').next().unwrap_or_default().replace('+', " ");
-        assert!(page.contains(why) && page.contains(&format!("value=\"{name}\"")), "{page}");
+        let name = body[9..]
+            .split('&')
+            .next()
+            .unwrap_or_default()
+            .replace('+', " ");
+        assert!(
+            page.contains(why) && page.contains(&format!("value=\"{name}\"")),
+            "{page}"
+        );
         assert_eq!(page.matches("value=\"/rooms/x\"").count(), 2);
     }
 }
@@ -329,20 +587,46 @@ async fn browsers_get_pages_whatever_fails(server: &Running) {
         (Method::GET, "/chat/nowhere", None, "", false, 404),
         (Method::GET, "/rooms/a?after=x", None, "", false, 400),
         (Method::POST, "/rooms/a", text, "text=x", false, 415),
-        (Method::POST, "/auth/login", text, "username=ann", false, 415),
+        (
+            Method::POST,
+            "/auth/login",
+            text,
+            "username=ann",
+            false,
+            415,
+        ),
         (Method::POST, "/auth/login", form, "username=ann", true, 403),
         (Method::POST, "/auth/logout", form, "", true, 403),
-        (Method::POST, "/auth/login", form, "username=%zz", false, 400),
+        (
+            Method::POST,
+            "/auth/login",
+            form,
+            "username=%zz",
+            false,
+            400,
+        ),
         (Method::POST, "/rooms", form, "room=x", true, 403),
     ] {
         let mut browser = server.client().with_header("accept", navigation);
         if foreign {
             browser = browser.with_header("origin", "https://evil.example");
         }
-        let reply = browser.request(method.clone(), path, kind, body.into()).await.expect("an answer");
+        let reply = browser
+            .request(method.clone(), path, kind, body.into())
+            .await
+            .expect("an answer");
         let is_page = reply.header("content-type") == Some("text/html; charset=utf-8");
-        assert!(reply.status == status && is_page, "{method} {path}: {} {}", reply.status, reply.text());
-        assert_eq!(reply.header("allow").is_some(), status == 405, "{method} {path}");
+        assert!(
+            reply.status == status && is_page,
+            "{method} {path}: {} {}",
+            reply.status,
+            reply.text()
+        );
+        assert_eq!(
+            reply.header("allow").is_some(),
+            status == 405,
+            "{method} {path}"
+        );
     }
 
     // Without saying what they take: page paths and forms of pages, and no others.
@@ -354,51 +638,131 @@ async fn browsers_get_pages_whatever_fails(server: &Running) {
         (Method::GET, "/nothing", None, false),
         (Method::DELETE, "/chat/a/messages", None, false),
     ] {
-        let sent = plain.request(method.clone(), path, kind, "username=%zz".into()).await;
+        let sent = plain
+            .request(method.clone(), path, kind, "username=%zz".into())
+            .await;
         let reply = sent.expect("an answer");
         let html = reply.header("content-type") == Some("text/html; charset=utf-8");
-        assert!(reply.status >= 400 && html == is_page, "{method} {path}: {}", reply.text());
+        assert!(
+            reply.status >= 400 && html == is_page,
+            "{method} {path}: {}",
+            reply.text()
+        );
     }
     let icon = plain.get("/favicon.ico").await;
-    assert_eq!((icon.status, icon.header("location")), (308, Some("/static/icon.svg")));
+    assert_eq!(
+        (icon.status, icon.header("location")),
+        (308, Some("/static/icon.svg"))
+    );
 }
 
 async fn a_guest_sees_and_ends_no_session_but_its_own(server: &Running) {
     let (mut one, mut two) = (server.guest("ann").await, server.guest("ann").await);
     let listed = two.get("/auth/sessions").await.json();
-    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["current"]), (Some(1), &json!(true)));
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["current"]),
+        (Some(1), &json!(true))
+    );
     let id = listed[0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(one.send(Method::DELETE, &format!("/auth/sessions/{id}"), "").await.status, 404);
-    assert_eq!(one.send(Method::DELETE, "/auth/sessions", "").await.status, 204);
-    assert_eq!(one.form("/account/sessions", &format!("id={id}")).await.status, 303);
+    assert_eq!(
+        one.send(Method::DELETE, &format!("/auth/sessions/{id}"), "")
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        one.send(Method::DELETE, "/auth/sessions", "").await.status,
+        204
+    );
+    assert_eq!(
+        one.form("/account/sessions", &format!("id={id}"))
+            .await
+            .status,
+        303
+    );
     assert_eq!(one.form("/account/sessions", "").await.status, 303);
-    assert_eq!(one.get("/account").await.text().matches("last seen").count(), 1);
-    assert_eq!((one.get("/auth/me").await.status, two.get("/auth/me").await.status), (200, 200));
-    assert_eq!(two.send(Method::DELETE, &format!("/auth/sessions/{id}"), "").await.status, 204);
-    assert_eq!((one.get("/auth/me").await.status, two.get("/auth/me").await.status), (200, 401));
+    assert_eq!(
+        one.get("/account")
+            .await
+            .text()
+            .matches("last seen")
+            .count(),
+        1
+    );
+    assert_eq!(
+        (
+            one.get("/auth/me").await.status,
+            two.get("/auth/me").await.status
+        ),
+        (200, 200)
+    );
+    assert_eq!(
+        two.send(Method::DELETE, &format!("/auth/sessions/{id}"), "")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        (
+            one.get("/auth/me").await.status,
+            two.get("/auth/me").await.status
+        ),
+        (200, 401)
+    );
 }
 
 async fn guests_who_may_only_read_are_sent_to_log_in(server: &Running) {
-    let guest = server.guest("bob").await.header("cookie").expect("a session").to_owned();
-    let server = server.again(Settings { guests: Guests::Read, ..Settings::default() }).await;
+    let guest = server
+        .guest("bob")
+        .await
+        .header("cookie")
+        .expect("a session")
+        .to_owned();
+    let server = server
+        .again(Settings {
+            guests: Guests::Read,
+            ..Settings::default()
+        })
+        .await;
     let mut ann = server.account("ann").await;
-    assert_eq!(ann.post("/chat/a/messages", &json!({ "text": "for everyone" })).await.status, 201);
+    assert_eq!(
+        ann.post("/chat/a/messages", &json!({ "text": "for everyone" }))
+            .await
+            .status,
+        201
+    );
     let mut guest = server.client().with_header("cookie", &guest);
     for client in [&mut guest, &mut server.client()] {
         let page = client.get("/rooms/a").await.text();
-        assert!(page.contains("for everyone") && page.contains("Log in</a> to write"), "{page}");
-        assert_eq!(client.get("/chat/a/messages").await.json()[0]["text"], "for everyone");
-        let sent = client.form("/rooms/a", "text=x").await;
-        assert_eq!((sent.status, sent.header("location")), (303, Some("/login?next=%2Frooms%2Fa")));
+        assert!(
+            page.contains("for everyone") && page.contains("Log in</a> to write"),
+            "{page}"
+        );
         assert_eq!(
-            client.post("/chat/a/messages", &json!({ "sender": "eve", "text": "x" })).await.status,
+            client.get("/chat/a/messages").await.json()[0]["text"],
+            "for everyone"
+        );
+        let sent = client.form("/rooms/a", "text=x").await;
+        assert_eq!(
+            (sent.status, sent.header("location")),
+            (303, Some("/login?next=%2Frooms%2Fa"))
+        );
+        assert_eq!(
+            client
+                .post("/chat/a/messages", &json!({ "sender": "eve", "text": "x" }))
+                .await
+                .status,
             401
         );
         assert_eq!(client.get("/auth/me").await.status, 401);
     }
     let cookie = guest.header("cookie").expect("a session").to_owned();
-    let mut socket = Socket::open(server.address, &[("cookie", &cookie)]).await.expect("a socket");
-    socket.say(&json!({ "type": "subscribe", "room": "a", "after": 0 })).await;
+    let mut socket = Socket::open(server.address, &[("cookie", &cookie)])
+        .await
+        .expect("a socket");
+    socket
+        .say(&json!({ "type": "subscribe", "room": "a", "after": 0 }))
+        .await;
     assert_eq!(socket.expect("message").await["text"], "for everyone");
     for frame in [
         json!({ "type": "post", "room": "a", "text": "x", "sender": "eve" }),
@@ -413,12 +777,17 @@ async fn guests_who_may_only_read_are_sent_to_log_in(server: &Running) {
 
 async fn a_room_that_nobody_opened_can_be_created_from_its_page(server: &Running) {
     for mut client in [server.client(), server.guest("bob").await] {
-        let name = if client.header("cookie").is_some() { "two" } else { "one" };
+        let name = if client.header("cookie").is_some() {
+            "two"
+        } else {
+            "one"
+        };
         let page = client.get(&format!("/rooms/{name}")).await;
         assert_eq!(page.status, 404);
         let text = page.text();
         assert!(
-            text.contains("Create room") && text.contains(&format!("name=\"room\" value=\"{name}\"")),
+            text.contains("Create room")
+                && text.contains(&format!("name=\"room\" value=\"{name}\"")),
             "{text}"
         );
         let created = client.form("/rooms", &format!("room={name}")).await;
@@ -428,9 +797,17 @@ async fn a_room_that_nobody_opened_can_be_created_from_its_page(server: &Running
         );
         assert_eq!(client.get(&format!("/rooms/{name}")).await.status, 200);
     }
-    let server = server.again(Settings { guests: Guests::Read, ..Settings::default() }).await;
+    let server = server
+        .again(Settings {
+            guests: Guests::Read,
+            ..Settings::default()
+        })
+        .await;
     let page = server.client().get("/rooms/three").await;
     assert_eq!(page.status, 404);
-    assert!(page.text().contains("/login?next=%2Frooms%2Fthree") && !page.text().contains("Create room"));
+    assert!(
+        page.text().contains("/login?next=%2Frooms%2Fthree")
+            && !page.text().contains("Create room")
+    );
     server.stop().await;
 }

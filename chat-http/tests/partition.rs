@@ -1,5 +1,5 @@
-//! Partitions of a replica set of three nodes with two servers: packets between hosts are dropped, and nobody is
-//! told. Each host is a network namespace, which needs root on Linux.
+//! Partitions of a replica set of three nodes with two servers: packets between hosts are dropped,
+//! and nobody is told. Each host is a network namespace, which needs root on Linux.
 //!
 //! The random run cuts a few times. `CHAT_PARTITION_CUTS=28` makes it a long one, and
 //! `CHAT_PARTITION_SEED` repeats an earlier one.
@@ -31,30 +31,48 @@ const ROOMS: usize = 3;
 const BETWEEN: u64 = 150;
 /// Duration of a cut: shorter than any time limit, and longer than all of them.
 const CUT_MILLIS: std::ops::Range<u64> = 500..9_000;
-/// How soon after the election posts are answered again. Two seconds, and the rest is for a slow machine.
+/// How soon after the election posts are answered again. Two seconds, and the rest is for a slow
+/// machine.
 const RESUME_LIMIT: Duration = Duration::from_secs(4);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// One at a time: each wants the whole machine.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Lets a secondary notice within 2 s that the node it replicates from is cut off, and take another one. By
-/// default it waits for 6 s, then tries to connect for 7 s, and no majority takes a write meanwhile.
-const PROMPT: &[&str] =
-    &["oplogNetworkTimeoutBufferSeconds=1", "oplogFetcherSteadyStateMaxFetcherRestarts=0"];
+/// Lets a secondary notice within 2 s that the node it replicates from is cut off, and take another
+/// one. By default it waits for 6 s, then tries to connect for 7 s, and no majority takes a write
+/// meanwhile.
+const PROMPT: &[&str] = &[
+    "oplogNetworkTimeoutBufferSeconds=1",
+    "oplogFetcherSteadyStateMaxFetcherRestarts=0",
+];
 
 /// Runs a test with the clients on a host of their own, and mongods with these parameters.
 fn on_network(parameters: &[&str], run: impl AsyncFnOnce(&Cluster<'_>) + Send) {
-    let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(network) = Network::start(HOSTS, "partitions of a replica set") else { return };
+    let _machine = MACHINE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(network) = Network::start(HOSTS, "partitions of a replica set") else {
+        return;
+    };
     mongod::fetch();
     network.block_on(async || {
         let (nodes, servers) = network.hosts()[1..].split_at(NODES);
         let mongo = Deployment::start_on(nodes, ELECTION_TIMEOUT, parameters);
         let store = with_database(&mongo.uri(), "partition");
-        let start = |host: &Host| Start::new(SERVER, &store).on(host).run().expect("it starts");
+        let start = |host: &Host| {
+            Start::new(SERVER, &store)
+                .on(host)
+                .run()
+                .expect("it starts")
+        };
         let servers = servers.iter().map(start).collect();
-        run(&Cluster { servers, mongo, network: &network }).await;
+        run(&Cluster {
+            servers,
+            mongo,
+            network: &network,
+        })
+        .await;
     });
 }
 
@@ -79,7 +97,10 @@ impl Cluster<'_> {
         for address in self.addresses() {
             let is_ready = async || Client::new(address).get("/readyz").await.status == 200;
             while !is_ready().await {
-                assert!(started.elapsed() < RECOVERY_LIMIT, "{address} does not recover");
+                assert!(
+                    started.elapsed() < RECOVERY_LIMIT,
+                    "{address} does not recover"
+                );
             }
         }
     }
@@ -99,14 +120,21 @@ impl Random {
 
 fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number, not {text}")),
+    )
 }
 
-/// Posts and changes while hosts and pairs of hosts lose sight of each other, checked like the crash run.
+/// Posts and changes while hosts and pairs of hosts lose sight of each other, checked like the
+/// crash run.
 #[test]
 fn random_cuts_lose_double_and_reorder_nothing() {
     on_network(PROMPT, async |cluster| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a time")
+            .as_secs();
         let seed = number("CHAT_PARTITION_SEED").unwrap_or(now);
         let cuts = number("CHAT_PARTITION_CUTS").unwrap_or(4);
         announce(&format!("partitions: CHAT_PARTITION_SEED={seed}"));
@@ -142,7 +170,12 @@ fn cut_at_random(cluster: &Cluster<'_>, random: &mut Random) -> String {
     };
     let hosts = cluster.network.hosts();
     let one = 1 + random.below(hosts.len() - 1);
-    let is_primary = |at: usize| cluster.mongo.primary().is_some_and(|primary| primary + 1 == at);
+    let is_primary = |at: usize| {
+        cluster
+            .mongo
+            .primary()
+            .is_some_and(|primary| primary + 1 == at)
+    };
     let role = if is_primary(one) { " (primary)" } else { "" };
     let other = 1 + random.below(hosts.len() - 1);
     if one == other || random.below(2) == 0 {
@@ -161,12 +194,26 @@ struct Sent {
 }
 
 /// Posts until it is told to stop.
-async fn post(address: SocketAddr, sender: String, sent: Arc<Mutex<Vec<Sent>>>, stop: Arc<AtomicBool>) {
+async fn post(
+    address: SocketAddr,
+    sender: String,
+    sent: Arc<Mutex<Vec<Sent>>>,
+    stop: Arc<AtomicBool>,
+) {
     let mut client = Client::new(address);
     while !stop.load(Ordering::Relaxed) {
         let at = Instant::now();
-        let reply = client.post("/chat/a/messages", &json!({ "sender": sender, "text": "x" })).await;
-        let sent_one = Sent { at, answered: Instant::now(), status: reply.status };
+        let reply = client
+            .post(
+                "/chat/a/messages",
+                &json!({ "sender": sender, "text": "x" }),
+            )
+            .await;
+        let sent_one = Sent {
+            at,
+            answered: Instant::now(),
+            status: reply.status,
+        };
         sent.lock().expect("the posts").push(sent_one);
     }
 }
@@ -185,14 +232,24 @@ struct Failover {
 impl Failover {
     /// Cuts off the primary under load.
     async fn measure(cluster: &Cluster<'_>) -> Self {
-        let (sent, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (sent, stop) = (
+            Arc::new(Mutex::new(Vec::new())),
+            Arc::new(AtomicBool::new(false)),
+        );
         let mut posters = JoinSet::new();
         for (number, address) in (0..CLIENTS).zip(cluster.addresses().into_iter().cycle()) {
-            posters.spawn(post(address, format!("client{number}"), sent.clone(), stop.clone()));
+            posters.spawn(post(
+                address,
+                format!("client{number}"),
+                sent.clone(),
+                stop.clone(),
+            ));
         }
         let count = |after: Instant| {
             let sent = sent.lock().expect("the posts");
-            sent.iter().filter(|post| post.status == 201 && post.answered > after).count()
+            sent.iter()
+                .filter(|post| post.status == 201 && post.answered > after)
+                .count()
         };
         let wait_for = async |posts: usize, after: Instant| {
             while count(after) < posts {
@@ -205,11 +262,16 @@ impl Failover {
         let old = cluster.mongo.wait_for_primary();
         cluster.network.cut(&cluster.nodes()[old]);
         let cut = Instant::now();
-        let others: Vec<_> =
-            (0..NODES).filter(|node| *node != old).map(|node| &cluster.mongo.nodes[node]).collect();
+        let others: Vec<_> = (0..NODES)
+            .filter(|node| *node != old)
+            .map(|node| &cluster.mongo.nodes[node])
+            .collect();
         let (elected, replicated) = tokio::task::block_in_place(|| {
             let new = loop {
-                assert!(cut.elapsed() < RECOVERY_LIMIT, "no other primary was elected");
+                assert!(
+                    cut.elapsed() < RECOVERY_LIMIT,
+                    "no other primary was elected"
+                );
                 if let Some(new) = others.iter().find(|node| node.is_primary()) {
                     break new;
                 }
@@ -224,9 +286,16 @@ impl Failover {
         posters.join_all().await;
 
         let sent = sent.lock().expect("the posts");
-        let resumed = sent.iter().filter(|post| post.status == 201 && post.answered > elected);
-        let resumed = resumed.map(|post| post.answered).min().expect("an answered post");
-        let waited = sent.iter().filter(|post| post.at < elected && post.answered > cut);
+        let resumed = sent
+            .iter()
+            .filter(|post| post.status == 201 && post.answered > elected);
+        let resumed = resumed
+            .map(|post| post.answered)
+            .min()
+            .expect("an answered post");
+        let waited = sent
+            .iter()
+            .filter(|post| post.at < elected && post.answered > cut);
         let (answered, refused): (Vec<_>, Vec<_>) = waited.partition(|post| post.status == 201);
         let (elected, replicated, resumed) = (elected - cut, replicated - cut, resumed - cut);
         announce(&format!(
@@ -236,27 +305,42 @@ impl Failover {
             answered.len(),
             refused.len()
         ));
-        Self { elected, replicated, resumed, answered: answered.len(), refused: refused.len() }
+        Self {
+            elected,
+            replicated,
+            resumed,
+            answered: answered.len(),
+            refused: refused.len(),
+        }
     }
 }
 
-/// The time limit of a post outlasts the election, so no post fails: those that were sent to the old primary
-/// are stored by the new one.
+/// The time limit of a post outlasts the election, so no post fails: those that were sent to the
+/// old primary are stored by the new one.
 #[test]
 fn posting_resumes_soon_after_another_primary_is_elected() {
     on_network(PROMPT, async |cluster| {
         let failover = Failover::measure(cluster).await;
-        assert!(failover.resumed < failover.elected + RESUME_LIMIT, "{failover:?}");
-        assert!(failover.refused == 0 && failover.answered >= CLIENTS / 2, "{failover:?}");
+        assert!(
+            failover.resumed < failover.elected + RESUME_LIMIT,
+            "{failover:?}"
+        );
+        assert!(
+            failover.refused == 0 && failover.answered >= CLIENTS / 2,
+            "{failover:?}"
+        );
     });
 }
 
-/// With MongoDB's defaults a majority takes no write for long after the election. Once it does, posts do not wait
-/// any longer.
+/// With MongoDB's defaults a majority takes no write for long after the election. Once it does,
+/// posts do not wait any longer.
 #[test]
 fn posting_resumes_as_soon_as_a_majority_takes_writes() {
     on_network(&[], async |cluster| {
         let failover = Failover::measure(cluster).await;
-        assert!(failover.resumed < failover.replicated + RESUME_LIMIT, "{failover:?}");
+        assert!(
+            failover.resumed < failover.replicated + RESUME_LIMIT,
+            "{failover:?}"
+        );
     });
 }

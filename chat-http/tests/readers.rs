@@ -38,14 +38,25 @@ async fn until<T: std::fmt::Debug>(mut look: impl AsyncFnMut() -> T, is_so: impl
 }
 
 async fn post(client: &mut Client, text: &str) {
-    let reply = client.post("/chat/a/messages", &json!({ "sender": "eve", "text": text })).await;
+    let reply = client
+        .post(
+            "/chat/a/messages",
+            &json!({ "sender": "eve", "text": text }),
+        )
+        .await;
     assert_eq!(reply.status, 201, "{}", reply.text());
 }
 
-async fn subscribed(address: std::net::SocketAddr, headers: &[(&'static str, &str)], after: i64) -> Socket {
+async fn subscribed(
+    address: std::net::SocketAddr,
+    headers: &[(&'static str, &str)],
+    after: i64,
+) -> Socket {
     make_room(address, "a").await;
     let mut socket = Socket::open(address, headers).await.expect("a socket");
-    socket.say(&json!({ "type": "subscribe", "room": "a", "after": after })).await;
+    socket
+        .say(&json!({ "type": "subscribe", "room": "a", "after": after }))
+        .await;
     socket.expect("subscribed").await;
     socket
 }
@@ -54,11 +65,20 @@ async fn nothing_stays_of_readers_who_go_without_a_word(server: &Running) {
     const EACH: usize = 60;
     let mut client = server.client();
     post(&mut client, "x").await;
-    let cookie = client.post("/auth/login", &json!({ "username": "ann" })).await.cookie().expect("a cookie");
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let cookie = client
+        .post("/auth/login", &json!({ "username": "ann" }))
+        .await
+        .cookie()
+        .expect("a cookie");
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let before = tasks();
     let headers = [("cookie", cookie.as_str())];
-    let sockets = future::join_all((0..EACH).map(|_| subscribed(server.address, &headers, 0))).await;
+    let sockets =
+        future::join_all((0..EACH).map(|_| subscribed(server.address, &headers, 0))).await;
     let streams = (0..EACH).map(|_| Events::open(server.address, "/chat/a/events", None));
     let streams = future::try_join_all(streams).await.expect("streams");
     let polls: Vec<_> = (0..EACH)
@@ -67,7 +87,11 @@ async fn nothing_stays_of_readers_who_go_without_a_word(server: &Running) {
             tokio::spawn(async move { client.get("/chat/a/messages?after=1&wait=30").await.status })
         })
         .collect();
-    until(async || server.store.live_counts(), |counts| counts.followers == 3 * EACH).await;
+    until(
+        async || server.store.live_counts(),
+        |counts| counts.followers == 3 * EACH,
+    )
+    .await;
     let counts = server.store.live_counts();
     assert_eq!((counts.attending, counts.users), (EACH, 1));
     assert!(tasks() > before + 3 * EACH);
@@ -98,7 +122,9 @@ async fn a_reader_who_does_not_read_holds_up_nobody_and_little_memory_on_a_repli
 /// The server is a process of its own, so that its memory is nobody else's.
 async fn hold_up_nobody(store: &str) {
     const POSTS: i64 = 6_000;
-    let server: Server = Start::new(env!("CARGO_BIN_EXE_chat-http"), store).run().expect("it starts");
+    let server: Server = Start::new(env!("CARGO_BIN_EXE_chat-http"), store)
+        .run()
+        .expect("it starts");
     let mut reader = subscribed(server.address, &[], 0).await;
     let mut slow = future::join_all((0..10).map(|_| subscribed(server.address, &[], 0))).await;
     let text = "x".repeat(4_000);
@@ -115,9 +141,15 @@ async fn hold_up_nobody(store: &str) {
     for seq in 1..=POSTS {
         assert_eq!(reader.expect("message").await["seq"], seq);
     }
-    future::join_all(writers).await.into_iter().for_each(|writer| writer.expect("no panic"));
+    future::join_all(writers)
+        .await
+        .into_iter()
+        .for_each(|writer| writer.expect("no panic"));
     let memory = server.memory_kib();
-    announce(&format!("10 sockets that do not read 24 MB each: the server has {} MiB", memory / 1024));
+    announce(&format!(
+        "10 sockets that do not read 24 MB each: the server has {} MiB",
+        memory / 1024
+    ));
     // Each of them would hold 24 MB if it was kept for it.
     assert!(memory < 120 * 1024, "{memory} KiB");
 
@@ -137,7 +169,11 @@ async fn hold_up_nobody(store: &str) {
     // The others are let go.
     let mut client = Client::new(server.address);
     drop((late, reader));
-    until(async || client.metric("chat_http_sockets").await, |open| *open == 0).await;
+    until(
+        async || client.metric("chat_http_sockets").await,
+        |open| *open == 0,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +184,11 @@ async fn a_flood_of_frames_is_read_slowly_and_disturbs_nobody() {
     let mut calm = subscribed(server.address, &[], 0).await;
     let began = Instant::now();
     for _ in 0..FLOOD {
-        flooding.stream.feed(Message::text("{}")).await.expect("sent");
+        flooding
+            .stream
+            .feed(Message::text("{}"))
+            .await
+            .expect("sent");
     }
     flooding.stream.flush().await.expect("sent");
     post(&mut server.client(), "meanwhile").await;
@@ -157,7 +197,11 @@ async fn a_flood_of_frames_is_read_slowly_and_disturbs_nobody() {
         assert_eq!(flooding.next().await.expect("an answer")["status"], 400);
     }
     // 400 at once, then 100 a second.
-    assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(450),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 async fn many_readers_of_one_room_all_get_everything(server: &Running) {
@@ -173,11 +217,20 @@ async fn many_readers_of_one_room_all_get_everything(server: &Running) {
     let reading = future::join_all(readers.into_iter().map(|mut reader| async move {
         for seq in 1..=POSTS {
             let message: Value = reader.expect("message").await;
-            assert_eq!((&message["seq"], &message["text"]), (&json!(seq), &json!(seq.to_string())));
+            assert_eq!(
+                (&message["seq"], &message["text"]),
+                (&json!(seq), &json!(seq.to_string()))
+            );
         }
         reader
     }));
-    let (_, readers) = timeout(SOON, future::join(writing, reading)).await.expect("in time");
+    let (_, readers) = timeout(SOON, future::join(writing, reading))
+        .await
+        .expect("in time");
     // And nothing more.
-    assert!(readers.into_iter().all(|mut reader| reader.next().now_or_never().is_none()));
+    assert!(
+        readers
+            .into_iter()
+            .all(|mut reader| reader.next().now_or_never().is_none())
+    );
 }

@@ -30,8 +30,14 @@ impl Target {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let store = folder.path().join("chat.db");
         let start = Start::new(SERVER, store.to_str().expect("a UTF-8 path"));
-        let server = start.with("--connections-per-address", per_address).run().expect("it starts");
-        Self { server, _folder: folder }
+        let server = start
+            .with("--connections-per-address", per_address)
+            .run()
+            .expect("it starts");
+        Self {
+            server,
+            _folder: folder,
+        }
     }
 
     /// Somebody at another address than the attackers'.
@@ -45,16 +51,28 @@ fn attack(address: SocketAddr, path: &str, arguments: &[&str]) -> Child {
     let url = format!("http://{address}{path}");
     let mut command = Command::new("slowhttptest");
     command.args(arguments).args(["-v", "1", "-u", &url]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("slowhttptest")
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("slowhttptest")
 }
 
 /// A number of the tool's last report.
 fn reported(report: &str, name: &str) -> u32 {
-    let plain: String =
-        report.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();
-    let line = plain.lines().rev().find(|line| line.trim_start().starts_with(name));
+    let plain: String = report
+        .split('\u{1b}')
+        .map(|part| part.split_once('m').map_or(part, |(_, rest)| rest))
+        .collect();
+    let line = plain
+        .lines()
+        .rev()
+        .find(|line| line.trim_start().starts_with(name));
     let number = line.and_then(|line| line.rsplit([':', ' ']).find(|word| !word.trim().is_empty()));
-    number.and_then(|word| word.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {plain}"))
+    number
+        .and_then(|word| word.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {plain}"))
 }
 
 /// Reads and posts all the while until the attack is over, on new connections and on an old one.
@@ -83,7 +101,11 @@ async fn served_during(target: &Target, mut attack: Child) -> (u32, Duration, St
         }
         assert!(slowest < SOON, "a request took {slowest:?}");
     }
-    (answered, slowest, report.join().expect("no panic").expect("UTF-8"))
+    (
+        answered,
+        slowest,
+        report.join().expect("no panic").expect("UTF-8"),
+    )
 }
 
 async fn survive(name: &str, path: &str, arguments: &[&str]) -> String {
@@ -104,9 +126,12 @@ async fn slow_heads_keep_nobody_out() {
     if !have_tool() {
         return;
     }
-    let report =
-        survive("2,000 slow heads", "/chat/", &["-H", "-c", "2000", "-r", "1000", "-i", "5", "-l", "15"])
-            .await;
+    let report = survive(
+        "2,000 slow heads",
+        "/chat/",
+        &["-H", "-c", "2000", "-r", "1000", "-i", "5", "-l", "15"],
+    )
+    .await;
     assert_eq!(reported(&report, "error"), 0, "{report}");
 }
 
@@ -118,7 +143,9 @@ async fn slow_bodies_keep_nobody_out() {
     survive(
         "1,000 slow bodies",
         "/chat/a/messages",
-        &["-B", "-c", "1000", "-r", "500", "-i", "5", "-s", "60000", "-l", "12"],
+        &[
+            "-B", "-c", "1000", "-r", "500", "-i", "5", "-s", "60000", "-l", "12",
+        ],
     )
     .await;
 }
@@ -133,11 +160,22 @@ async fn slow_readers_are_cut_off() {
     // Answers too large for the system's buffers.
     let text = "x".repeat(4_000);
     for _ in 0..200 {
-        let posted = client.post("/chat/large/messages", &json!({ "sender": "ann", "text": text })).await;
+        let posted = client
+            .post(
+                "/chat/large/messages",
+                &json!({ "sender": "ann", "text": text }),
+            )
+            .await;
         assert_eq!(posted.status, 201);
     }
-    let arguments = ["-X", "-c", "50", "-r", "50", "-k", "10", "-n", "5", "-z", "32", "-l", "90"];
-    let mut tool = attack(target.server.address, "/chat/large/messages?limit=200", &arguments);
+    let arguments = [
+        "-X", "-c", "50", "-r", "50", "-k", "10", "-n", "5", "-z", "32", "-l", "90",
+    ];
+    let mut tool = attack(
+        target.server.address,
+        "/chat/large/messages?limit=200",
+        &arguments,
+    );
     while client.metric("chat_http_connections").await < 50 {
         tokio::task::yield_now().await;
     }
@@ -148,8 +186,14 @@ async fn slow_readers_are_cut_off() {
         let request = Instant::now();
         assert_eq!(client.get("/chat/large").await.status, 200);
         slowest = slowest.max(request.elapsed());
-        assert!(tool.try_wait().expect("its state").is_none(), "the tool gave up first");
-        assert!(started.elapsed() < Duration::from_secs(80), "the server waits for those who do not read");
+        assert!(
+            tool.try_wait().expect("its state").is_none(),
+            "the tool gave up first"
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(80),
+            "the server waits for those who do not read"
+        );
     }
     let _ = tool.kill().and_then(|()| tool.wait());
     announce(&format!(
@@ -171,13 +215,19 @@ async fn one_address_gets_its_share_and_no_more() {
     // Until the tool has taken its share.
     let late = loop {
         let mut client = Client::new(address);
-        match client.request(hyper::Method::GET, "/chat/", None, "".into()).await {
+        match client
+            .request(hyper::Method::GET, "/chat/", None, "".into())
+            .await
+        {
             Ok(reply) if reply.status == 429 => break reply,
             _ => tokio::task::yield_now().await,
         }
     };
     assert_eq!(late.header("retry-after"), Some("5"));
-    assert_eq!(late.json()["detail"], "too many connections come from this address");
+    assert_eq!(
+        late.json()["detail"],
+        "too many connections come from this address"
+    );
 
     let (answered, slowest, _) = served_during(&target, tool).await;
     announce(&format!(

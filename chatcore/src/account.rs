@@ -38,7 +38,9 @@ impl FromStr for Password {
         let refused = |reason: String| Err(Invalid::new("password", reason));
         let normal = normal(text);
         match normal.chars().count() {
-            0..MIN_PASSWORD_CHARS => refused(format!("must have at least {MIN_PASSWORD_CHARS} characters")),
+            0..MIN_PASSWORD_CHARS => refused(format!(
+                "must have at least {MIN_PASSWORD_CHARS} characters"
+            )),
             MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS => Ok(Self(normal)),
             _ => refused(format!("must be at most {MAX_PASSWORD_CHARS} characters")),
         }
@@ -47,7 +49,11 @@ impl FromStr for Password {
 
 /// The same password comes from every keyboard as the same text.
 fn normal(text: &str) -> Arc<str> {
-    if text.is_ascii() { text.into() } else { text.nfc().collect::<String>().into() }
+    if text.is_ascii() {
+        text.into()
+    } else {
+        text.nfc().collect::<String>().into()
+    }
 }
 
 /// A name without regard to case: Unicode's full case folding, in NFC. Names that differ only in
@@ -69,7 +75,13 @@ impl From<&Username> for Fold {
         }
         // Some characters fold only once they are taken apart.
         let apart: String = name.nfd().collect();
-        Self(UniCase::unicode(apart).to_folded_case().nfc().collect::<String>().into())
+        Self(
+            UniCase::unicode(apart)
+                .to_folded_case()
+                .nfc()
+                .collect::<String>()
+                .into(),
+        )
     }
 }
 
@@ -129,7 +141,10 @@ impl Default for Hasher {
         // Half of the cores, so that whoever does not log in is served meanwhile.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let turns = (cores / 2).max(1);
-        Self { places: Semaphore::new(turns + WAITING), turns: Arc::new(Semaphore::new(turns)) }
+        Self {
+            places: Semaphore::new(turns + WAITING),
+            turns: Arc::new(Semaphore::new(turns)),
+        }
     }
 }
 
@@ -144,7 +159,8 @@ impl Hasher {
             drop(turn);
             value
         });
-        work.await.map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))
+        work.await
+            .map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))
     }
 
     pub(crate) async fn hash(&self, password: &Password) -> Result<String> {
@@ -156,7 +172,8 @@ impl Hasher {
     /// [`Verdict::Wrong`] and takes as long.
     pub(crate) async fn verify(&self, password: &str, stored: Option<String>) -> Result<Verdict> {
         let password = normal(password);
-        self.run(move || verify(&password, stored.as_deref())).await?
+        self.run(move || verify(&password, stored.as_deref()))
+            .await?
     }
 }
 
@@ -166,18 +183,22 @@ fn argon2() -> Argon2<'static> {
 
 fn hash(password: &str) -> Result<String> {
     let hashed = argon2().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))?.to_string())
+    Ok(hashed
+        .map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))?
+        .to_string())
 }
 
-/// What a password is checked against where there is no account: a hash that takes today's work, and
-/// that no known password has.
+/// What a password is checked against where there is no account: a hash that takes today's work,
+/// and that no known password has.
 const NOBODYS: &str = concat!(
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$",
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 );
 
 fn verify(password: &str, stored: Option<&str>) -> Result<Verdict> {
-    judge(password, stored, |hash| argon2().verify_password(password.as_bytes(), hash).is_ok())
+    judge(password, stored, |hash| {
+        argon2().verify_password(password.as_bytes(), hash).is_ok()
+    })
 }
 
 /// Checks a hash by `is_right`, exactly one whether or not there is an account.
@@ -191,7 +212,11 @@ fn judge(
     if !is_right(&checked) || stored.is_none() {
         return Ok(Verdict::Wrong);
     }
-    if is_current(&checked) { Ok(Verdict::Right) } else { hash(password).map(Verdict::RightUpgraded) }
+    if is_current(&checked) {
+        Ok(Verdict::Right)
+    } else {
+        hash(password).map(Verdict::RightUpgraded)
+    }
 }
 
 /// Whether a hash was made with the parameters that [`hash`] uses.
@@ -215,14 +240,31 @@ pub(crate) mod tests {
 
     #[test]
     fn a_password_has_8_to_256_characters_and_is_not_shown() {
-        for text in ["12345678", &"é".repeat(256), "with space", "e\u{301}2345678"] {
-            assert_eq!(text.parse::<Password>().map(|p| format!("{p:?}")), Ok("Password(…)".into()));
+        for text in [
+            "12345678",
+            &"é".repeat(256),
+            "with space",
+            "e\u{301}2345678",
+        ] {
+            assert_eq!(
+                text.parse::<Password>().map(|p| format!("{p:?}")),
+                Ok("Password(…)".into())
+            );
         }
         let reason = |text: &str| text.parse::<Password>().expect_err(text).to_string();
-        assert_eq!(reason("1234567"), "password must have at least 8 characters");
+        assert_eq!(
+            reason("1234567"),
+            "password must have at least 8 characters"
+        );
         // Eight characters before normalisation, seven after.
-        assert_eq!(reason("e\u{301}234567"), "password must have at least 8 characters");
-        assert_eq!(reason(&"x".repeat(257)), "password must be at most 256 characters");
+        assert_eq!(
+            reason("e\u{301}234567"),
+            "password must have at least 8 characters"
+        );
+        assert_eq!(
+            reason(&"x".repeat(257)),
+            "password must be at most 256 characters"
+        );
     }
 
     #[test]
@@ -241,7 +283,13 @@ pub(crate) mod tests {
         ] {
             assert!(same(a, b), "{a} {b}");
         }
-        for (a, b) in [("ann", "anna"), ("ann", "ann\u{e9}"), ("e", "é"), ("i", "ı"), ("o", "0")] {
+        for (a, b) in [
+            ("ann", "anna"),
+            ("ann", "ann\u{e9}"),
+            ("e", "é"),
+            ("i", "ı"),
+            ("o", "0"),
+        ] {
             assert!(!same(a, b), "{a} {b}");
         }
     }
@@ -249,16 +297,34 @@ pub(crate) mod tests {
     #[test]
     fn a_hash_carries_its_parameters_and_is_upgraded_when_they_are_old() {
         let current = hash("correct horse").unwrap();
-        assert!(current.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{current}");
-        assert!(matches!(verify("correct horse", Some(&current)), Ok(Verdict::Right)));
-        assert!(matches!(verify("wrong horse", Some(&current)), Ok(Verdict::Wrong)));
+        assert!(
+            current.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{current}"
+        );
+        assert!(matches!(
+            verify("correct horse", Some(&current)),
+            Ok(Verdict::Right)
+        ));
+        assert!(matches!(
+            verify("wrong horse", Some(&current)),
+            Ok(Verdict::Wrong)
+        ));
         let weak = weak_hash("correct horse");
-        assert!(matches!(verify("wrong horse", Some(&weak)), Ok(Verdict::Wrong)));
+        assert!(matches!(
+            verify("wrong horse", Some(&weak)),
+            Ok(Verdict::Wrong)
+        ));
         let Ok(Verdict::RightUpgraded(better)) = verify("correct horse", Some(&weak)) else {
             panic!("not upgraded");
         };
-        assert!(matches!(verify("correct horse", Some(&better)), Ok(Verdict::Right)));
-        assert!(matches!(verify("correct horse", Some("$argon2id$rubbish")), Err(Error::Corrupt(_))));
+        assert!(matches!(
+            verify("correct horse", Some(&better)),
+            Ok(Verdict::Right)
+        ));
+        assert!(matches!(
+            verify("correct horse", Some("$argon2id$rubbish")),
+            Err(Error::Corrupt(_))
+        ));
     }
 
     #[test]
@@ -268,18 +334,25 @@ pub(crate) mod tests {
             let mut checked = Vec::new();
             for stored in [None, Some(todays.as_str())] {
                 let verdict = judge("wrong horse", stored, |hash| {
-                    let size = (hash.salt.as_ref().map(|s| s.len()), hash.hash.as_ref().map(|h| h.len()));
+                    let size = (
+                        hash.salt.as_ref().map(|s| s.len()),
+                        hash.hash.as_ref().map(|h| h.len()),
+                    );
                     checked.push((is_current(hash), size));
                     answer
                 });
-                assert_eq!(matches!(verdict, Ok(Verdict::Right)), answer && stored.is_some());
+                assert_eq!(
+                    matches!(verdict, Ok(Verdict::Right)),
+                    answer && stored.is_some()
+                );
             }
             assert_eq!(checked.len(), 2, "one check each");
             assert!(checked[0].0, "with today's parameters");
             assert_eq!(checked[0], checked[1]);
         }
         // All the work is done before it is refused.
-        let nobodys = argon2().verify_password(b"wrong horse", &PasswordHash::new(NOBODYS).unwrap());
+        let nobodys =
+            argon2().verify_password(b"wrong horse", &PasswordHash::new(NOBODYS).unwrap());
         assert_eq!(nobodys, Err(argon2::password_hash::Error::PasswordInvalid));
         assert!(matches!(verify("wrong horse", None), Ok(Verdict::Wrong)));
     }
@@ -288,7 +361,12 @@ pub(crate) mod tests {
     async fn more_hashes_than_may_wait_are_refused() {
         let hasher = Arc::new(Hasher::default());
         let all = hasher.turns.available_permits();
-        let turns = hasher.turns.clone().acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
+        let turns = hasher
+            .turns
+            .clone()
+            .acquire_many_owned(u32::try_from(all).unwrap())
+            .await
+            .unwrap();
         let password: Password = "correct horse".parse().unwrap();
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..all + WAITING {

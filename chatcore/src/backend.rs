@@ -21,7 +21,8 @@ use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::timestamp::Timestamp;
 use crate::types::{
-    ChangeSeq, Content, Emoji, Message, Nonce, Range, Room, RoomName, Seq, Topic, UserRoom, Username,
+    ChangeSeq, Content, Emoji, Message, Nonce, Range, Room, RoomName, Seq, Topic, UserRoom,
+    Username,
 };
 
 /// The end of a room: what the next message is numbered and timed after.
@@ -36,8 +37,8 @@ pub(crate) struct Head {
     pub(crate) departures: i64,
     /// Whether not everyone may post: it is private, or somebody was banned from it.
     pub(crate) restricted: bool,
-    /// Number of times that somebody lost the right to post: was banned, or is no longer in a private
-    /// room. While it stays the same, whoever was allowed to post still is.
+    /// Number of times that somebody lost the right to post: was banned, or is no longer in a
+    /// private room. While it stays the same, whoever was allowed to post still is.
     pub(crate) closings: i64,
 }
 
@@ -64,8 +65,8 @@ pub(crate) struct Batch {
     pub(crate) rooms: Vec<RoomBatch>,
     /// Moves of the senders' counters. No sender appears twice.
     pub(crate) counts: Vec<CountChange>,
-    /// Those who post or react and proved nothing, each once. The batch must not be stored if one of their
-    /// names, in any case, has an account.
+    /// Those who post or react and proved nothing, each once. The batch must not be stored if one
+    /// of their names, in any case, has an account.
     pub(crate) guests: Vec<Username>,
 }
 
@@ -97,8 +98,8 @@ pub(crate) struct RoomBatch {
     pub(crate) after: Option<Head>,
     /// Numbered without holes.
     pub(crate) messages: Vec<BatchMessage>,
-    /// Changes of messages that were stored before the batch, numbered without holes; at most one of
-    /// each message.
+    /// Changes of messages that were stored before the batch, numbered without holes; at most one
+    /// of each message.
     pub(crate) changes: Vec<MessageChange>,
     /// Senders who may not be members yet, each once. They become members.
     pub(crate) members: Vec<Username>,
@@ -136,8 +137,8 @@ pub(crate) struct MessageChange {
     pub(crate) before: Stored,
     /// The message after it; `change` is the number of this change.
     pub(crate) after: Message,
-    /// Reactions that come or go, each user and emoji once. None of a message that is deleted: then all
-    /// of its reactions go.
+    /// Reactions that come or go, each user and emoji once. None of a message that is deleted: then
+    /// all of its reactions go.
     pub(crate) reactions: Vec<ReactionChange>,
 }
 
@@ -148,7 +149,10 @@ impl MessageChange {
     }
 
     /// Tells if the text is replaced or goes.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "SQLite replaces it in any case"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "SQLite replaces it in any case")
+    )]
     pub(crate) fn replaces_text(&self) -> bool {
         self.before.message.text() != self.after.text()
     }
@@ -156,13 +160,20 @@ impl MessageChange {
     /// Returns the users who are mentioned from now on.
     pub(crate) fn new_mentions(&self) -> impl Iterator<Item = &Username> {
         let before = self.before.message.mentions();
-        self.after.mentions().iter().filter(|user| !before.contains(user))
+        self.after
+            .mentions()
+            .iter()
+            .filter(|user| !before.contains(user))
     }
 
     /// Returns the users who are not mentioned any more.
     pub(crate) fn lost_mentions(&self) -> impl Iterator<Item = &Username> {
         let after = self.after.mentions();
-        self.before.message.mentions().iter().filter(|user| !after.contains(user))
+        self.before
+            .message
+            .mentions()
+            .iter()
+            .filter(|user| !after.contains(user))
     }
 }
 
@@ -218,7 +229,8 @@ pub(crate) struct ReactionAnswer {
 /// The state that a read is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadState {
-    /// The newest, which a failover may still take back. Not older than a head that was read before.
+    /// The newest, which a failover may still take back. Not older than a head that was read
+    /// before.
     Newest,
     /// The newest that stays whatever fails.
     Durable,
@@ -238,7 +250,10 @@ impl RoomBatch {
     }
 
     /// Tells if the head of the room is what the batch expects.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "SQLite asks with the update itself"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "SQLite asks with the update itself")
+    )]
     pub(crate) fn follows(&self, stored: Option<Head>) -> bool {
         match (self.after, stored) {
             (None, None) => true,
@@ -254,7 +269,9 @@ impl RoomBatch {
 
     /// When the room is created, if it is, and its new members join: the time of the first message.
     pub(crate) fn created_at(&self) -> Timestamp {
-        self.messages.first().map_or(Timestamp::EPOCH, |m| m.timestamp)
+        self.messages
+            .first()
+            .map_or(Timestamp::EPOCH, |m| m.timestamp)
     }
 }
 
@@ -286,7 +303,10 @@ pub(crate) struct Attendance {
 
 /// What passes, and is not kept.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "there is no other process to tell"))]
+#[cfg_attr(
+    not(feature = "mongodb"),
+    expect(dead_code, reason = "there is no other process to tell")
+)]
 pub(crate) enum Signal {
     /// A user types in a room.
     Typing(RoomName, Username),
@@ -312,16 +332,21 @@ pub(crate) struct Page<T> {
 
 #[async_trait]
 pub(crate) trait Backend: Accounts + Moderation {
-    /// The heads of rooms, in the order asked for. A head that cannot be read is an error of its own.
+    /// The heads of rooms, in the order asked for. A head that cannot be read is an error of its
+    /// own.
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>>;
     /// Stores a batch. A repeat of a batch that was stored changes nothing and may also say
     /// that it is refused.
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
-    /// Messages that are to be changed, in the order asked for; `None` for one that does not exist. One
-    /// that cannot be read is an error of its own.
-    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>>;
+    /// Messages that are to be changed, in the order asked for; `None` for one that does not exist.
+    /// One that cannot be read is an error of its own.
+    async fn targets(
+        &self,
+        targets: Vec<Target>,
+        state: ReadState,
+    ) -> Result<Vec<Result<Option<Stored>>>>;
     /// Where the messages of a part of a batch are kept once it is stored.
     fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
         vec![0; part.messages.len()]
@@ -330,8 +355,8 @@ pub(crate) trait Backend: Accounts + Moderation {
     fn location_after(&self, change: &MessageChange) -> i64 {
         change.before.location
     }
-    /// The messages stored under these nonces, in the order asked for. One that cannot be read is an
-    /// error of its own.
+    /// The messages stored under these nonces, in the order asked for. One that cannot be read is
+    /// an error of its own.
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>>;
 
     /// Creates a public room that nobody owns unless it exists; says whether it did.
@@ -341,31 +366,39 @@ pub(crate) trait Backend: Accounts + Moderation {
     async fn room(&self, room: RoomName) -> Result<Option<Room>>;
     /// The members, or `None` if the room does not exist.
     async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>>;
-    /// Makes the user a member of a room. Without an invitation, the room is created unless it exists.
-    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined>;
+    /// Makes the user a member of a room. Without an invitation, the room is created unless it
+    /// exists.
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined>;
     /// Ends a membership, so that no post that rests on it is stored after this; says whether the
     /// room exists.
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool>;
 
     /// At most `limit` messages, in `seq` order; none of a room that does not exist.
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>>;
-    /// At most `limit` messages that changed after the change `after`, as they are now, by the number of
-    /// the last change to each.
+    /// At most `limit` messages that changed after the change `after`, as they are now, by the
+    /// number of the last change to each.
     async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>>;
     async fn message_count(&self, user: Username) -> Result<u64>;
     /// Sets what a room is about; says whether the room exists.
     async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool>;
 
-    /// At most `limit` messages from before `before` that mention a user, newest first, whether the user
-    /// may read them or not.
-    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>>;
+    /// At most `limit` messages from before `before` that mention a user, newest first, whether the
+    /// user may read them or not.
+    async fn mentions(&self, user: Username, before: Timestamp, limit: u32)
+    -> Result<Vec<Message>>;
     /// Places of at most `limit` messages that mention a user, newest first.
     async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>>;
 
     /// Where a user's mark of what was read in a room is; 0 if there is none.
     async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq>;
-    /// Moves marks of what was read forward, never back, in one write. An error leaves open which of
-    /// them were moved.
+    /// Moves marks of what was read forward, never back, in one write. An error leaves open which
+    /// of them were moved.
     async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()>;
     /// Lists the rooms that a user is a member of, by name, without their mentions.
     async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>>;

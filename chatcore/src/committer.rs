@@ -70,7 +70,10 @@ impl Committer {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (running, ended) = watch::channel(());
-        let running = Running { feed: feed.clone(), _ended: running };
+        let running = Running {
+            feed: feed.clone(),
+            _ended: running,
+        };
         let closing = Arc::new(Notify::new());
         let worker = Worker {
             backend,
@@ -86,7 +89,11 @@ impl Committer {
             let _running = running;
             worker.run(receiver).await;
         });
-        Self { queue: sender, closing, ended }
+        Self {
+            queue: sender,
+            closing,
+            ended,
+        }
     }
 
     /// Refuses further posts; those in the queue are still committed.
@@ -101,17 +108,30 @@ impl Committer {
     }
 
     /// Stores a message. If the caller goes away it is stored whole or not at all.
-    pub(crate) async fn post(&self, message: NewMessage, mentions: Vec<Username>) -> Result<Posted> {
+    pub(crate) async fn post(
+        &self,
+        message: NewMessage,
+        mentions: Vec<Username>,
+    ) -> Result<Posted> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Post(Post { message, mentions, reply }))?;
+        self.send(Request::Post(Post {
+            message,
+            mentions,
+            reply,
+        }))?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
-    /// Changes a stored message, and returns it as it is then. If the caller goes away it is changed
-    /// whole or not at all.
+    /// Changes a stored message, and returns it as it is then. If the caller goes away it is
+    /// changed whole or not at all.
     pub(crate) async fn change(&self, room: RoomName, seq: Seq, change: Change) -> Result<Message> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Change(PendingChange { room, seq, change, reply }))?;
+        self.send(Request::Change(PendingChange {
+            room,
+            seq,
+            change,
+            reply,
+        }))?;
         answer.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
@@ -150,8 +170,8 @@ struct Remembered {
     /// No member is remembered before this. Where members leave all the time, a batch that assumes
     /// members would be refused all the time.
     remembers_from: Option<Instant>,
-    /// Some of those who may post in a restricted room, as long: by a name that is proved, and by one
-    /// that is not.
+    /// Some of those who may post in a restricted room, as long: by a name that is proved, and by
+    /// one that is not.
     admitted: Admitted,
 }
 
@@ -160,7 +180,12 @@ type Admitted = [HashSet<Username>; 2];
 
 impl From<Head> for Remembered {
     fn from(head: Head) -> Self {
-        Self { head, members: HashSet::new(), remembers_from: None, admitted: Admitted::default() }
+        Self {
+            head,
+            members: HashSet::new(),
+            remembers_from: None,
+            admitted: Admitted::default(),
+        }
     }
 }
 
@@ -181,7 +206,10 @@ impl Remembered {
     fn advance(&mut self, head: Head, members: &[Username]) {
         self.head = head;
 
-        if self.remembers_from.is_some_and(|from| Instant::now() < from) {
+        if self
+            .remembers_from
+            .is_some_and(|from| Instant::now() < from)
+        {
             return;
         }
         if self.members.len() > MAX_MEMBERS {
@@ -247,7 +275,10 @@ impl Worker {
             if pending.is_empty() {
                 pending.append(&mut later);
             }
-            if let Err(error) = self.commit_some(pending, &mut later, deadline, &mut pause).await {
+            if let Err(error) = self
+                .commit_some(pending, &mut later, deadline, &mut pause)
+                .await
+            {
                 pending.append(&mut later);
                 return Err(error);
             }
@@ -255,8 +286,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits what is pending, or finds out why not. What would make the batch too large is moved to
-    /// `later`.
+    /// Commits what is pending, or finds out why not. What would make the batch too large is moved
+    /// to `later`.
     async fn commit_some(
         &mut self,
         pending: &mut Vec<Pending>,
@@ -266,7 +297,8 @@ impl Worker {
     ) -> Result<()> {
         self.load_heads(pending, deadline).await?;
         self.refuse_missing_rooms(pending);
-        // Before anyone is let in: a head that was read later would guard the batch by what came after.
+        // Before anyone is let in: a head that was read later would guard the batch by what came
+        // after.
         self.read_heads_for_replies(pending, deadline).await?;
         self.turn_away(pending, deadline).await?;
         let now = (self.clock)();
@@ -316,7 +348,11 @@ impl Worker {
     /// of the batch.
     fn doubt(&self, batch: Arc<Batch>) {
         self.feed.doubt(&batch);
-        let (backend, feed, timeout) = (Arc::downgrade(&self.backend), self.feed.clone(), self.timeout);
+        let (backend, feed, timeout) = (
+            Arc::downgrade(&self.backend),
+            self.feed.clone(),
+            self.timeout,
+        );
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             while let Some(backend) = backend.upgrade() {
@@ -336,7 +372,10 @@ impl Worker {
         self.recent.keep(batch, &*self.backend);
         for room in &batch.rooms {
             let head = room.head();
-            let known = self.rooms.entry(room.room.clone()).or_insert_with(|| head.into());
+            let known = self
+                .rooms
+                .entry(room.room.clone())
+                .or_insert_with(|| head.into());
             known.advance(head, &room.members);
         }
     }
@@ -347,55 +386,98 @@ impl Worker {
         }
     }
 
-    /// Fails and removes the posts for which no timestamp is left: those to a room whose newest message
-    /// has one of the last, and all of them while the clock shows one of the last, so that no room
-    /// comes to that by a wrong clock.
+    /// Fails and removes the posts for which no timestamp is left: those to a room whose newest
+    /// message has one of the last, and all of them while the clock shows one of the last, so that
+    /// no room comes to that by a wrong clock.
     fn refuse_untimed(&self, pending: &mut Vec<Pending>, now: Timestamp) {
-        let last = |room: &RoomName| self.rooms.get(room).map_or(now, |known| known.head.timestamp.max(now));
-        let rooms = pending.iter().filter_map(Pending::as_post).map(|post| &post.message.room);
-        let untimed: Vec<_> = rooms.filter(|room| last(room) > LATEST_START).cloned().collect();
+        let last = |room: &RoomName| {
+            self.rooms
+                .get(room)
+                .map_or(now, |known| known.head.timestamp.max(now))
+        };
+        let rooms = pending
+            .iter()
+            .filter_map(Pending::as_post)
+            .map(|post| &post.message.room);
+        let untimed: Vec<_> = rooms
+            .filter(|room| last(room) > LATEST_START)
+            .cloned()
+            .collect();
         for room in untimed {
             let error = Error::Corrupt(format!("no timestamp is left for a message in {room}"));
             fail_room(pending, &room, &error);
         }
     }
 
-    /// Reads the heads of rooms in which a post answers a message that is not known: another process may
-    /// have stored it.
-    async fn read_heads_for_replies(&mut self, pending: &[Pending], deadline: Instant) -> Result<()> {
+    /// Reads the heads of rooms in which a post answers a message that is not known: another
+    /// process may have stored it.
+    async fn read_heads_for_replies(
+        &mut self,
+        pending: &[Pending],
+        deadline: Instant,
+    ) -> Result<()> {
         let ahead = self.wrong_replies(pending);
         if !ahead.is_empty() {
-            self.read_heads(ahead.into_iter().collect(), deadline).await?;
+            self.read_heads(ahead.into_iter().collect(), deadline)
+                .await?;
         }
         Ok(())
     }
 
     /// Fails and removes the posts that answer a message which does not exist.
     fn refuse_wrong_replies(&self, pending: &mut Vec<Pending>) {
-        let is_wrong =
-            |request: &mut Pending| request.as_post().is_some_and(|post| self.is_wrong_reply(&post.message));
-        let error = Error::from(Invalid::new("reply_to", "must be an earlier message of the room"));
-        pending.extract_if(.., is_wrong).for_each(|request| request.fail(&error));
+        let is_wrong = |request: &mut Pending| {
+            request
+                .as_post()
+                .is_some_and(|post| self.is_wrong_reply(&post.message))
+        };
+        let error = Error::from(Invalid::new(
+            "reply_to",
+            "must be an earlier message of the room",
+        ));
+        pending
+            .extract_if(.., is_wrong)
+            .for_each(|request| request.fail(&error));
     }
 
     /// Returns the rooms in which a post answers a message after the remembered head.
     fn wrong_replies(&self, pending: &[Pending]) -> HashSet<RoomName> {
-        let posts = pending.iter().filter_map(Pending::as_post).map(|post| &post.message);
-        posts.filter(|message| self.is_wrong_reply(message)).map(|message| message.room.clone()).collect()
+        let posts = pending
+            .iter()
+            .filter_map(Pending::as_post)
+            .map(|post| &post.message);
+        posts
+            .filter(|message| self.is_wrong_reply(message))
+            .map(|message| message.room.clone())
+            .collect()
     }
 
     fn is_wrong_reply(&self, message: &NewMessage) -> bool {
-        let last = self.rooms.get(&message.room).map_or(Seq::ZERO, |known| known.head.seq);
-        message.reply_to.is_some_and(|seq| seq == Seq::ZERO || seq > last)
+        let last = self
+            .rooms
+            .get(&message.room)
+            .map_or(Seq::ZERO, |known| known.head.seq);
+        message
+            .reply_to
+            .is_some_and(|seq| seq == Seq::ZERO || seq > last)
     }
 
     /// Numbers the messages and the changes after the heads of their rooms, and times the messages.
-    fn plan(&self, pending: &[Pending], outcomes: &mut Outcomes, now: Timestamp) -> Result<Arc<Batch>> {
+    fn plan(
+        &self,
+        pending: &[Pending],
+        outcomes: &mut Outcomes,
+        now: Timestamp,
+    ) -> Result<Arc<Batch>> {
         let mut rooms: Vec<RoomBatch> = Vec::new();
         let mut room_index: HashMap<RoomName, usize> = HashMap::new();
         let mut counts: HashMap<&Username, (i64, i64)> = HashMap::new();
         let changed: Vec<_> = outcomes.rooms().cloned().collect();
-        for room in pending.iter().filter_map(Pending::as_post).map(|post| &post.message.room).chain(&changed)
+        for room in pending
+            .iter()
+            .filter_map(Pending::as_post)
+            .map(|post| &post.message.room)
+            .chain(&changed)
         {
             room_index.entry(room.clone()).or_insert_with(|| {
                 rooms.push(RoomBatch {
@@ -411,11 +493,15 @@ impl Worker {
         }
 
         for post in pending.iter().filter_map(Pending::as_post) {
-            let Some(room) = room_index.get(&post.message.room).and_then(|at| rooms.get_mut(*at)) else {
+            let Some(room) = room_index
+                .get(&post.message.room)
+                .and_then(|at| rooms.get_mut(*at))
+            else {
                 continue;
             };
             let head = room.head();
-            room.messages.push(place(&post.message, &post.mentions, head, now));
+            room.messages
+                .push(place(&post.message, &post.mentions, head, now));
             counts.entry(&post.message.sender).or_default().0 += 1;
         }
         let head = |room: &RoomName| self.rooms.get(room).map_or(Head::EMPTY, |known| known.head);
@@ -424,7 +510,11 @@ impl Worker {
             room.changes = changes.remove(&room.room).unwrap_or_default();
 
             let known = self.rooms.get(&room.room).map(|known| &known.members);
-            let mut senders: Vec<_> = room.messages.iter().map(|message| &message.content.sender).collect();
+            let mut senders: Vec<_> = room
+                .messages
+                .iter()
+                .map(|message| &message.content.sender)
+                .collect();
             senders.sort_unstable();
             senders.dedup();
 
@@ -441,16 +531,27 @@ impl Worker {
         }
         let counts = counts.into_iter();
         let mut counts: Vec<_> = counts
-            .map(|(user, (added, removed))| CountChange { user: user.clone(), added, removed })
+            .map(|(user, (added, removed))| CountChange {
+                user: user.clone(),
+                added,
+                removed,
+            })
             .collect();
         counts.sort_unstable();
 
         let actors = pending.iter().filter_map(Pending::actor);
-        let mut guests: Vec<_> =
-            actors.filter(|(_, verified)| !verified).map(|(actor, _)| actor.clone()).collect();
+        let mut guests: Vec<_> = actors
+            .filter(|(_, verified)| !verified)
+            .map(|(actor, _)| actor.clone())
+            .collect();
         guests.sort_unstable();
         guests.dedup();
-        Ok(Arc::new(Batch { id: BatchId(crate::session::random()?), rooms, counts, guests }))
+        Ok(Arc::new(Batch {
+            id: BatchId(crate::session::random()?),
+            rooms,
+            counts,
+            guests,
+        }))
     }
 
     /// Loads the heads of rooms that are not remembered. Posts to a room whose head cannot be read
@@ -468,7 +569,9 @@ impl Worker {
         }
 
         let rooms: Vec<_> = unknown.into_iter().cloned().collect();
-        let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
+        let heads = self
+            .persist(deadline, || self.backend.heads(rooms.clone()))
+            .await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             match head {
                 Ok(Some(head)) => drop(self.rooms.insert(room, head.into())),
@@ -485,14 +588,20 @@ impl Worker {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        self.read_heads(batch.rooms.iter().map(|part| part.room.clone()).collect(), deadline).await
+        self.read_heads(
+            batch.rooms.iter().map(|part| part.room.clone()).collect(),
+            deadline,
+        )
+        .await
     }
 
-    /// Reads the heads of rooms, and forgets what they contradict. Returns false if none of them was other
-    /// than remembered.
+    /// Reads the heads of rooms, and forgets what they contradict. Returns false if none of them
+    /// was other than remembered.
     async fn read_heads(&mut self, rooms: Vec<RoomName>, deadline: Instant) -> Result<bool> {
         let mut has_moved = false;
-        let heads = self.persist(deadline, || self.backend.heads(rooms.clone())).await?;
+        let heads = self
+            .persist(deadline, || self.backend.heads(rooms.clone()))
+            .await?;
         for (room, head) in rooms.into_iter().zip(heads) {
             let known = self.rooms.get(&room).map(|known| known.head);
             has_moved |= head.as_ref().ok() != Some(&known);
@@ -506,8 +615,8 @@ impl Worker {
         Ok(has_moved)
     }
 
-    /// Fails and removes the posts to rooms that do not exist, which they may not create. The heads of
-    /// all rooms are loaded.
+    /// Fails and removes the posts to rooms that do not exist, which they may not create. The heads
+    /// of all rooms are loaded.
     fn refuse_missing_rooms(&self, pending: &mut Vec<Pending>) {
         let is_refused = |request: &mut Pending| {
             let may_create_room = request.as_post().is_some_and(|post| {
@@ -516,7 +625,9 @@ impl Worker {
             });
             !may_create_room && !self.rooms.contains_key(request.room())
         };
-        pending.extract_if(.., is_refused).for_each(|request| request.fail(&Error::RoomNotFound));
+        pending
+            .extract_if(.., is_refused)
+            .for_each(|request| request.fail(&Error::RoomNotFound));
     }
 
     /// Stores a batch, and where the result is unknown finds out what it was.
@@ -527,18 +638,19 @@ impl Worker {
         let mut unknown = false;
         let mut pause = FIRST_PAUSE;
         loop {
-            let refused = match within(self.limit(deadline), self.backend.append(batch.clone())).await {
-                Err(error @ Error::Unavailable(_)) => {
-                    unknown = true;
-                    tracing::debug!(%error, "the result of a commit is unknown");
-                    None
-                }
-                result @ Ok(Append::Committed) => return result,
-                result if !unknown => return result,
-                // This attempt was refused. The earlier one may be what moved the head, took the
-                // nonce or filled the disk.
-                result => Some(result),
-            };
+            let refused =
+                match within(self.limit(deadline), self.backend.append(batch.clone())).await {
+                    Err(error @ Error::Unavailable(_)) => {
+                        unknown = true;
+                        tracing::debug!(%error, "the result of a commit is unknown");
+                        None
+                    }
+                    result @ Ok(Append::Committed) => return result,
+                    result if !unknown => return result,
+                    // This attempt was refused. The earlier one may be what moved the head, took
+                    // the nonce or filled the disk.
+                    result => Some(result),
+                };
             if self.look(batch, deadline, &mut pause).await? {
                 return Ok(Append::Committed);
             }
@@ -551,7 +663,12 @@ impl Worker {
 
     /// Returns true if a batch is stored. Asks until there is an answer: as long as there is none,
     /// no error may claim that nothing was stored.
-    async fn look(&self, batch: &Arc<Batch>, deadline: Instant, pause: &mut Duration) -> Result<bool> {
+    async fn look(
+        &self,
+        batch: &Arc<Batch>,
+        deadline: Instant,
+        pause: &mut Duration,
+    ) -> Result<bool> {
         loop {
             match within(self.limit(deadline), self.backend.holds(batch.clone())).await {
                 Ok(is_stored) => return Ok(is_stored),
@@ -585,8 +702,14 @@ impl Worker {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        let keys: Vec<_> = pending.iter().filter_map(|request| request.as_post()?.key()).collect();
-        let mut stored = self.persist(deadline, || self.backend.by_nonce(keys.clone())).await?.into_iter();
+        let keys: Vec<_> = pending
+            .iter()
+            .filter_map(|request| request.as_post()?.key())
+            .collect();
+        let mut stored = self
+            .persist(deadline, || self.backend.by_nonce(keys.clone()))
+            .await?
+            .into_iter();
 
         for request in std::mem::take(pending) {
             let post = match request {
@@ -598,7 +721,11 @@ impl Worker {
             };
             match stored.next() {
                 Some(Ok(Some(message))) => {
-                    post.answer(Posted { message, repeated: true, created_room: false });
+                    post.answer(Posted {
+                        message,
+                        repeated: true,
+                        created_room: false,
+                    });
                 }
                 Some(Err(error)) => Pending::Post(post).fail(&error),
                 Some(Ok(None)) | None => pending.push(Pending::Post(post)),
@@ -611,7 +738,9 @@ impl Worker {
 /// Fails and removes the requests that concern one room.
 fn fail_room(pending: &mut Vec<Pending>, room: &RoomName, error: &Error) {
     tracing::error!(%room, %error, "posts to a room, and changes in it, fail");
-    pending.extract_if(.., |request| request.room() == room).for_each(|request| request.fail(error));
+    pending
+        .extract_if(.., |request| request.room() == room)
+        .for_each(|request| request.fail(error));
 }
 
 /// Lets the tasks that are ready to run post first, so that those who were answered together post
@@ -634,7 +763,14 @@ async fn gather(queue: &mut mpsc::Receiver<Request>, jobs: &mut Vec<Request>) {
 /// Returns the message that follows `head`.
 fn place(new: &NewMessage, mentions: &[Username], head: Head, now: Timestamp) -> BatchMessage {
     let earliest = head.timestamp.plus_micros(1);
-    let NewMessage { sender, text, nonce, verified, reply_to, .. } = new.clone();
+    let NewMessage {
+        sender,
+        text,
+        nonce,
+        verified,
+        reply_to,
+        ..
+    } = new.clone();
     let content = Content {
         sender,
         text,
@@ -644,11 +780,18 @@ fn place(new: &NewMessage, mentions: &[Username], head: Head, now: Timestamp) ->
         edited_at: None,
         reactions: Vec::new(),
     };
-    BatchMessage { seq: head.seq.next(), timestamp: now.max(earliest), content, nonce }
+    BatchMessage {
+        seq: head.seq.next(),
+        timestamp: now.max(earliest),
+        content,
+        nonce,
+    }
 }
 
 async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| Err(out_of_time()))
+    tokio::time::timeout_at(deadline, call)
+        .await
+        .unwrap_or_else(|_| Err(out_of_time()))
 }
 
 /// Waits before the next try, a little longer each time.

@@ -15,7 +15,10 @@ pub struct Invalid {
 impl Invalid {
     /// Says that `field` is wrong, and why.
     pub fn new(field: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { field, reason: reason.into() }
+        Self {
+            field,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -103,7 +106,8 @@ pub enum Error {
     #[error("the store is out of reach: {0}")]
     Unavailable(String),
 
-    /// The store was closed, or was lost to another process. Nothing was stored, and nothing will be.
+    /// The store was closed, or was lost to another process. Nothing was stored, and nothing will
+    /// be.
     #[error("the store is closed")]
     Closed,
 

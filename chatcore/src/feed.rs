@@ -118,7 +118,11 @@ impl Feed {
     }
 
     fn get(&self, room: &RoomName) -> Option<Arc<RoomFeed>> {
-        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(room).cloned()
+        self.rooms
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(room)
+            .cloned()
     }
 
     /// The room's feed, which from now on hears of what is posted.
@@ -127,7 +131,11 @@ impl Feed {
             self.touch(&found);
             return found;
         }
-        if self.rooms.read().unwrap_or_else(PoisonError::into_inner).len()
+        if self
+            .rooms
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
             >= self.crowded.load(Ordering::Relaxed)
         {
             self.sweep();
@@ -150,7 +158,11 @@ impl Feed {
 
     /// Who may know of a room, if that is known.
     pub(crate) fn privacy(&self, room: &RoomName) -> Option<Privacy> {
-        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(room)?.privacy()
+        self.rooms
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(room)?
+            .privacy()
     }
 
     /// What the store would answer, if that is known without asking it, and for a visitor only if
@@ -213,22 +225,35 @@ impl Feed {
         for part in &batch.rooms {
             if let Some(room) = self.get(&part.room) {
                 room.committed_after(part.after);
-                let messages = part.messages.iter().map(|message| message.to_message(&part.room).into());
-                let changed = part.changes.iter().map(|change| change.after.clone().into());
+                let messages = part
+                    .messages
+                    .iter()
+                    .map(|message| message.to_message(&part.room).into());
+                let changed = part
+                    .changes
+                    .iter()
+                    .map(|change| change.after.clone().into());
                 self.publish_to(&room, messages, changed, true);
             }
             let posted = part.messages.iter();
-            let posted = posted.flat_map(|new| new.content.mentions.iter().map(|user| (user, new.seq)));
+            let posted =
+                posted.flat_map(|new| new.content.mentions.iter().map(|user| (user, new.seq)));
             let changed = part.changes.iter();
-            let changed =
-                changed.flat_map(|change| change.new_mentions().map(|user| (user, change.after.seq)));
-            posted.chain(changed).for_each(|(user, seq)| self.hear_mention(user, &part.room, seq));
+            let changed = changed
+                .flat_map(|change| change.new_mentions().map(|user| (user, change.after.seq)));
+            posted
+                .chain(changed)
+                .for_each(|(user, seq)| self.hear_mention(user, &part.room, seq));
         }
         self.shrink();
     }
 
-    /// Publishes messages that another process committed, in `seq` order, to the followers of their room.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    /// Publishes messages that another process committed, in `seq` order, to the followers of their
+    /// room.
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
         if let Some(room) = self.get(room) {
             self.publish_to(&room, messages, [], false);
@@ -236,9 +261,12 @@ impl Feed {
         }
     }
 
-    /// Publishes messages that another process changed, in the order of their changes, to the followers of
-    /// their room.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    /// Publishes messages that another process changed, in the order of their changes, to the
+    /// followers of their room.
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn publish_changes(&self, room: &RoomName, changed: Vec<SharedMessage>) {
         let senders = changed.iter().filter_map(|message| message.sender());
         self.counts.forget(senders);
@@ -256,8 +284,14 @@ impl Feed {
         now: bool,
     ) {
         let news = self.change(room, |ring| {
-            let messages = messages.into_iter().filter(|message| ring.publish(message, now)).count();
-            let changed = changed.into_iter().filter(|message| ring.publish_change(message, now)).count();
+            let messages = messages
+                .into_iter()
+                .filter(|message| ring.publish(message, now))
+                .count();
+            let changed = changed
+                .into_iter()
+                .filter(|message| ring.publish_change(message, now))
+                .count();
             messages + changed > 0
         });
         if news {
@@ -267,7 +301,8 @@ impl Feed {
 
     /// Tells those who watch a user that a message mentions the user.
     pub(crate) fn hear_mention(&self, user: &Username, room: &RoomName, seq: Seq) {
-        self.users.tell(user, UserUpdate::Mentioned(room.clone(), seq));
+        self.users
+            .tell(user, UserUpdate::Mentioned(room.clone(), seq));
     }
 
     /// Tells the followers of a room of its new topic.
@@ -278,19 +313,20 @@ impl Feed {
         }
     }
 
-    /// Takes in the number of the last change of a room, as the store answered it to a question that
-    /// began at `generation`.
+    /// Takes in the number of the last change of a room, as the store answered it to a question
+    /// that began at `generation`.
     pub(crate) fn learn_last_change(&self, room: &RoomFeed, generation: u64, number: ChangeSeq) {
-        let is_news =
-            self.change(room, |ring| ring.generation() == generation && ring.learn_last_change(number));
+        let is_news = self.change(room, |ring| {
+            ring.generation() == generation && ring.learn_last_change(number)
+        });
         // The change stream does not tell of it again.
         if is_news {
             room.wake.send_replace(());
         }
     }
 
-    /// Moves a user's mark of what was read forward, and tells those who watch the user. For `stored`
-    /// see [`ReadMarks::advance`].
+    /// Moves a user's mark of what was read forward, and tells those who watch the user. For
+    /// `stored` see [`ReadMarks::advance`].
     pub(crate) fn mark_read(
         &self,
         user: &Username,
@@ -303,7 +339,10 @@ impl Feed {
     }
 
     /// Takes in that a user's mark of what was read is stored, by whatever process.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn hear_mark(&self, user: &Username, room: &RoomName, seq: Seq) {
         let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
         self.read_marks.learn(user, room, seq, tell);
@@ -325,7 +364,13 @@ impl Feed {
 
     /// Takes in what the store answered to a read that began at `generation`. An empty answer says
     /// something only of an empty room.
-    pub(crate) fn load(&self, room: &RoomFeed, generation: u64, loaded: &[SharedMessage], reaches_end: bool) {
+    pub(crate) fn load(
+        &self,
+        room: &RoomFeed,
+        generation: u64,
+        loaded: &[SharedMessage],
+        reaches_end: bool,
+    ) {
         if loaded.last().map(|message| message.seq) > room.end() {
             room.will_show_of_others();
         }
@@ -352,7 +397,12 @@ impl Feed {
     }
 
     fn all(&self) -> Vec<Arc<RoomFeed>> {
-        self.rooms.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.rooms
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Drops the rooms that nobody follows and nobody read for a while.
@@ -384,7 +434,8 @@ impl Feed {
             }
         }
         // A sweep is worth its while again when as many have come as it may leave.
-        self.crowded.store(rooms.len() + MAX_IDLE, Ordering::Relaxed);
+        self.crowded
+            .store(rooms.len() + MAX_IDLE, Ordering::Relaxed);
     }
 
     /// Waits for [`close`](Self::close).
@@ -397,7 +448,9 @@ impl Feed {
     /// Wakes everyone, to find that there will be nothing more.
     pub(crate) fn close(&self) {
         self.closed.send_replace(true);
-        self.all().iter().for_each(|room| room.wake.send_replace(()));
+        self.all()
+            .iter()
+            .for_each(|room| room.wake.send_replace(()));
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -38,9 +38,20 @@ impl fmt::Debug for Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(store: ChatStore, room: Arc<RoomFeed>, after: Seq, visitor: Option<Visitor>) -> Self {
+    pub(crate) fn new(
+        store: ChatStore,
+        room: Arc<RoomFeed>,
+        after: Seq,
+        visitor: Option<Visitor>,
+    ) -> Self {
         let wake = room.listen();
-        Self { store, room, wake, after, visitor }
+        Self {
+            store,
+            room,
+            wake,
+            after,
+            visitor,
+        }
     }
 
     /// The room that is followed.
@@ -81,8 +92,8 @@ impl Follower {
         }
     }
 
-    /// Fails unless whoever follows may do so still. Asked after what is given was read, so that whoever
-    /// is let in was so when it was posted.
+    /// Fails unless whoever follows may do so still. Asked after what is given was read, so that
+    /// whoever is let in was so when it was posted.
     async fn let_in(&self, afresh: bool) -> Result<()> {
         match &self.visitor {
             Some(visitor) => self.store.let_in(&self.room, visitor, afresh).await,
@@ -90,15 +101,15 @@ impl Follower {
         }
     }
 
-    /// Goes on as a [`Watcher`] that gives changed messages too, from after the change `after` on; but
-    /// not who is there. Without `after` it gives what changes from now on.
+    /// Goes on as a [`Watcher`] that gives changed messages too, from after the change `after` on;
+    /// but not who is there. Without `after` it gives what changes from now on.
     #[must_use]
     pub fn with_changes(self, after: Option<ChangeSeq>) -> Watcher {
         Watcher::new(self, after, false)
     }
 
-    /// The messages as a stream of single ones. After an error it goes on where it was; it ends once
-    /// the store is closed.
+    /// The messages as a stream of single ones. After an error it goes on where it was; it ends
+    /// once the store is closed.
     pub fn into_stream(self) -> impl Stream<Item = Result<SharedMessage>> {
         let batches = stream::unfold(self, |mut follower| async move {
             match follower.next().await {
@@ -106,7 +117,9 @@ impl Follower {
                 batch => Some((batch, follower)),
             }
         });
-        batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten()
+        batches
+            .map_ok(|batch| stream::iter(batch).map(Ok))
+            .try_flatten()
     }
 }
 
@@ -116,11 +129,11 @@ impl Follower {
 pub enum Update {
     /// Messages, in `seq` order: at least one, at most 64.
     Messages(Vec<SharedMessage>),
-    /// Messages that changed, as they are now, in the order of their changes: at least one, at most 64.
-    /// All of them were given before. Several changes of one message may come as one.
+    /// Messages that changed, as they are now, in the order of their changes: at least one, at most
+    /// 64. All of them were given before. Several changes of one message may come as one.
     Changed(Vec<SharedMessage>),
-    /// The watcher was to begin after a change that the room does not have. Read again what is shown:
-    /// what changes from now on comes.
+    /// The watcher was to begin after a change that the room does not have. Read again what is
+    /// shown: what changes from now on comes.
     Resync,
     /// The room has another topic.
     Topic(Topic),
@@ -133,8 +146,8 @@ pub enum Update {
 /// A [`Follower`] that also gives the messages that change, and the topic, and, if it was made by
 /// [`ChatStore::watch`], who is in the room and who types.
 ///
-/// It holds two positions: the place of the last message, and the number of the last change. Whoever
-/// resumes at both ends with exactly what the store holds.
+/// It holds two positions: the place of the last message, and the number of the last change.
+/// Whoever resumes at both ends with exactly what the store holds.
 #[derive(Debug)]
 pub struct Watcher {
     follower: Follower,
@@ -159,12 +172,22 @@ struct Seen {
 impl Watcher {
     pub(crate) fn new(follower: Follower, change: Option<ChangeSeq>, people: bool) -> Self {
         let (late, topic) = (follower.room.late_changes(), follower.room.topics());
-        let seen = Seen { late, topic, ..Seen::default() };
+        let seen = Seen {
+            late,
+            topic,
+            ..Seen::default()
+        };
         if people {
             follower.store.0.feed.begin_watch(&follower.room);
         }
         let began_at = (follower.after, change);
-        Self { follower, change, began_at, people, seen }
+        Self {
+            follower,
+            change,
+            began_at,
+            people,
+            seen,
+        }
     }
 
     /// The room that is watched.
@@ -173,8 +196,8 @@ impl Watcher {
         self.follower.room()
     }
 
-    /// Returns the place of the last message that was given, and the number of the last change, once it
-    /// is known where that begins.
+    /// Returns the place of the last message that was given, and the number of the last change,
+    /// once it is known where that begins.
     #[must_use]
     pub fn position(&self) -> (Seq, Option<ChangeSeq>) {
         (self.follower.after, self.change)
@@ -206,7 +229,10 @@ impl Watcher {
                 }
             };
 
-            let (messages, mut afresh) = follower.store.next_of(&follower.room, follower.after).await?;
+            let (messages, mut afresh) = follower
+                .store
+                .next_of(&follower.room, follower.after)
+                .await?;
             if let Some(last) = messages.last().map(|message| message.seq) {
                 self.follower.let_in(afresh).await?;
                 self.follower.after = last;
@@ -214,19 +240,33 @@ impl Watcher {
             }
 
             let (mut next, mut seen) = (change, self.seen);
-            let update = match follower.store.next_changes_of(&follower.room, change).await? {
+            let update = match follower
+                .store
+                .next_changes_of(&follower.room, change)
+                .await?
+            {
                 NextChanges::None => self.look(&mut seen),
                 NextChanges::Gone(last) => {
                     next = last;
                     Some(Update::Resync)
                 }
-                NextChanges::Some { mut changed, is_stored } => {
+                NextChanges::Some {
+                    mut changed,
+                    is_stored,
+                } => {
                     afresh |= is_stored;
-                    // A message comes before a change to it, at whatever server the watcher resumes.
+                    // A message comes before a change to it, at whatever server the watcher
+                    // resumes.
                     let after = self.follower.after;
-                    let given = changed.iter().take_while(|message| message.seq <= after).count();
+                    let given = changed
+                        .iter()
+                        .take_while(|message| message.seq <= after)
+                        .count();
                     changed.truncate(given);
-                    next = changed.last().and_then(|message| message.change).unwrap_or(change);
+                    next = changed
+                        .last()
+                        .and_then(|message| message.change)
+                        .unwrap_or(change);
                     (!changed.is_empty()).then_some(Update::Changed(changed))
                 }
             };
@@ -243,7 +283,8 @@ impl Watcher {
     /// Returns what is new besides messages, and notes in `seen` what will have been seen with it.
     fn look(&self, seen: &mut Seen) -> Option<Update> {
         let room = &self.follower.room;
-        // A message that was given here may have been older than the position with which the watcher began.
+        // A message that was given here may have been older than the position with which the
+        // watcher began.
         let (late, mut changed) = room.late_after(seen.late);
         seen.late = late;
         let given = |seq: Seq| seq > self.began_at.0 && seq <= self.follower.after;
@@ -286,11 +327,15 @@ pub struct UserWatcher {
 impl UserWatcher {
     pub(crate) fn new(store: ChatStore, user: Username) -> Self {
         let updates = store.0.feed.users.listen(&user);
-        Self { store, user, updates }
+        Self {
+            store,
+            user,
+            updates,
+        }
     }
 
-    /// Waits until there is something new. The future may be dropped at any time; nothing is skipped
-    /// by it. Of a watcher that was too slow, the updates it lost come as one
+    /// Waits until there is something new. The future may be dropped at any time; nothing is
+    /// skipped by it. Of a watcher that was too slow, the updates it lost come as one
     /// [`UserUpdate::SessionsEnded`].
     ///
     /// # Errors
@@ -313,7 +358,9 @@ impl UserWatcher {
 
 impl fmt::Debug for UserWatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserWatcher").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("UserWatcher")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,9 @@
 #![warn(missing_docs)]
 
 #[cfg(not(any(feature = "sqlite", feature = "mongodb")))]
-compile_error!("chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\"");
+compile_error!(
+    "chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\""
+);
 
 mod account;
 mod backend;
@@ -34,7 +36,8 @@ pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use timestamp::Timestamp;
 pub use types::{
     ChangeSeq, Content, Emoji, MAX_COUNTED_MENTIONS, MAX_MENTIONS, MAX_NAME_CHARS, MAX_NONCE_CHARS,
-    MAX_REACTION_USERS, MAX_REACTIONS, MAX_TEXT_CHARS, MAX_TOPIC_CHARS, Message, MessageText, NewMessage,
-    Nonce, Posted, Privacy, Range, Reaction, Room, RoomName, Seq, Topic, UserRoom, Username,
+    MAX_REACTION_USERS, MAX_REACTIONS, MAX_TEXT_CHARS, MAX_TOPIC_CHARS, Message, MessageText,
+    NewMessage, Nonce, Posted, Privacy, Range, Reaction, Room, RoomName, Seq, Topic, UserRoom,
+    Username,
 };
 pub use view::View;

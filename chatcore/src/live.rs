@@ -1,4 +1,5 @@
-//! Reading and following the live end of rooms: from the feed where it reaches, else from the store.
+//! Reading and following the live end of rooms: from the feed where it reaches, else from the
+//! store.
 
 mod tasks;
 
@@ -14,7 +15,9 @@ use crate::feed::{LiveCounts, RoomFeed, Visitor};
 use crate::follow::{Attending, Follower, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
-use crate::types::{ChangeSeq, MAX_COUNTED_MENTIONS, Privacy, Range, RoomName, Seq, UserRoom, Username};
+use crate::types::{
+    ChangeSeq, MAX_COUNTED_MENTIONS, Privacy, Range, RoomName, Seq, UserRoom, Username,
+};
 
 /// The most messages that a follower takes at once.
 const FOLLOW_LIMIT: u32 = 64;
@@ -30,14 +33,21 @@ pub(crate) enum NextChanges {
     /// Nothing changed.
     None,
     /// Messages, at least one, and whether they were read from the store.
-    Some { changed: Vec<SharedMessage>, is_stored: bool },
+    Some {
+        changed: Vec<SharedMessage>,
+        is_stored: bool,
+    },
     /// The room has no such change; its last one is this.
     Gone(ChangeSeq),
 }
 
 impl NextChanges {
     fn new(changed: Vec<SharedMessage>, is_stored: bool) -> Self {
-        if changed.is_empty() { Self::None } else { Self::Some { changed, is_stored } }
+        if changed.is_empty() {
+            Self::None
+        } else {
+            Self::Some { changed, is_stored }
+        }
     }
 }
 
@@ -55,7 +65,8 @@ impl ChatStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        self.wait(room, range, checked(limit, MAX_MESSAGES)?, patience, None).await
+        self.wait(room, range, checked(limit, MAX_MESSAGES)?, patience, None)
+            .await
     }
 
     pub(crate) async fn wait(
@@ -105,9 +116,9 @@ impl ChatStore {
         Follower::new(self.clone(), self.0.feed.room(room), after, None)
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, and besides gives the messages that change after
-    /// the change `changes_after`, who is there and who types. Without `changes_after` it gives what
-    /// changes from now on.
+    /// Follows a room as [`follow`](Self::follow) does, and besides gives the messages that change
+    /// after the change `changes_after`, who is there and who types. Without `changes_after` it
+    /// gives what changes from now on.
     #[must_use]
     pub fn watch(&self, room: &RoomName, after: Seq, changes_after: Option<ChangeSeq>) -> Watcher {
         self.watch_as(room, after, changes_after, None)
@@ -121,7 +132,11 @@ impl ChatStore {
         visitor: Option<Visitor>,
     ) -> Watcher {
         let room = self.0.feed.room(room);
-        Watcher::new(Follower::new(self.clone(), room, after, visitor), changes_after, true)
+        Watcher::new(
+            Follower::new(self.clone(), room, after, visitor),
+            changes_after,
+            true,
+        )
     }
 
     /// Hears what is new with a user: what was read elsewhere, and that sessions ended.
@@ -168,11 +183,11 @@ impl ChatStore {
         self.0.feed.counts()
     }
 
-    /// Moves a user's mark of what was read in a room forward to `seq`, never back; returns where it
-    /// is then. Those who watch the user at this process are told.
+    /// Moves a user's mark of what was read in a room forward to `seq`, never back; returns where
+    /// it is then. Those who watch the user at this process are told.
     ///
-    /// It is written within about a second, together with other marks, and other processes hear of it
-    /// then. [`close`](Self::close) writes it too. If the process dies before, it is lost.
+    /// It is written within about a second, together with other marks, and other processes hear of
+    /// it then. [`close`](Self::close) writes it too. If the process dies before, it is lost.
     ///
     /// # Errors
     ///
@@ -189,18 +204,22 @@ impl ChatStore {
             self.room(room).await?;
         }
         if seq > last {
-            return Err(Invalid::new("seq", format!("must be at most {last}, the newest message")).into());
+            return Err(
+                Invalid::new("seq", format!("must be at most {last}, the newest message")).into(),
+            );
         }
         if let Some(read) = self.0.feed.mark_read(user, room, seq, None)? {
             return Ok(read);
         }
-        let stored = self.call(self.0.backend.read_mark(user.clone(), room.clone())).await?;
+        let stored = self
+            .call(self.0.backend.read_mark(user.clone(), room.clone()))
+            .await?;
         let read = self.0.feed.mark_read(user, room, seq, Some(stored))?;
         Ok(read.unwrap_or(stored))
     }
 
-    /// Lists at most `limit` rooms that a user is a member of, with what the user has not read, in code
-    /// point order of their names, from the first after `after`.
+    /// Lists at most `limit` rooms that a user is a member of, with what the user has not read, in
+    /// code point order of their names, from the first after `after`.
     ///
     /// # Errors
     ///
@@ -212,11 +231,19 @@ impl ChatStore {
         after: Option<&RoomName>,
         limit: u32,
     ) -> Result<Vec<UserRoom>> {
-        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+        let page = Page {
+            after: after.cloned(),
+            limit: checked(limit, MAX_NAMES)?,
+        };
         // Before the rooms are read, so that no mark lies after the end that is shown with it.
         let marks = self.0.feed.read_marks.of(user);
-        let mut rooms = self.call(self.0.backend.rooms_of(user.clone(), page)).await?;
-        let mentions = self.0.backend.mentioned_at(user.clone(), MAX_COUNTED_MENTIONS);
+        let mut rooms = self
+            .call(self.0.backend.rooms_of(user.clone(), page))
+            .await?;
+        let mentions = self
+            .0
+            .backend
+            .mentioned_at(user.clone(), MAX_COUNTED_MENTIONS);
         let mut mentioned_at: HashMap<RoomName, Vec<Seq>> = HashMap::new();
         for (room, seq) in self.call(mentions).await? {
             mentioned_at.entry(room).or_default().push(seq);
@@ -241,8 +268,8 @@ impl ChatStore {
         Ok(newest.last().map_or(Seq::ZERO, |message| message.seq))
     }
 
-    /// Returns the number of the last change to a message of a room; 0 if there was none, or the room does
-    /// not exist.
+    /// Returns the number of the last change to a message of a room; 0 if there was none, or the
+    /// room does not exist.
     ///
     /// # Errors
     ///
@@ -252,23 +279,30 @@ impl ChatStore {
         self.last_change_of(&self.0.feed.room(room)).await
     }
 
-    /// Reads at most `limit` messages of a room that changed after the change `after`, as they are now,
-    /// each once, in the order of their last changes. None if nothing changed, or there is no such room.
+    /// Reads at most `limit` messages of a room that changed after the change `after`, as they are
+    /// now, each once, in the order of their last changes. None if nothing changed, or there is no
+    /// such room.
     ///
-    /// Whoever asks again with the `change` of the last message that it got ends with what the store
-    /// holds: it misses no edit, reaction or deletion. The log keeps one entry for each message, however
-    /// often it changes, so nothing of it is ever trimmed.
+    /// Whoever asks again with the `change` of the last message that it got ends with what the
+    /// store holds: it misses no edit, reaction or deletion. The log keeps one entry for each
+    /// message, however often it changes, so nothing of it is ever trimmed.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::ChangesGone`] if the room
-    /// has no change of the number `after`, [`Error::Unavailable`].
-    pub async fn changes(&self, room: &RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<SharedMessage>> {
-        self.wait_for_changes(room, after, limit, Duration::ZERO).await
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::ChangesGone`] if
+    /// the room has no change of the number `after`, [`Error::Unavailable`].
+    pub async fn changes(
+        &self,
+        room: &RoomName,
+        after: ChangeSeq,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
+        self.wait_for_changes(room, after, limit, Duration::ZERO)
+            .await
     }
 
-    /// Like [`changes`](Self::changes), but where there are none yet waits for some until `patience` is
-    /// over; then none is the answer.
+    /// Like [`changes`](Self::changes), but where there are none yet waits for some until
+    /// `patience` is over; then none is the answer.
     ///
     /// # Errors
     ///
@@ -280,7 +314,8 @@ impl ChatStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        self.wait_for_changes_as(room, after, checked(limit, MAX_MESSAGES)?, patience, None).await
+        self.wait_for_changes_as(room, after, checked(limit, MAX_MESSAGES)?, patience, None)
+            .await
     }
 
     pub(crate) async fn wait_for_changes_as(
@@ -298,13 +333,26 @@ impl ChatStore {
         let mut first = true;
         loop {
             wake.mark_unchanged();
-            let mut found = self.read_changes(&room, after, limit, Trust::Checked).await?;
+            let mut found = self
+                .read_changes(&room, after, limit, Trust::Checked)
+                .await?;
             if let Some(visitor) = visitor {
                 // After the read, so that whoever is let in was so when this changed.
-                let is_stored = matches!(found, NextChanges::Some { is_stored: true, .. });
-                match self.let_in(&room, visitor, std::mem::take(&mut first) || is_stored).await {
+                let is_stored = matches!(
+                    found,
+                    NextChanges::Some {
+                        is_stored: true,
+                        ..
+                    }
+                );
+                match self
+                    .let_in(&room, visitor, std::mem::take(&mut first) || is_stored)
+                    .await
+                {
                     // As of a room that does not exist.
-                    Err(Error::RoomNotFound) if after == ChangeSeq::ZERO => found = NextChanges::None,
+                    Err(Error::RoomNotFound) if after == ChangeSeq::ZERO => {
+                        found = NextChanges::None
+                    }
                     Err(Error::RoomNotFound) => found = NextChanges::Gone(ChangeSeq::ZERO),
                     let_in => let_in?,
                 }
@@ -326,8 +374,9 @@ impl ChatStore {
         let feed = &self.0.feed;
         feed.renew(room);
         let before = feed.trusted_in(room);
-        if let Some(known) =
-            room.last_change().filter(|_| before.is_some() && feed.trusted_in(room) == before)
+        if let Some(known) = room
+            .last_change()
+            .filter(|_| before.is_some() && feed.trusted_in(room) == before)
         {
             return Ok(known);
         }
@@ -345,9 +394,14 @@ impl ChatStore {
 
     /// Returns the next changes for a follower, even where the ring may not be up to date: whoever
     /// follows is woken for what it lacks.
-    pub(crate) async fn next_changes_of(&self, room: &RoomFeed, after: ChangeSeq) -> Result<NextChanges> {
+    pub(crate) async fn next_changes_of(
+        &self,
+        room: &RoomFeed,
+        after: ChangeSeq,
+    ) -> Result<NextChanges> {
         self.check_open()?;
-        self.read_changes(room, after, FOLLOW_LIMIT, Trust::Blind).await
+        self.read_changes(room, after, FOLLOW_LIMIT, Trust::Blind)
+            .await
     }
 
     /// Reads changed messages from memory if it reaches, else from the store.
@@ -359,36 +413,58 @@ impl ChatStore {
         trust: Trust,
     ) -> Result<NextChanges> {
         let feed = &self.0.feed;
-        let may_answer = || (trust == Trust::Blind).then_some(0).or_else(|| feed.trusted_in(room));
+        let may_answer = || {
+            (trust == Trust::Blind)
+                .then_some(0)
+                .or_else(|| feed.trusted_in(room))
+        };
         let before = may_answer();
         let in_memory = room.read_changes(after, limit as usize);
         if let Some(changed) = in_memory.filter(|_| before.is_some() && may_answer() == before) {
             return Ok(NextChanges::new(changed, false));
         }
 
-        let stored = self.call(self.0.backend.changed(room.name.clone(), after, limit)).await?;
+        let stored = self
+            .call(self.0.backend.changed(room.name.clone(), after, limit))
+            .await?;
         if stored.is_empty() {
-            // The end, or beyond it. Memory does not tell which: another process may have been faster.
+            // The end, or beyond it. Memory does not tell which: another process may have been
+            // faster.
             let last = self.stored_last_change(room).await?;
-            return Ok(if after > last { NextChanges::Gone(last) } else { NextChanges::None });
+            return Ok(if after > last {
+                NextChanges::Gone(last)
+            } else {
+                NextChanges::None
+            });
         }
-        Ok(NextChanges::new(stored.into_iter().map(SharedMessage::from).collect(), true))
+        Ok(NextChanges::new(
+            stored.into_iter().map(SharedMessage::from).collect(),
+            true,
+        ))
     }
 
     /// What follows `after`, even where the ring may not be up to date: whoever follows is woken
     /// for what it lacks. Says too whether it was read from the store, which may have more than was
     /// heard of.
-    pub(crate) async fn next_of(&self, room: &RoomFeed, after: Seq) -> Result<(Vec<SharedMessage>, bool)> {
+    pub(crate) async fn next_of(
+        &self,
+        room: &RoomFeed,
+        after: Seq,
+    ) -> Result<(Vec<SharedMessage>, bool)> {
         self.check_open()?;
         let range = Range::After(after);
         match room.read(range, FOLLOW_LIMIT as usize) {
             Some(found) => Ok((found, false)),
-            None => Ok((self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind)).await?, true)),
+            None => Ok((
+                self.call(self.load(room, range, FOLLOW_LIMIT, Trust::Blind))
+                    .await?,
+                true,
+            )),
         }
     }
 
-    /// Reads at most `limit` messages, from memory if it reaches; none for a visitor who may not. For
-    /// `afresh` see [`let_in`](Self::let_in).
+    /// Reads at most `limit` messages, from memory if it reaches; none for a visitor who may not.
+    /// For `afresh` see [`let_in`](Self::let_in).
     pub(crate) async fn read(
         &self,
         room: &RoomName,
@@ -412,7 +488,9 @@ impl ChatStore {
             None => self.read_stored(room, range, limit).await?,
         };
         // Last, so that whoever was let in was so when this was posted.
-        let Some(visitor) = visitor else { return Ok(found) };
+        let Some(visitor) = visitor else {
+            return Ok(found);
+        };
         match self.let_in(&self.0.feed.room(room), visitor, afresh).await {
             Ok(()) => Ok(found),
             Err(Error::RoomNotFound) => Ok(Vec::new()),
@@ -432,16 +510,27 @@ impl ChatStore {
     }
 
     /// Reads what the ring does not have.
-    async fn read_stored(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+    async fn read_stored(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
         // History needs no ring.
         if matches!(range, Range::Before(_)) {
             return self.call(self.stored(room, range, limit)).await;
         }
         let room = self.0.feed.room(room);
-        self.call(self.load(&room, range, limit, Trust::Checked)).await
+        self.call(self.load(&room, range, limit, Trust::Checked))
+            .await
     }
 
-    async fn stored(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+    async fn stored(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
         let messages = self.0.backend.messages(room.clone(), range, limit).await?;
         Ok(messages.into_iter().map(SharedMessage::from).collect())
     }
@@ -459,7 +548,11 @@ impl ChatStore {
         if trust == Trust::Checked {
             feed.renew(room);
         }
-        let may_answer = || (trust == Trust::Blind).then_some(0).or_else(|| feed.trusted_in(room));
+        let may_answer = || {
+            (trust == Trust::Blind)
+                .then_some(0)
+                .or_else(|| feed.trusted_in(room))
+        };
         let _loading = if may_answer().is_some() && room.is_near(range, limit as usize) {
             let loading = room.loading().lock().await;
             let before = may_answer();

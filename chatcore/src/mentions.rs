@@ -2,21 +2,27 @@
 
 use crate::types::{MAX_MENTIONS, MessageText, Username};
 
-/// Characters of a name in a text: letters, digits and these. What ends a sentence is not part of it.
+/// Characters of a name in a text: letters, digits and these. What ends a sentence is not part of
+/// it.
 const WITHIN_NAMES: [char; 3] = ['_', '-', '.'];
 
-/// Returns the names that a text mentions as `@name`, as they are written, in order: each once, at most
-/// [`MAX_MENTIONS`]. An `@` within a word, as in a mail address, mentions nobody.
+/// Returns the names that a text mentions as `@name`, as they are written, in order: each once, at
+/// most [`MAX_MENTIONS`]. An `@` within a word, as in a mail address, mentions nobody.
 pub(crate) fn named_in(text: &MessageText) -> Vec<Username> {
     let text = text.as_str();
     let mut names: Vec<Username> = Vec::new();
     for (at, _) in text.match_indices('@') {
-        if text[..at].chars().next_back().is_some_and(char::is_alphanumeric) {
+        if text[..at]
+            .chars()
+            .next_back()
+            .is_some_and(char::is_alphanumeric)
+        {
             continue;
         }
         let rest = &text[at + 1..];
-        let is_within =
-            |c: char| !c.is_whitespace() && (!c.is_ascii_punctuation() || WITHIN_NAMES.contains(&c));
+        let is_within = |c: char| {
+            !c.is_whitespace() && (!c.is_ascii_punctuation() || WITHIN_NAMES.contains(&c))
+        };
         let end = rest.find(|c| !is_within(c)).unwrap_or(rest.len());
         let name = rest[..end].trim_end_matches(['.', '-']);
         if let Ok(name) = name.parse::<Username>()
@@ -39,10 +45,16 @@ mod tests {
     fn names_are_found_where_a_person_would_see_them() {
         let found = |text: &str| {
             let text = text.parse().expect("a text");
-            named_in(&text).iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+            named_in(&text)
+                .iter()
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(found("hello @ann"), ["ann"]);
-        assert_eq!(found("@ann, @bob! (@carl) @d.e-f_g. @ann"), ["ann", "bob", "carl", "d.e-f_g"]);
+        assert_eq!(
+            found("@ann, @bob! (@carl) @d.e-f_g. @ann"),
+            ["ann", "bob", "carl", "d.e-f_g"]
+        );
         assert_eq!(found("mail ann@example.org"), Vec::<String>::new());
         assert_eq!(found("@ @. @@ann"), ["ann"]);
         assert_eq!(found("@Zoë\n@李小龙 @🦀"), ["Zoë", "李小龙", "🦀"]);

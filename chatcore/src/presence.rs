@@ -35,7 +35,11 @@ impl Presence {
         users.sort_unstable();
         users.dedup();
         users.truncate(MAX_PRESENT);
-        Self(Arc::new(Inner { room, users, tagged: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            room,
+            users,
+            tagged: OnceLock::new(),
+        }))
     }
 
     /// The room.
@@ -55,9 +59,12 @@ impl Presence {
     pub fn tagged_json(&self) -> &Bytes {
         self.0.tagged.get_or_init(|| {
             // Made of strings, which JSON always takes.
-            serde_json::to_vec(&Tagged { room: &self.0.room, users: &self.0.users })
-                .unwrap_or_default()
-                .into()
+            serde_json::to_vec(&Tagged {
+                room: &self.0.room,
+                users: &self.0.users,
+            })
+            .unwrap_or_default()
+            .into()
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Read marks of users: kept in memory, and written together about once a second.
 //!
-//! A mark counts as soon as it is here. One that is not written yet is lost if the process dies, but
-//! not if the store is closed or dropped.
+//! A mark counts as soon as it is here. One that is not written yet is lost if the process dies,
+//! but not if the store is closed or dropped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -74,8 +74,15 @@ impl Table {
         }
 
         self.len += 1;
-        let mark = Mark { seq: stored, stored, queued: false };
-        self.marks.entry(user.clone()).or_default().insert(room.clone(), mark);
+        let mark = Mark {
+            seq: stored,
+            stored,
+            queued: false,
+        };
+        self.marks
+            .entry(user.clone())
+            .or_default()
+            .insert(room.clone(), mark);
         Ok(())
     }
 
@@ -100,7 +107,9 @@ impl Table {
 
     /// Puts a mark among those to write, if it is to be written and not among them.
     fn queue(&mut self, user: Username, room: RoomName) {
-        let Some(mark) = self.get_mut(&user, &room).filter(|mark| mark.seq > mark.stored && !mark.queued)
+        let Some(mark) = self
+            .get_mut(&user, &room)
+            .filter(|mark| mark.seq > mark.stored && !mark.queued)
         else {
             return;
         };
@@ -148,9 +157,15 @@ impl ReadMarks {
         Ok(now)
     }
 
-    /// Takes in that a mark is stored, by whatever process, and publishes it unless it was published
-    /// before.
-    pub(crate) fn learn(&self, user: &Username, room: &RoomName, seq: Seq, publish: impl FnOnce(Seq)) {
+    /// Takes in that a mark is stored, by whatever process, and publishes it unless it was
+    /// published before.
+    pub(crate) fn learn(
+        &self,
+        user: &Username,
+        room: &RoomName,
+        seq: Seq,
+        publish: impl FnOnce(Seq),
+    ) {
         let mut table = self.lock();
         match table.get_mut(user, room) {
             Some(mark) if mark.seq >= seq => {}
@@ -176,10 +191,16 @@ impl ReadMarks {
         while taken.len() < MAX_WRITE
             && let Some((user, room)) = table.unwritten.pop_front()
         {
-            let Some(mark) = table.get_mut(&user, &room) else { continue };
+            let Some(mark) = table.get_mut(&user, &room) else {
+                continue;
+            };
             mark.queued = false;
             if mark.seq > mark.stored {
-                taken.push(ReadMark { seq: mark.seq, user, room });
+                taken.push(ReadMark {
+                    seq: mark.seq,
+                    user,
+                    room,
+                });
             }
         }
         taken
@@ -190,7 +211,9 @@ impl ReadMarks {
     fn written(&self, marks: Vec<ReadMark>, succeeded: bool) {
         let mut table = self.lock();
         for ReadMark { user, room, seq } in marks {
-            let Some(mark) = table.get_mut(&user, &room) else { continue };
+            let Some(mark) = table.get_mut(&user, &room) else {
+                continue;
+            };
             if succeeded {
                 mark.stored = mark.stored.max(seq);
             }
@@ -211,7 +234,10 @@ impl ReadMarks {
         let _writing = self.writing.lock().await;
         let mut left = self.lock().unwritten.len();
         while left > 0 {
-            let unwritten = Unwritten { marks: self.take_unwritten(), of: self };
+            let unwritten = Unwritten {
+                marks: self.take_unwritten(),
+                of: self,
+            };
             if unwritten.marks.is_empty() {
                 break;
             }
@@ -297,7 +323,8 @@ mod tests {
 
     impl Written {
         fn advance(&self, user: &str, to: i64) -> Result<Option<Seq>> {
-            self.marks.advance(&name(user), &name("a"), seq(to), Some(Seq::ZERO), |_| {})
+            self.marks
+                .advance(&name(user), &name("a"), seq(to), Some(Seq::ZERO), |_| {})
         }
 
         async fn write(&self, marks: Vec<ReadMark>) -> Result<()> {
@@ -326,12 +353,17 @@ mod tests {
             let written = written.clone();
             async move {
                 let closed = async { closed.await.unwrap_or(()) };
-                written.marks.keep_written(|marks| written.write(marks), closed).await;
+                written
+                    .marks
+                    .keep_written(|marks| written.write(marks), closed)
+                    .await;
             }
         });
         for i in 0..1_000 {
             // Ten times by each of a hundred users.
-            written.advance(&format!("user{}", i % 100), i / 100 + 1).expect("taken");
+            written
+                .advance(&format!("user{}", i % 100), i / 100 + 1)
+                .expect("taken");
             tokio::task::yield_now().await;
         }
         assert!(written.taken().is_empty(), "not before its time");
@@ -353,7 +385,11 @@ mod tests {
         tokio::time::sleep(10 * FLUSH_AFTER).await;
         let writes = written.taken();
         assert_eq!(writes.len(), 3, "two that failed, and one");
-        assert!(writes.iter().all(|marks| *marks == writes[0] && marks.len() == 1));
+        assert!(
+            writes
+                .iter()
+                .all(|marks| *marks == writes[0] && marks.len() == 1)
+        );
         drop(close);
         writer.await.expect("no panic");
     }
@@ -364,7 +400,12 @@ mod tests {
         let (user, room) = (name("ann"), name("a"));
         let published = Mutex::new(Vec::new());
         let publish = |seq: Seq| published.lock().unwrap().push(seq.get());
-        let advance = |to, stored| written.marks.advance(&user, &room, seq(to), stored, publish).unwrap();
+        let advance = |to, stored| {
+            written
+                .marks
+                .advance(&user, &room, seq(to), stored, publish)
+                .unwrap()
+        };
         assert_eq!(advance(3, None), None, "the store has to be asked");
         assert_eq!(advance(3, Some(seq(5))), Some(seq(5)));
         assert_eq!(advance(7, None), Some(seq(7)));
@@ -391,7 +432,12 @@ mod tests {
         };
         written.marks.flush(write).await.expect("written");
         written.flush().await.expect("written");
-        let places: Vec<_> = written.taken().iter().flatten().map(|mark| mark.seq.get()).collect();
+        let places: Vec<_> = written
+            .taken()
+            .iter()
+            .flatten()
+            .map(|mark| mark.seq.get())
+            .collect();
         assert_eq!(places, [1, 2]);
     }
 
@@ -408,7 +454,9 @@ mod tests {
         let writes = written.taken();
         assert!(writes.iter().all(|marks| marks.len() <= MAX_WRITE));
         assert_eq!(writes.iter().map(Vec::len).sum::<usize>(), MAX_MARKS);
-        written.advance(&users[MAX_MARKS], 1).expect("there is room");
+        written
+            .advance(&users[MAX_MARKS], 1)
+            .expect("there is room");
         assert_eq!(written.marks.lock().len, 1);
     }
 

@@ -55,8 +55,13 @@ impl FromStr for SessionToken {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| Invalid::new("session", "is not a session token"))
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| Invalid::new("session", "is not a session token"))
     }
 }
 
@@ -85,8 +90,12 @@ impl FromStr for SessionId {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let value = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-        value.map(Self).ok_or_else(|| Invalid::new("id", "must be 32 hexadecimal digits"))
+        let value = digits
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
+        value
+            .map(Self)
+            .ok_or_else(|| Invalid::new("id", "must be 32 hexadecimal digits"))
     }
 }
 
@@ -116,8 +125,17 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(username: Username, verified: bool, user_agent: &str, now: Timestamp) -> Result<Self> {
-        let user_agent = user_agent.chars().filter(|c| !c.is_control()).take(MAX_DEVICE_CHARS).collect();
+    pub(crate) fn new(
+        username: Username,
+        verified: bool,
+        user_agent: &str,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let user_agent = user_agent
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_DEVICE_CHARS)
+            .collect();
         Ok(Self {
             id: SessionId::random()?,
             username,
@@ -157,10 +175,20 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        for text in ["", "short", &"A".repeat(42), &"A".repeat(44), &"=".repeat(43), "ééééééééééééééééééééé"]
-        {
+        for text in [
+            "",
+            "short",
+            &"A".repeat(42),
+            &"A".repeat(44),
+            &"=".repeat(43),
+            "ééééééééééééééééééééé",
+        ] {
             assert!(text.parse::<SessionToken>().is_err(), "{text}");
         }
-        assert!("+0000000000000000000000000000000".parse::<SessionId>().is_err());
+        assert!(
+            "+0000000000000000000000000000000"
+                .parse::<SessionId>()
+                .is_err()
+        );
     }
 }

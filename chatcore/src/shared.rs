@@ -37,7 +37,9 @@ impl SharedMessage {
     pub fn json(&self) -> &Bytes {
         self.0.json.get_or_init(|| {
             // A message is made of strings, numbers and booleans, which JSON always takes.
-            serde_json::to_vec(&self.0.message).unwrap_or_default().into()
+            serde_json::to_vec(&self.0.message)
+                .unwrap_or_default()
+                .into()
         })
     }
 
@@ -48,14 +50,19 @@ impl SharedMessage {
         self.0.tagged.get_or_init(|| self.tagged_with(NEW))
     }
 
-    /// The same object with `"type": "changed"` before its fields, for a message that was given before.
+    /// The same object with `"type": "changed"` before its fields, for a message that was given
+    /// before.
     #[must_use]
     pub fn tagged_json_as_changed(&self) -> &Bytes {
-        self.0.tagged_as_changed.get_or_init(|| self.tagged_with(CHANGED))
+        self.0
+            .tagged_as_changed
+            .get_or_init(|| self.tagged_with(CHANGED))
     }
 
     fn tagged_with(&self, tag: &[u8]) -> Bytes {
-        [tag, self.json().get(1..).unwrap_or_default()].concat().into()
+        [tag, self.json().get(1..).unwrap_or_default()]
+            .concat()
+            .into()
     }
 
     /// A digest of [`json`](Self::json): two messages that differ in anything have two digests.
@@ -134,13 +141,23 @@ mod tests {
 
     #[test]
     fn both_forms_are_json_and_written_once() {
-        let (room, content) = ("a \"b\"".parse().expect("a name"), Some(testing::content("x\n</script>")));
-        let message = Message { room, content, ..testing::message(1) };
+        let (room, content) = (
+            "a \"b\"".parse().expect("a name"),
+            Some(testing::content("x\n</script>")),
+        );
+        let message = Message {
+            room,
+            content,
+            ..testing::message(1)
+        };
         let shared = SharedMessage::from(message.clone());
         let json: serde_json::Value = serde_json::from_slice(shared.json()).expect("JSON");
         assert_eq!(json, serde_json::to_value(&message).expect("JSON"));
-        let mut tagged: serde_json::Value = serde_json::from_slice(shared.tagged_json()).expect("JSON");
-        let tag = tagged.as_object_mut().and_then(|fields| fields.remove("type"));
+        let mut tagged: serde_json::Value =
+            serde_json::from_slice(shared.tagged_json()).expect("JSON");
+        let tag = tagged
+            .as_object_mut()
+            .and_then(|fields| fields.remove("type"));
         assert_eq!((tag, tagged), (Some("message".into()), json));
         assert_eq!(shared.json().as_ptr(), shared.clone().json().as_ptr());
     }
@@ -152,18 +169,47 @@ mod tests {
         let digest = |message: Message| *SharedMessage::from(message).digest();
         let mut all = vec![
             digest(message.clone()),
-            digest(Message { room: "b".parse().expect("a name"), ..message.clone() }),
-            digest(Message { seq: message.seq.next(), ..message.clone() }),
-            digest(Message { timestamp: testing::time(1), ..message.clone() }),
-            digest(Message { content: None, ..message.clone() }),
-            digest(Message { change: crate::types::ChangeSeq::new(1), ..message.clone() }),
+            digest(Message {
+                room: "b".parse().expect("a name"),
+                ..message.clone()
+            }),
+            digest(Message {
+                seq: message.seq.next(),
+                ..message.clone()
+            }),
+            digest(Message {
+                timestamp: testing::time(1),
+                ..message.clone()
+            }),
+            digest(Message {
+                content: None,
+                ..message.clone()
+            }),
+            digest(Message {
+                change: crate::types::ChangeSeq::new(1),
+                ..message.clone()
+            }),
         ];
         let contents = [
-            Content { sender: "bob".parse().expect("a name"), ..content.clone() },
-            Content { text: "y".parse().expect("a text"), ..content.clone() },
-            Content { verified: true, ..content },
+            Content {
+                sender: "bob".parse().expect("a name"),
+                ..content.clone()
+            },
+            Content {
+                text: "y".parse().expect("a text"),
+                ..content.clone()
+            },
+            Content {
+                verified: true,
+                ..content
+            },
         ];
-        all.extend(contents.map(|content| digest(Message { content: Some(content), ..message.clone() })));
+        all.extend(contents.map(|content| {
+            digest(Message {
+                content: Some(content),
+                ..message.clone()
+            })
+        }));
         assert_eq!(digest(message.clone()), all[0]);
         all.sort_unstable();
         all.dedup();

@@ -39,7 +39,8 @@ pub struct Options {
     /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
     /// twice that, in the queue and in the commit together. 5 s; from 1 ms to 1 hour.
     pub timeout: Duration,
-    /// Number of posts that may wait for a commit before [`Error::Busy`]. 4,096; from 1 to 1,048,576.
+    /// Number of posts that may wait for a commit before [`Error::Busy`]. 4,096; from 1 to
+    /// 1,048,576.
     pub queue: usize,
     /// Lifetime of a session that is not used. 30 days; from 1 s to 3,650 days.
     pub session_idle: Duration,
@@ -59,7 +60,8 @@ impl Default for Options {
 }
 
 impl Options {
-    const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60 * 60);
+    const TIMEOUT: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(60 * 60);
     const QUEUE: RangeInclusive<usize> = 1..=1_048_576;
     const SESSION_IDLE: RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_secs(3_650 * 24 * 60 * 60);
@@ -73,7 +75,10 @@ impl Options {
             return Err(Invalid::new("queue", "must be from 1 to 1048576"));
         }
         if !Self::SESSION_IDLE.contains(&self.session_idle) {
-            return Err(Invalid::new("session_idle", "must be from 1 second to 3650 days"));
+            return Err(Invalid::new(
+                "session_idle",
+                "must be from 1 second to 3650 days",
+            ));
         }
         Ok(())
     }
@@ -92,8 +97,8 @@ impl fmt::Debug for Options {
 /// Rooms, messages, counters, accounts and sessions, kept in SQLite or MongoDB.
 ///
 /// A clone is another handle on the same store. All handles may be used at once from any number of
-/// tasks. Every future may be dropped at any time: a post is then stored whole or not at all. Once the
-/// store [is closed](Self::is_closed), every call fails with [`Error::Closed`].
+/// tasks. Every future may be dropped at any time: a post is then stored whole or not at all. Once
+/// the store [is closed](Self::is_closed), every call fails with [`Error::Closed`].
 ///
 /// # Guarantees
 ///
@@ -148,7 +153,9 @@ impl Drop for Shared {
 
 impl fmt::Debug for ChatStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChatStore").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("ChatStore")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -171,9 +178,10 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for an option out of its range, [`Error::Open`] for an address that cannot be a store or a store of a newer version,
-    /// [`Error::InUse`] if another process holds it (SQLite and standalone MongoDB have one
-    /// user at a time), [`Error::Unavailable`] if the database does not answer.
+    /// [`Error::Invalid`] for an option out of its range, [`Error::Open`] for an address that
+    /// cannot be a store or a store of a newer version, [`Error::InUse`] if another process holds
+    /// it (SQLite and standalone MongoDB have one user at a time), [`Error::Unavailable`] if the
+    /// database does not answer.
     pub async fn open_with(address: &str, options: Options) -> Result<Self> {
         options.check()?;
         let backend = open_backend(address, &options).await?;
@@ -191,7 +199,14 @@ impl ChatStore {
             options.timeout,
         );
         let (hasher, ended) = (Hasher::default(), Mutex::new(false));
-        let shared = Arc::new(Shared { backend, feed, committer, ended, hasher, options });
+        let shared = Arc::new(Shared {
+            backend,
+            feed,
+            committer,
+            ended,
+            hasher,
+            options,
+        });
         live::start(&shared, due);
         Self(shared)
     }
@@ -208,19 +223,23 @@ impl ChatStore {
     /// [`Error::Invalid`] if it is to answer a message that the room does not have.
     ///
     /// [`Error::NameClaimed`] and [`Error::NameReserved`] for a message that is not
-    /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this is
-    /// decided by the commit itself, so that once [`register`](Self::register) has returned, in any
-    /// process, no such message is stored. In the same way, [`Error::RoomNotFound`] if the room is
-    /// private and the sender no member, or if it does not exist and the post
-    /// [may not create it](NewMessage::may_create_room), and [`Error::Banned`]; that holds for a repeat of an earlier
-    /// post too, which is stored as it was. [`Error::NonceConflict`],
-    /// [`Error::Busy`] and [`Error::Full`]. After all of these nothing was stored.
+    /// [`verified`](NewMessage::verified), if the sender's name, in any case, has an account: this
+    /// is decided by the commit itself, so that once [`register`](Self::register) has returned, in
+    /// any process, no such message is stored. In the same way, [`Error::RoomNotFound`] if the room
+    /// is private and the sender no member, or if it does not exist and the post [may not create
+    /// it](NewMessage::may_create_room), and [`Error::Banned`]; that holds for a repeat of an
+    /// earlier post too, which is stored as it was. [`Error::NonceConflict`], [`Error::Busy`] and
+    /// [`Error::Full`]. After all of these nothing was stored.
     ///
     /// [`Error::Unavailable`]: stored once or not at all; a repeat with the same nonce is safe.
     pub async fn post(&self, message: NewMessage) -> Result<Posted> {
         self.check_open()?;
         let mentions = self.mentioned_in(&message.room, &message.text).await?;
-        within(self.0.options.timeout * 2, self.0.committer.post(message, mentions)).await
+        within(
+            self.0.options.timeout * 2,
+            self.0.committer.post(message, mentions),
+        )
+        .await
     }
 
     /// Reads at most `limit` messages of a room, in `seq` order; none if there is no such room.
@@ -232,7 +251,12 @@ impl ChatStore {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
-    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+    pub async fn messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
         self.read(room, range, limit, None, false).await
     }
@@ -253,7 +277,9 @@ impl ChatStore {
             return Ok(known);
         }
         let reading = feed.begin_count(user);
-        let count = self.call(self.0.backend.message_count(user.clone())).await?;
+        let count = self
+            .call(self.0.backend.message_count(user.clone()))
+            .await?;
         feed.end_count(user, reading, count);
         Ok(count)
     }
@@ -265,7 +291,8 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`], [`Error::Full`].
     pub async fn create_room(&self, room: &RoomName) -> Result<bool> {
-        self.call(self.0.backend.create_room(room.clone(), self.now())).await
+        self.call(self.0.backend.create_room(room.clone(), self.now()))
+            .await
     }
 
     /// Lists at most `limit` public rooms in code point order, from the first after `after`.
@@ -274,7 +301,10 @@ impl ChatStore {
     ///
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::Unavailable`].
     pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
-        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+        let page = Page {
+            after: after.cloned(),
+            limit: checked(limit, MAX_NAMES)?,
+        };
         self.call(self.0.backend.rooms(page)).await
     }
 
@@ -284,7 +314,9 @@ impl ChatStore {
     ///
     /// [`Error::RoomNotFound`], [`Error::Unavailable`].
     pub async fn room(&self, room: &RoomName) -> Result<Room> {
-        self.call(self.0.backend.room(room.clone())).await?.ok_or(Error::RoomNotFound)
+        self.call(self.0.backend.room(room.clone()))
+            .await?
+            .ok_or(Error::RoomNotFound)
     }
 
     /// Lists at most `limit` members of a room in code point order, from the first after `after`.
@@ -299,8 +331,13 @@ impl ChatStore {
         after: Option<&Username>,
         limit: u32,
     ) -> Result<Vec<Username>> {
-        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
-        self.call(self.0.backend.users(room.clone(), page)).await?.ok_or(Error::RoomNotFound)
+        let page = Page {
+            after: after.cloned(),
+            limit: checked(limit, MAX_NAMES)?,
+        };
+        self.call(self.0.backend.users(room.clone(), page))
+            .await?
+            .ok_or(Error::RoomNotFound)
     }
 
     /// Makes a user a member of a room, which is created if need be. Posting does it too.
@@ -319,27 +356,33 @@ impl ChatStore {
     ///
     /// [`Error::RoomNotFound`], [`Error::Unavailable`].
     pub async fn leave(&self, room: &RoomName, user: &Username) -> Result<()> {
-        let left = self.call(self.0.backend.leave(room.clone(), user.clone())).await;
+        let left = self
+            .call(self.0.backend.leave(room.clone(), user.clone()))
+            .await;
         // Who leaves a private room sees no more of it. Whatever the result was, it may be done.
         if self.0.feed.privacy(room) != Some(Privacy::Public) {
             self.0.feed.evict(room, user);
         }
-        if left? { Ok(()) } else { Err(Error::RoomNotFound) }
+        if left? {
+            Ok(())
+        } else {
+            Err(Error::RoomNotFound)
+        }
     }
 
     /// Succeeds if the store answers and this process may write to it.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], also if the file of the store was removed or replaced; [`Error::InUse`]
-    /// and then [`Error::Closed`] if another process took the store over.
+    /// [`Error::Unavailable`], also if the file of the store was removed or replaced;
+    /// [`Error::InUse`] and then [`Error::Closed`] if another process took the store over.
     pub async fn ping(&self) -> Result<()> {
         self.call(self.0.backend.ping()).await
     }
 
-    /// Commits what was posted and writes what was marked as read before this call, refuses what comes after with [`Error::Closed`], and
-    /// gives the store free for another process. Followers and watchers end. Dropping the last handle
-    /// does the same in the background.
+    /// Commits what was posted and writes what was marked as read before this call, refuses what
+    /// comes after with [`Error::Closed`], and gives the store free for another process. Followers
+    /// and watchers end. Dropping the last handle does the same in the background.
     ///
     /// It goes on if the future is dropped. It may be called again: each call waits until the store
     /// is closed.
@@ -354,7 +397,9 @@ impl ChatStore {
 
         let store = self.clone();
         let ending = tokio::spawn(async move { store.end().await });
-        ending.await.unwrap_or_else(|e| Err(Error::Unavailable(format!("closing was cut off: {e}"))))
+        ending
+            .await
+            .unwrap_or_else(|e| Err(Error::Unavailable(format!("closing was cut off: {e}"))))
     }
 
     /// Waits for the last commit, writes the last marks and closes the backend, once.
@@ -363,7 +408,13 @@ impl ChatStore {
         if *ended {
             return Ok(());
         }
-        let Shared { backend, feed, committer, options, .. } = &*self.0;
+        let Shared {
+            backend,
+            feed,
+            committer,
+            options,
+            ..
+        } = &*self.0;
         committer.ended().await;
         feed.read_marks.close();
         let write = |marks| within(options.timeout, backend.mark_read(marks));
@@ -382,7 +433,11 @@ impl ChatStore {
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+        if self.is_closed() {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -399,9 +454,14 @@ impl ChatStore {
     }
 }
 
-pub(crate) async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let late = |_| Err(Error::Unavailable("it did not answer in time".into()));
-    tokio::time::timeout(timeout, call).await.unwrap_or_else(late)
+    tokio::time::timeout(timeout, call)
+        .await
+        .unwrap_or_else(late)
 }
 
 pub(crate) fn checked(limit: u32, most: u32) -> Result<u32> {
@@ -421,17 +481,29 @@ async fn open_backend(address: &str, options: &Options) -> Result<Arc<dyn Backen
         ));
     }
     if address.is_empty() {
-        return Err(Error::Open("the address is empty; name a file, such as chat.db".into()));
+        return Err(Error::Open(
+            "the address is empty; name a file, such as chat.db".into(),
+        ));
     }
     // SQLite would take these for other than a file of that name.
-    if address == ":memory:" || ["file:", "sqlite:"].iter().any(|scheme| address.starts_with(scheme)) {
-        return Err(Error::Open(format!("{address} is no path; name a file by its path, such as ./chat.db")));
+    if address == ":memory:"
+        || ["file:", "sqlite:"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme))
+    {
+        return Err(Error::Open(format!(
+            "{address} is no path; name a file by its path, such as ./chat.db"
+        )));
     }
     if let Some((scheme, _)) = address.split_once("://") {
-        return Err(Error::Open(format!("no kind of store has addresses that begin with {scheme}://")));
+        return Err(Error::Open(format!(
+            "no kind of store has addresses that begin with {scheme}://"
+        )));
     }
     #[cfg(feature = "sqlite")]
     return crate::backend::sqlite::open(address.into(), options).await;
     #[cfg(not(feature = "sqlite"))]
-    Err(Error::Open("it is a path, and this program was built without SQLite".into()))
+    Err(Error::Open(
+        "it is a path, and this program was built without SQLite".into(),
+    ))
 }

@@ -19,7 +19,12 @@ pub(crate) fn message(seq: i64) -> Message {
 /// The same, before it is stored.
 pub(crate) fn batch_message(seq: i64) -> BatchMessage {
     let Message { seq, timestamp, .. } = message(seq);
-    BatchMessage { seq, timestamp, content: content(&seq.to_string()), nonce: None }
+    BatchMessage {
+        seq,
+        timestamp,
+        content: content(&seq.to_string()),
+        nonce: None,
+    }
 }
 
 pub(crate) fn time(micros: i64) -> Timestamp {
@@ -47,6 +52,15 @@ pub(crate) fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message>
         Range::After(seq) => (all.iter().filter(|m| m.seq > seq).collect(), true),
         Range::Since(time) => (all.iter().filter(|m| m.timestamp > time).collect(), true),
     };
-    let skipped = if oldest { 0 } else { covered.len().saturating_sub(limit) };
-    covered.into_iter().skip(skipped).take(limit).cloned().collect()
+    let skipped = if oldest {
+        0
+    } else {
+        covered.len().saturating_sub(limit)
+    };
+    covered
+        .into_iter()
+        .skip(skipped)
+        .take(limit)
+        .cloned()
+        .collect()
 }

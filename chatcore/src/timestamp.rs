@@ -38,7 +38,11 @@ impl Timestamp {
     /// [`MIN`](Self::MIN) to [`MAX`](Self::MAX).
     #[must_use]
     pub const fn from_micros(micros: i64) -> Option<Self> {
-        if micros < Self::MIN.0 || micros > Self::MAX.0 { None } else { Some(Self(micros)) }
+        if micros < Self::MIN.0 || micros > Self::MAX.0 {
+            None
+        } else {
+            Some(Self(micros))
+        }
     }
 
     /// Returns the time nearest to `micros` microseconds after the Unix epoch.
@@ -62,7 +66,10 @@ impl Timestamp {
 
     /// Returns the time so much earlier, at least [`MIN`](Self::MIN).
     pub(crate) fn minus(self, duration: Duration) -> Self {
-        Self::nearest(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self::nearest(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Microseconds since the Unix epoch.
@@ -102,8 +109,12 @@ impl FromStr for Timestamp {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let refused =
-            || Invalid::new("since", "must be an RFC 3339 timestamp such as 2026-11-22T20:07:52.743123Z");
+        let refused = || {
+            Invalid::new(
+                "since",
+                "must be an RFC 3339 timestamp such as 2026-11-22T20:07:52.743123Z",
+            )
+        };
         // Only the space before an offset is a lost `+`; the one between date and time is not.
         let mut text = Cow::Borrowed(text);
         if let Some(at) = text.rfind(' ').filter(|&at| at > "2026-11-22".len()) {
@@ -141,16 +152,31 @@ mod tests {
         for (text, expected) in [
             ("2026-11-22T20:07:52.743123Z", "2026-11-22T20:07:52.743123Z"),
             ("2026-11-22t20:07:52z", "2026-11-22T20:07:52.000000Z"),
-            ("2026-11-22T20:07:52.743123+00:00", "2026-11-22T20:07:52.743123Z"),
-            ("2026-11-22T20:07:52.743123 00:00", "2026-11-22T20:07:52.743123Z"),
+            (
+                "2026-11-22T20:07:52.743123+00:00",
+                "2026-11-22T20:07:52.743123Z",
+            ),
+            (
+                "2026-11-22T20:07:52.743123 00:00",
+                "2026-11-22T20:07:52.743123Z",
+            ),
             ("2026-11-22 20:07:52 02:00", "2026-11-22T18:07:52.000000Z"),
             ("2026-11-22T20:07:52-05:30", "2026-11-23T01:37:52.000000Z"),
             ("2026-11-22T20:07:52", "2026-11-22T20:07:52.000000Z"),
             ("2026-11-22 20:07:52.5", "2026-11-22T20:07:52.500000Z"),
-            ("2026-11-22T20:07:52.1234567899Z", "2026-11-22T20:07:52.123456Z"),
-            ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
+            (
+                "2026-11-22T20:07:52.1234567899Z",
+                "2026-11-22T20:07:52.123456Z",
+            ),
+            (
+                "1969-12-31T23:59:59.9999999Z",
+                "1969-12-31T23:59:59.999999Z",
+            ),
             ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000Z"),
-            ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999999Z"),
+            (
+                "9999-12-31T23:59:59.9999999Z",
+                "9999-12-31T23:59:59.999999Z",
+            ),
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
         }
@@ -158,7 +184,12 @@ mod tests {
 
     #[test]
     fn every_timestamp_can_be_written_and_read() {
-        for time in [Timestamp::MIN, Timestamp::EPOCH, Timestamp::now(), Timestamp::MAX] {
+        for time in [
+            Timestamp::MIN,
+            Timestamp::EPOCH,
+            Timestamp::now(),
+            Timestamp::MAX,
+        ] {
             assert_eq!(time.to_string().parse(), Ok(time));
             assert_eq!(Timestamp::from_micros(time.as_micros()), Some(time));
         }
@@ -168,7 +199,10 @@ mod tests {
         }
         assert_eq!(Timestamp::MAX.plus_micros(u32::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.minus(Duration::MAX), Timestamp::MIN);
-        assert_eq!(Timestamp::EPOCH.minus(Duration::from_secs(1)).as_micros(), -1_000_000);
+        assert_eq!(
+            Timestamp::EPOCH.minus(Duration::from_secs(1)).as_micros(),
+            -1_000_000
+        );
     }
 
     #[test]

@@ -109,14 +109,21 @@ text_type! {
 }
 
 fn name(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
-    let normal: Arc<str> = if text.is_ascii() { text.into() } else { text.nfc().collect::<String>().into() };
+    let normal: Arc<str> = if text.is_ascii() {
+        text.into()
+    } else {
+        text.nfc().collect::<String>().into()
+    };
     length(field, &normal, MAX_NAME_CHARS)?;
     no_control(field, &normal)?;
     if normal.contains('/') {
         return Err(Invalid::new(field, "must not contain /"));
     }
     if normal.starts_with(char::is_whitespace) || normal.ends_with(char::is_whitespace) {
-        return Err(Invalid::new(field, "must not begin or end with white space"));
+        return Err(Invalid::new(
+            field,
+            "must not begin or end with white space",
+        ));
     }
     if matches!(&*normal, "." | "..") {
         return Err(Invalid::new(field, "must not be . or .."));
@@ -130,16 +137,23 @@ fn length(field: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
     }
     // A character takes at least one byte, so most texts need no count.
     if text.len() > most && text.chars().count() > most {
-        return Err(Invalid::new(field, format!("must be at most {most} characters")));
+        return Err(Invalid::new(
+            field,
+            format!("must be at most {most} characters"),
+        ));
     }
     Ok(())
 }
 
 fn no_control(field: &'static str, text: &str) -> Result<(), Invalid> {
     match text.chars().find(|c| c.is_control()) {
-        Some(c) => {
-            Err(Invalid::new(field, format!("must not contain the control character U+{:04X}", u32::from(c))))
-        }
+        Some(c) => Err(Invalid::new(
+            field,
+            format!(
+                "must not contain the control character U+{:04X}",
+                u32::from(c)
+            ),
+        )),
         None => Ok(()),
     }
 }
@@ -238,8 +252,8 @@ impl fmt::Display for Emoji {
 }
 
 text_type! {
-    /// The topic of a room: at most 200 characters, none of them a control character. An empty one says
-    /// nothing.
+    /// The topic of a room: at most 200 characters, none of them a control character. An empty one
+    /// says nothing.
     Topic, |text| {
         if !text.is_empty() {
             length("topic", text, MAX_TOPIC_CHARS)?;
@@ -264,8 +278,8 @@ pub struct NewMessage {
     pub verified: bool,
     /// The earlier message of the same room that it answers.
     pub reply_to: Option<Seq>,
-    /// Tells if the post creates its room if need be. Otherwise a post to a room that does not exist
-    /// fails with [`Error::RoomNotFound`](crate::Error::RoomNotFound).
+    /// Tells if the post creates its room if need be. Otherwise a post to a room that does not
+    /// exist fails with [`Error::RoomNotFound`](crate::Error::RoomNotFound).
     pub may_create_room: bool,
 }
 
@@ -273,27 +287,41 @@ impl NewMessage {
     /// A message without a nonce, from a sender who proved nothing, that may create its room.
     #[must_use]
     pub fn new(room: RoomName, sender: Username, text: MessageText) -> Self {
-        Self { room, sender, text, nonce: None, verified: false, reply_to: None, may_create_room: true }
+        Self {
+            room,
+            sender,
+            text,
+            nonce: None,
+            verified: false,
+            reply_to: None,
+            may_create_room: true,
+        }
     }
 
     /// The same message with a nonce.
     #[must_use]
     pub fn with_nonce(self, nonce: Nonce) -> Self {
-        Self { nonce: Some(nonce), ..self }
+        Self {
+            nonce: Some(nonce),
+            ..self
+        }
     }
 
     /// The same message as an answer to an earlier one.
     #[must_use]
     pub fn in_reply_to(self, seq: Seq) -> Self {
-        Self { reply_to: Some(seq), ..self }
+        Self {
+            reply_to: Some(seq),
+            ..self
+        }
     }
 }
 
 /// A stored message, as it is after the last change to it. Its place and its time never change.
 ///
-/// Written as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`, `verified`, and where
-/// they apply `reply_to`, `mentions`, `edited_at`, `reactions` and `change`. Once it is deleted,
-/// `sender` and `text` are empty, `verified` is false, and `deleted` is true.
+/// Written as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`, `verified`, and
+/// where they apply `reply_to`, `mentions`, `edited_at`, `reactions` and `change`. Once it is
+/// deleted, `sender` and `text` are empty, `verified` is false, and `deleted` is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -358,7 +386,9 @@ impl Message {
     /// Returns true if its sender had proved to be who the name says, and it is not deleted.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.content.as_ref().is_some_and(|content| content.verified)
+        self.content
+            .as_ref()
+            .is_some_and(|content| content.verified)
     }
 
     /// Returns true once it is deleted.
@@ -371,15 +401,23 @@ impl Message {
     pub(crate) fn weight(&self) -> usize {
         const FIXED: usize = 640;
         const NAME: usize = 64;
-        let Some(content) = &self.content else { return FIXED };
-        let listed: usize = content.reactions.iter().map(|reaction| 1 + reaction.users.len()).sum();
+        let Some(content) = &self.content else {
+            return FIXED;
+        };
+        let listed: usize = content
+            .reactions
+            .iter()
+            .map(|reaction| 1 + reaction.users.len())
+            .sum();
         FIXED + 3 * content.text.as_str().len() + NAME * (content.mentions.len() + listed)
     }
 
     /// Returns the users whom it mentions.
     #[must_use]
     pub fn mentions(&self) -> &[Username] {
-        self.content.as_ref().map_or(&[], |content| &content.mentions)
+        self.content
+            .as_ref()
+            .map_or(&[], |content| &content.mentions)
     }
 }
 
@@ -393,7 +431,14 @@ impl Serialize for Message {
         fields.serialize_field("text", self.text().unwrap_or_default())?;
         fields.serialize_field("timestamp", &self.timestamp)?;
         fields.serialize_field("verified", &self.is_verified())?;
-        if let Some(Content { reply_to, mentions, edited_at, reactions, .. }) = &self.content {
+        if let Some(Content {
+            reply_to,
+            mentions,
+            edited_at,
+            reactions,
+            ..
+        }) = &self.content
+        {
             if let Some(reply_to) = reply_to {
                 fields.serialize_field("reply_to", reply_to)?;
             }
@@ -488,7 +533,11 @@ impl UserRoom {
     /// How many messages the user has not read.
     #[must_use]
     pub fn unread(&self) -> u64 {
-        self.last_seq.get().saturating_sub(self.read_seq.get()).max(0).unsigned_abs()
+        self.last_seq
+            .get()
+            .saturating_sub(self.read_seq.get())
+            .max(0)
+            .unsigned_abs()
     }
 }
 

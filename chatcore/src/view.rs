@@ -11,9 +11,12 @@ use crate::follow::{Attending, Follower, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
 use crate::timestamp::Timestamp;
-use crate::types::{ChangeSeq, Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username};
+use crate::types::{
+    ChangeSeq, Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username,
+};
 
-/// Pages of mentions that are read for one answer, if most of them are of rooms that may not be read.
+/// Pages of mentions that are read for one answer, if most of them are of rooms that may not be
+/// read.
 const MAX_PAGES: usize = 8;
 
 /// The store as one user may see and change it, or as somebody unknown may. Made by
@@ -23,7 +26,8 @@ const MAX_PAGES: usize = 8;
 /// is nothing to read in it, and everything else fails with [`Error::RoomNotFound`]. That holds for
 /// followers too, as soon as the user is removed.
 ///
-/// Posts are not made here: whether a sender may post is decided by [`ChatStore::post`] for everyone.
+/// Posts are not made here: whether a sender may post is decided by [`ChatStore::post`] for
+/// everyone.
 #[derive(Debug, Clone)]
 pub struct View {
     store: ChatStore,
@@ -51,19 +55,29 @@ impl ChatStore {
     /// ```
     #[must_use]
     pub fn view(&self, user: Option<(&Username, bool)>) -> View {
-        View { store: self.clone(), user: user.map(|(user, verified)| (user.clone(), verified)) }
+        View {
+            store: self.clone(),
+            user: user.map(|(user, verified)| (user.clone(), verified)),
+        }
     }
 }
 
 impl View {
     /// The user, if the name is proved.
     fn verified(&self) -> Option<&Username> {
-        self.user.as_ref().filter(|(_, verified)| *verified).map(|(user, _)| user)
+        self.user
+            .as_ref()
+            .filter(|(_, verified)| *verified)
+            .map(|(user, _)| user)
     }
 
     fn visitor(&self, wish: Wish) -> Visitor {
         match &self.user {
-            Some((user, verified)) => Visitor { user: Some(user.clone()), verified: *verified, wish },
+            Some((user, verified)) => Visitor {
+                user: Some(user.clone()),
+                verified: *verified,
+                wish,
+            },
             None => Visitor::unknown(),
         }
     }
@@ -71,14 +85,21 @@ impl View {
     /// What the user may do in a room that the user may know of.
     async fn access(&self, room: &RoomName) -> Result<Access> {
         let visitor = self.visitor(Wish::Read);
-        let access = self.store.access(room, visitor.user.as_ref()).await?.ok_or(Error::RoomNotFound)?;
+        let access = self
+            .store
+            .access(room, visitor.user.as_ref())
+            .await?
+            .ok_or(Error::RoomNotFound)?;
         visitor.check(Some(&access)).map(|()| access)
     }
 
     /// Fails unless the user owns the room.
     async fn check_owner(&self, room: &RoomName) -> Result<()> {
         let access = self.access(room).await?;
-        match self.verified().is_some_and(|user| access.owner.as_ref() == Some(user)) {
+        match self
+            .verified()
+            .is_some_and(|user| access.owner.as_ref() == Some(user))
+        {
             true => Ok(()),
             false => Err(Error::Forbidden("only the owner of the room may do this")),
         }
@@ -89,16 +110,30 @@ impl View {
     /// # Errors
     ///
     /// Those of [`ChatStore::messages`].
-    pub async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<SharedMessage>> {
+    pub async fn messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.store.read(room, range, limit, Some(&self.visitor(Wish::Read)), true).await
+        self.store
+            .read(room, range, limit, Some(&self.visitor(Wish::Read)), true)
+            .await
     }
 
-    /// What [`messages`](Self::messages) gives, if that is in memory and the room is public. For who
-    /// reads often: neither the store nor the user's session need be asked.
+    /// What [`messages`](Self::messages) gives, if that is in memory and the room is public. For
+    /// who reads often: neither the store nor the user's session need be asked.
     #[must_use]
-    pub fn messages_at_hand(&self, room: &RoomName, range: Range, limit: u32) -> Option<Vec<SharedMessage>> {
-        checked(limit, MAX_MESSAGES).ok().and_then(|limit| self.store.at_hand(room, range, limit, true))
+    pub fn messages_at_hand(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Option<Vec<SharedMessage>> {
+        checked(limit, MAX_MESSAGES)
+            .ok()
+            .and_then(|limit| self.store.at_hand(room, range, limit, true))
     }
 
     /// See [`ChatStore::wait_for_messages`].
@@ -114,7 +149,15 @@ impl View {
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        self.store.wait(room, range, limit, patience, Some(&self.visitor(Wish::Read))).await
+        self.store
+            .wait(
+                room,
+                range,
+                limit,
+                patience,
+                Some(&self.visitor(Wish::Read)),
+            )
+            .await
     }
 
     /// See [`ChatStore::last_seq`].
@@ -131,23 +174,28 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user is
-    /// not a member of, so that neither can be told from the other; [`Error::Unavailable`].
+    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user
+    /// is not a member of, so that neither can be told from the other; [`Error::Unavailable`].
     pub async fn follow(&self, room: &RoomName, after: Seq) -> Result<Follower> {
         self.check_exists(room).await?;
         let visitor = self.visitor(Wish::Read);
         let feed = self.store.0.feed.room(room);
         self.store.let_in(&feed, &visitor, true).await?;
-        Ok(Follower::new(self.store.clone(), feed, after, Some(visitor)))
+        Ok(Follower::new(
+            self.store.clone(),
+            feed,
+            after,
+            Some(visitor),
+        ))
     }
 
-    /// Watches a room, as [`ChatStore::watch`] does, and counts the user, if it is known who that is,
-    /// as present until the second value is dropped.
+    /// Watches a room, as [`ChatStore::watch`] does, and counts the user, if it is known who that
+    /// is, as present until the second value is dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user is
-    /// not a member of; [`Error::Banned`], [`Error::Unavailable`].
+    /// [`Error::RoomNotFound`] for a room that does not exist, and for a private one that the user
+    /// is not a member of; [`Error::Banned`], [`Error::Unavailable`].
     pub async fn watch(
         &self,
         room: &RoomName,
@@ -156,19 +204,32 @@ impl View {
     ) -> Result<(Watcher, Option<Attending>)> {
         self.check_exists(room).await?;
         let visitor = self.take_part(room, true).await?;
-        let attending = visitor.user.as_ref().map(|user| self.store.attend(room, user));
-        Ok((self.store.watch_as(room, after, changes_after, Some(visitor)), attending))
+        let attending = visitor
+            .user
+            .as_ref()
+            .map(|user| self.store.attend(room, user));
+        Ok((
+            self.store
+                .watch_as(room, after, changes_after, Some(visitor)),
+            attending,
+        ))
     }
 
     /// Fails unless the room exists. One that does not looks like a private one to a stranger.
     async fn check_exists(&self, room: &RoomName) -> Result<()> {
-        self.store.privacy(room).await?.map(drop).ok_or(Error::RoomNotFound)
+        self.store
+            .privacy(room)
+            .await?
+            .map(drop)
+            .ok_or(Error::RoomNotFound)
     }
 
     /// Fails unless the user, or somebody unknown, may be seen in the room.
     async fn take_part(&self, room: &RoomName, afresh: bool) -> Result<Visitor> {
         let visitor = self.visitor(Wish::TakePart);
-        self.store.let_in(&self.store.0.feed.room(room), &visitor, afresh).await?;
+        self.store
+            .let_in(&self.store.0.feed.room(room), &visitor, afresh)
+            .await?;
         Ok(visitor)
     }
 
@@ -211,7 +272,10 @@ impl View {
     pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
         let mut rooms = self.store.rooms(after, limit).await?;
         if let Some(user) = self.verified() {
-            let page = Page { after: after.cloned(), limit };
+            let page = Page {
+                after: after.cloned(),
+                limit,
+            };
             let private = self.store.0.backend.private_rooms(user.clone(), page);
             rooms.extend(self.store.call(private).await?);
             rooms.sort_unstable();
@@ -236,19 +300,21 @@ impl View {
         self.store.users(room, after, limit).await
     }
 
-    /// Creates a room; says whether it did, `false` meaning that it was there. A user who has proved
-    /// the name owns it.
+    /// Creates a room; says whether it did, `false` meaning that it was there. A user who has
+    /// proved the name owns it.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] for a private room of somebody who has proved no name, and for a room that
-    /// exists and is private, of which the user is not a member. [`Error::PrivacyFixed`] if a private
-    /// room was asked for, and it is public. [`Error::Unavailable`], [`Error::Full`].
+    /// [`Error::Forbidden`] for a private room of somebody who has proved no name, and for a room
+    /// that exists and is private, of which the user is not a member. [`Error::PrivacyFixed`] if a
+    /// private room was asked for, and it is public. [`Error::Unavailable`], [`Error::Full`].
     pub async fn create_room(&self, room: &RoomName, privacy: Privacy) -> Result<bool> {
         let created = match self.verified() {
             Some(user) => self.store.create_room_for(room, user, privacy).await?,
             None if privacy == Privacy::Private => {
-                return Err(Error::Forbidden("only who has an account may make a private room"));
+                return Err(Error::Forbidden(
+                    "only who has an account may make a private room",
+                ));
             }
             None => self.store.create_room(room).await?,
         };
@@ -263,9 +329,11 @@ impl View {
         let owns = self.verified().is_some() && access.owner.as_ref() == self.verified();
         match (access.privacy, privacy) {
             // What ended between making the room and making its owner a member is mended here.
-            (Privacy::Private, _) if owns && !access.member => {
-                self.store.add_member(room, self.verified().ok_or(taken)?, true).await.map(|()| false)
-            }
+            (Privacy::Private, _) if owns && !access.member => self
+                .store
+                .add_member(room, self.verified().ok_or(taken)?, true)
+                .await
+                .map(|()| false),
             (Privacy::Private, _) if !access.member => Err(taken),
             (Privacy::Public, Privacy::Private) => Err(Error::PrivacyFixed),
             _ => Ok(false),
@@ -277,8 +345,8 @@ impl View {
     /// # Errors
     ///
     /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
-    /// [`Error::Banned`], [`Error::Forbidden`] if it is not known who joins, [`Error::Unavailable`],
-    /// [`Error::Full`].
+    /// [`Error::Banned`], [`Error::Forbidden`] if it is not known who joins,
+    /// [`Error::Unavailable`], [`Error::Full`].
     pub async fn join(&self, room: &RoomName) -> Result<()> {
         self.store.join(room, self.user()?).await
     }
@@ -308,7 +376,10 @@ impl View {
     }
 
     fn user(&self) -> Result<&Username> {
-        self.user.as_ref().map(|(user, _)| user).ok_or(Error::Forbidden("it is not known who this is"))
+        self.user
+            .as_ref()
+            .map(|(user, _)| user)
+            .ok_or(Error::Forbidden("it is not known who this is"))
     }
 
     /// Makes a user a member of a private room that the user of this view owns.
@@ -338,8 +409,13 @@ impl View {
     /// [`Error::Forbidden`] for who is not the owner, and those of [`ChatStore::ban`].
     pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
         self.check_owner(room).await?;
-        if self.verified().is_some_and(|owner| owner.is_same_but_for_case(user)) {
-            return Err(Error::Forbidden("the owner of a room cannot be banned from it"));
+        if self
+            .verified()
+            .is_some_and(|owner| owner.is_same_but_for_case(user))
+        {
+            return Err(Error::Forbidden(
+                "the owner of a room cannot be banned from it",
+            ));
         }
         self.store.ban(room, user).await
     }
@@ -361,7 +437,12 @@ impl View {
     ///
     /// [`Error::Forbidden`] for who is not the owner, [`Error::RoomNotFound`], and those of
     /// [`ChatStore::bans`].
-    pub async fn bans(&self, room: &RoomName, after: Option<&Username>, limit: u32) -> Result<Vec<Username>> {
+    pub async fn bans(
+        &self,
+        room: &RoomName,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<Username>> {
         self.check_owner(room).await?;
         self.store.bans(room, after, limit).await
     }
@@ -373,7 +454,9 @@ impl View {
     /// [`Error::MessageNotFound`], also in a private room that the user is not a member of;
     /// [`Error::Unavailable`].
     pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
-        self.store.message_as(room, seq, Some(&self.visitor(Wish::Read))).await
+        self.store
+            .message_as(room, seq, Some(&self.visitor(Wish::Read)))
+            .await
     }
 
     /// See [`ChatStore::changes`]. None of a private room that the user is not a member of.
@@ -381,11 +464,18 @@ impl View {
     /// # Errors
     ///
     /// Those of [`ChatStore::changes`].
-    pub async fn changes(&self, room: &RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<SharedMessage>> {
-        self.wait_for_changes(room, after, limit, Duration::ZERO).await
+    pub async fn changes(
+        &self,
+        room: &RoomName,
+        after: ChangeSeq,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
+        self.wait_for_changes(room, after, limit, Duration::ZERO)
+            .await
     }
 
-    /// See [`ChatStore::wait_for_changes`]. None of a private room that the user is not a member of.
+    /// See [`ChatStore::wait_for_changes`]. None of a private room that the user is not a member
+    /// of.
     ///
     /// # Errors
     ///
@@ -399,11 +489,13 @@ impl View {
     ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
         let visitor = self.visitor(Wish::Read);
-        self.store.wait_for_changes_as(room, after, limit, patience, Some(&visitor)).await
+        self.store
+            .wait_for_changes_as(room, after, limit, patience, Some(&visitor))
+            .await
     }
 
-    /// Returns the place of a room's newest message and the number of its last change; 0 where there is
-    /// none, or the user may not know.
+    /// Returns the place of a room's newest message and the number of its last change; 0 where
+    /// there is none, or the user may not know.
     ///
     /// # Errors
     ///
@@ -418,22 +510,32 @@ impl View {
         Ok((self.last_seq(room).await?, last_change))
     }
 
-    /// Edits a message, as [`ChatStore::edit_message`] does, that the user wrote after proving the name.
+    /// Edits a message, as [`ChatStore::edit_message`] does, that the user wrote after proving the
+    /// name.
     ///
     /// # Errors
     ///
     /// [`Error::Forbidden`] for the message of anyone else, [`Error::Banned`], and those of
     /// [`ChatStore::edit_message`].
-    pub async fn edit_message(&self, room: &RoomName, seq: Seq, text: MessageText) -> Result<SharedMessage> {
+    pub async fn edit_message(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        text: MessageText,
+    ) -> Result<SharedMessage> {
         let Some(editor) = self.verified() else {
             self.access(room).await?;
-            return Err(Error::Forbidden("only the account that wrote a message may edit it"));
+            return Err(Error::Forbidden(
+                "only the account that wrote a message may edit it",
+            ));
         };
-        self.store.edit_as(room, seq, text, Some(editor.clone())).await
+        self.store
+            .edit_as(room, seq, text, Some(editor.clone()))
+            .await
     }
 
-    /// Deletes a message, as [`ChatStore::delete_message`] does, in a room that the user owns, or one
-    /// that the user wrote after proving the name.
+    /// Deletes a message, as [`ChatStore::delete_message`] does, in a room that the user owns, or
+    /// one that the user wrote after proving the name.
     ///
     /// # Errors
     ///
@@ -446,17 +548,31 @@ impl View {
                 "only who wrote a message, or the owner of the room, may delete it",
             ));
         };
-        self.store.change(room, seq, Change::Delete { actor: Some(actor.clone()) }).await.map(drop)
+        self.store
+            .change(
+                room,
+                seq,
+                Change::Delete {
+                    actor: Some(actor.clone()),
+                },
+            )
+            .await
+            .map(drop)
     }
 
     /// Adds a reaction of the user, as [`ChatStore::add_reaction`] does.
     ///
     /// # Errors
     ///
-    /// [`Error::NameClaimed`] and [`Error::NameReserved`] if the name is not proved and has an account,
-    /// [`Error::Banned`], [`Error::Forbidden`] if it is not known who reacts, and those of
+    /// [`Error::NameClaimed`] and [`Error::NameReserved`] if the name is not proved and has an
+    /// account, [`Error::Banned`], [`Error::Forbidden`] if it is not known who reacts, and those of
     /// [`ChatStore::add_reaction`].
-    pub async fn add_reaction(&self, room: &RoomName, seq: Seq, emoji: Emoji) -> Result<SharedMessage> {
+    pub async fn add_reaction(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        emoji: Emoji,
+    ) -> Result<SharedMessage> {
         self.react(room, seq, emoji, true).await
     }
 
@@ -465,13 +581,26 @@ impl View {
     /// # Errors
     ///
     /// Those of [`add_reaction`](Self::add_reaction).
-    pub async fn remove_reaction(&self, room: &RoomName, seq: Seq, emoji: Emoji) -> Result<SharedMessage> {
+    pub async fn remove_reaction(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        emoji: Emoji,
+    ) -> Result<SharedMessage> {
         self.react(room, seq, emoji, false).await
     }
 
-    async fn react(&self, room: &RoomName, seq: Seq, emoji: Emoji, is_added: bool) -> Result<SharedMessage> {
+    async fn react(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        emoji: Emoji,
+        is_added: bool,
+    ) -> Result<SharedMessage> {
         let verified = self.verified().is_some();
-        self.store.react(room, seq, (self.user()?, verified), emoji, is_added).await
+        self.store
+            .react(room, seq, (self.user()?, verified), emoji, is_added)
+            .await
     }
 
     /// Sets what a room is about that the user owns.
@@ -484,13 +613,13 @@ impl View {
         self.store.set_topic(room, topic).await
     }
 
-    /// Returns a message if it mentions the user, who may be told of it: is not banned, and a member if the
-    /// room is private.
+    /// Returns a message if it mentions the user, who may be told of it: is not banned, and a
+    /// member if the room is private.
     ///
     /// # Errors
     ///
-    /// [`Error::Banned`], [`Error::RoomNotFound`], [`Error::Forbidden`] if it is not known who this is, and
-    /// those of [`message`](Self::message).
+    /// [`Error::Banned`], [`Error::RoomNotFound`], [`Error::Forbidden`] if it is not known who this
+    /// is, and those of [`message`](Self::message).
     pub async fn mention(&self, room: &RoomName, seq: Seq) -> Result<Option<SharedMessage>> {
         let user = self.user()?;
         let message = self.message(room, seq).await?;
@@ -498,13 +627,17 @@ impl View {
         Ok(message.mentions().contains(user).then_some(message))
     }
 
-    /// Lists at most `limit` messages that mention the user and that the user may read, newest first, from
-    /// before `before` if that is given.
+    /// Lists at most `limit` messages that mention the user and that the user may read, newest
+    /// first, from before `before` if that is given.
     ///
     /// # Errors
     ///
     /// [`Error::Forbidden`] if it is not known who this is, and those of [`ChatStore::mentions`].
-    pub async fn mentions(&self, before: Option<Timestamp>, limit: u32) -> Result<Vec<SharedMessage>> {
+    pub async fn mentions(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
         let (user, visitor) = (self.user()?, self.visitor(Wish::TakePart));
         let wanted = usize::try_from(checked(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
         let mut readable: Vec<SharedMessage> = Vec::new();

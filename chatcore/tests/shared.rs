@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chat_testkit::mongod::{self, Deployment, Kind, with_database};
 use chatcore::{
-    ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username, Watcher,
+    ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username,
+    Watcher,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{Bson, doc};
@@ -33,7 +34,10 @@ async fn followers_hear_of_both_processes_in_order() {
     const EACH: usize = 300;
     let stores = two().await;
     let followers = stores.clone().map(|store| {
-        let stream = store.follow(&"a".parse().expect("a name"), Seq::ZERO).into_stream().take(2 * EACH);
+        let stream = store
+            .follow(&"a".parse().expect("a name"), Seq::ZERO)
+            .into_stream()
+            .take(2 * EACH);
         tokio::spawn(timeout(SOON, stream.try_collect::<Vec<_>>()))
     });
     let writers = stores.clone().map(|store| {
@@ -47,7 +51,11 @@ async fn followers_hear_of_both_processes_in_order() {
         writer.await.expect("no panic");
     }
     for follower in followers {
-        let found = follower.await.expect("no panic").expect("in time").expect("followed");
+        let found = follower
+            .await
+            .expect("no panic")
+            .expect("in time")
+            .expect("followed");
         let places: Vec<_> = found.iter().map(|m| m.seq.get()).collect();
         assert_eq!(places, (1..=2 * EACH as i64).collect::<Vec<_>>());
     }
@@ -61,12 +69,19 @@ async fn a_reader_at_one_process_is_woken_by_a_post_at_the_other() {
         let after = Range::After(Seq::new(i - 1).expect("a place"));
         let waiting = tokio::spawn({
             let (here, room) = (here.clone(), "a".parse().expect("a name"));
-            async move { here.wait_for_messages(&room, after, 50, SOON).await.expect("read") }
+            async move {
+                here.wait_for_messages(&room, after, 50, SOON)
+                    .await
+                    .expect("read")
+            }
         });
         post(&there, "x").await;
         let found = waiting.await.expect("no panic");
         assert_eq!(found.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), [i]);
-        assert_eq!(here.messages(&room, Range::Newest, 1).await.expect("read"), found);
+        assert_eq!(
+            here.messages(&room, Range::Newest, 1).await.expect("read"),
+            found
+        );
     }
 }
 
@@ -102,11 +117,23 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     until_present(&mut watcher, &["ann", "eve"]).await;
 
     let mut reader = here.watch_user(&user("ann"));
-    there.mark_read(&user("ann"), &room, Seq::ZERO.next()).await.expect("marked");
-    let heard = timeout(SOON, reader.next()).await.expect("in time").expect("heard");
-    assert_eq!(heard, UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO.next()));
+    there
+        .mark_read(&user("ann"), &room, Seq::ZERO.next())
+        .await
+        .expect("marked");
+    let heard = timeout(SOON, reader.next())
+        .await
+        .expect("in time")
+        .expect("heard");
+    assert_eq!(
+        heard,
+        UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO.next())
+    );
     there.end_sessions(&user("ann"), None).await.expect("ended");
-    let heard = timeout(SOON, reader.next()).await.expect("in time").expect("heard");
+    let heard = timeout(SOON, reader.next())
+        .await
+        .expect("in time")
+        .expect("heard");
     assert_eq!(heard, UserUpdate::SessionsEnded);
 
     there.type_in(&room, &user("ann"));
@@ -135,17 +162,28 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
     let room = "a".parse().expect("a name");
     post(&there, "1").await;
     // From here on the room is live in memory.
-    assert_eq!(here.messages(&room, Range::Newest, 50).await.expect("read").len(), 1);
+    assert_eq!(
+        here.messages(&room, Range::Newest, 50)
+            .await
+            .expect("read")
+            .len(),
+        1
+    );
     let mut follower = here.follow(&room, Seq::ZERO.next());
     let fail = |mode: &str| {
         let data = doc! { "failCommands": ["aggregate", "getMore"], "errorCode": 1 };
-        mongo.nodes[0].admin(doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data });
+        mongo.nodes[0]
+            .admin(doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data });
     };
     fail("alwaysOn");
     for seq in 2..=20 {
         post(&there, "deaf").await;
-        let places = |messages: &[SharedMessage]| messages.iter().map(|m| m.seq.get()).collect::<Vec<_>>();
-        let followed = timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+        let places =
+            |messages: &[SharedMessage]| messages.iter().map(|m| m.seq.get()).collect::<Vec<_>>();
+        let followed = timeout(SOON, follower.next())
+            .await
+            .expect("in time")
+            .expect("followed");
         assert_eq!(places(&followed), [seq]);
         // Once the stream has ended, whoever asks is told at once.
         if seq > 2 {
@@ -161,7 +199,10 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
         post(&there, "heard").await;
         let last = there.last_seq(&room).await.expect("read");
         while follower.position() < last {
-            timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+            timeout(SOON, follower.next())
+                .await
+                .expect("in time")
+                .expect("followed");
         }
     }
 }
@@ -172,22 +213,41 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
     let address = mongod::database(Kind::ReplicaSet);
     let open = async || ChatStore::open(&address).await.expect("the store opens");
     let [here, there] = [open().await, open().await];
-    let client = mongodb::Client::with_uri_str(&address).await.expect("a client");
+    let client = mongodb::Client::with_uri_str(&address)
+        .await
+        .expect("a client");
     let database = client.default_database().expect("named in the address");
     let room = "a".parse().expect("a name");
     let password = "correct horse".parse().expect("a password");
-    there.register(&user("ann"), &password, "").await.expect("registered");
+    there
+        .register(&user("ann"), &password, "")
+        .await
+        .expect("registered");
     let ann = there.view(Some((&user("ann"), true)));
-    assert!(ann.create_room(&room, Privacy::Private).await.expect("created"));
+    assert!(
+        ann.create_room(&room, Privacy::Private)
+            .await
+            .expect("created")
+    );
     // Made by hand: an account takes its time.
     let name = |i: usize| format!("u{i}");
-    let member = |i| doc! { "_id": { "room": "a", "user": name(i) }, "joined_at": 1_i64, "private": true };
+    let member =
+        |i| doc! { "_id": { "room": "a", "user": name(i) }, "joined_at": 1_i64, "private": true };
     let members = database.collection::<mongodb::bson::Document>("members");
-    members.insert_many((0..FOLLOWERS).map(member)).await.expect("written");
+    members
+        .insert_many((0..FOLLOWERS).map(member))
+        .await
+        .expect("written");
 
     let say = async |store: &ChatStore, text: &str| {
         let message = NewMessage::new(room.clone(), user("ann"), text.parse().expect("a text"));
-        store.post(NewMessage { verified: true, ..message }).await.expect("posted");
+        store
+            .post(NewMessage {
+                verified: true,
+                ..message
+            })
+            .await
+            .expect("posted");
     };
     let followers: Vec<_> = (0..FOLLOWERS)
         .map(|i| {
@@ -212,23 +272,38 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
     while here.live_counts().followers < FOLLOWERS {
         tokio::task::yield_now().await;
     }
-    database.run_command(doc! { "profile": 2 }).await.expect("profiled");
+    database
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
     there.leave(&room, &user("u7")).await.expect("removed");
     for i in 2..12 {
         say(if i % 2 == 0 { &here } else { &there }, &i.to_string()).await;
     }
     say(&here, "end").await;
     for (i, follower) in followers.into_iter().enumerate() {
-        let got = timeout(SOON, follower).await.expect("in time").expect("no panic");
+        let got = timeout(SOON, follower)
+            .await
+            .expect("in time")
+            .expect("no panic");
         match i {
             7 => assert!(got.len() <= 1, "{got:?}"),
             _ => assert_eq!(got.len(), 12, "{got:?}"),
         }
     }
-    database.run_command(doc! { "profile": 0 }).await.expect("not profiled");
+    database
+        .run_command(doc! { "profile": 0 })
+        .await
+        .expect("not profiled");
     let profile = database.collection::<mongodb::bson::Document>("system.profile");
     let of_members = doc! { "command.find": "members" };
-    let looks: Vec<_> = profile.find(of_members).await.expect("read").try_collect().await.expect("read");
+    let looks: Vec<_> = profile
+        .find(of_members)
+        .await
+        .expect("read")
+        .try_collect()
+        .await
+        .expect("read");
     assert!(looks.len() < FOLLOWERS / 2, "{}", looks.len());
 }
 
@@ -250,12 +325,18 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
     let address = with_database(&mongo.uri(), "many");
     let open = async || ChatStore::open(&address).await.expect("the store opens");
     let [here, there] = [open().await, open().await];
-    let name = |i: usize| format!("r{i}").parse::<chatcore::RoomName>().expect("a name");
+    let name = |i: usize| {
+        format!("r{i}")
+            .parse::<chatcore::RoomName>()
+            .expect("a name")
+    };
     let post_to = async |store: &ChatStore, rooms: std::ops::Range<usize>, text: &str| {
         let text: chatcore::MessageText = text.parse().expect("a text");
         let post = |i| store.post(NewMessage::new(name(i), user("ann"), text.clone()));
         let posted = futures_util::future::join_all(rooms.map(post)).await;
-        posted.into_iter().for_each(|posted| drop(posted.expect("posted in time")));
+        posted
+            .into_iter()
+            .for_each(|posted| drop(posted.expect("posted in time")));
     };
     let followed = |i: usize| {
         let mut follower = here.follow(&name(i), Seq::ZERO);
@@ -274,7 +355,9 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
     let mut expected = vec![1; ROOMS];
     for code in [INTERNAL, HISTORY_LOST] {
         for (follower, expected) in followers.iter_mut().zip(&expected) {
-            let got = timeout(SOON, follower.wait_for(|got| got == expected)).await.expect("in time");
+            let got = timeout(SOON, follower.wait_for(|got| got == expected))
+                .await
+                .expect("in time");
             assert_eq!(*got.expect("followed"), *expected);
         }
         // The stream ends, and cannot be opened again for a while.
@@ -283,10 +366,14 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
         fail(&mongo, "off", &[], code);
         post_to(&here, POSTED..2 * POSTED, "at once").await;
         post_to(&there, 2 * POSTED..3 * POSTED, "later").await;
-        expected[..3 * POSTED].iter_mut().for_each(|expected| *expected += 1);
+        expected[..3 * POSTED]
+            .iter_mut()
+            .for_each(|expected| *expected += 1);
     }
     for (follower, expected) in followers.iter_mut().zip(&expected) {
-        let got = timeout(SOON, follower.wait_for(|got| got == expected)).await.expect("in time");
+        let got = timeout(SOON, follower.wait_for(|got| got == expected))
+            .await
+            .expect("in time");
         assert_eq!(*got.expect("followed"), *expected);
     }
 }
@@ -300,31 +387,57 @@ async fn a_change_that_cannot_be_read_is_skipped_and_the_stream_goes_on() {
     let room = "a".parse().expect("a name");
     post(&there, "1").await;
     let mut follower = here.follow(&room, Seq::ZERO);
-    assert_eq!(timeout(SOON, follower.next()).await.expect("in time").expect("followed").len(), 1);
+    assert_eq!(
+        timeout(SOON, follower.next())
+            .await
+            .expect("in time")
+            .expect("followed")
+            .len(),
+        1
+    );
 
     let begun = || {
         let status = mongo.nodes[0].admin(doc! { "serverStatus": 1 });
-        let metrics = status.get_document("metrics").and_then(|m| m.get_document("aggStageCounters"));
-        metrics.and_then(|counters| counters.get_i64("$changeStream")).expect("a counter")
+        let metrics = status
+            .get_document("metrics")
+            .and_then(|m| m.get_document("aggStageCounters"));
+        metrics
+            .and_then(|counters| counters.get_i64("$changeStream"))
+            .expect("a counter")
     };
     let before = begun();
     assert!(before >= 2);
-    let client = mongodb::Client::with_uri_str(&address).await.expect("a client");
+    let client = mongodb::Client::with_uri_str(&address)
+        .await
+        .expect("a client");
     let database = client.default_database().expect("named in the address");
     for (collection, document) in [
         ("messages", doc! { "_id": { "room": "b", "seq": 1_i64 } }),
         ("messages", doc! { "_id": "b" }),
-        ("messages", doc! { "_id": { "room": "a", "seq": -5_i64 }, "last_seq": "x" }),
+        (
+            "messages",
+            doc! { "_id": { "room": "a", "seq": -5_i64 }, "last_seq": "x" },
+        ),
         ("presence", doc! { "_id": { "room": "a", "process": "x" } }),
         ("presence", doc! { "_id": { "room": "/" } }),
         ("signals", doc! { "typing": { "room": "a", "user": 5 } }),
         ("signals", doc! { "evicted": { "room": 5 } }),
-        ("marks", doc! { "_id": { "user": "ann", "room": "a" }, "seq": "x" }),
+        (
+            "marks",
+            doc! { "_id": { "user": "ann", "room": "a" }, "seq": "x" },
+        ),
         ("processes", doc! { "_id": "x" }),
     ] {
-        database.collection(collection).insert_one(document).await.expect("written");
+        database
+            .collection(collection)
+            .insert_one(document)
+            .await
+            .expect("written");
         post(&there, "x").await;
-        let got = timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+        let got = timeout(SOON, follower.next())
+            .await
+            .expect("in time")
+            .expect("followed");
         assert_eq!(got.len(), 1);
     }
     assert_eq!(begun(), before, "no stream was opened again");

@@ -27,9 +27,14 @@ async fn post(store: &ChatStore) -> i64 {
 fn sqlite_locks(path: &Path) -> Vec<String> {
     let inode = format!(":{} ", std::fs::metadata(path).expect("a file").ino());
     let locks = std::fs::read_to_string("/proc/locks").expect("the table of locks");
-    let of_file = locks.lines().filter(|line| line.contains("POSIX") && line.contains(&inode));
+    let of_file = locks
+        .lines()
+        .filter(|line| line.contains("POSIX") && line.contains(&inode));
     // Without the running number.
-    of_file.filter_map(|line| line.split_once(' ')).map(|(_, lock)| lock.to_owned()).collect()
+    of_file
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, lock)| lock.to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -43,9 +48,20 @@ async fn a_file_is_one_store_by_whatever_name() {
     symlink(&file, at("link.db")).expect("a symbolic link");
     symlink(folder.path(), at("folder")).expect("a symbolic link");
     std::fs::hard_link(&file, at("hard.db")).expect("a hard link");
-    let names: Vec<PathBuf> = ["chat.db", "./chat.db", "link.db", "folder/link.db", "hard.db"].map(at).into();
+    let names: Vec<PathBuf> = [
+        "chat.db",
+        "./chat.db",
+        "link.db",
+        "folder/link.db",
+        "hard.db",
+    ]
+    .map(at)
+    .into();
     let locks = sqlite_locks(&file);
-    assert!(!locks.is_empty(), "SQLite keeps a lock on a file that is open");
+    assert!(
+        !locks.is_empty(),
+        "SQLite keeps a lock on a file that is open"
+    );
     for name in &names {
         match open(name).await {
             Err(Error::InUse(reason)) => {
@@ -73,10 +89,23 @@ async fn a_file_is_one_store_by_whatever_name() {
 
 #[tokio::test]
 async fn an_address_that_is_no_path_is_refused() {
-    for address in ["", ":memory:", "file:chat.db", "file::memory:", "sqlite:chat.db", "sqlite::memory:"] {
+    for address in [
+        "",
+        ":memory:",
+        "file:chat.db",
+        "file::memory:",
+        "sqlite:chat.db",
+        "sqlite::memory:",
+    ] {
         let refused = ChatStore::open(address).await;
-        assert!(matches!(refused, Err(Error::Open(_))), "{address}: {refused:?}");
-        assert!(address.is_empty() || !Path::new(address).exists(), "{address}");
+        assert!(
+            matches!(refused, Err(Error::Open(_))),
+            "{address}: {refused:?}"
+        );
+        assert!(
+            address.is_empty() || !Path::new(address).exists(),
+            "{address}"
+        );
     }
     // Such a name can still be that of a file.
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -92,13 +121,19 @@ async fn an_address_that_is_no_path_is_refused() {
 #[tokio::test]
 async fn a_file_that_is_removed_or_replaced_is_noticed() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let (file, aside) = (folder.path().join("chat.db"), folder.path().join("aside.db"));
+    let (file, aside) = (
+        folder.path().join("chat.db"),
+        folder.path().join("aside.db"),
+    );
     let store = open(&file).await.expect("opened");
     store.ping().await.expect("it is there");
 
     std::fs::rename(&file, &aside).expect("moved");
     let removed = store.ping().await;
-    assert!(matches!(&removed, Err(Error::Unavailable(reason)) if reason.contains("removed")), "{removed:?}");
+    assert!(
+        matches!(&removed, Err(Error::Unavailable(reason)) if reason.contains("removed")),
+        "{removed:?}"
+    );
     std::fs::copy(&aside, &file).expect("copied");
     let replaced = store.ping().await;
     assert!(
@@ -118,7 +153,9 @@ async fn a_time_that_cannot_be_is_reported_and_ends_nothing() {
     store.close().await.expect("closed");
     for column in ["messages SET timestamp", "rooms SET last_timestamp"] {
         let connection = rusqlite::Connection::open(&file).expect("opened");
-        connection.execute(&format!("UPDATE {column} = {}", i64::MAX), []).expect("changed");
+        connection
+            .execute(&format!("UPDATE {column} = {}", i64::MAX), [])
+            .expect("changed");
     }
 
     let store = open(&file).await.expect("opened");
@@ -127,9 +164,25 @@ async fn a_time_that_cannot_be_is_reported_and_ends_nothing() {
     assert!(matches!(read, Err(Error::Corrupt(_))), "{read:?}");
     let refused = store.room(&room).await;
     assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
-    let message = NewMessage::new(room, "ann".parse().expect("a name"), "x".parse().expect("a text"));
+    let message = NewMessage::new(
+        room,
+        "ann".parse().expect("a name"),
+        "x".parse().expect("a text"),
+    );
     let refused = store.post(message.clone()).await;
     assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
-    let elsewhere = NewMessage { room: "b".parse().expect("a name"), ..message };
-    assert_eq!(store.post(elsewhere).await.expect("stored").message.seq.get(), 1);
+    let elsewhere = NewMessage {
+        room: "b".parse().expect("a name"),
+        ..message
+    };
+    assert_eq!(
+        store
+            .post(elsewhere)
+            .await
+            .expect("stored")
+            .message
+            .seq
+            .get(),
+        1
+    );
 }

@@ -20,8 +20,8 @@ use crate::tools;
 /// How long a page may take to show what is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as [`tools::find`]
-/// finds it.
+/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as
+/// [`tools::find`] finds it.
 ///
 /// # Panics
 ///
@@ -29,7 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn find() -> Option<PathBuf> {
     let named = std::env::var_os("CHAT_TEST_CHROMIUM").map(PathBuf::from);
-    named.or_else(|| tools::find("chromium", "the pages in a browser, which CHAT_TEST_CHROMIUM may name"))
+    named.or_else(|| {
+        tools::find(
+            "chromium",
+            "the pages in a browser, which CHAT_TEST_CHROMIUM may name",
+        )
+    })
 }
 
 /// A browser with one page. Ends when it is dropped.
@@ -50,8 +55,18 @@ impl Browser {
     pub async fn start(executable: PathBuf) -> Self {
         let profile = tempfile::tempdir().expect("a profile");
         let mut child = Command::new(executable)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+            ])
+            .args([
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+                "--disable-quic",
+            ])
             .args(["--window-size=960,640", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
@@ -63,14 +78,24 @@ impl Browser {
         let endpoint = stderr
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("DevTools listening on ws://").map(str::to_owned))
+            .find_map(|line| {
+                line.strip_prefix("DevTools listening on ws://")
+                    .map(str::to_owned)
+            })
             .expect("chromium listens");
         // Read on, so that the browser never waits for somebody to read.
         std::thread::spawn(move || stderr.for_each(drop));
         let host = endpoint.split('/').next().expect("a host").to_owned();
         let page = page(&host).await;
-        let (socket, _) = tokio_tungstenite::connect_async(page).await.expect("the page's socket");
-        let mut this = Self { child, socket, last_id: 0, _profile: profile };
+        let (socket, _) = tokio_tungstenite::connect_async(page)
+            .await
+            .expect("the page's socket");
+        let mut this = Self {
+            child,
+            socket,
+            last_id: 0,
+            _profile: profile,
+        };
         this.command("Page.enable", json!({})).await;
         this
     }
@@ -78,9 +103,17 @@ impl Browser {
     async fn command(&mut self, method: &str, parameters: Value) -> Value {
         self.last_id += 1;
         let command = json!({ "id": self.last_id, "method": method, "params": parameters });
-        self.socket.send(Message::text(command.to_string())).await.expect("the browser lives");
+        self.socket
+            .send(Message::text(command.to_string()))
+            .await
+            .expect("the browser lives");
         loop {
-            let frame = self.socket.next().await.expect("an answer").expect("the browser lives");
+            let frame = self
+                .socket
+                .next()
+                .await
+                .expect("an answer")
+                .expect("the browser lives");
             let Message::Text(text) = frame else { continue };
             let answer: Value = serde_json::from_str(&text).expect("JSON");
             if answer["id"] == self.last_id {
@@ -98,17 +131,26 @@ impl Browser {
 
     /// Runs no scripts of pages from now on; those of the test still run.
     pub async fn disable_scripts(&mut self) {
-        self.command("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+        self.command(
+            "Emulation.setScriptExecutionDisabled",
+            json!({ "value": true }),
+        )
+        .await;
     }
 
     /// Runs this in every page from now on, before its own scripts.
     pub async fn run_first(&mut self, script: &str) {
-        self.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        self.command(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({ "source": script }),
+        )
+        .await;
     }
 
     /// The value of a JavaScript expression; `null` while a page is being replaced.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let parameters =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.command("Runtime.evaluate", parameters).await;
         answer["result"]["result"]["value"].clone()
     }
@@ -119,7 +161,10 @@ impl Browser {
         while self.evaluate(&format!("Boolean({condition})")).await != json!(true) {
             if started.elapsed() > PATIENCE {
                 let page = self.evaluate("document.documentElement.outerHTML").await;
-                panic!("never true: {condition}\n{}", page.as_str().unwrap_or_default());
+                panic!(
+                    "never true: {condition}\n{}",
+                    page.as_str().unwrap_or_default()
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -127,24 +172,37 @@ impl Browser {
 
     /// Types into the element that a selector finds.
     pub async fn fill(&mut self, selector: &str, text: &str) {
-        let found =
-            self.evaluate(&format!("document.querySelector({}).focus() || true", json!(selector))).await;
+        let found = self
+            .evaluate(&format!(
+                "document.querySelector({}).focus() || true",
+                json!(selector)
+            ))
+            .await;
         assert_eq!(found, json!(true), "{selector}");
-        self.command("Input.insertText", json!({ "text": text })).await;
+        self.command("Input.insertText", json!({ "text": text }))
+            .await;
     }
 
     /// Clicks the element that a selector finds.
     pub async fn click(&mut self, selector: &str) {
-        let clicked =
-            self.evaluate(&format!("document.querySelector({}).click() || true", json!(selector))).await;
+        let clicked = self
+            .evaluate(&format!(
+                "document.querySelector({}).click() || true",
+                json!(selector)
+            ))
+            .await;
         assert_eq!(clicked, json!(true), "{selector}");
     }
 
     /// Writes a picture of the page as PNG.
     pub async fn screenshot(&mut self, file: &std::path::Path) {
-        let taken = self.command("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let taken = self
+            .command("Page.captureScreenshot", json!({ "format": "png" }))
+            .await;
         let data = taken["result"]["data"].as_str().expect("a picture");
-        let picture = base64::engine::general_purpose::STANDARD.decode(data).expect("Base64");
+        let picture = base64::engine::general_purpose::STANDARD
+            .decode(data)
+            .expect("Base64");
         std::fs::write(file, picture).expect("written");
     }
 }
@@ -163,7 +221,10 @@ async fn page(host: &str) -> String {
         let listens = StdTcpStream::connect(host).is_ok();
         let address = host.parse().expect("an address");
         if listens {
-            let list = crate::http::Client::new(address).get("/json/list").await.json();
+            let list = crate::http::Client::new(address)
+                .get("/json/list")
+                .await
+                .json();
             let targets = list.as_array().cloned().unwrap_or_default();
             let page = targets.iter().find(|target| target["type"] == "page");
             if let Some(socket) = page.and_then(|page| page["webSocketDebuggerUrl"].as_str()) {

@@ -1,5 +1,5 @@
-//! Drives posts, edits, deletions, reactions and mentions with many clients, records every answer, then
-//! reads everything back and verifies what the server promises.
+//! Drives posts, edits, deletions, reactions and mentions with many clients, records every answer,
+//! then reads everything back and verifies what the server promises.
 
 mod caller;
 mod changing;
@@ -62,10 +62,11 @@ struct Unanswered {
     text: String,
 }
 
-/// What was asked for last, of something that one client changes: a text, or whether there is a reaction.
+/// What was asked for last, of something that one client changes: a text, or whether there is a
+/// reaction.
 ///
-/// Nothing else is asked for once it is in doubt whether an earlier attempt may still have an effect, so a
-/// state has at most one doubt.
+/// Nothing else is asked for once it is in doubt whether an earlier attempt may still have an
+/// effect, so a state has at most one doubt.
 #[derive(Debug, Clone)]
 struct Asked<T> {
     /// The last one that was answered.
@@ -76,12 +77,16 @@ struct Asked<T> {
 
 impl<T> Default for Asked<T> {
     fn default() -> Self {
-        Self { answered: None, unanswered: None }
+        Self {
+            answered: None,
+            unanswered: None,
+        }
     }
 }
 
 impl<T: PartialEq> Asked<T> {
-    /// Returns true if the state may be this one, where `before` is the one before anything was asked.
+    /// Returns true if the state may be this one, where `before` is the one before anything was
+    /// asked.
     fn allows(&self, state: &T, before: &T) -> bool {
         self.answered.as_ref().unwrap_or(before) == state || self.unanswered.as_ref() == Some(state)
     }
@@ -94,7 +99,8 @@ type ReactionKey = (Place, String, &'static str);
 struct Record {
     answered: Mutex<Vec<Answered>>,
     unanswered: Mutex<Vec<Unanswered>>,
-    /// Messages whose deletion was answered, that were found deleted, and whose deletion was not answered.
+    /// Messages whose deletion was answered, that were found deleted, and whose deletion was not
+    /// answered.
     deleted: Mutex<HashSet<Place>>,
     found_deleted: Mutex<HashSet<Place>>,
     perhaps_deleted: Mutex<HashSet<Place>>,
@@ -123,11 +129,15 @@ impl Record {
         lock(&self.wrong).push(what);
     }
 
-    /// Picks one of the latest messages that were answered, so that a message and its changes are under
-    /// way together.
+    /// Picks one of the latest messages that were answered, so that a message and its changes are
+    /// under way together.
     fn latest(&self, back: usize) -> Option<Answered> {
         let answered = lock(&self.answered);
-        answered.len().checked_sub(1 + back).and_then(|at| answered.get(at)).cloned()
+        answered
+            .len()
+            .checked_sub(1 + back)
+            .and_then(|at| answered.get(at))
+            .cloned()
     }
 }
 
@@ -199,7 +209,15 @@ impl Verdict {
 
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { answered, unanswered, unanswered_stored, deleted, edited, reacted, .. } = self;
+        let Self {
+            answered,
+            unanswered,
+            unanswered_stored,
+            deleted,
+            edited,
+            reacted,
+            ..
+        } = self;
         write!(
             f,
             "{answered} posts answered, {deleted} of them deleted, {edited} edits, {reacted} reactions, {} lost, \
@@ -214,9 +232,9 @@ impl std::fmt::Display for Verdict {
 impl Load {
     /// Starts `clients` clients that spread their posts over `rooms` rooms and over the servers at
     /// `addresses`. Two in three posts carry a nonce and are repeated, to any server, until there
-    /// is an answer; the third is given up when it fails. A few more have the sessions of accounts: the
-    /// owner of the rooms deletes messages, authors edit their own and mention readers, and readers react
-    /// and mark rooms as read.
+    /// is an answer; the third is given up when it fails. A few more have the sessions of accounts:
+    /// the owner of the rooms deletes messages, authors edit their own and mention readers, and
+    /// readers react and mark rooms as read.
     ///
     /// # Panics
     ///
@@ -251,10 +269,17 @@ impl Load {
             tasks.spawn(Reactor::new(caller(reader), reader.name.clone(), number).run());
         }
         for number in 0..clients {
-            let servers = addresses.iter().map(|address| Client::new(*address)).collect();
+            let servers = addresses
+                .iter()
+                .map(|address| Client::new(*address))
+                .collect();
             tasks.spawn(Poster::new(Caller::new(servers, record.clone()), number, rooms).run());
         }
-        Self { record, readers, clients: tasks }
+        Self {
+            record,
+            readers,
+            clients: tasks,
+        }
     }
 
     /// How many posts have been answered so far.
@@ -272,7 +297,10 @@ impl Load {
         let goal = self.answered() + more;
         let started = Instant::now();
         while self.answered() < goal {
-            assert!(started.elapsed() < Duration::from_secs(120), "the server does not recover");
+            assert!(
+                started.elapsed() < Duration::from_secs(120),
+                "the server does not recover"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -311,7 +339,10 @@ fn reader_name(number: usize) -> String {
 async fn own(address: SocketAddr, rooms: usize) -> Account {
     let owner = Account::register(address, OWNER.to_owned()).await;
     for number in 0..rooms {
-        let made = owner.client(address).send(Method::PUT, &room_path(&room_name(number)), "").await;
+        let made = owner
+            .client(address)
+            .send(Method::PUT, &room_path(&room_name(number)), "")
+            .await;
         assert_eq!(made.status, 201, "{}", made.text());
     }
     owner

@@ -67,7 +67,12 @@ impl Client {
     /// A client of the server at `address`; connects with the first request.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, from: None, connection: None, headers: HeaderMap::new() }
+        Self {
+            address,
+            from: None,
+            connection: None,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// Connects from this address of this machine.
@@ -92,7 +97,9 @@ impl Client {
     /// If it gave none.
     #[must_use]
     pub fn with_session(self, answer: &Reply) -> Self {
-        let cookie = answer.cookie().unwrap_or_else(|| panic!("no cookie: {}", answer.text()));
+        let cookie = answer
+            .cookie()
+            .unwrap_or_else(|| panic!("no cookie: {}", answer.text()));
         self.with_header("cookie", &cookie)
     }
 
@@ -114,13 +121,20 @@ impl Client {
     /// A number that the server tells in its metrics.
     pub async fn metric(&mut self, name: &str) -> i64 {
         let text = self.get("/metrics").await.text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     /// A request with a JSON body, or none if it is empty.
     pub async fn send(&mut self, method: Method, path: &str, body: &str) -> Reply {
-        let content_type = if body.is_empty() { None } else { Some("application/json") };
+        let content_type = if body.is_empty() {
+            None
+        } else {
+            Some("application/json")
+        };
         let label = format!("{method} {path}");
         self.request(method, path, content_type, body.to_owned().into())
             .await
@@ -135,7 +149,9 @@ impl Client {
     /// `POST` as a browser's form does it.
     pub async fn form(&mut self, path: &str, body: &str) -> Reply {
         let kind = Some("application/x-www-form-urlencoded");
-        let sent = self.request(Method::POST, path, kind, body.to_owned().into()).await;
+        let sent = self
+            .request(Method::POST, path, kind, body.to_owned().into())
+            .await;
         sent.unwrap_or_else(|e| panic!("POST {path}: {e}"))
     }
 
@@ -151,11 +167,18 @@ impl Client {
         content_type: Option<&'static str>,
         body: Bytes,
     ) -> Result<Reply, Error> {
-        let mut request = Request::builder().method(method).uri(path).body(Full::new(body))?;
-        request.headers_mut().insert(HOST, HeaderValue::from_str(&self.address.to_string())?);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Full::new(body))?;
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_str(&self.address.to_string())?);
         request.headers_mut().extend(self.headers.clone());
         if let Some(kind) = content_type {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         let mut connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
@@ -165,7 +188,11 @@ impl Client {
         let (head, body) = connection.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         self.connection = Some(connection);
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+        Ok(Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
     }
 }
 

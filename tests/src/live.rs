@@ -34,7 +34,8 @@ pub struct Socket {
     pub address: SocketAddr,
 }
 
-/// Creates a public room unless it exists, so that it can be followed. A private one stays as it is.
+/// Creates a public room unless it exists, so that it can be followed. A private one stays as it
+/// is.
 pub async fn make_room(address: SocketAddr, room: &str) {
     let path = format!("/chat/{}", room.replace(' ', "%20"));
     Client::new(address).send(Method::PUT, &path, "").await;
@@ -47,10 +48,14 @@ impl Socket {
     ///
     /// The status that the server answered instead; 0 if there was no answer.
     pub async fn open(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let mut request = format!("ws://{address}/ws").into_client_request().expect("an address");
+        let mut request = format!("ws://{address}/ws")
+            .into_client_request()
+            .expect("an address");
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).expect("a header value");
-            request.headers_mut().insert(HeaderName::from_static(name), value);
+            request
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((stream, _)) => Ok(Self { stream, address }),
@@ -71,7 +76,10 @@ impl Socket {
     /// If it says nothing for long, or no JSON.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
-            match timeout(SOON, self.stream.next()).await.expect("the server says something") {
+            match timeout(SOON, self.stream.next())
+                .await
+                .expect("the server says something")
+            {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("JSON"));
                 }
@@ -88,7 +96,10 @@ impl Socket {
     /// If the connection ends before.
     pub async fn expect(&mut self, kind: &str) -> Value {
         loop {
-            let frame = self.next().await.unwrap_or_else(|| panic!("{kind} before the end"));
+            let frame = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("{kind} before the end"));
             if frame["type"] == kind {
                 return frame;
             }
@@ -110,7 +121,9 @@ impl Socket {
                 }
             }
         };
-        timeout(SOON, end).await.expect("the server closes the socket")
+        timeout(SOON, end)
+            .await
+            .expect("the server closes the socket")
     }
 }
 
@@ -133,8 +146,14 @@ impl Event {
     /// If it names none.
     #[must_use]
     pub fn position(&self) -> (i64, i64) {
-        let (seq, change) = self.id.split_once('.').unwrap_or_else(|| panic!("the id {}", self.id));
-        (seq.parse().expect("a seq"), change.parse().expect("a change"))
+        let (seq, change) = self
+            .id
+            .split_once('.')
+            .unwrap_or_else(|| panic!("the id {}", self.id));
+        (
+            seq.parse().expect("a seq"),
+            change.parse().expect("a change"),
+        )
     }
 }
 
@@ -155,9 +174,20 @@ impl Events {
     /// # Errors
     ///
     /// If there is no answer, or not a stream.
-    pub async fn open(address: SocketAddr, path: &str, last_event_id: Option<i64>) -> Result<Self, Error> {
+    pub async fn open(
+        address: SocketAddr,
+        path: &str,
+        last_event_id: Option<i64>,
+    ) -> Result<Self, Error> {
         let id = last_event_id.map(|id| ("last-event-id", id.to_string()));
-        Self::open_with(address, path, id.as_ref().map(|(name, id)| (*name, id.as_str())).as_slice()).await
+        Self::open_with(
+            address,
+            path,
+            id.as_ref()
+                .map(|(name, id)| (*name, id.as_str()))
+                .as_slice(),
+        )
+        .await
     }
 
     /// The same with these headers.
@@ -173,11 +203,15 @@ impl Events {
         let tcp = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
         tokio::spawn(connection);
-        let mut request = Request::builder().uri(path).header(HOST, address.to_string());
+        let mut request = Request::builder()
+            .uri(path)
+            .header(HOST, address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let answer = sender
+            .send_request(request.body(Empty::<Bytes>::new())?)
+            .await?;
         if answer.status() != 200 {
             return Err(answer.status().to_string().into());
         }
@@ -186,9 +220,15 @@ impl Events {
             // The connection lives as long as what can send requests on it.
             let _held = &sender;
             let event = event.ok()?;
-            Some(Event { kind: event.event, id: event.id, data: serde_json::from_str(&event.data).ok()? })
+            Some(Event {
+                kind: event.event,
+                id: event.id,
+                data: serde_json::from_str(&event.data).ok()?,
+            })
         });
-        Ok(Self { stream: events.boxed() })
+        Ok(Self {
+            stream: events.boxed(),
+        })
     }
 
     /// The next event. `None` when the stream ends or the connection is lost.
@@ -197,11 +237,14 @@ impl Events {
     ///
     /// If nothing happens for long.
     pub async fn event(&mut self) -> Option<Event> {
-        timeout(SOON, self.stream.next()).await.expect("the server sends something").flatten()
+        timeout(SOON, self.stream.next())
+            .await
+            .expect("the server sends something")
+            .flatten()
     }
 
-    /// The next event, if it is a message: its place and its data. `None` when the stream ends or the
-    /// connection is lost.
+    /// The next event, if it is a message: its place and its data. `None` when the stream ends or
+    /// the connection is lost.
     ///
     /// # Panics
     ///

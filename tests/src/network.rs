@@ -1,8 +1,8 @@
 //! Hosts with addresses of their own, whose packets a test may drop.
 //!
-//! A host is a network namespace of Linux with one link to a bridge. The bridge is in a namespace of
-//! its own, so that the network of the machine is not touched. This needs root, and `ip` and `bridge`
-//! of iproute2. The namespaces end with the test process.
+//! A host is a network namespace of Linux with one link to a bridge. The bridge is in a namespace
+//! of its own, so that the network of the machine is not touched. This needs root, and `ip` and
+//! `bridge` of iproute2. The namespaces end with the test process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,8 +19,9 @@ const NOWHERE: &str = "02:00:00:00:ff:ff";
 const DISABLED: &str = "0";
 const FORWARDING: &str = "3";
 
-/// Removes the namespaces and ends what runs in them, once its standard input is closed, which the death of
-/// this process does too. A signal to the whole group, such as Ctrl-C, ends only this process. The first one is where this process itself has threads.
+/// Removes the namespaces and ends what runs in them, once its standard input is closed, which the
+/// death of this process does too. A signal to the whole group, such as Ctrl-C, ends only this
+/// process. The first one is where this process itself has threads.
 const GUARD: &str = r#"
     exec 2>/dev/null; trap '' HUP INT TERM; read -r _
     ip netns delete "$1"; shift
@@ -43,8 +44,9 @@ pub struct Host {
 }
 
 impl Network {
-    /// Starts a network of `hosts` hosts, or says on standard error that `what` is not tested and returns
-    /// `None` where this process may not make one. The first host is the one for [`Network::block_on`].
+    /// Starts a network of `hosts` hosts, or says on standard error that `what` is not tested and
+    /// returns `None` where this process may not make one. The first host is the one for
+    /// [`Network::block_on`].
     ///
     /// # Panics
     ///
@@ -53,37 +55,103 @@ impl Network {
     pub fn start(hosts: u8, what: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         crate::tools::find("ip", what)?;
-        let prefix = format!("chat{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!(
+            "chat{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let switch = format!("{prefix}-switch");
         if let Err(refused) = run("ip", &["netns", "add", &switch]) {
             let is_forbidden = ["Operation not permitted", "Permission denied"];
-            assert!(is_forbidden.iter().any(|reason| refused.contains(reason)), "{refused}");
+            assert!(
+                is_forbidden.iter().any(|reason| refused.contains(reason)),
+                "{refused}"
+            );
             crate::announce(&format!(
                 "NOT RUN: {what}; it needs root, to make network namespaces: {}",
                 refused.trim()
             ));
             return None;
         }
-        let hosts: Vec<_> =
-            (0..hosts).map(|number| Host { number, namespace: format!("{prefix}-{number}") }).collect();
+        let hosts: Vec<_> = (0..hosts)
+            .map(|number| Host {
+                number,
+                namespace: format!("{prefix}-{number}"),
+            })
+            .collect();
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "sh"]).args(hosts.iter().map(|host| &host.namespace)).arg(&switch);
+        guard
+            .args(["-c", GUARD, "sh"])
+            .args(hosts.iter().map(|host| &host.namespace))
+            .arg(&switch);
         let guard = guard.stdin(Stdio::piped()).spawn().expect("a shell");
-        let this = Self { switch, hosts, guard };
+        let this = Self {
+            switch,
+            hosts,
+            guard,
+        };
         this.connect();
         Some(this)
     }
 
     fn connect(&self) {
-        must("ip", &["-n", &self.switch, "link", "add", "bridge", "type", "bridge"]);
+        must(
+            "ip",
+            &[
+                "-n",
+                &self.switch,
+                "link",
+                "add",
+                "bridge",
+                "type",
+                "bridge",
+            ],
+        );
         must("ip", &["-n", &self.switch, "link", "set", "bridge", "up"]);
         for host in &self.hosts {
-            let (port, namespace, address) = (host.port(), &host.namespace, format!("{}/24", host.address()));
+            let (port, namespace, address) = (
+                host.port(),
+                &host.namespace,
+                format!("{}/24", host.address()),
+            );
             must("ip", &["netns", "add", namespace]);
-            let link = ["-n", &self.switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0"];
-            must("ip", &[link.as_slice(), &["address", &host.link_address(), "netns", namespace]].concat());
-            must("ip", &["-n", &self.switch, "link", "set", &port, "master", "bridge", "up"]);
-            must("ip", &["-n", namespace, "address", "add", &address, "dev", "eth0"]);
+            let link = [
+                "-n",
+                &self.switch,
+                "link",
+                "add",
+                &port,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+            ];
+            must(
+                "ip",
+                &[
+                    link.as_slice(),
+                    &["address", &host.link_address(), "netns", namespace],
+                ]
+                .concat(),
+            );
+            must(
+                "ip",
+                &[
+                    "-n",
+                    &self.switch,
+                    "link",
+                    "set",
+                    &port,
+                    "master",
+                    "bridge",
+                    "up",
+                ],
+            );
+            must(
+                "ip",
+                &["-n", namespace, "address", "add", &address, "dev", "eth0"],
+            );
             must("ip", &["-n", namespace, "link", "set", "lo", "up"]);
             must("ip", &["-n", namespace, "link", "set", "eth0", "up"]);
         }
@@ -121,19 +189,37 @@ impl Network {
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&Host, &Host)> {
-        let pairs = self.hosts.iter().flat_map(|one| self.hosts.iter().map(move |other| (one, other)));
+        let pairs = self
+            .hosts
+            .iter()
+            .flat_map(|one| self.hosts.iter().map(move |other| (one, other)));
         pairs.filter(|(one, other)| one != other)
     }
 
     fn set_port(&self, host: &Host, state: &str) {
-        must("bridge", &["-n", &self.switch, "link", "set", "dev", &host.port(), "state", state]);
+        must(
+            "bridge",
+            &[
+                "-n",
+                &self.switch,
+                "link",
+                "set",
+                "dev",
+                &host.port(),
+                "state",
+                state,
+            ],
+        );
     }
 
     /// Runs something on the first host: every socket, thread and process that it makes is there.
     pub fn block_on<T: Send>(&self, run: impl AsyncFnOnce() -> T + Send) -> T {
         let on_host = || {
             self.hosts[0].enter();
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
             runtime.expect("a runtime").block_on(run())
         };
         // A thread of its own, because a thread that went to a host stays there.
@@ -158,7 +244,9 @@ impl Host {
 
     /// What a command line begins with to run on this host.
     pub(crate) fn prefix(&self) -> impl Iterator<Item = OsString> + use<> {
-        ["ip", "netns", "exec", &self.namespace].map(OsString::from).into_iter()
+        ["ip", "netns", "exec", &self.namespace]
+            .map(OsString::from)
+            .into_iter()
     }
 
     fn link_address(&self) -> String {
@@ -170,15 +258,28 @@ impl Host {
     }
 
     fn set_neighbour(&self, other: &Self, link_address: &str) {
-        let (at, address) = (["-n", &self.namespace, "neigh", "replace"], other.address().to_string());
-        let entry = [&address, "lladdr", link_address, "dev", "eth0", "nud", "permanent"];
+        let (at, address) = (
+            ["-n", &self.namespace, "neigh", "replace"],
+            other.address().to_string(),
+        );
+        let entry = [
+            &address,
+            "lladdr",
+            link_address,
+            "dev",
+            "eth0",
+            "nud",
+            "permanent",
+        ];
         must("ip", &[at.as_slice(), entry.as_slice()].concat());
     }
 
     /// Moves the calling thread to this host, and all that it starts from now on.
     fn enter(&self) {
-        let namespace = File::open(format!("/var/run/netns/{}", self.namespace)).expect("the namespace");
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("its network");
+        let namespace =
+            File::open(format!("/var/run/netns/{}", self.namespace)).expect("the namespace");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("its network");
     }
 }
 
@@ -187,6 +288,13 @@ fn must(program: &str, arguments: &[&str]) {
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let run = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
-    if run.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&run.stderr).into_owned()) }
+    let run = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|e| e.to_string())?;
+    if run.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&run.stderr).into_owned())
+    }
 }

@@ -1,4 +1,5 @@
-//! Connections on which a command gets lost, and that nobody closes: as after a firewall forgot them.
+//! Connections on which a command gets lost, and that nobody closes: as after a firewall forgot
+//! them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -30,8 +31,8 @@ impl Relay {
         Self { address, to_lose }
     }
 
-    /// Loses the next command of this name on this collection, or without one, and everything that follows on
-    /// the same connection.
+    /// Loses the next command of this name on this collection, or without one, and everything that
+    /// follows on the same connection.
     pub fn lose_next(&self, command: &str, collection: Option<&str>) {
         let mut bytes = [command.as_bytes(), &[0]].concat();
         if let Some(collection) = collection {
@@ -51,7 +52,9 @@ impl Relay {
 }
 
 async fn relay(client: TcpStream, target: SocketAddr, to_lose: Arc<Mutex<Option<Vec<u8>>>>) {
-    let Ok(server) = TcpStream::connect(target).await else { return };
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });

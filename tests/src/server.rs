@@ -28,7 +28,14 @@ impl Start {
     /// The binary at `executable`, on `store` and any free port, without a limit on posts.
     #[must_use]
     pub fn new(executable: impl AsRef<Path>, store: &str) -> Self {
-        let arguments = ["--store", store, "--listen", "127.0.0.1:0", "--post-rate", "0"];
+        let arguments = [
+            "--store",
+            store,
+            "--listen",
+            "127.0.0.1:0",
+            "--post-rate",
+            "0",
+        ];
         Self {
             program: vec![executable.as_ref().as_os_str().to_owned()],
             arguments: arguments.map(str::to_owned).into(),
@@ -93,10 +100,16 @@ impl Server {
         });
         let mut line = String::new();
         let read = BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line);
-        let address =
-            line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .and_then(|address| address.parse().ok());
         match address {
-            Some(address) if read.is_ok() => Ok(Self { child, address, log: Some(log) }),
+            Some(address) if read.is_ok() => Ok(Self {
+                child,
+                address,
+                log: Some(log),
+            }),
             _ => {
                 let _ = child.wait();
                 Err(log.join().unwrap_or_default())
@@ -114,12 +127,18 @@ impl Server {
     pub fn kill(&mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.log.take().and_then(|log| log.join().ok()).unwrap_or_default()
+        self.log
+            .take()
+            .and_then(|log| log.join().ok())
+            .unwrap_or_default()
     }
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
@@ -141,9 +160,11 @@ impl Server {
     }
 
     fn status_kib(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .unwrap_or(0)
     }
 }
 

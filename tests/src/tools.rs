@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 /// Where a program is on the `PATH`. Without it this says on standard error what is not tested and
@@ -19,7 +21,10 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 pub fn find(program: &str, what: &str) -> Option<PathBuf> {
     let found = on_path(program);
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{what}: {program} is not on the PATH");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{what}: {program} is not on the PATH"
+        );
         crate::announce(&format!("NOT TESTED: {what}; {program} is not on the PATH"));
     }
     found

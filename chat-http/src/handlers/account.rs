@@ -22,7 +22,15 @@ pub(crate) async fn register(app: App, call: Call) -> Result<Response> {
         Ok(app.store().register(&username, &password, device).await?)
     };
     let started = started.await;
-    answer_start(&app, &call, &fields, Form::Register, started, StatusCode::CREATED).await
+    answer_start(
+        &app,
+        &call,
+        &fields,
+        Form::Register,
+        started,
+        StatusCode::CREATED,
+    )
+    .await
 }
 
 pub(crate) async fn change_password(app: App, call: Call) -> Result<Response> {
@@ -42,9 +50,13 @@ pub(crate) async fn change_password(app: App, call: Call) -> Result<Response> {
 async fn change(app: &App, call: &Call, fields: &Fields) -> Result<()> {
     let session = call.session()?;
     if !session.verified {
-        return Err(HttpError::forbidden("a guest has no password; register the name first"));
+        return Err(HttpError::forbidden(
+            "a guest has no password; register the name first",
+        ));
     }
-    let old = fields.text("password")?.ok_or_else(|| HttpError::bad_request("password is missing"))?;
+    let old = fields
+        .text("password")?
+        .ok_or_else(|| HttpError::bad_request("password is missing"))?;
     let new: Password = fields.required("new_password")?;
     // A guess, like a log-in.
     let _checking = app.limits().password(call.network(app))?;
@@ -53,7 +65,9 @@ async fn change(app: &App, call: &Call, fields: &Fields) -> Result<()> {
         // Not a 401: the session is as good as before.
         Err(Error::WrongPassword) => {
             attempt.fail();
-            Err(HttpError::forbidden("password is not the account's password"))
+            Err(HttpError::forbidden(
+                "password is not the account's password",
+            ))
         }
         changed => {
             attempt.give_back();

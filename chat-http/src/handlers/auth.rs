@@ -21,7 +21,10 @@ struct Me<'a> {
 
 impl<'a> From<&'a Session> for Me<'a> {
     fn from(session: &'a Session) -> Self {
-        Self { username: &session.username, verified: session.verified }
+        Self {
+            username: &session.username,
+            verified: session.verified,
+        }
     }
 }
 
@@ -78,7 +81,10 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
     let username: Username = fields.required("username")?;
     let device = call.header(USER_AGENT).unwrap_or_default();
     // An empty field of a form is one that was left out.
-    if let Some(password) = fields.text("password")?.filter(|password| !password.is_empty()) {
+    if let Some(password) = fields
+        .text("password")?
+        .filter(|password| !password.is_empty())
+    {
         let _checking = app.limits().password(call.network(app))?;
         let attempt = app.limits().log_in(&username, call.network(app))?;
         let started = app.store().log_in(&username, password, device).await;
@@ -126,7 +132,10 @@ pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
         user_agent: session.user_agent.clone(),
         current: session.id == current.id,
     };
-    json(StatusCode::OK, &sessions.iter().map(listed).collect::<Vec<_>>())
+    json(
+        StatusCode::OK,
+        &sessions.iter().map(listed).collect::<Vec<_>>(),
+    )
 }
 
 pub(crate) async fn end_session(app: App, call: Call) -> Result<Response> {
@@ -160,7 +169,9 @@ pub(crate) async fn end_own_session(app: &App, current: &Session, id: SessionId)
 /// Ends all of them but the current one.
 pub(crate) async fn end_own_other_sessions(app: &App, current: &Session) -> Result<()> {
     if current.verified {
-        app.store().end_sessions(&current.username, Some(current.id)).await?;
+        app.store()
+            .end_sessions(&current.username, Some(current.id))
+            .await?;
     }
     Ok(())
 }

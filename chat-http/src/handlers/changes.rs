@@ -35,7 +35,11 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
 
     let answer = answer(&call, &found);
     // That there is nothing for the reader looks like a room where there is nothing.
-    Ok(if found.is_empty() { answer } else { sight.keep(answer) })
+    Ok(if found.is_empty() {
+        answer
+    } else {
+        sight.keep(answer)
+    })
 }
 
 pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
@@ -44,7 +48,10 @@ pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
     let text: MessageText = call.json()?.required("text")?;
     app.limits().post(&call.charged(&app))?;
 
-    json(StatusCode::OK, &call.view(&app).edit_message(&room, seq, text).await?)
+    json(
+        StatusCode::OK,
+        &call.view(&app).edit_message(&room, seq, text).await?,
+    )
 }
 
 pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
@@ -80,6 +87,9 @@ fn reactions(message: &Message) -> Result<Response> {
         reactions: &'a [Reaction],
     }
 
-    let reactions = message.content.as_ref().map_or(&[][..], |content| &content.reactions);
+    let reactions = message
+        .content
+        .as_ref()
+        .map_or(&[][..], |content| &content.reactions);
     json(StatusCode::OK, &Reactions { reactions })
 }

@@ -37,7 +37,15 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
         return Ok(answer(&call, &messages));
     }
     // In memory of its own, which those who are answered at once need not pass around.
-    Box::pin(look_and_wait(&app, &call, &room, range, limit, patience.unwrap_or_default())).await
+    Box::pin(look_and_wait(
+        &app,
+        &call,
+        &room,
+        range,
+        limit,
+        patience.unwrap_or_default(),
+    ))
+    .await
 }
 
 async fn look_and_wait(
@@ -61,7 +69,11 @@ async fn look_and_wait(
     };
     let answer = answer(call, &found);
     // That there is nothing for the reader looks like a room where there is nothing.
-    Ok(if found.is_empty() { answer } else { sight.keep(answer) })
+    Ok(if found.is_empty() {
+        answer
+    } else {
+        sight.keep(answer)
+    })
 }
 
 /// Returns one message as it is now.
@@ -90,17 +102,24 @@ fn hash(messages: &[SharedMessage]) -> [u8; 32] {
 
 /// Time that a reader waits if there is nothing yet.
 pub(super) fn patience(query: &Query) -> Result<Option<Duration>> {
-    let Some(text) = query.get("wait")? else { return Ok(None) };
+    let Some(text) = query.get("wait")? else {
+        return Ok(None);
+    };
     let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
     let seconds = seconds.ok_or_else(|| {
-        HttpError::bad_request(format!("wait must be a whole number of seconds from 0 to {LONGEST_WAIT}"))
+        HttpError::bad_request(format!(
+            "wait must be a whole number of seconds from 0 to {LONGEST_WAIT}"
+        ))
     })?;
     Ok(Some(Duration::from_secs(seconds)))
 }
 
 /// The messages as a JSON array, each as it was encoded for its first reader.
 fn array(messages: &[SharedMessage]) -> Vec<u8> {
-    let length: usize = messages.iter().map(|message| message.json().len() + 1).sum();
+    let length: usize = messages
+        .iter()
+        .map(|message| message.json().len() + 1)
+        .sum();
     let mut array = Vec::with_capacity(length + 2);
     array.push(b'[');
     for message in messages {
@@ -122,7 +141,9 @@ pub(crate) fn range(query: &Query) -> Result<Range> {
     match (given.next(), given.next()) {
         (None, _) => Ok(Range::Newest),
         (Some(range), None) => Ok(range),
-        _ => Err(HttpError::bad_request("at most one of since, after and before may be given")),
+        _ => Err(HttpError::bad_request(
+            "at most one of since, after and before may be given",
+        )),
     }
 }
 
@@ -141,26 +162,54 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let text = fields.required("text")?;
     let nonce = nonce(&call, fields.get("nonce")?)?;
     let reply_to = fields.seq("reply_to")?;
-    let message = NewMessage { nonce, verified, reply_to, ..NewMessage::new(room, sender, text) };
+    let message = NewMessage {
+        nonce,
+        verified,
+        reply_to,
+        ..NewMessage::new(room, sender, text)
+    };
     let posted = store(&app, message, &call.charged(&app), call.network(&app)).await?;
-    let status = if posted.repeated { StatusCode::OK } else { StatusCode::CREATED };
-    json(status, &Answer { status: "ok", message: &posted.message })
+    let status = if posted.repeated {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    json(
+        status,
+        &Answer {
+            status: "ok",
+            message: &posted.message,
+        },
+    )
 }
 
 /// Stores a message within the allowances of the caller, and of the address that it comes from: a
 /// post may create its room only if the address may create one.
-pub(crate) async fn store(app: &App, message: NewMessage, caller: &Charged, from: Network) -> Result<Posted> {
+pub(crate) async fn store(
+    app: &App,
+    message: NewMessage,
+    caller: &Charged,
+    from: Network,
+) -> Result<Posted> {
     app.limits().post(caller)?;
     // Taken before it is known whether the room exists, so that no post asks the store for that.
     let may_create_room = app.limits().room(from);
-    let message = NewMessage { may_create_room: may_create_room.is_ok(), ..message };
+    let message = NewMessage {
+        may_create_room: may_create_room.is_ok(),
+        ..message
+    };
     let posted = app.store().post(message).await;
 
     match (&posted, may_create_room) {
         // A private room is refused in the same way, so that nobody learns the names of many.
         (Err(Error::RoomNotFound), Err(too_many)) => return Err(too_many),
         (Err(Error::RoomNotFound | Error::NameClaimed | Error::NameReserved), Ok(())) => {}
-        (Ok(Posted { created_room: true, .. }), Ok(())) => {}
+        (
+            Ok(Posted {
+                created_room: true, ..
+            }),
+            Ok(()),
+        ) => {}
         (_, Ok(())) => app.limits().no_room(from),
         (_, Err(_)) => {}
     }
@@ -176,13 +225,15 @@ pub(crate) fn sender(
     named: Option<Username>,
 ) -> Result<(Username, bool)> {
     match (session, named) {
-        (Some(session), Some(named)) if named != session.username => {
-            Err(HttpError::forbidden(format!("sender must be {}, who is logged in", session.username)))
-        }
+        (Some(session), Some(named)) if named != session.username => Err(HttpError::forbidden(
+            format!("sender must be {}, who is logged in", session.username),
+        )),
         (Some(session), _) => Ok((session.username.clone(), session.verified)),
         (None, Some(named)) => Ok((named, false)),
         (None, None) if ended => Err(HttpError::no_session(ended)),
-        (None, None) => Err(HttpError::bad_request("sender is missing; name one, or log in")),
+        (None, None) => Err(HttpError::bad_request(
+            "sender is missing; name one, or log in",
+        )),
     }
 }
 
@@ -190,10 +241,17 @@ fn nonce(call: &Call, field: Option<Nonce>) -> Result<Option<Nonce>> {
     let Some(value) = call.headers.get(HeaderName::from_static("idempotency-key")) else {
         return Ok(field);
     };
-    let text = value.to_str().map_err(|_| HttpError::bad_request("Idempotency-Key must be visible ASCII"))?;
-    let header: Nonce = text.parse().map_err(|e| chatcore::Invalid { field: "Idempotency-Key", ..e })?;
+    let text = value
+        .to_str()
+        .map_err(|_| HttpError::bad_request("Idempotency-Key must be visible ASCII"))?;
+    let header: Nonce = text.parse().map_err(|e| chatcore::Invalid {
+        field: "Idempotency-Key",
+        ..e
+    })?;
     if field.is_some_and(|field| field != header) {
-        return Err(HttpError::bad_request("nonce and Idempotency-Key differ; give one of them"));
+        return Err(HttpError::bad_request(
+            "nonce and Idempotency-Key differ; give one of them",
+        ));
     }
     Ok(Some(header))
 }

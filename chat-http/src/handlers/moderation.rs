@@ -28,9 +28,18 @@ pub(crate) async fn remove(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn bans(app: App, call: Call) -> Result<Response> {
-    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    let (after, limit) = (
+        call.query.parsed("after")?,
+        call.query.limit(MAX_NAMES, MAX_NAMES)?,
+    );
     call.session()?;
-    json(StatusCode::OK, &call.view(&app).bans(&call.room()?, after.as_ref(), limit).await?)
+    json(
+        StatusCode::OK,
+        &call
+            .view(&app)
+            .bans(&call.room()?, after.as_ref(), limit)
+            .await?,
+    )
 }
 
 pub(crate) async fn ban(app: App, call: Call) -> Result<Response> {

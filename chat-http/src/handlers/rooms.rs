@@ -11,15 +11,29 @@ use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
 
 pub(crate) async fn to_list(app: App, call: Call) -> Result<Response> {
-    let query = call.query.raw().map(|query| format!("?{query}")).unwrap_or_default();
-    redirect(StatusCode::PERMANENT_REDIRECT, &format!("{}/chat/{query}", app.prefix()))
+    let query = call
+        .query
+        .raw()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    redirect(
+        StatusCode::PERMANENT_REDIRECT,
+        &format!("{}/chat/{query}", app.prefix()),
+    )
 }
 
 pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
-    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    let (after, limit) = (
+        call.query.parsed("after")?,
+        call.query.limit(MAX_NAMES, MAX_NAMES)?,
+    );
     let rooms = call.view(&app).rooms(after.as_ref(), limit).await?;
     // With a session, the list has rooms that others do not see.
-    if call.who.is_some() { json(StatusCode::OK, &rooms) } else { cacheable_json(&call, &rooms) }
+    if call.who.is_some() {
+        json(StatusCode::OK, &rooms)
+    } else {
+        cacheable_json(&call, &rooms)
+    }
 }
 
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
@@ -41,7 +55,11 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     if !created {
         app.limits().no_room(from);
     }
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     json(status, &view.room(&room).await?)
 }
 
@@ -50,17 +68,31 @@ pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
     let (room, topic) = (call.room()?, call.json()?.required("topic")?);
     app.limits().post(&call.charged(&app))?;
 
-    json(StatusCode::OK, &call.view(&app).set_topic(&room, topic).await?)
+    json(
+        StatusCode::OK,
+        &call.view(&app).set_topic(&room, topic).await?,
+    )
 }
 
 /// Who may know of the room that is asked for. A request without a body asks for a public one.
 fn privacy(call: &Call) -> Result<Privacy> {
-    let private = if call.body.is_empty() { None } else { call.json()?.flag("private")? };
-    Ok(if private == Some(true) { Privacy::Private } else { Privacy::Public })
+    let private = if call.body.is_empty() {
+        None
+    } else {
+        call.json()?.flag("private")?
+    };
+    Ok(if private == Some(true) {
+        Privacy::Private
+    } else {
+        Privacy::Public
+    })
 }
 
 pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
-    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
+    let (after, limit) = (
+        call.query.parsed("after")?,
+        call.query.limit(MAX_NAMES, MAX_NAMES)?,
+    );
     let room = call.room()?;
     let sight = sight(&app, &call.headers, &room).await?;
     let users = sight.view.users(&room, after.as_ref(), limit).await?;
@@ -77,8 +109,16 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     call.session()?;
     let room = call.room()?;
     app.limits().mark(&call.charged(&app))?;
-    let seq = call.json()?.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
-    json(StatusCode::OK, &Read { read_seq: call.view(&app).mark_read(&room, seq).await? })
+    let seq = call
+        .json()?
+        .seq("seq")?
+        .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
+    json(
+        StatusCode::OK,
+        &Read {
+            read_seq: call.view(&app).mark_read(&room, seq).await?,
+        },
+    )
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {

@@ -19,24 +19,48 @@ struct Count {
 pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     if call.session()?.username != username {
-        return Err(HttpError::forbidden("only a user's own rooms may be listed"));
+        return Err(HttpError::forbidden(
+            "only a user's own rooms may be listed",
+        ));
     }
-    let (after, limit) = (call.query.parsed("after")?, call.query.limit(MAX_NAMES, MAX_NAMES)?);
-    json(StatusCode::OK, &app.store().rooms_of(&username, after.as_ref(), limit).await?)
+    let (after, limit) = (
+        call.query.parsed("after")?,
+        call.query.limit(MAX_NAMES, MAX_NAMES)?,
+    );
+    json(
+        StatusCode::OK,
+        &app.store()
+            .rooms_of(&username, after.as_ref(), limit)
+            .await?,
+    )
 }
 
 pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     if call.session()?.username != username {
-        return Err(HttpError::forbidden("only a user's own mentions may be listed"));
+        return Err(HttpError::forbidden(
+            "only a user's own mentions may be listed",
+        ));
     }
 
-    let (before, limit) = (call.query.parsed("before")?, call.query.limit(DEFAULT_LIMIT, MAX_MESSAGES)?);
-    json(StatusCode::OK, &call.view(&app).mentions(before, limit).await?)
+    let (before, limit) = (
+        call.query.parsed("before")?,
+        call.query.limit(DEFAULT_LIMIT, MAX_MESSAGES)?,
+    );
+    json(
+        StatusCode::OK,
+        &call.view(&app).mentions(before, limit).await?,
+    )
 }
 
 pub(crate) async fn count(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     let message_count = app.store().message_count(&username).await?;
-    cacheable_json(&call, &Count { username, message_count })
+    cacheable_json(
+        &call,
+        &Count {
+            username,
+            message_count,
+        },
+    )
 }

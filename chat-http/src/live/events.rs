@@ -53,7 +53,10 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         }
     };
     let (after, changes_after) = position;
-    let watcher = view.follow(&room, after).await?.with_changes(Some(changes_after));
+    let watcher = view
+        .follow(&room, after)
+        .await?
+        .with_changes(Some(changes_after));
     let proof = call.who.as_ref().map(|who| Proof::new(&app, who));
     let events = Events {
         room: news(watcher).boxed(),
@@ -64,28 +67,46 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         _permit: permit,
     };
     // With an id from the start, so that whoever is cut off before the first message misses none.
-    let first = Bytes::from(format!("retry: {RETRY}\nid: {}\n\n", id(after, changes_after)));
+    let first = Bytes::from(format!(
+        "retry: {RETRY}\nid: {}\n\n",
+        id(after, changes_after)
+    ));
     let first = stream::once(async { first });
-    let rest = stream::unfold(events, |mut events| async move { Some((events.next().await?, events)) });
-    let frames = first.chain(rest).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let rest = stream::unfold(events, |mut events| async move {
+        Some((events.next().await?, events))
+    });
+    let frames = first
+        .chain(rest)
+        .map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
     let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx would hold back what it has not enough of.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     Ok(response)
 }
 
 /// Places to start after: of the last event that a browser saw, else as the query says.
 fn start(call: &Call) -> Result<(Option<Seq>, Option<ChangeSeq>)> {
-    let id = call.header(HeaderName::from_static("last-event-id")).filter(|id| !id.is_empty());
+    let id = call
+        .header(HeaderName::from_static("last-event-id"))
+        .filter(|id| !id.is_empty());
     if let Some(id) = id {
-        let (seq, change) = read_id(id).map_err(|e| Invalid { field: "Last-Event-ID", ..e })?;
+        let (seq, change) = read_id(id).map_err(|e| Invalid {
+            field: "Last-Event-ID",
+            ..e
+        })?;
         return Ok((Some(seq), change));
     }
 
-    let (after, changes_after) = (call.query.parsed("after")?, call.query.parsed("changes_after")?);
+    let (after, changes_after) = (
+        call.query.parsed("after")?,
+        call.query.parsed("changes_after")?,
+    );
     check_places(after, changes_after)?;
     Ok((after, changes_after))
 }
@@ -104,9 +125,9 @@ fn read_id(id: &str) -> Result<(Seq, Option<ChangeSeq>), Invalid> {
 }
 
 impl Events {
-    /// Returns what to write next. The stream goes on while the store is away, because a browser does
-    /// not come back to a server that answers `503`. It ends with the session, the removal of the user
-    /// from the room, the store and the server.
+    /// Returns what to write next. The stream goes on while the store is away, because a browser
+    /// does not come back to a server that answers `503`. It ends with the session, the removal of
+    /// the user from the room, the store and the server.
     async fn next(&mut self) -> Option<Bytes> {
         let bytes = loop {
             tokio::select! {
@@ -124,10 +145,14 @@ impl Events {
         Some(bytes)
     }
 
-    /// Encodes what is new, which is nothing for a reader of a stream if it is about people; `None` if
-    /// there will be nothing more.
+    /// Encodes what is new, which is nothing for a reader of a stream if it is about people; `None`
+    /// if there will be nothing more.
     fn encode(&mut self, news: News) -> Option<Bytes> {
-        let News { room, update, position } = news;
+        let News {
+            room,
+            update,
+            position,
+        } = news;
         // Messages do not move the place among the changes, nor changes that among the messages.
         let (seq, change) = self.position;
         self.position = (position.0, position.1.unwrap_or(change));
@@ -136,7 +161,12 @@ impl Events {
             Update::Messages(messages) => {
                 text.reserve(length(&messages));
                 for message in messages {
-                    write_event(&mut text, "message", &id(message.seq, change), message.json());
+                    write_event(
+                        &mut text,
+                        "message",
+                        &id(message.seq, change),
+                        message.json(),
+                    );
                 }
             }
             Update::Changed(messages) => {
@@ -148,10 +178,19 @@ impl Events {
             }
             Update::Resync => {
                 let id = id(self.position.0, self.position.1);
-                write_event(&mut text, "resync", &id, &Say::Resync { room: &room }.encode());
+                write_event(
+                    &mut text,
+                    "resync",
+                    &id,
+                    &Say::Resync { room: &room }.encode(),
+                );
             }
             Update::Topic(topic) => {
-                let data = Say::Room { room: &room, topic: &topic }.encode();
+                let data = Say::Room {
+                    room: &room,
+                    topic: &topic,
+                }
+                .encode();
                 write_event(&mut text, "room", &id(seq, change), &data);
             }
             // A stream says nothing of people.
@@ -163,13 +202,26 @@ impl Events {
 
 /// Bytes that the events of these messages take: all are written by one call.
 fn length(messages: &[SharedMessage]) -> usize {
-    messages.iter().map(|message| message.json().len() + 96).sum()
+    messages
+        .iter()
+        .map(|message| message.json().len() + 96)
+        .sum()
 }
 
 /// Writes an event. JSON has no line break, so one line of data carries it.
 fn write_event(text: &mut Vec<u8>, kind: &str, id: &str, data: &[u8]) {
-    let parts = [b"event: ", kind.as_bytes(), b"\nid: ", id.as_bytes(), b"\ndata: ", data, b"\n\n"];
-    parts.into_iter().for_each(|part| text.extend_from_slice(part));
+    let parts = [
+        b"event: ",
+        kind.as_bytes(),
+        b"\nid: ",
+        id.as_bytes(),
+        b"\ndata: ",
+        data,
+        b"\n\n",
+    ];
+    parts
+        .into_iter()
+        .for_each(|part| text.extend_from_slice(part));
 }
 
 #[cfg(test)]
@@ -178,14 +230,18 @@ mod tests {
 
     #[test]
     fn an_id_names_both_places_or_the_first() {
-        let read = |text| read_id(text).map(|(seq, change)| (seq.get(), change.map(ChangeSeq::get)));
+        let read =
+            |text| read_id(text).map(|(seq, change)| (seq.get(), change.map(ChangeSeq::get)));
         assert_eq!(read("7"), Ok((7, None)));
         assert_eq!(read("7.0"), Ok((7, Some(0))));
         assert_eq!(read("0.12"), Ok((0, Some(12))));
         for text in [".", "7.", ".7", "7.1.2", "-1", "7.-1", "7,1", "x", " 7"] {
             assert!(read_id(text).is_err(), "{text}");
         }
-        let (seq, change) = (Seq::new(3).expect("a seq"), ChangeSeq::new(4).expect("a change"));
+        let (seq, change) = (
+            Seq::new(3).expect("a seq"),
+            ChangeSeq::new(4).expect("a change"),
+        );
         assert_eq!(read(&id(seq, change)), Ok((3, Some(4))));
     }
 }

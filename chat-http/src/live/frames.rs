@@ -9,11 +9,22 @@ use crate::request::Fields;
 /// What a client says.
 #[derive(Debug)]
 pub(super) enum Said {
-    Subscribe { room: RoomName, after: Option<Seq>, changes_after: Option<ChangeSeq> },
-    Unsubscribe { room: RoomName },
+    Subscribe {
+        room: RoomName,
+        after: Option<Seq>,
+        changes_after: Option<ChangeSeq>,
+    },
+    Unsubscribe {
+        room: RoomName,
+    },
     Post(Box<Post>),
-    Typing { room: RoomName },
-    Read { room: RoomName, seq: Seq },
+    Typing {
+        room: RoomName,
+    },
+    Read {
+        room: RoomName,
+        seq: Seq,
+    },
 }
 
 /// A message that a client posts.
@@ -73,7 +84,11 @@ pub(super) enum Say<'a> {
 
 impl<'a> Say<'a> {
     pub(super) fn error(subject: &'a Subject, error: &'a HttpError) -> Self {
-        Self::Error { subject, status: error.status.as_u16(), detail: &error.detail }
+        Self::Error {
+            subject,
+            status: error.status.as_u16(),
+            detail: &error.detail,
+        }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -93,7 +108,10 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn room(room: &RoomName) -> Self {
-        Self { room: Some(room.clone()), nonce: None }
+        Self {
+            room: Some(room.clone()),
+            nonce: None,
+        }
     }
 }
 
@@ -115,11 +133,17 @@ impl Frame {
             room: fields.get("room").unwrap_or_default(),
             nonce: fields.get("nonce").unwrap_or_default(),
         };
-        Self { subject, said: read(&fields) }
+        Self {
+            subject,
+            said: read(&fields),
+        }
     }
 
     pub(super) fn wrong(error: HttpError) -> Self {
-        Self { subject: Subject::default(), said: Err(error) }
+        Self {
+            subject: Subject::default(),
+            said: Err(error),
+        }
     }
 }
 
@@ -138,7 +162,11 @@ fn read(fields: &Fields) -> Result<Said> {
         Some("subscribe") => {
             let (after, changes_after) = (fields.seq("after")?, fields.change("changes_after")?);
             check_places(after, changes_after)?;
-            Ok(Said::Subscribe { room: room()?, after, changes_after })
+            Ok(Said::Subscribe {
+                room: room()?,
+                after,
+                changes_after,
+            })
         }
         Some("unsubscribe") => Ok(Said::Unsubscribe { room: room()? }),
         Some("post") => Ok(Said::Post(Box::new(Post {
@@ -150,12 +178,14 @@ fn read(fields: &Fields) -> Result<Said> {
         }))),
         Some("typing") => Ok(Said::Typing { room: room()? }),
         Some("read") => {
-            let seq = fields.seq("seq")?.ok_or_else(|| HttpError::bad_request("seq is missing"))?;
+            let seq = fields
+                .seq("seq")?
+                .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
             Ok(Said::Read { room: room()?, seq })
         }
-        Some(_) => {
-            Err(HttpError::bad_request("type must be one of subscribe, unsubscribe, post, typing and read"))
-        }
+        Some(_) => Err(HttpError::bad_request(
+            "type must be one of subscribe, unsubscribe, post, typing and read",
+        )),
         None => Err(HttpError::bad_request("type is missing")),
     }
 }

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 
@@ -18,18 +19,30 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The answer to a handshake, and the way to the connection once it is sent.
 pub(super) fn accept(call: &mut Call) -> Result<(Response, OnUpgrade)> {
     let lists = |name, token: &str| {
-        let values = call.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+        let values = call
+            .headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|list| list.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
     };
     if !lists(CONNECTION, "upgrade") || !lists(UPGRADE, "websocket") {
-        return Err(HttpError::upgrade_required("this path speaks WebSocket; ask for an upgrade"));
+        return Err(HttpError::upgrade_required(
+            "this path speaks WebSocket; ask for an upgrade",
+        ));
     }
     if call.header(SEC_WEBSOCKET_VERSION) != Some("13") {
-        return Err(HttpError::upgrade_required("Sec-WebSocket-Version must be 13"));
+        return Err(HttpError::upgrade_required(
+            "Sec-WebSocket-Version must be 13",
+        ));
     }
     let key = call.header(SEC_WEBSOCKET_KEY).unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
-        return Err(HttpError::bad_request("Sec-WebSocket-Key must be 16 bytes in Base64"));
+        return Err(HttpError::bad_request(
+            "Sec-WebSocket-Key must be 16 bytes in Base64",
+        ));
     }
     let mut hash = sha1_smol::Sha1::new();
     hash.update(key.as_bytes());

@@ -15,8 +15,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct News {
     pub(super) room: RoomName,
     pub(super) update: Result<Update, Over>,
-    /// Places of the follower after the update, among the messages and among the changes, once both are
-    /// known.
+    /// Places of the follower after the update, among the messages and among the changes, once both
+    /// are known.
     pub(super) position: (Seq, Option<ChangeSeq>),
 }
 
@@ -36,7 +36,9 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
             let update = match watcher.next().await {
                 Ok(update) => Ok(update),
                 Err(Error::Closed) => Err(Over::Closed),
-                Err(error @ (Error::RoomNotFound | Error::Banned)) => Err(Over::TurnedAway(error.into())),
+                Err(error @ (Error::RoomNotFound | Error::Banned)) => {
+                    Err(Over::TurnedAway(error.into()))
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a follower waits for the store");
                     sleep(RETRY).await;
@@ -46,7 +48,14 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
 
             let (room, position) = (watcher.room().clone(), watcher.position());
             let rest = update.is_ok().then_some(watcher);
-            return Some((News { room, update, position }, rest));
+            return Some((
+                News {
+                    room,
+                    update,
+                    position,
+                },
+                rest,
+            ));
         }
     })
 }

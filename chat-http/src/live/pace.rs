@@ -17,13 +17,19 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: BURST, filled: now }
+        Self {
+            tokens: BURST,
+            filled: now,
+        }
     }
 
     /// Counts a frame.
     pub(super) fn count(&mut self, now: Instant) {
         let earned = (now - self.filled).as_secs_f64() * RATE;
-        *self = Self { tokens: (self.tokens + earned).min(BURST) - 1.0, filled: now };
+        *self = Self {
+            tokens: (self.tokens + earned).min(BURST) - 1.0,
+            filled: now,
+        };
     }
 
     /// Until when nothing is read.
@@ -49,7 +55,10 @@ mod tests {
         assert!((until - start).as_secs_f64() <= 1.0 / RATE);
         assert_eq!(pace.paused_until(until + Duration::from_millis(1)), None);
         pace.count(until);
-        assert!(pace.paused_until(until + Duration::from_millis(1)).is_some());
+        assert!(
+            pace.paused_until(until + Duration::from_millis(1))
+                .is_some()
+        );
         assert_eq!(pace.paused_until(start + Duration::from_secs(60)), None);
     }
 }

@@ -27,7 +27,8 @@ pub(crate) struct Proof {
     look: Option<BoxFuture<'static, chatcore::Result<bool>>>,
     /// Set once a look has found the session, until its end may have been published.
     is_current: bool,
-    /// Set if an end was published after the look under way began, so that its answer may be outdated.
+    /// Set if an end was published after the look under way began, so that its answer may be
+    /// outdated.
     is_outdated: bool,
 }
 
@@ -60,8 +61,9 @@ impl Proof {
         self.is_current
     }
 
-    /// Waits for the result of the next look. May be dropped at any time: the next call goes on with
-    /// what was under way, so that whoever is busy with other things does not ask again and again.
+    /// Waits for the result of the next look. May be dropped at any time: the next call goes on
+    /// with what was under way, so that whoever is busy with other things does not ask again and
+    /// again.
     pub(crate) async fn next(&mut self) -> Looked {
         loop {
             tokio::select! {
@@ -123,7 +125,9 @@ fn random_up_to(most: Duration) -> Duration {
     most.mul_f64(random as f64 / f64::from(u32::MAX))
 }
 
-async fn under_way(look: &mut Option<BoxFuture<'static, chatcore::Result<bool>>>) -> chatcore::Result<bool> {
+async fn under_way(
+    look: &mut Option<BoxFuture<'static, chatcore::Result<bool>>>,
+) -> chatcore::Result<bool> {
     match look {
         Some(look) => look.await,
         None => std::future::pending().await,
@@ -157,8 +161,10 @@ mod tests {
         assert!(pauses[999] <= SPREAD);
         for tenth in 0..10_u32 {
             let begins = SPREAD / 10 * tenth;
-            let within =
-                pauses.iter().filter(|&pause| (begins..begins + SPREAD / 10).contains(pause)).count();
+            let within = pauses
+                .iter()
+                .filter(|&pause| (begins..begins + SPREAD / 10).contains(pause))
+                .count();
             assert!((50..200).contains(&within), "{tenth}: {within}");
         }
     }

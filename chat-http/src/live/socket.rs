@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chatcore::{
-    Attending, ChangeSeq, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate, UserWatcher, View,
+    Attending, ChangeSeq, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate,
+    UserWatcher, View,
 };
 use futures_util::future::{self, AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
@@ -47,8 +48,8 @@ const AT_ONCE: usize = 8;
 
 /// Mentions of the user that are looked up at once. While there are so many, the others wait.
 const MAX_MENTION_LOOKUPS: usize = 8;
-/// Mentions that are remembered, so that one that is published twice is passed on once: by the commit of
-/// this process, and by the change stream.
+/// Mentions that are remembered, so that one that is published twice is passed on once: by the
+/// commit of this process, and by the change stream.
 const MAX_KNOWN_MENTIONS: usize = 32;
 
 /// Work of a frame, once it has been let through.
@@ -101,7 +102,9 @@ pub(super) async fn run<C>(
     C: AsyncRead + AsyncWrite + Unpin + Send,
 {
     app.metrics().socket_opened();
-    let user = who.as_ref().map(|who| app.store().watch_user(&who.session.username));
+    let user = who
+        .as_ref()
+        .map(|who| app.store().watch_user(&who.session.username));
     let proof = who.as_ref().map(|who| Proof::new(&app, who));
     let mut socket = Socket {
         app,
@@ -158,11 +161,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.asked = false;
         self.pace.count(now);
         if message.is_text() {
-            // Checked here, although the library checks too: it calls a text valid that ends inside a
-            // character if the last frame is empty (0.13.3), and `as_text` gives it out as a `str`,
-            // which is undefined behaviour.
+            // Checked here, although the library checks too: it calls a text valid that ends inside
+            // a character if the last frame is empty (0.13.3), and `as_text` gives it out as a
+            // `str`, which is undefined behaviour.
             let Ok(text) = std::str::from_utf8(message.as_payload()) else {
-                return Err(End::Close(CloseCode::INVALID_FRAME_PAYLOAD_DATA, "a text must be valid UTF-8"));
+                return Err(End::Close(
+                    CloseCode::INVALID_FRAME_PAYLOAD_DATA,
+                    "a text must be valid UTF-8",
+                ));
             };
             self.work.push(Frame::parse(text));
         } else if message.is_binary() {
@@ -173,8 +179,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         Ok(())
     }
 
-    /// Begins the frames whose turn it is, and answers those that wait for nothing: what comes next may
-    /// end the socket.
+    /// Begins the frames whose turn it is, and answers those that wait for nothing: what comes next
+    /// may end the socket.
     async fn advance(&mut self) -> Flow {
         loop {
             self.begin_frames().await?;
@@ -185,8 +191,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    /// Frames wait while the session may have ended, so that nothing is done for one that has; no frame
-    /// asks the store for that itself.
+    /// Frames wait while the session may have ended, so that nothing is done for one that has; no
+    /// frame asks the store for that itself.
     async fn begin_frames(&mut self) -> Flow {
         if !self.work.is_waiting() {
             return Ok(());
@@ -210,14 +216,19 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         match looked {
             Looked::Valid => Ok(()),
             Looked::Ended => {
-                self.refuse(&Subject::default(), &HttpError::no_session(true)).await?;
-                Err(End::Close(CloseCode::POLICY_VIOLATION, "the session has ended"))
+                self.refuse(&Subject::default(), &HttpError::no_session(true))
+                    .await?;
+                Err(End::Close(
+                    CloseCode::POLICY_VIOLATION,
+                    "the session has ended",
+                ))
             }
             Looked::Failed(_) if self.proof.as_ref().is_none_or(Proof::is_current) => Ok(()),
             Looked::Failed(error) => {
                 for Frame { subject, said } in self.work.take_all() {
                     let error = said.err().unwrap_or_else(|| error.clone().into());
-                    self.work.begin(future::ready(refusal(&subject, &error)).boxed(), false);
+                    self.work
+                        .begin(future::ready(refusal(&subject, &error)).boxed(), false);
                 }
                 Ok(())
             }
@@ -227,7 +238,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     fn begin(&mut self, Frame { subject, said }: Frame) {
         let alone = !matches!(said, Ok(Said::Post(_)));
         let begun = said.and_then(|said| match said {
-            Said::Subscribe { room, after, changes_after } => self.subscribe(room, after, changes_after),
+            Said::Subscribe {
+                room,
+                after,
+                changes_after,
+            } => self.subscribe(room, after, changes_after),
             Said::Unsubscribe { room } => {
                 self.subscriptions.remove(&room);
                 Ok(future::ready(Ok(Done::Answer(None))).boxed())
@@ -254,11 +269,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         after: Option<Seq>,
         changes_after: Option<ChangeSeq>,
     ) -> Result<Begun> {
-        let most = if self.who.is_some() { MAX_SUBSCRIPTIONS } else { MAX_ANONYMOUS_SUBSCRIPTIONS };
+        let most = if self.who.is_some() {
+            MAX_SUBSCRIPTIONS
+        } else {
+            MAX_ANONYMOUS_SUBSCRIPTIONS
+        };
         if self.subscriptions.len() >= most && !self.subscriptions.contains_key(&room) {
             let detail = match self.who {
                 Some(_) => format!("a socket may follow at most {most} rooms"),
-                None => format!("a socket without a session may follow at most {most} rooms; log in"),
+                None => {
+                    format!("a socket without a session may follow at most {most} rooms; log in")
+                }
             };
             return Err(HttpError::too_many_requests(detail, 1));
         }
@@ -268,9 +289,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let view = self.view();
         Ok(Box::pin(async move {
             let (last_seq, last_change) = view.ends(&room).await?;
-            let (after, changes_after) = (after.unwrap_or(last_seq), changes_after.unwrap_or(last_change));
+            let (after, changes_after) = (
+                after.unwrap_or(last_seq),
+                changes_after.unwrap_or(last_change),
+            );
             let (watcher, attending) = view.watch(&room, after, Some(changes_after)).await?;
-            Ok(Done::Subscribed(Box::new(Subscribed { room, last_seq, last_change, watcher, attending })))
+            Ok(Done::Subscribed(Box::new(Subscribed {
+                room,
+                last_seq,
+                last_change,
+                watcher,
+                attending,
+            })))
         }))
     }
 
@@ -280,19 +310,26 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     /// The store as the user of the socket may see it.
     fn view(&self) -> View {
-        self.app.store().view(self.session().map(|session| (&session.username, session.verified)))
+        self.app.store().view(
+            self.session()
+                .map(|session| (&session.username, session.verified)),
+        )
     }
 
     /// Fails unless it is known who the client is.
     fn check_user(&self) -> Result<()> {
-        self.session().map(drop).ok_or_else(|| HttpError::no_session(false))
+        self.session()
+            .map(drop)
+            .ok_or_else(|| HttpError::no_session(false))
     }
 
     /// Tells the others in a room that the user types.
     fn type_in(&self, room: RoomName) -> Result<Begun> {
         self.check_user()?;
         if !self.subscriptions.contains_key(&room) {
-            return Err(HttpError::conflict("subscribe to the room before typing in it"));
+            return Err(HttpError::conflict(
+                "subscribe to the room before typing in it",
+            ));
         }
         self.app.limits().post(&self.charged)?;
 
@@ -317,7 +354,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     /// Hands a message to the store. The store takes it before it takes the next one.
     fn post(&self, post: Post) -> Result<Begun> {
-        let Post { room, sender, text, nonce, reply_to } = post;
+        let Post {
+            room,
+            sender,
+            text,
+            nonce,
+            reply_to,
+        } = post;
         // The route lets everyone in who may read.
         if self.app.settings().guests != Guests::Allow {
             self.check_user()?;
@@ -327,10 +370,19 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let (app, caller, from) = (self.app.clone(), self.charged.clone(), self.from);
         Ok(Box::pin(async move {
             let message = NewMessage::new(room.clone(), sender, text);
-            let message = NewMessage { nonce: nonce.clone(), verified, reply_to, ..message };
+            let message = NewMessage {
+                nonce: nonce.clone(),
+                verified,
+                reply_to,
+                ..message
+            };
             let posted = messages::store(&app, message, &caller, from).await?;
             let nonce = nonce.as_ref().map(Nonce::as_str);
-            let said = Say::Posted { room: &room, seq: posted.message.seq, nonce };
+            let said = Say::Posted {
+                room: &room,
+                seq: posted.message.seq,
+                nonce,
+            };
             Ok(Done::Answer(Some(said.encode().into())))
         }))
     }
@@ -343,11 +395,29 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 None => Ok(()),
             },
             Done::Subscribed(subscribed) => {
-                let Subscribed { room, last_seq, last_change, watcher, attending } = *subscribed;
+                let Subscribed {
+                    room,
+                    last_seq,
+                    last_change,
+                    watcher,
+                    attending,
+                } = *subscribed;
                 let (handle, registration) = AbortHandle::new_pair();
-                self.rooms.push(Abortable::new(news(watcher).boxed(), registration));
-                let answer = Say::Subscribed { room: &room, last_seq, last_change }.encode();
-                self.subscriptions.insert(room, Subscription { stream: handle, _attending: attending });
+                self.rooms
+                    .push(Abortable::new(news(watcher).boxed(), registration));
+                let answer = Say::Subscribed {
+                    room: &room,
+                    last_seq,
+                    last_change,
+                }
+                .encode();
+                self.subscriptions.insert(
+                    room,
+                    Subscription {
+                        stream: handle,
+                        _attending: attending,
+                    },
+                );
                 self.wire.say(answer).await
             }
         }
@@ -367,7 +437,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn say_news(&mut self, News { room, update, .. }: News) -> Flow {
         let update = match update {
             Ok(update) => update,
-            Err(Over::Closed) => return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed")),
+            Err(Over::Closed) => {
+                return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed"));
+            }
             Err(Over::TurnedAway(error)) => {
                 self.subscriptions.remove(&room);
                 return self.refuse(&Subject::room(&room), &error).await;
@@ -381,18 +453,39 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             }
             Update::Changed(messages) => {
                 for message in messages {
-                    self.wire.say(message.tagged_json_as_changed().clone()).await?;
+                    self.wire
+                        .say(message.tagged_json_as_changed().clone())
+                        .await?;
                 }
             }
             Update::Resync => self.wire.say(Say::Resync { room: &room }.encode()).await?,
             Update::Topic(topic) => {
-                self.wire.say(Say::Room { room: &room, topic: &topic }.encode()).await?;
+                self.wire
+                    .say(
+                        Say::Room {
+                            room: &room,
+                            topic: &topic,
+                        }
+                        .encode(),
+                    )
+                    .await?;
             }
             Update::Presence(presence) => self.wire.say(presence.tagged_json().clone()).await?,
             Update::Typing(mut users) => {
-                users.retain(|user| self.session().is_none_or(|session| session.username != *user));
+                users.retain(|user| {
+                    self.session()
+                        .is_none_or(|session| session.username != *user)
+                });
                 for username in &users {
-                    self.wire.say(Say::Typing { room: &room, username }.encode()).await?;
+                    self.wire
+                        .say(
+                            Say::Typing {
+                                room: &room,
+                                username,
+                            }
+                            .encode(),
+                        )
+                        .await?;
                 }
             }
             // There is no frame for anything else.
@@ -404,7 +497,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn pass_on_of_user(&mut self, update: chatcore::Result<UserUpdate>) -> Flow {
         let closed = |_| End::Close(CloseCode::GOING_AWAY, "the store is closed");
         match update.map_err(closed)? {
-            UserUpdate::Read(room, seq) => self.wire.say(Say::Read { room: &room, seq }.encode()).await,
+            UserUpdate::Read(room, seq) => {
+                self.wire.say(Say::Read { room: &room, seq }.encode()).await
+            }
             UserUpdate::Mentioned(room, seq) => {
                 self.look_up_mention(room, seq);
                 Ok(())

@@ -50,9 +50,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Wire<C> {
     pub(super) async fn message(&mut self, arrived: Arrived) -> Flow<Message> {
         match arrived {
             Some(Ok(message)) => Ok(message),
-            Some(Err(Error::PayloadTooLong { .. })) => {
-                Err(End::Close(CloseCode::MESSAGE_TOO_BIG, "a frame must be at most 64 KiB"))
-            }
+            Some(Err(Error::PayloadTooLong { .. })) => Err(End::Close(
+                CloseCode::MESSAGE_TOO_BIG,
+                "a frame must be at most 64 KiB",
+            )),
             // The answer to a violated protocol, or to a goodbye, is queued by now.
             Some(Err(_)) | None => {
                 let _ = timeout(GOODBYE, self.part()).await;
@@ -63,12 +64,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Wire<C> {
 
     /// Queues a text; writes only when much is queued.
     pub(super) async fn say(&mut self, text: impl Into<Bytes>) -> Flow {
-        self.0.feed(Message::text(text.into())).await.map_err(|_| End::Gone)
+        self.0
+            .feed(Message::text(text.into()))
+            .await
+            .map_err(|_| End::Gone)
     }
 
     /// Asks whether the client is there.
     pub(super) async fn ping(&mut self) -> Flow {
-        self.0.feed(Message::ping(Bytes::new())).await.map_err(|_| End::Gone)
+        self.0
+            .feed(Message::ping(Bytes::new()))
+            .await
+            .map_err(|_| End::Gone)
     }
 
     /// Writes what is queued.

@@ -1,7 +1,8 @@
 //! Frames of one socket that wait for the store, in the order in which they came.
 //!
-//! Each happens after those before it, and answers keep the order of the frames. Only posts that follow
-//! each other do not wait: the store takes them one after the other, and commits them together.
+//! Each happens after those before it, and answers keep the order of the frames. Only posts that
+//! follow each other do not wait: the store takes them one after the other, and commits them
+//! together.
 
 use std::collections::VecDeque;
 
@@ -56,8 +57,16 @@ impl Work {
     /// Takes the frame that may begin now.
     pub(super) fn take(&mut self) -> Option<Frame> {
         let is_post = matches!(self.waiting.front()?.said, Ok(Said::Post(_)));
-        let is_free = if is_post { !self.is_blocked } else { self.under_way.is_empty() };
-        if is_free { self.waiting.pop_front() } else { None }
+        let is_free = if is_post {
+            !self.is_blocked
+        } else {
+            self.under_way.is_empty()
+        };
+        if is_free {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Takes all frames that wait.

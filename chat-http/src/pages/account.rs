@@ -40,7 +40,12 @@ pub(crate) fn account_page(app: &App) -> String {
 ///
 /// The page is told the status and not the sentence: with a sentence in its address, anyone could
 /// make it say anything.
-pub(crate) fn to_log_in(app: &App, fields: &Fields, form: Form, error: &HttpError) -> Result<Response> {
+pub(crate) fn to_log_in(
+    app: &App,
+    fields: &Fields,
+    form: Form,
+    error: &HttpError,
+) -> Result<Response> {
     let kept = |name| encode(fields.text(name).ok().flatten().unwrap_or_default());
     see_other(&format!(
         "{}?form={}&refused={}&username={}&next={}",
@@ -81,7 +86,9 @@ fn reason(app: &App, form: Form, status: &str, username: &str) -> String {
         (Form::LogIn, "403") if app.settings().guests != Guests::Allow => {
             "this server does not take guests".into()
         }
-        (Form::LogIn, "403") => format!("{name} differs only in case from a name that has an account"),
+        (Form::LogIn, "403") => {
+            format!("{name} differs only in case from a name that has an account")
+        }
         _ => "this did not work".into(),
     }
 }
@@ -94,8 +101,15 @@ pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
     let username = call.query.get("username")?.unwrap_or_default();
     let next = call.query.get("next")?.unwrap_or_default();
     let registers = call.query.get("form")? == Some(Form::Register.name());
-    let form = if registers { Form::Register } else { Form::LogIn };
-    let error = call.query.get("refused")?.map(|status| reason(&app, form, status, username));
+    let form = if registers {
+        Form::Register
+    } else {
+        Form::LogIn
+    };
+    let error = call
+        .query
+        .get("refused")?
+        .map(|status| reason(&app, form, status, username));
     draw_log_in(&app, &call, StatusCode::OK, form, [username, next], error)
 }
 
@@ -107,8 +121,16 @@ pub(crate) fn log_in_later(
     form: Form,
     error: HttpError,
 ) -> Result<Response> {
-    let typed = ["username", "next"].map(|name| fields.text(name).ok().flatten().unwrap_or_default());
-    let page = draw_log_in(app, call, error.status, form, typed, Some(error.detail.to_string()))?;
+    let typed =
+        ["username", "next"].map(|name| fields.text(name).ok().flatten().unwrap_or_default());
+    let page = draw_log_in(
+        app,
+        call,
+        error.status,
+        form,
+        typed,
+        Some(error.detail.to_string()),
+    )?;
     Ok(refused(error, page))
 }
 
@@ -132,11 +154,31 @@ fn draw_log_in(
         guests: bool,
     }
     let registers = form == Form::Register;
-    let (log_in, register) = if registers { ("", username) } else { (username, "") };
-    let (error, register_error) = if registers { (None, error) } else { (error, None) };
+    let (log_in, register) = if registers {
+        ("", username)
+    } else {
+        (username, "")
+    };
+    let (error, register_error) = if registers {
+        (None, error)
+    } else {
+        (error, None)
+    };
     let guests = app.settings().guests == Guests::Allow;
     let head = Head::new(app, call, "Log in");
-    render(status, "login", &Context { head, log_in, register, next, error, register_error, guests })
+    render(
+        status,
+        "login",
+        &Context {
+            head,
+            log_in,
+            register,
+            next,
+            error,
+            register_error,
+            guests,
+        },
+    )
 }
 
 /// Back to the account page after a password was refused.
@@ -144,7 +186,11 @@ pub(crate) fn to_account(app: &App, error: &HttpError) -> Result<Response> {
     if error.status == StatusCode::UNAUTHORIZED {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     }
-    see_other(&format!("{}?refused={}", account_page(app), error.status.as_u16()))
+    see_other(&format!(
+        "{}?refused={}",
+        account_page(app),
+        error.status.as_u16()
+    ))
 }
 
 pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
@@ -152,7 +198,11 @@ pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
 }
 
 /// The account page; with an error, for who has to wait before the next try.
-pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError>) -> Result<Response> {
+pub(crate) async fn draw_account(
+    app: &App,
+    call: &Call,
+    later: Option<HttpError>,
+) -> Result<Response> {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
@@ -177,8 +227,12 @@ pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
     let sessions = auth::own_sessions(app, &who.session).await?;
-    let minutes =
-        |time: chatcore::Timestamp| time.to_string().get(..16).unwrap_or_default().replace('T', " ");
+    let minutes = |time: chatcore::Timestamp| {
+        time.to_string()
+            .get(..16)
+            .unwrap_or_default()
+            .replace('T', " ")
+    };
     let line = |session: &Session| Line {
         id: session.id,
         device: session.user_agent.clone(),
@@ -191,7 +245,10 @@ pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError
         "403" => "the current password is wrong".into(),
         _ => "this did not work".into(),
     });
-    let error = later.as_ref().map(|later| later.detail.to_string()).or(told);
+    let error = later
+        .as_ref()
+        .map(|later| later.detail.to_string())
+        .or(told);
     let context = Context {
         head: Head::new(app, call, "Account"),
         name: encode(who.session.username.as_str()),
@@ -201,7 +258,11 @@ pub(crate) async fn draw_account(app: &App, call: &Call, later: Option<HttpError
         others: sessions.len() > 1,
         sessions: sessions.iter().map(line).collect(),
     };
-    let page = render(later.as_ref().map_or(StatusCode::OK, |later| later.status), "account", &context)?;
+    let page = render(
+        later.as_ref().map_or(StatusCode::OK, |later| later.status),
+        "account",
+        &context,
+    )?;
     Ok(match later {
         Some(error) => refused(error, page),
         None => page,

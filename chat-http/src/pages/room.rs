@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatcore::{
-    ChangeSeq, Invalid, MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp, Username,
+    ChangeSeq, Invalid, MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp,
+    Username,
 };
 use hyper::StatusCode;
 use serde::Serialize;
@@ -41,7 +42,11 @@ impl<'a> Draft<'a> {
             tracing::error!(error = %e, "the system gives no random bytes");
             HttpError::internal()
         })?;
-        Ok(Self { text: "", nonce: URL_SAFE_NO_PAD.encode(random), error })
+        Ok(Self {
+            text: "",
+            nonce: URL_SAFE_NO_PAD.encode(random),
+            error,
+        })
     }
 }
 
@@ -100,16 +105,36 @@ impl About {
         let found = view.room(room).await?;
         let user = verified(call);
         let owns = user.is_some() && found.owner.as_ref() == user;
-        let names = if found.private { view.users(room, None, MAX_NAMES).await? } else { Vec::new() };
-        let person = |name: Username| Person { changeable: owns && user != Some(&name), name };
+        let names = if found.private {
+            view.users(room, None, MAX_NAMES).await?
+        } else {
+            Vec::new()
+        };
+        let person = |name: Username| Person {
+            changeable: owns && user != Some(&name),
+            name,
+        };
         let members = names.into_iter().map(person).collect();
-        let bans = if owns { view.bans(room, None, MAX_NAMES).await? } else { Vec::new() };
-        Ok(Self { last_change: found.last_change, private: found.private, owns, members, bans })
+        let bans = if owns {
+            view.bans(room, None, MAX_NAMES).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            last_change: found.last_change,
+            private: found.private,
+            owns,
+            members,
+            bans,
+        })
     }
 }
 
 fn verified(call: &Call) -> Option<&Username> {
-    call.who.as_ref().filter(|who| who.session.verified).map(|who| &who.session.username)
+    call.who
+        .as_ref()
+        .filter(|who| who.session.verified)
+        .map(|who| &who.session.username)
 }
 
 /// The page of a room, or, alike for a room that does not exist and for one that the user may not
@@ -123,7 +148,11 @@ async fn draw(
 ) -> Result<Response> {
     match draw_room(app, call, room, status, draft).await {
         Err(missing) if missing.status == StatusCode::NOT_FOUND => {
-            let status = if status == StatusCode::OK { missing.status } else { status };
+            let status = if status == StatusCode::OK {
+                missing.status
+            } else {
+                status
+            };
             draw_missing(app, call, room, status, draft)
         }
         drawn => drawn,
@@ -203,7 +232,13 @@ async fn draw_room(
         error: Option<&'a str>,
     }
     let range = messages::range(&call.query)?;
-    let About { last_change, private, owns, members, bans } = About::of(app, call, room).await?;
+    let About {
+        last_change,
+        private,
+        owns,
+        members,
+        bans,
+    } = About::of(app, call, room).await?;
     let read = call.view(app).messages(room, range, MESSAGES).await?;
     let page = room_page(app, room);
     let first = read.first().map_or(0, |m| m.seq.get());
@@ -213,7 +248,10 @@ async fn draw_room(
         room: room.as_str(),
         api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
         log_in: log_in_for(app, room),
-        messages: read.iter().map(|message| Line::new(message, user, owns)).collect(),
+        messages: read
+            .iter()
+            .map(|message| Line::new(message, user, owns))
+            .collect(),
         live: range == Range::Newest,
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (range != Range::Newest).then(|| page.clone()),
@@ -239,28 +277,58 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let fields = call.form()?;
     // A form has two characters for the end of a line.
-    let text = fields.text("text")?.unwrap_or_default().replace("\r\n", "\n");
+    let text = fields
+        .text("text")?
+        .unwrap_or_default()
+        .replace("\r\n", "\n");
     let posted = post_text(&app, &call, &room, &text, &fields).await;
     answer(&app, &call, &room, posted, &text).await
 }
 
 /// Back to the page; after something that was refused, with why, and what was typed.
-async fn answer(app: &App, call: &Call, room: &RoomName, done: Result<()>, text: &str) -> Result<Response> {
-    let Err(error) = done else { return see_other(&room_page(app, room)) };
-    let draft = Draft { text, ..Draft::new(Some(&error.detail))? };
+async fn answer(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    done: Result<()>,
+    text: &str,
+) -> Result<Response> {
+    let Err(error) = done else {
+        return see_other(&room_page(app, room));
+    };
+    let draft = Draft {
+        text,
+        ..Draft::new(Some(&error.detail))?
+    };
     let page = draw(app, call, room, error.status, &draft).await?;
     Ok(refused(error, page))
 }
 
-async fn post_text(app: &App, call: &Call, room: &RoomName, text: &str, fields: &Fields) -> Result<()> {
+async fn post_text(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    text: &str,
+    fields: &Fields,
+) -> Result<()> {
     let session = call.session()?;
     let nonce: Option<Nonce> = fields.get("nonce")?;
     let message = NewMessage::new(room.clone(), session.username.clone(), text.parse()?);
     // An empty field of a form is one that was left out.
     let reply_to = fields.text("reply_to")?.filter(|seq| !seq.is_empty());
-    let reply_to = reply_to.map(str::parse).transpose().map_err(|e| Invalid { field: "reply_to", ..e })?;
-    let message = NewMessage { nonce, verified: session.verified, reply_to, ..message };
-    messages::store(app, message, &call.charged(app), call.network(app)).await.map(drop)
+    let reply_to = reply_to.map(str::parse).transpose().map_err(|e| Invalid {
+        field: "reply_to",
+        ..e
+    })?;
+    let message = NewMessage {
+        nonce,
+        verified: session.verified,
+        reply_to,
+        ..message
+    };
+    messages::store(app, message, &call.charged(app), call.network(app))
+        .await
+        .map(drop)
 }
 
 /// A form by which the owner of the room says who may be in it.
@@ -281,7 +349,11 @@ async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Res
         Some("ban") => view.ban(room, &user).await?,
         // What is not there has been lifted.
         Some("unban") => drop(view.unban(room, &user).await?),
-        _ => return Err(HttpError::bad_request("do must be one of invite, remove, ban and unban")),
+        _ => {
+            return Err(HttpError::bad_request(
+                "do must be one of invite, remove, ban and unban",
+            ));
+        }
     }
     Ok(())
 }
@@ -293,7 +365,10 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
     let deleted = async {
         call.session()?;
         app.limits().post(&call.charged(&app))?;
-        Ok(call.view(&app).delete_message(&room, fields.required::<Seq>("seq")?).await?)
+        Ok(call
+            .view(&app)
+            .delete_message(&room, fields.required::<Seq>("seq")?)
+            .await?)
     };
     let deleted = deleted.await;
     answer(&app, &call, &room, deleted, "").await

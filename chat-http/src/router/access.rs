@@ -25,7 +25,14 @@ enum Role {
     Ended,
 }
 
-const ROLES: [Role; 6] = [Role::Nobody, Role::Guest, Role::Other, Role::Member, Role::Owner, Role::Ended];
+const ROLES: [Role; 6] = [
+    Role::Nobody,
+    Role::Guest,
+    Role::Other,
+    Role::Member,
+    Role::Owner,
+    Role::Ended,
+];
 
 /// A request, and the status that each role gets. `{n}` is another number each time.
 struct Line {
@@ -35,8 +42,18 @@ struct Line {
     status: [u16; 6],
 }
 
-const fn line(route: &'static str, path: &'static str, body: &'static str, status: [u16; 6]) -> Line {
-    Line { route, path, body, status }
+const fn line(
+    route: &'static str,
+    path: &'static str,
+    body: &'static str,
+    status: [u16; 6],
+) -> Line {
+    Line {
+        route,
+        path,
+        body,
+        status,
+    }
 }
 
 /// Whatever the session.
@@ -233,7 +250,10 @@ fn expected(guests: Guests, line: &Line, role: Role) -> u16 {
 
 #[test]
 fn every_route_has_its_line() {
-    let served: HashSet<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let served: HashSet<_> = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
     let asked: HashSet<_> = TABLE.iter().map(|line| line.route.to_owned()).collect();
     assert_eq!(served, asked);
 }
@@ -242,11 +262,21 @@ fn every_route_has_its_line() {
 async fn token(store: &ChatStore, role: Role) -> Option<SessionToken> {
     let account = async |name: &str| {
         let user = name.parse().expect("a name");
-        store.log_in(&user, PASSWORD, "").await.expect("logged in").0
+        store
+            .log_in(&user, PASSWORD, "")
+            .await
+            .expect("logged in")
+            .0
     };
     Some(match role {
         Role::Nobody => return None,
-        Role::Guest => store.log_in_guest(&"guest".parse().expect("a name"), "").await.expect("logged in").0,
+        Role::Guest => {
+            store
+                .log_in_guest(&"guest".parse().expect("a name"), "")
+                .await
+                .expect("logged in")
+                .0
+        }
         Role::Other => account("other").await,
         Role::Member => account("member").await,
         Role::Owner => account("owner").await,
@@ -261,11 +291,18 @@ async fn token(store: &ChatStore, role: Role) -> Option<SessionToken> {
 async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n: usize) -> u16 {
     let (method, _) = line.route.split_once(' ').expect("a method");
     let body = line.body.replace("{n}", &n.to_string());
-    let kind = if body.starts_with('{') { "json" } else { "x-www-form-urlencoded" };
+    let kind = if body.starts_with('{') {
+        "json"
+    } else {
+        "x-www-form-urlencoded"
+    };
     let path = line.path.replace("{n}", &n.to_string());
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     if !body.is_empty() {
-        request += &format!("content-type: application/{kind}\r\ncontent-length: {}\r\n", body.len());
+        request += &format!(
+            "content-type: application/{kind}\r\ncontent-length: {}\r\n",
+            body.len()
+        );
     }
     if let Some(token) = token {
         request += &format!("cookie: session={token}\r\n");
@@ -274,8 +311,14 @@ async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n
         request += "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     }
-    let reply = raw(address, format!("{request}\r\n{body}").as_bytes(), |r| r.contains("\r\n\r\n")).await;
-    reply.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{}: {reply}", line.route))
+    let reply = raw(address, format!("{request}\r\n{body}").as_bytes(), |r| {
+        r.contains("\r\n\r\n")
+    })
+    .await;
+    reply
+        .get(9..12)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_else(|| panic!("{}: {reply}", line.route))
 }
 
 /// Makes a test of each store, for each of what guests may do.
@@ -307,23 +350,41 @@ everyone_gets_what_the_table_says! {
 async fn everyone_gets_what_the_table_says(address: &str, guests: Guests) {
     let store = ChatStore::open(address).await.expect("the store opens");
     for name in ["other", "member", "owner", "invited"] {
-        let (user, password) = (name.parse().expect("a name"), PASSWORD.parse().expect("a password"));
-        store.register(&user, &password, "").await.expect("registered");
+        let (user, password) = (
+            name.parse().expect("a name"),
+            PASSWORD.parse().expect("a password"),
+        );
+        store
+            .register(&user, &password, "")
+            .await
+            .expect("registered");
     }
     let [home, lobby] = ["home", "lobby"].map(|room| room.parse().expect("a name"));
     store.create_room(&lobby).await.expect("created");
     let post = async |room: &RoomName, name: &str| {
         let user = name.parse().expect("a name");
         let post = NewMessage::new(room.clone(), user, "hello".parse().expect("a text"));
-        store.post(NewMessage { verified: true, ..post }).await.expect("stored");
+        store
+            .post(NewMessage {
+                verified: true,
+                ..post
+            })
+            .await
+            .expect("stored");
     };
     post(&home, "owner").await;
     post(&home, "member").await;
     let [owner, member] = ["owner", "member"].map(|name| name.parse().expect("a name"));
-    for (name, privacy) in [("den", Privacy::Private), ("exit", Privacy::Private), ("owned", Privacy::Public)]
-    {
+    for (name, privacy) in [
+        ("den", Privacy::Private),
+        ("exit", Privacy::Private),
+        ("owned", Privacy::Public),
+    ] {
         let room = name.parse().expect("a name");
-        store.create_room_for(&room, &owner, privacy).await.expect("created");
+        store
+            .create_room_for(&room, &owner, privacy)
+            .await
+            .expect("created");
         if privacy == Privacy::Private {
             store.invite(&room, &member).await.expect("invited");
         }
@@ -332,12 +393,24 @@ async fn everyone_gets_what_the_table_says(address: &str, guests: Guests) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its number");
-    let app = App::new(store.clone(), Settings { guests, ..Settings::default() });
+    let app = App::new(
+        store.clone(),
+        Settings {
+            guests,
+            ..Settings::default()
+        },
+    );
     let server = tokio::spawn(run(listener, app, std::future::pending()));
     let mut wrong = Vec::new();
     for (i, line) in TABLE.iter().enumerate() {
         for (j, role) in ROLES.into_iter().enumerate() {
-            let got = status(address, line, token(&store, role).await, i * ROLES.len() + j).await;
+            let got = status(
+                address,
+                line,
+                token(&store, role).await,
+                i * ROLES.len() + j,
+            )
+            .await;
             let expected = expected(guests, line, role);
             if got != expected {
                 wrong.push(format!("{} as {role:?}: {got}, not {expected}", line.route));

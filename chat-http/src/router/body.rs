@@ -32,7 +32,11 @@ pub(super) struct RequestBody {
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
         let ended = incoming.is_end_stream();
-        Self { incoming, awaits_continue: !ended && headers.contains_key(EXPECT), ended }
+        Self {
+            incoming,
+            awaits_continue: !ended && headers.contains_key(EXPECT),
+            ended,
+        }
     }
 
     /// Reads the whole body, at most [`MAX_BODY`] bytes.
@@ -52,7 +56,9 @@ impl RequestBody {
             }
             Ok(kept.freeze())
         };
-        timeout(BODY_TIMEOUT, all).await.unwrap_or_else(|_| Err(HttpError::request_timeout()))
+        timeout(BODY_TIMEOUT, all)
+            .await
+            .unwrap_or_else(|_| Err(HttpError::request_timeout()))
     }
 
     /// Reads and discards what nobody has read, so that the next request on the connection is read
@@ -67,9 +73,13 @@ impl RequestBody {
             return;
         }
 
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
         if !self.awaits_continue {
-            tokio::spawn(timeout(LINGER, async move { while let Ok(Some(_)) = self.next().await {} }));
+            tokio::spawn(timeout(LINGER, async move {
+                while let Ok(Some(_)) = self.next().await {}
+            }));
         }
     }
 
@@ -92,7 +102,8 @@ impl RequestBody {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         self.awaits_continue = false;
         while let Some(frame) = self.incoming.frame().await {
-            let frame = frame.map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
+            let frame = frame
+                .map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
             // What is no data is trailers.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));

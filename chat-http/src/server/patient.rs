@@ -11,7 +11,8 @@ use tokio::time::{Sleep, sleep};
 
 /// How long a client that holds up a write may take for [`LEAST`].
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes: less than anyone who wants to read takes in that time, and more than who only pretends to.
+/// Bytes: less than anyone who wants to read takes in that time, and more than who only pretends
+/// to.
 const LEAST: usize = 16 * 1024;
 
 /// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
@@ -26,7 +27,11 @@ pub(crate) struct Patient<S> {
 
 impl<S> Patient<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, waiting: None, taken: 0 }
+        Self {
+            stream,
+            waiting: None,
+            taken: 0,
+        }
     }
 
     fn watch(
@@ -46,7 +51,9 @@ impl<S> Patient<S> {
                 if self.waiting.is_none() {
                     self.taken = 0;
                 }
-                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                let waiting = self
+                    .waiting
+                    .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
                 if waiting.as_mut().poll(context).is_ready() {
                     let late = "the client does not take the answer";
                     return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, late)));
@@ -134,9 +141,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_or_next_to_nothing_is_cut_off() {
         let hour = Duration::from_secs(3_600);
-        for (bytes, pause) in [(1, hour), (1, Duration::from_secs(1)), (1_024, Duration::from_secs(10))] {
+        for (bytes, pause) in [
+            (1, hour),
+            (1, Duration::from_secs(1)),
+            (1_024, Duration::from_secs(10)),
+        ] {
             let (time, written) = write_to_one_who_takes(bytes, pause).await;
-            assert_eq!(written.map_err(|e| e.kind()), Err(ErrorKind::TimedOut), "{bytes} in {pause:?}");
+            assert_eq!(
+                written.map_err(|e| e.kind()),
+                Err(ErrorKind::TimedOut),
+                "{bytes} in {pause:?}"
+            );
             assert!(time <= PATIENCE + Duration::from_secs(1), "{time:?}");
         }
     }
@@ -144,7 +159,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_slow_but_reads_is_served() {
         let (time, written) = write_to_one_who_takes(4 * 1_024, Duration::from_secs(5)).await;
-        assert!(written.is_ok() && time > 5 * PATIENCE, "{time:?} {written:?}");
+        assert!(
+            written.is_ok() && time > 5 * PATIENCE,
+            "{time:?} {written:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,7 +40,10 @@ pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePerm
 
 /// As many places as the system has files for.
 fn count() -> usize {
-    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX).saturating_sub(RESERVED);
+    let files = rlimit::Resource::NOFILE
+        .get_soft()
+        .unwrap_or(u64::MAX)
+        .saturating_sub(RESERVED);
     usize::try_from(files).unwrap_or(MOST).clamp(16, MOST)
 }
 
@@ -49,7 +52,11 @@ fn count() -> usize {
 pub(crate) fn allowance(settings: &Settings) -> Allowance {
     let all = count();
     let each = settings.connections_per_address.unwrap_or(all / 4);
-    Allowance { each, widest: all / 2, all }
+    Allowance {
+        each,
+        widest: all / 2,
+        all,
+    }
 }
 
 impl Places {
@@ -85,7 +92,9 @@ impl Places {
     /// Tells a client that its address has no place left. Reads what it had to say, for a while:
     /// closing a connection with something unread would take the answer back.
     pub(super) fn refuse(&self, mut stream: TcpStream, place: Place) {
-        let Ok(turn) = self.refusals.clone().try_acquire_owned() else { return };
+        let Ok(turn) = self.refusals.clone().try_acquire_owned() else {
+            return;
+        };
         tokio::spawn(async move {
             let goodbye = async {
                 stream.write_all(REFUSED.as_bytes()).await?;
@@ -130,7 +139,11 @@ mod tests {
     #[test]
     fn the_refusal_is_whole() {
         let (head, body) = REFUSED.split_once("\r\n\r\n").expect("a head");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

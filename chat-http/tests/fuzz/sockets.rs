@@ -14,14 +14,25 @@ const CLOSE: u8 = 8;
 
 /// What looks like one of the frames that the server knows.
 fn said() -> impl Strategy<Value = Vec<u8>> {
-    let known = vec!["subscribe", "subscribe", "unsubscribe", "post", "post", "typing", "read"];
+    let known = vec![
+        "subscribe",
+        "subscribe",
+        "unsubscribe",
+        "post",
+        "post",
+        "typing",
+        "read",
+    ];
     let kind = prop_oneof![
         19 => prop::sample::select(known).prop_map(|kind| json!(kind).to_string()),
         1 => written(),
     ];
     let fields = (
         field("room", vec![r#""a""#, r#""b""#, r#""$where""#]),
-        field("text", vec![r#""x""#, r#""{\"$gt\":\"\"}""#, r#""\ud83d\ude00""#]),
+        field(
+            "text",
+            vec![r#""x""#, r#""{\"$gt\":\"\"}""#, r#""\ud83d\ude00""#],
+        ),
         field("nonce", vec![r#""1""#, r#""2""#, "null"]),
         field("sender", vec![r#""ann""#, r#""eve""#, "null", "null"]),
         field("after", vec!["0", "1", "null"]),
@@ -30,12 +41,24 @@ fn said() -> impl Strategy<Value = Vec<u8>> {
         field("reply_to", vec!["1", "null", "null", "null"]),
     );
     // One of them twice.
-    let names = vec!["type", "room", "text", "nonce", "sender", "after", "seq", "changes_after", "reply_to"];
+    let names = vec![
+        "type",
+        "room",
+        "text",
+        "nonce",
+        "sender",
+        "after",
+        "seq",
+        "changes_after",
+        "reply_to",
+    ];
     let twice = prop::option::weighted(0.1, (prop::sample::select(names), written()));
     // Broken somewhere, too.
     let breaks = prop::option::weighted(0.1, (any::<prop::sample::Index>(), any::<u8>()));
     (kind, fields, twice, breaks).prop_map(|(kind, (a, b, c, d, e, f, g, h), twice, breaks)| {
-        let twice = twice.map(|(name, value)| format!(r#","{name}":{value}"#)).unwrap_or_default();
+        let twice = twice
+            .map(|(name, value)| format!(r#","{name}":{value}"#))
+            .unwrap_or_default();
         let mut said = format!(r#"{{"type":{kind}{a}{b}{c}{d}{e}{f}{g}{h}{twice}}}"#).into_bytes();
         if let Some((at, byte)) = breaks {
             let at = at.index(said.len());
@@ -81,7 +104,8 @@ fn in_a_row(frames: &[Frame]) -> Vec<u8> {
 
 /// Checks what the server says, which is never that it failed.
 fn check(payload: &[u8]) -> Result<Value, TestCaseError> {
-    let said: Value = serde_json::from_slice(payload).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    let said: Value =
+        serde_json::from_slice(payload).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let kind = said["type"].as_str().unwrap_or_default();
     let known = [
         "subscribed",
@@ -98,7 +122,13 @@ fn check(payload: &[u8]) -> Result<Value, TestCaseError> {
     ];
     prop_assert!(known.contains(&kind), "{}", said);
     if kind == "error" {
-        prop_assert!(said["status"].as_u64().is_some_and(|status| (400..500).contains(&status)), "{}", said);
+        prop_assert!(
+            said["status"]
+                .as_u64()
+                .is_some_and(|status| (400..500).contains(&status)),
+            "{}",
+            said
+        );
     }
     Ok(said)
 }
@@ -122,39 +152,49 @@ async fn is_answered_or_closed(peer: &mut Peer) -> TestCaseResult {
 
 #[test]
 fn any_frame_is_answered() {
-    run((frames(8), any::<bool>()), async |target, (frames, logged_in)| {
-        let (cookie, sender) = if logged_in { (Some(&*target.ann), "ann") } else { (None, "eve") };
-        let mut peer = Peer::connect(target.server.address, cookie).await;
-        peer.write(&in_a_row(&frames)).await;
-        let last =
-            json!({ "type": "post", "room": "end", "sender": sender, "text": "x", "nonce": "the end" });
-        peer.write(&Frame::new(TEXT, last.to_string()).bytes()).await;
-        is_answered_or_closed(&mut peer).await
-    });
+    run(
+        (frames(8), any::<bool>()),
+        async |target, (frames, logged_in)| {
+            let (cookie, sender) = if logged_in {
+                (Some(&*target.ann), "ann")
+            } else {
+                (None, "eve")
+            };
+            let mut peer = Peer::connect(target.server.address, cookie).await;
+            peer.write(&in_a_row(&frames)).await;
+            let last = json!({ "type": "post", "room": "end", "sender": sender, "text": "x", "nonce": "the end" });
+            peer.write(&Frame::new(TEXT, last.to_string()).bytes())
+                .await;
+            is_answered_or_closed(&mut peer).await
+        },
+    );
 }
 
 #[test]
 fn any_bytes_after_the_handshake_are_survived() {
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
-    run((frames(3), bytes(), flips), async |target, (frames, rest, flips)| {
-        let mut bytes = [in_a_row(&frames), rest].concat();
-        for (at, byte) in flips {
-            if !bytes.is_empty() {
-                let at = at.index(bytes.len());
-                bytes[at] = byte;
+    run(
+        (frames(3), bytes(), flips),
+        async |target, (frames, rest, flips)| {
+            let mut bytes = [in_a_row(&frames), rest].concat();
+            for (at, byte) in flips {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
             }
-        }
-        let mut peer = Peer::connect(target.server.address, None).await;
-        peer.write(&bytes).await;
-        peer.finish().await;
-        // It may end in the middle of a frame, and is answered or not; but it ends.
-        loop {
-            match timeout(SOON, peer.frame()).await {
-                Ok(Ok((TEXT, payload))) => check(&payload).map(drop)?,
-                Ok(Ok(_)) => {}
-                Ok(Err(Heard::End)) => return Ok(()),
-                other => return Err(TestCaseError::fail(format!("{other:?}"))),
+            let mut peer = Peer::connect(target.server.address, None).await;
+            peer.write(&bytes).await;
+            peer.finish().await;
+            // It may end in the middle of a frame, and is answered or not; but it ends.
+            loop {
+                match timeout(SOON, peer.frame()).await {
+                    Ok(Ok((TEXT, payload))) => check(&payload).map(drop)?,
+                    Ok(Ok(_)) => {}
+                    Ok(Err(Heard::End)) => return Ok(()),
+                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
+                }
             }
-        }
-    });
+        },
+    );
 }

@@ -131,5 +131,11 @@ pub(crate) fn field(name: &'static str, right: Vec<&'static str>) -> impl Strate
         2 => written(),
         1 => Just(String::new()),
     ]
-    .prop_map(move |value| if value.is_empty() { value } else { format!(r#","{name}":{value}"#) })
+    .prop_map(move |value| {
+        if value.is_empty() {
+            value
+        } else {
+            format!(r#","{name}":{value}"#)
+        }
+    })
 }

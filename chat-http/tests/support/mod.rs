@@ -48,7 +48,11 @@ pub(crate) struct Running {
 
 /// Settings that let a test go as fast as it can.
 pub(crate) fn unlimited() -> Settings {
-    Settings { post_rate: 0, connections_per_address: Some(0), ..Settings::default() }
+    Settings {
+        post_rate: 0,
+        connections_per_address: Some(0),
+        ..Settings::default()
+    }
 }
 
 impl Running {
@@ -58,7 +62,12 @@ impl Running {
 
     pub(crate) async fn sqlite_with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let address = folder.path().join("chat.db").to_str().expect("a UTF-8 path").to_owned();
+        let address = folder
+            .path()
+            .join("chat.db")
+            .to_str()
+            .expect("a UTF-8 path")
+            .to_owned();
         Self::start(&address, settings, Some(folder)).await
     }
 
@@ -67,7 +76,13 @@ impl Running {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("chat.db");
         let store = ChatStore::open_with(path.to_str().expect("a UTF-8 path"), options).await;
-        Self::over("127.0.0.1:0", store.expect("the store opens"), unlimited(), Some(folder)).await
+        Self::over(
+            "127.0.0.1:0",
+            store.expect("the store opens"),
+            unlimited(),
+            Some(folder),
+        )
+        .await
     }
 
     pub(crate) async fn replica_set() -> Self {
@@ -92,7 +107,9 @@ impl Running {
         settings: Settings,
         folder: Option<tempfile::TempDir>,
     ) -> Self {
-        let store = ChatStore::open_with(store, Options::default()).await.expect("the store opens");
+        let store = ChatStore::open_with(store, Options::default())
+            .await
+            .expect("the store opens");
         Self::over(address, store, settings, folder).await
     }
 
@@ -114,7 +131,14 @@ impl Running {
         let ended = tokio::spawn(async move {
             chat_http::run(listener, app, async { drop(stopped.await) }).await;
         });
-        Self { address, store, stop: Some(stop), ended, settings, folder }
+        Self {
+            address,
+            store,
+            stop: Some(stop),
+            ended,
+            settings,
+            folder,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -123,7 +147,10 @@ impl Running {
 
     /// A client with a guest's session.
     pub(crate) async fn guest(&self, name: &str) -> Client {
-        let login = self.client().post("/auth/login", &serde_json::json!({ "username": name })).await;
+        let login = self
+            .client()
+            .post("/auth/login", &serde_json::json!({ "username": name }))
+            .await;
         assert_eq!(login.status, 200, "{}", login.text());
         self.client().with_session(&login)
     }
@@ -150,7 +177,11 @@ impl Running {
     pub(crate) async fn pause(mut self) -> Paused {
         self.end().await;
         self.store.close().await.expect("closed");
-        Paused { address: self.address, settings: self.settings, folder: self.folder }
+        Paused {
+            address: self.address,
+            settings: self.settings,
+            folder: self.folder,
+        }
     }
 }
 
@@ -163,7 +194,12 @@ pub(crate) struct Paused {
 
 impl Paused {
     pub(crate) async fn go_on(self) -> Running {
-        let store = self.folder.as_ref().expect("on SQLite").path().join("chat.db");
+        let store = self
+            .folder
+            .as_ref()
+            .expect("on SQLite")
+            .path()
+            .join("chat.db");
         let store = store.to_str().expect("a UTF-8 path");
         Running::start_at(&self.address.to_string(), store, self.settings, self.folder).await
     }

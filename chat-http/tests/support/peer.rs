@@ -27,24 +27,43 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub(crate) fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
-        Self { opcode, last: true, reserved: 0, masked: true, width: None, payload: payload.into() }
+        Self {
+            opcode,
+            last: true,
+            reserved: 0,
+            masked: true,
+            width: None,
+            payload: payload.into(),
+        }
     }
 
     /// More of the message follows.
     pub(crate) fn begun(self) -> Self {
-        Self { last: false, ..self }
+        Self {
+            last: false,
+            ..self
+        }
     }
 
     pub(crate) fn reserved(self, bits: u8) -> Self {
-        Self { reserved: bits, ..self }
+        Self {
+            reserved: bits,
+            ..self
+        }
     }
 
     pub(crate) fn unmasked(self) -> Self {
-        Self { masked: false, ..self }
+        Self {
+            masked: false,
+            ..self
+        }
     }
 
     pub(crate) fn with_length_in(self, bytes: usize) -> Self {
-        Self { width: Some(bytes), ..self }
+        Self {
+            width: Some(bytes),
+            ..self
+        }
     }
 
     pub(crate) fn is_last(&self) -> bool {
@@ -55,10 +74,20 @@ impl Frame {
         let mut bytes = head(self.opcode, self.last, self.reserved, self.masked);
         put_length(&mut bytes, self.payload.len() as u64, self.width);
         // Not the same for every frame, so that a key that outlives its frame shows.
-        let key = [0x37, 0xfa ^ self.payload.len() as u8, 0x21, 0x3d ^ self.opcode];
+        let key = [
+            0x37,
+            0xfa ^ self.payload.len() as u8,
+            0x21,
+            0x3d ^ self.opcode,
+        ];
         if self.masked {
             bytes.extend(key);
-            bytes.extend(self.payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            bytes.extend(
+                self.payload
+                    .iter()
+                    .zip(key.iter().cycle())
+                    .map(|(byte, key)| byte ^ key),
+            );
         } else {
             bytes.extend(&self.payload);
         }
@@ -75,7 +104,10 @@ pub(crate) fn announced(length: u64) -> Vec<u8> {
 }
 
 fn head(opcode: u8, last: bool, reserved: u8, masked: bool) -> Vec<u8> {
-    vec![u8::from(last) << 7 | reserved << 4 | opcode, u8::from(masked) << 7]
+    vec![
+        u8::from(last) << 7 | reserved << 4 | opcode,
+        u8::from(masked) << 7,
+    ]
 }
 
 fn put_length(bytes: &mut Vec<u8>, length: u64, width: Option<usize>) {
@@ -125,8 +157,12 @@ impl Peer {
         let stream = TcpStream::connect(address).await.expect("a connection");
         // Each write is sent at once, as small as it is.
         stream.set_nodelay(true).expect("no delay");
-        let mut peer = Self { stream: BufReader::new(stream) };
-        let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
+        let mut peer = Self {
+            stream: BufReader::new(stream),
+        };
+        let cookie = cookie
+            .map(|cookie| format!("Cookie: {cookie}\r\n"))
+            .unwrap_or_default();
         // The extension is offered, so that a server which took it would be found out.
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -138,7 +174,12 @@ impl Peer {
         peer.stream.read_line(&mut line).await.expect("an answer");
         assert_eq!(line, "HTTP/1.1 101 Switching Protocols\r\n");
         while line != "\r\n" {
-            assert!(!line.to_ascii_lowercase().starts_with("sec-websocket-extensions"), "{line}");
+            assert!(
+                !line
+                    .to_ascii_lowercase()
+                    .starts_with("sec-websocket-extensions"),
+                "{line}"
+            );
             line.clear();
             peer.stream.read_line(&mut line).await.expect("an answer");
         }
@@ -149,8 +190,13 @@ impl Peer {
     pub(crate) async fn open(address: SocketAddr, room: &str) -> Self {
         let mut peer = Self::connect(address, None).await;
         let subscribe = json!({ "type": "subscribe", "room": room, "after": 0 });
-        peer.write(&Frame::new(1, subscribe.to_string()).bytes()).await;
-        while peer.json().await.is_none_or(|said| said["type"] != "subscribed") {}
+        peer.write(&Frame::new(1, subscribe.to_string()).bytes())
+            .await;
+        while peer
+            .json()
+            .await
+            .is_none_or(|said| said["type"] != "subscribed")
+        {}
         peer
     }
 
@@ -171,8 +217,8 @@ impl Peer {
         }
     }
 
-    /// What the server says next. What it says of who is there, and that a post is stored, is passed
-    /// over: the one comes at any time, the other before or after the message itself.
+    /// What the server says next. What it says of who is there, and that a post is stored, is
+    /// passed over: the one comes at any time, the other before or after the message itself.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             return match timeout(SOON, self.frame()).await {

@@ -22,13 +22,20 @@ enum Step {
 
 /// A case; its name is also its room.
 pub(crate) fn case(name: impl Into<String>) -> Case {
-    Case { name: name.into(), steps: Vec::new(), chop: None }
+    Case {
+        name: name.into(),
+        steps: Vec::new(),
+        chop: None,
+    }
 }
 
 impl Case {
     /// Everything that follows is written in pieces of so many bytes.
     pub(crate) fn chopped(self, chop: usize) -> Self {
-        Self { chop: Some(chop), ..self }
+        Self {
+            chop: Some(chop),
+            ..self
+        }
     }
 
     pub(crate) fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -44,7 +51,9 @@ impl Case {
 
     /// Sends frames, each in a piece of its own.
     pub(crate) fn send_each(self, frames: impl IntoIterator<Item = Frame>) -> Self {
-        frames.into_iter().fold(self, |case, frame| case.send([frame]))
+        frames
+            .into_iter()
+            .fold(self, |case, frame| case.send([frame]))
     }
 
     pub(crate) fn hear(mut self, heard: impl IntoIterator<Item = Heard>) -> Self {
@@ -65,7 +74,11 @@ impl Case {
 
     async fn run(self, server: &Running) -> Option<String> {
         // Not by a request: there are more cases than one address may create rooms.
-        server.store.create_room(&self.name.parse().expect("a name")).await.expect("created");
+        server
+            .store
+            .create_room(&self.name.parse().expect("a name"))
+            .await
+            .expect("created");
         let mut peer = Peer::open(server.address, &self.name).await;
         for step in self.steps {
             match step {
@@ -92,8 +105,15 @@ impl Case {
 pub(crate) async fn run(cases: Vec<Case>) {
     let server = Running::sqlite().await;
     let server = &server;
-    let outcomes = stream::iter(cases).map(|case| case.run(server)).buffer_unordered(AT_ONCE);
-    let failed: Vec<_> = outcomes.collect::<Vec<_>>().await.into_iter().flatten().collect();
+    let outcomes = stream::iter(cases)
+        .map(|case| case.run(server))
+        .buffer_unordered(AT_ONCE);
+    let failed: Vec<_> = outcomes
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -145,7 +165,11 @@ pub(crate) fn in_frames<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> V
     let parts: Vec<P> = parts.into_iter().collect();
     let last = parts.len() - 1;
     let frames = parts.iter().enumerate().map(|(i, part)| {
-        let frame = if i == 0 { text(part.as_ref()) } else { more(part.as_ref()) };
+        let frame = if i == 0 {
+            text(part.as_ref())
+        } else {
+            more(part.as_ref())
+        };
         if i == last { frame } else { frame.begun() }
     });
     frames.collect()

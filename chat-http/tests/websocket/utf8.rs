@@ -40,9 +40,15 @@ const GROUPS: [(&str, &str); 19] = [
          -f820f920fa20 -fc20",
     ),
     // Sequences with last continuation byte missing.
-    ("6.14", "-c0 -e080 -f08080 -f8808080 -fc80808080 -df -efbf -f7bfbf -fbbfbfbf -fdbfbfbfbf"),
+    (
+        "6.14",
+        "-c0 -e080 -f08080 -f8808080 -fc80808080 -df -efbf -f7bfbf -fbbfbfbf -fdbfbfbfbf",
+    ),
     // Concatenation of incomplete sequences.
-    ("6.15", "-c0e080f08080f8808080fc80808080dfefbff7bfbffbbfbfbffdbfbfbfbf"),
+    (
+        "6.15",
+        "-c0e080f08080f8808080fc80808080dfefbff7bfbffbbfbfbffdbfbfbfbf",
+    ),
     // Impossible bytes.
     ("6.16", "-fe -ff -fefeffff"),
     // Examples of an overlong ASCII character.
@@ -52,7 +58,10 @@ const GROUPS: [(&str, &str); 19] = [
     // Overlong representation of the NUL character.
     ("6.19", "-c080 -e08080 -f0808080 -f880808080 -fc8080808080"),
     // Single UTF-16 surrogates.
-    ("6.20", "-eda080 -edadbf -edae80 -edafbf -edb080 -edbe80 -edbfbf"),
+    (
+        "6.20",
+        "-eda080 -edadbf -edae80 -edafbf -edb080 -edbe80 -edbfbf",
+    ),
     // Paired UTF-16 surrogates.
     (
         "6.21",
@@ -68,7 +77,10 @@ const GROUPS: [(&str, &str); 19] = [
          +f3afbfbe +f3afbfbf +f3bfbfbe +f3bfbfbf +f48fbfbe +f48fbfbf",
     ),
     // Unicode specials (i.e. replacement char).
-    ("6.23", "+efbfb9 +efbfba +efbfbb +efbfbc +efbfbd +efbfbe +efbfbf"),
+    (
+        "6.23",
+        "+efbfb9 +efbfba +efbfbb +efbfbc +efbfbd +efbfbe +efbfbf",
+    ),
 ];
 
 /// A sequence, and how it is named.
@@ -83,7 +95,8 @@ pub(crate) fn sequences() -> Vec<Sequence> {
         list.split_whitespace().enumerate().map(move |(i, entry)| {
             let digits = &entry[1..];
             let bytes = (0..digits.len()).step_by(2);
-            let bytes = bytes.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits"));
+            let bytes =
+                bytes.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits"));
             Sequence {
                 name: format!("{group}.{}", i + 1),
                 valid: entry.starts_with('+'),

@@ -47,15 +47,20 @@ pub(crate) trait Moderation: Send + Sync + 'static {
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>>;
 
     /// Access to a room of everyone, and of each of these users; `None` if the room does not exist.
-    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>>;
+    async fn access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Option<(Access, Vec<Access>)>>;
     /// For each of these users, how the room stands to them. Not older than a head that was read
     /// before; a batch that is guarded by that head makes sure that it is still true.
-    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>>;
+    async fn admissions(&self, room: RoomName, users: Vec<Username>)
+    -> Result<Vec<Option<Access>>>;
 
     /// Bans a user, whose membership ends, so that no post of the user is stored after this.
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()>;
-    /// Lifts a ban; says whether there was one. With the last ban of a public room, everyone may post
-    /// there again.
+    /// Lifts a ban; says whether there was one. With the last ban of a public room, everyone may
+    /// post there again.
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool>;
     /// The names that are banned.
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>>;

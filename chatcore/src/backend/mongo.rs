@@ -48,8 +48,8 @@ use self::guarded::Guarded;
 use self::replica_set::ReplicaSet;
 use self::schema::Server;
 use super::{
-    Append, Attendance, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId, ReadState,
-    RoomBatch, Signal, Stored, Target,
+    Append, Attendance, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId,
+    ReadState, RoomBatch, Signal, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -68,8 +68,8 @@ const RESERVED: u32 = 16;
 /// Changes besides commits that are made at once, and that may wait for their turn.
 const MAX_CHANGES: usize = 8;
 const MAX_WAITING: usize = 1_024;
-/// How often a server says how it is, and how long that may be late: after both, the driver ends all
-/// calls that hang on that server. A replica set elects another primary no faster.
+/// How often a server says how it is, and how long that may be late: after both, the driver ends
+/// all calls that hang on that server. A replica set elects another primary no faster.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -81,7 +81,11 @@ const OUT_OF_DISK_SPACE: i32 = 14_031;
 
 /// A write that was answered survives a failover and a crash.
 fn durable(timeout: Duration) -> WriteConcern {
-    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build()
+    WriteConcern::builder()
+        .w(Acknowledgment::Majority)
+        .journal(true)
+        .w_timeout(timeout)
+        .build()
 }
 
 struct Inner {
@@ -114,16 +118,23 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
     let unusable = |e: mongodb::error::Error| Error::Open(e.kind.to_string());
     let timeout = options.timeout;
     let mut client_options = ClientOptions::parse(uri).await.map_err(unusable)?;
-    client_options.app_name.get_or_insert_with(|| "chatcore".into());
+    client_options
+        .app_name
+        .get_or_insert_with(|| "chatcore".into());
     client_options.max_pool_size.get_or_insert(POOL);
     client_options.min_pool_size.get_or_insert(WARM);
     client_options.connect_timeout.get_or_insert(CONNECT);
     client_options.heartbeat_freq.get_or_insert(HEARTBEAT);
-    client_options.server_selection_timeout.get_or_insert(timeout);
+    client_options
+        .server_selection_timeout
+        .get_or_insert(timeout);
     client_options.write_concern = Some(durable(timeout));
     // What a secondary has may be old, and a transaction reads from the primary only.
     client_options.selection_criteria = Some(ReadPreference::Primary.into());
-    let database_name = client_options.default_database.clone().unwrap_or_else(|| DATABASE.into());
+    let database_name = client_options
+        .default_database
+        .clone()
+        .unwrap_or_else(|| DATABASE.into());
     let pool = client_options.max_pool_size.unwrap_or(POOL);
     let client = Client::with_options(client_options).map_err(unusable)?;
     let database = client.database(&database_name);
@@ -146,10 +157,16 @@ async fn start(
     pool: u32,
 ) -> Result<Arc<dyn Backend>> {
     let mode = match server.transactions {
-        true => Mode::ReplicaSet(Box::new(ReplicaSet::open(&database, !server.sharded).await?)),
+        true => Mode::ReplicaSet(Box::new(
+            ReplicaSet::open(&database, !server.sharded).await?,
+        )),
         false => Mode::Guarded(Guarded::open(&database).await?),
     };
-    let inner = Arc::new(Inner { database, timeout, mode });
+    let inner = Arc::new(Inner {
+        database,
+        timeout,
+        mode,
+    });
     match &inner.mode {
         Mode::Guarded(guarded) => guarded.settle(&inner).await?,
         Mode::ReplicaSet(replica_set) => replica_set.flush_all(&inner).await?,
@@ -157,7 +174,8 @@ async fn start(
 
     let batches_counts = server.transactions && !server.sharded;
     let count_batcher = batches_counts.then(|| CountBatcher::start(inner.clone()));
-    let reads = usize::try_from(pool.saturating_sub(RESERVED).max(pool / 2).max(1)).unwrap_or(usize::MAX);
+    let reads =
+        usize::try_from(pool.saturating_sub(RESERVED).max(pool / 2).max(1)).unwrap_or(usize::MAX);
     Ok(Arc::new(Mongo {
         inner,
         count_batcher,
@@ -173,7 +191,11 @@ fn error(e: mongodb::error::Error) -> Error {
         ErrorKind::Write(WriteFailure::WriteError(e)) => e.code,
         _ => 0,
     };
-    if code == OUT_OF_DISK_SPACE { Error::Full } else { Error::Unavailable(e.kind.to_string()) }
+    if code == OUT_OF_DISK_SPACE {
+        Error::Full
+    } else {
+        Error::Unavailable(e.kind.to_string())
+    }
 }
 
 impl Mongo {
@@ -183,7 +205,12 @@ impl Mongo {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let permit = self.reads.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let permit = self
+            .reads
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Closed)?;
         self.run_holding(permit, call).await
     }
 
@@ -194,7 +221,12 @@ impl Mongo {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
-        let permit = self.changes.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let permit = self
+            .changes
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Closed)?;
         self.run_holding(permit, call).await
     }
 
@@ -223,7 +255,11 @@ impl Mongo {
             drop(permit);
             result
         });
-        task.await.unwrap_or_else(|e| Err(Error::Unavailable(format!("a call ended without an answer: {e}"))))
+        task.await.unwrap_or_else(|e| {
+            Err(Error::Unavailable(format!(
+                "a call ended without an answer: {e}"
+            )))
+        })
     }
 }
 
@@ -239,9 +275,14 @@ impl Backend for Mongo {
                 Ok((room, documents::head(document).map(|(_, head)| head)))
             };
             let found = this.find(find::heads(&rooms), read).await?;
-            let mut found: HashMap<_, _> =
-                found.into_iter().filter_map(|(room, head)| Some((room.ok()?, head))).collect();
-            Ok(rooms.iter().map(|room| found.remove(room).transpose()).collect())
+            let mut found: HashMap<_, _> = found
+                .into_iter()
+                .filter_map(|(room, head)| Some((room.ok()?, head)))
+                .collect();
+            Ok(rooms
+                .iter()
+                .map(|room| found.remove(room).transpose())
+                .collect())
         })
         .await
     }
@@ -266,8 +307,13 @@ impl Backend for Mongo {
         .await
     }
 
-    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
-        self.run_commit(move |this| async move { this.targets(&targets, state).await }).await
+    async fn targets(
+        &self,
+        targets: Vec<Target>,
+        state: ReadState,
+    ) -> Result<Vec<Result<Option<Stored>>>> {
+        self.run_commit(move |this| async move { this.targets(&targets, state).await })
+            .await
     }
 
     fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
@@ -284,17 +330,23 @@ impl Backend for Mongo {
                 Err(unreadable @ Error::Corrupt(_)) => Ok(Err(unreadable)),
                 found => Ok(Ok(found?)),
             };
-            futures_util::stream::iter(keys).map(one).buffered(LOOKUPS).try_collect().await
+            futures_util::stream::iter(keys)
+                .map(one)
+                .buffered(LOOKUPS)
+                .try_collect()
+                .await
         })
         .await
     }
 
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.run_change(|this| async move { this.create_room(&room, now).await }).await
+        self.run_change(|this| async move { this.create_room(&room, now).await })
+            .await
     }
 
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.run(|this| async move { this.find(find::rooms(&page), documents::room_name).await }).await
+        self.run(|this| async move { this.find(find::rooms(&page), documents::room_name).await })
+            .await
     }
 
     async fn room(&self, room: RoomName) -> Result<Option<Room>> {
@@ -303,7 +355,9 @@ impl Backend for Mongo {
 
     async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
         self.run(|this| async move {
-            let users = this.find(find::members(&room, &page), documents::member).await?;
+            let users = this
+                .find(find::members(&room, &page), documents::member)
+                .await?;
             // A room with members exists; only an empty answer needs the question.
             let exists = !users.is_empty() || this.room_exists(&room).await?;
             Ok(exists.then_some(users))
@@ -311,20 +365,30 @@ impl Backend for Mongo {
         .await
     }
 
-    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
-        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await }).await
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined> {
+        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await })
+            .await
     }
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run_change(|this| async move { this.leave(&room, &user).await }).await
+        self.run_change(|this| async move { this.leave(&room, &user).await })
+            .await
     }
 
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
-        self.run(|this| async move { this.messages(&room, range, limit).await }).await
+        self.run(|this| async move { this.messages(&room, range, limit).await })
+            .await
     }
 
     async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
-        self.run(move |this| async move { this.changed(&room, after, limit).await }).await
+        self.run(move |this| async move { this.changed(&room, after, limit).await })
+            .await
     }
 
     async fn message_count(&self, user: Username) -> Result<u64> {
@@ -336,42 +400,59 @@ impl Backend for Mongo {
     }
 
     async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
-        self.run_change(|this| async move { this.set_topic(&room, &topic).await }).await
+        self.run_change(|this| async move { this.set_topic(&room, &topic).await })
+            .await
     }
 
-    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
-        self.run(move |this| async move { this.mentions(&user, before, limit).await }).await
+    async fn mentions(
+        &self,
+        user: Username,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
+        self.run(move |this| async move { this.mentions(&user, before, limit).await })
+            .await
     }
 
     async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
         self.run(move |this| async move {
-            this.find(find::mentions(&user, Timestamp::MAX, limit), documents::place).await
+            this.find(
+                find::mentions(&user, Timestamp::MAX, limit),
+                documents::place,
+            )
+            .await
         })
         .await
     }
 
     async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
-        self.run(|this| async move { this.read_mark(&user, &room).await }).await
+        self.run(|this| async move { this.read_mark(&user, &room).await })
+            .await
     }
 
     async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
-        self.run_change(|this| async move { this.mark_read(&marks).await }).await
+        self.run_change(|this| async move { this.mark_read(&marks).await })
+            .await
     }
 
     async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
-        self.run(|this| async move { this.rooms_of(&user, &page).await }).await
+        self.run(|this| async move { this.rooms_of(&user, &page).await })
+            .await
     }
 
     async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
-        self.run_change(|this| async move { this.attend(&room, &attendance).await }).await
+        self.run_change(|this| async move { this.attend(&room, &attendance).await })
+            .await
     }
 
     async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
-        self.run(|this| async move { this.attendance(&room).await }).await
+        self.run(|this| async move { this.attendance(&room).await })
+            .await
     }
 
     async fn announce(&self, signal: Signal) -> Result<()> {
-        self.run_change(|this| async move { this.announce(&signal).await }).await
+        self.run_change(|this| async move { this.announce(&signal).await })
+            .await
     }
 
     fn is_shared(&self) -> bool {
@@ -380,7 +461,9 @@ impl Backend for Mongo {
 
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
         match &self.inner.mode {
-            Mode::ReplicaSet(replica_set) => watch::watch(&self.inner, &replica_set.peers, &feed).await,
+            Mode::ReplicaSet(replica_set) => {
+                watch::watch(&self.inner, &replica_set.peers, &feed).await
+            }
             Mode::Guarded(guarded) => watch::watch_lease(guarded, &feed).await,
         }
     }
@@ -390,7 +473,11 @@ impl Backend for Mongo {
             if let Mode::Guarded(guarded) = &this.mode {
                 guarded.may_write()?;
             }
-            this.database.run_command(doc! { "ping": 1 }).await.map(drop).map_err(error)
+            this.database
+                .run_command(doc! { "ping": 1 })
+                .await
+                .map(drop)
+                .map_err(error)
         })
         .await
     }

@@ -24,8 +24,8 @@ use self::columns::message;
 use self::lock::FileLock;
 use self::pool::{Pool, Priority};
 use super::{
-    Append, Backend, Batch, Head, Joined, NonceKey, Page, ReactionAnswer, ReactionQuery, ReadState, Stored,
-    Target,
+    Append, Backend, Batch, Head, Joined, NonceKey, Page, ReactionAnswer, ReactionQuery, ReadState,
+    Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::read_marks::ReadMark;
@@ -52,12 +52,19 @@ pub(crate) async fn open(path: PathBuf, options: &Options) -> Result<Arc<dyn Bac
         let lock = Arc::new(FileLock::acquire(&path)?);
         let mut writer = connect(lock.path())?;
         schema::prepare(&mut writer)?;
-        let readers = (0..READERS).map(|_| connect(lock.path())).collect::<Result<Vec<_>>>()?;
+        let readers = (0..READERS)
+            .map(|_| connect(lock.path()))
+            .collect::<Result<Vec<_>>>()?;
         lock.check()?;
 
         let writer = Pool::start("chat-writer", vec![writer], Some(&lock))?;
         let readers = Pool::start("chat-reader", readers, Some(&lock))?;
-        Ok(Sqlite { writer, readers, lock: Arc::downgrade(&lock), session_idle })
+        Ok(Sqlite {
+            writer,
+            readers,
+            lock: Arc::downgrade(&lock),
+            session_idle,
+        })
     });
     let sqlite = opened.await.map_err(|e| Error::Open(e.to_string()))??;
     Ok(Arc::new(sqlite))
@@ -82,7 +89,10 @@ fn error(e: rusqlite::Error) -> Error {
 }
 
 /// Reads a value that was valid when it was written.
-fn parsed<T: std::str::FromStr<Err = crate::Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+fn parsed<T: std::str::FromStr<Err = crate::Invalid>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse().map_err(|e| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e))
@@ -119,16 +129,26 @@ fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<ChangeSeq> {
 fn find_message(c: &Connection, room: &RoomName, seq: Seq) -> rusqlite::Result<Option<Message>> {
     let key = params![room.as_str(), seq.get() - 1, 1];
     let read = |row: &Row<'_>| message(room, row);
-    let found = c.prepare_cached(sql::MESSAGES_AFTER)?.query_row(key, read).optional()?;
+    let found = c
+        .prepare_cached(sql::MESSAGES_AFTER)?
+        .query_row(key, read)
+        .optional()?;
     Ok(found.filter(|message| message.seq == seq))
 }
 
 /// Reads a message that is to be changed.
 fn find_target(c: &Connection, target: &Target) -> rusqlite::Result<Option<Stored>> {
-    let Some(message) = find_message(c, &target.room, target.seq)? else { return Ok(None) };
+    let Some(message) = find_message(c, &target.room, target.seq)? else {
+        return Ok(None);
+    };
     let (room, seq) = (target.room.as_str(), target.seq.get());
     let mut reactions = Vec::new();
-    for ReactionQuery { emoji, users, first } in &target.reactions {
+    for ReactionQuery {
+        emoji,
+        users,
+        first,
+    } in &target.reactions
+    {
         let mut answer = ReactionAnswer::default();
         for user in users {
             let key = params![room, seq, emoji.as_str(), user.as_str()];
@@ -138,12 +158,18 @@ fn find_target(c: &Connection, target: &Target) -> rusqlite::Result<Option<Store
         }
         if *first > 0 {
             let mut list = c.prepare_cached(sql::FIRST_REACTIONS)?;
-            let rows = list.query_map(params![room, seq, emoji.as_str(), first], |row| parsed(row, 0))?;
+            let rows = list.query_map(params![room, seq, emoji.as_str(), first], |row| {
+                parsed(row, 0)
+            })?;
             answer.first = rows.collect::<rusqlite::Result<_>>()?;
         }
         reactions.push(answer);
     }
-    Ok(Some(Stored { message, location: 0, reactions }))
+    Ok(Some(Stored {
+        message,
+        location: 0,
+        reactions,
+    }))
 }
 
 fn create_room(connection: &Connection, room: &RoomName, now: Timestamp) -> rusqlite::Result<bool> {
@@ -164,19 +190,30 @@ impl Backend for Sqlite {
     }
 
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
-        self.writer.run(Priority::Commit, move |c| append::append(c, &batch)).await
+        self.writer
+            .run(Priority::Commit, move |c| append::append(c, &batch))
+            .await
     }
 
     async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
-        self.writer.run(Priority::Commit, move |c| append::is_last(c, &batch)).await
+        self.writer
+            .run(Priority::Commit, move |c| append::is_last(c, &batch))
+            .await
     }
 
-    async fn targets(&self, targets: Vec<Target>, _: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
+    async fn targets(
+        &self,
+        targets: Vec<Target>,
+        _: ReadState,
+    ) -> Result<Vec<Result<Option<Stored>>>> {
         self.readers
             .run(Priority::Commit, move |c| {
                 // One transaction, so that all of it is of the same state.
                 let c = c.transaction()?;
-                Ok(targets.iter().map(|target| find_target(&c, target).map_err(error)).collect())
+                Ok(targets
+                    .iter()
+                    .map(|target| find_target(&c, target).map_err(error))
+                    .collect())
             })
             .await
     }
@@ -195,7 +232,9 @@ impl Backend for Sqlite {
     }
 
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.writer.run(Priority::Normal, move |c| create_room(c, &room, now)).await
+        self.writer
+            .run(Priority::Normal, move |c| create_room(c, &room, now))
+            .await
     }
 
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
@@ -213,7 +252,12 @@ impl Backend for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let read = |row: &Row<'_>| {
-                    let Head { seq: last_seq, timestamp, change: last_change, .. } = head(row)?;
+                    let Head {
+                        seq: last_seq,
+                        timestamp,
+                        change: last_change,
+                        ..
+                    } = head(row)?;
                     let last_timestamp = (last_seq > Seq::ZERO).then_some(timestamp);
                     let owner = moderation::owner(row, 8)?;
                     let has_topic = row.get_ref(10)?.as_str_or_null()?.is_some();
@@ -229,7 +273,9 @@ impl Backend for Sqlite {
                         topic: has_topic.then(|| parsed(row, 10)).transpose()?,
                     })
                 };
-                c.prepare_cached(sql::ROOM)?.query_row([room.as_str()], read).optional()
+                c.prepare_cached(sql::ROOM)?
+                    .query_row([room.as_str()], read)
+                    .optional()
             })
             .await
     }
@@ -239,19 +285,30 @@ impl Backend for Sqlite {
             .run(Priority::Normal, move |c| {
                 // One transaction, so that both queries see the same state.
                 let c = c.transaction()?;
-                if c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_none() {
+                if c.prepare_cached(sql::HEAD)?
+                    .query_row([room.as_str()], head)
+                    .optional()?
+                    .is_none()
+                {
                     return Ok(None);
                 }
                 let after = page.after.as_ref().map_or("", Username::as_str);
                 let mut list = c.prepare_cached(sql::USERS)?;
-                let users =
-                    list.query_map(params![room.as_str(), after, page.limit], |row| parsed(row, 0))?;
+                let users = list.query_map(params![room.as_str(), after, page.limit], |row| {
+                    parsed(row, 0)
+                })?;
                 users.collect::<rusqlite::Result<_>>().map(Some)
             })
             .await
     }
 
-    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined> {
         self.writer
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
@@ -270,8 +327,11 @@ impl Backend for Sqlite {
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 moderation::leave(&c, &room, &user)?;
-                let exists =
-                    c.prepare_cached(sql::HEAD)?.query_row([room.as_str()], head).optional()?.is_some();
+                let exists = c
+                    .prepare_cached(sql::HEAD)?
+                    .query_row([room.as_str()], head)
+                    .optional()?
+                    .is_some();
                 c.commit()?;
                 Ok(exists)
             })
@@ -288,7 +348,9 @@ impl Backend for Sqlite {
                     Range::Since(time) => (sql::MESSAGES_SINCE, time.as_micros(), false),
                 };
                 let mut read = c.prepare_cached(query)?;
-                let rows = read.query_map(params![room.as_str(), bound, limit], |row| message(&room, row))?;
+                let rows = read.query_map(params![room.as_str(), bound, limit], |row| {
+                    message(&room, row)
+                })?;
                 let mut messages = rows.collect::<rusqlite::Result<Vec<_>>>()?;
                 if newest_first {
                     messages.reverse();
@@ -302,7 +364,9 @@ impl Backend for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let key = params![room.as_str(), after.get(), limit];
-                c.prepare_cached(sql::CHANGED)?.query_map(key, |row| message(&room, row))?.collect()
+                c.prepare_cached(sql::CHANGED)?
+                    .query_map(key, |row| message(&room, row))?
+                    .collect()
             })
             .await
     }
@@ -310,7 +374,9 @@ impl Backend for Sqlite {
     async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
         self.writer
             .run(Priority::Normal, move |c| {
-                Ok(c.prepare_cached(sql::SET_TOPIC)?.execute([room.as_str(), topic.as_str()])? > 0)
+                Ok(c.prepare_cached(sql::SET_TOPIC)?
+                    .execute([room.as_str(), topic.as_str()])?
+                    > 0)
             })
             .await
     }
@@ -320,12 +386,18 @@ impl Backend for Sqlite {
             .run(Priority::Normal, move |c| {
                 let key = params![user.as_str(), i64::MAX, limit];
                 let mut list = c.prepare_cached(sql::MENTIONS)?;
-                list.query_map(key, |row| Ok((parsed(row, 0)?, seq(row, 1)?)))?.collect()
+                list.query_map(key, |row| Ok((parsed(row, 0)?, seq(row, 1)?)))?
+                    .collect()
             })
             .await
     }
 
-    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
+    async fn mentions(
+        &self,
+        user: Username,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
         self.readers
             .run(Priority::Normal, move |c| {
                 // One transaction, so that no message goes between the two queries.
@@ -334,7 +406,10 @@ impl Backend for Sqlite {
                 let key = params![user.as_str(), before.as_micros(), limit];
                 let places = list.query_map(key, |row| Ok((parsed(row, 0)?, seq(row, 1)?)))?;
                 let places = places.collect::<rusqlite::Result<Vec<_>>>()?;
-                places.iter().filter_map(|(room, seq)| find_message(&c, room, *seq).transpose()).collect()
+                places
+                    .iter()
+                    .filter_map(|(room, seq)| find_message(&c, room, *seq).transpose())
+                    .collect()
             })
             .await
     }
@@ -354,7 +429,9 @@ impl Backend for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let mut find = c.prepare_cached(sql::READ_MARK)?;
-                let found = find.query_row([user.as_str(), room.as_str()], |row| seq(row, 0)).optional()?;
+                let found = find
+                    .query_row([user.as_str(), room.as_str()], |row| seq(row, 0))
+                    .optional()?;
                 Ok(found.unwrap_or(Seq::ZERO))
             })
             .await
@@ -386,7 +463,9 @@ impl Backend for Sqlite {
                 };
                 let after = page.after.as_ref().map_or("", RoomName::as_str);
                 let key = params![user.as_str(), after, page.limit];
-                c.prepare_cached(sql::ROOMS_OF)?.query_map(key, read)?.collect()
+                c.prepare_cached(sql::ROOMS_OF)?
+                    .query_map(key, read)?
+                    .collect()
             })
             .await
     }
@@ -396,8 +475,12 @@ impl Backend for Sqlite {
         // Through the writer, because a store that cannot be written is not ready.
         self.writer
             .run(Priority::Normal, move |c| {
-                c.prepare_cached(sql::HEAD)?.query_row([""], head).optional()?;
-                Ok(lock.upgrade().map_or(Err(Error::Closed), |lock| lock.check()))
+                c.prepare_cached(sql::HEAD)?
+                    .query_row([""], head)
+                    .optional()?;
+                Ok(lock
+                    .upgrade()
+                    .map_or(Err(Error::Closed), |lock| lock.check()))
             })
             .await?
     }

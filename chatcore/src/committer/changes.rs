@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::feed::{Visitor, Wish};
 use crate::timestamp::Timestamp;
 use crate::types::{
-    ChangeSeq, Content, Emoji, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageText, Reaction, RoomName,
-    Seq, Username,
+    ChangeSeq, Content, Emoji, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageText, Reaction,
+    RoomName, Seq, Username,
 };
 
 /// Room for the positions of reactions that come with one change.
@@ -26,18 +26,29 @@ const POSITIONS: i64 = 1_024;
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// Replaces the text.
-    Edit { actor: Option<Username>, text: MessageText, mentions: Vec<Username> },
+    Edit {
+        actor: Option<Username>,
+        text: MessageText,
+        mentions: Vec<Username>,
+    },
     /// Deletes the message.
     Delete { actor: Option<Username> },
     /// Adds the reaction of a user, or removes it.
-    React { user: Username, verified: bool, emoji: Emoji, is_added: bool },
+    React {
+        user: Username,
+        verified: bool,
+        emoji: Emoji,
+        is_added: bool,
+    },
 }
 
 impl Change {
     /// Returns who acts, and whether the name is proved; `None` for the program itself.
     pub(super) fn actor(&self) -> Option<(&Username, bool)> {
         match self {
-            Self::Edit { actor, .. } | Self::Delete { actor } => actor.as_ref().map(|actor| (actor, true)),
+            Self::Edit { actor, .. } | Self::Delete { actor } => {
+                actor.as_ref().map(|actor| (actor, true))
+            }
             Self::React { user, verified, .. } => Some((user, *verified)),
         }
     }
@@ -71,20 +82,27 @@ struct Outcome {
 impl Outcomes {
     pub(super) fn answer(&self, request: PendingChange) {
         let found = self.of.get(&(request.room, request.seq));
-        let answer = found.map(|outcome| outcome.message.clone()).ok_or(Error::MessageNotFound);
+        let answer = found
+            .map(|outcome| outcome.message.clone())
+            .ok_or(Error::MessageNotFound);
         let _ = request.reply.send(answer);
     }
 
-    /// Numbers the changes of each room after its head, in the order of the first request for each message.
+    /// Numbers the changes of each room after its head, in the order of the first request for each
+    /// message.
     pub(super) fn number(
         &mut self,
         head: impl Fn(&RoomName) -> Head,
     ) -> HashMap<RoomName, Vec<MessageChange>> {
         let mut changes: HashMap<RoomName, Vec<MessageChange>> = HashMap::new();
         for place in &self.order {
-            let Some(outcome) = self.of.get_mut(place).filter(|outcome| outcome.is_changed) else { continue };
+            let Some(outcome) = self.of.get_mut(place).filter(|outcome| outcome.is_changed) else {
+                continue;
+            };
             let of_room = changes.entry(place.0.clone()).or_default();
-            let last = of_room.last().map_or_else(|| head(&place.0).change, MessageChange::number);
+            let last = of_room
+                .last()
+                .map_or_else(|| head(&place.0).change, MessageChange::number);
             outcome.message.change = Some(last.next());
             of_room.push(outcome.draft.change(&outcome.message));
         }
@@ -93,12 +111,20 @@ impl Outcomes {
 
     /// Returns about how many bytes the changed messages take.
     pub(super) fn bytes(&self) -> usize {
-        self.of.values().filter(|outcome| outcome.is_changed).map(|outcome| outcome.message.weight()).sum()
+        self.of
+            .values()
+            .filter(|outcome| outcome.is_changed)
+            .map(|outcome| outcome.message.weight())
+            .sum()
     }
 
     /// Returns the rooms of messages that are changed.
     pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        let is_changed = |place: &&Place| self.of.get(*place).is_some_and(|outcome| outcome.is_changed);
+        let is_changed = |place: &&Place| {
+            self.of
+                .get(*place)
+                .is_some_and(|outcome| outcome.is_changed)
+        };
         self.order.iter().filter(is_changed).map(|(room, _)| room)
     }
 
@@ -112,9 +138,9 @@ impl Outcomes {
 }
 
 impl Worker {
-    /// Reads the messages that are to be changed, and works out what becomes of them. Requests that are
-    /// refused are answered and removed. So are those that change nothing, if there is nothing else;
-    /// returns `None` if that cannot be answered yet.
+    /// Reads the messages that are to be changed, and works out what becomes of them. Requests that
+    /// are refused are answered and removed. So are those that change nothing, if there is nothing
+    /// else; returns `None` if that cannot be answered yet.
     pub(super) async fn resolve_changes(
         &self,
         pending: &mut Vec<Pending>,
@@ -124,10 +150,15 @@ impl Worker {
         if pending.iter().all(|request| request.as_change().is_none()) {
             return Ok(Some(Outcomes::default()));
         }
-        let recent = self.work_out(pending, now, deadline, Source::Recent).await?;
+        let recent = self
+            .work_out(pending, now, deadline, Source::Recent)
+            .await?;
         let outcomes = match recent {
             Some(outcomes) => outcomes,
-            None => self.read_and_work_out(pending, now, deadline, ReadState::Newest).await?,
+            None => {
+                self.read_and_work_out(pending, now, deadline, ReadState::Newest)
+                    .await?
+            }
         };
         let is_idle = pending.iter().all(|request| request.as_post().is_none());
         if !is_idle || outcomes.rooms().next().is_some() {
@@ -135,7 +166,9 @@ impl Worker {
         }
 
         // Nothing is committed, so what is answered must be durable already.
-        let durable = self.read_and_work_out(pending, now, deadline, ReadState::Durable).await?;
+        let durable = self
+            .read_and_work_out(pending, now, deadline, ReadState::Durable)
+            .await?;
         if durable.rooms().next().is_some() {
             return Ok(None);
         }
@@ -154,14 +187,16 @@ impl Worker {
         deadline: Instant,
         state: ReadState,
     ) -> Result<Outcomes> {
-        let outcomes = self.work_out(pending, now, deadline, Source::Store(state)).await?;
+        let outcomes = self
+            .work_out(pending, now, deadline, Source::Store(state))
+            .await?;
         // Only what is kept in memory may not do.
         outcomes.ok_or_else(|| Error::Corrupt("a change has no outcome".into()))
     }
 
-    /// Works out what becomes of the messages. Returns `None`, and leaves all as it is, if what is kept in
-    /// memory was used for a request that changes nothing or is refused: no guard of a commit tells
-    /// whether that was up to date.
+    /// Works out what becomes of the messages. Returns `None`, and leaves all as it is, if what is
+    /// kept in memory was used for a request that changes nothing or is refused: no guard of a
+    /// commit tells whether that was up to date.
     async fn work_out(
         &self,
         pending: &mut Vec<Pending>,
@@ -170,8 +205,11 @@ impl Worker {
         source: Source,
     ) -> Result<Option<Outcomes>> {
         let targets = targets(pending);
-        let last_change =
-            |room: &RoomName| self.rooms.get(room).map_or(ChangeSeq::ZERO, |known| known.head.change);
+        let last_change = |room: &RoomName| {
+            self.rooms
+                .get(room)
+                .map_or(ChangeSeq::ZERO, |known| known.head.change)
+        };
         let mut drafts = HashMap::new();
         let mut missing = HashMap::new();
         let mut unknown = Vec::new();
@@ -198,7 +236,10 @@ impl Worker {
         };
         let found = match unknown.is_empty() {
             true => Vec::new(),
-            false => self.persist(deadline, || self.backend.targets(unknown.clone(), state)).await?,
+            false => {
+                self.persist(deadline, || self.backend.targets(unknown.clone(), state))
+                    .await?
+            }
         };
         for (target, found) in unknown.iter().zip(found) {
             let place = (target.room.clone(), target.seq);
@@ -222,31 +263,55 @@ impl Worker {
             let place = (change.room.clone(), change.seq);
             let applied = match drafts.get_mut(&place) {
                 Some(draft) => draft.apply(&change.change, owners.get(&change.room), now),
-                None => Err(missing.get(&place).cloned().unwrap_or(Error::MessageNotFound)),
+                None => Err(missing
+                    .get(&place)
+                    .cloned()
+                    .unwrap_or(Error::MessageNotFound)),
             };
             match applied {
                 Ok(()) => pending.push(Pending::Change(change)),
                 Err(error) => refused.push((change, error)),
             }
         }
-        let is_unguarded = |place: &Place| drafts.get(place).is_none_or(|draft| !draft.is_changed());
-        let mut doubtful = refused.iter().map(|(change, _)| (change.room.clone(), change.seq));
+        let is_unguarded =
+            |place: &Place| drafts.get(place).is_none_or(|draft| !draft.is_changed());
+        let mut doubtful = refused
+            .iter()
+            .map(|(change, _)| (change.room.clone(), change.seq));
         if doubtful.any(|place| recent.contains(&place)) || recent.iter().any(is_unguarded) {
-            pending.extend(refused.into_iter().map(|(change, _)| Pending::Change(change)));
+            pending.extend(
+                refused
+                    .into_iter()
+                    .map(|(change, _)| Pending::Change(change)),
+            );
             return Ok(None);
         }
-        self.refuse_without_commit(pending, refused, &drafts, deadline).await?;
+        self.refuse_without_commit(pending, refused, &drafts, deadline)
+            .await?;
 
-        let order: Vec<_> = targets.into_iter().map(|target| (target.room, target.seq)).collect();
+        let order: Vec<_> = targets
+            .into_iter()
+            .map(|target| (target.room, target.seq))
+            .collect();
         let outcome = |(place, draft): (Place, Draft)| {
             let (message, is_changed) = (draft.message(), draft.is_changed());
-            (place, Outcome { draft, message, is_changed })
+            (
+                place,
+                Outcome {
+                    draft,
+                    message,
+                    is_changed,
+                },
+            )
         };
-        Ok(Some(Outcomes { of: drafts.into_iter().map(outcome).collect(), order }))
+        Ok(Some(Outcomes {
+            of: drafts.into_iter().map(outcome).collect(),
+            order,
+        }))
     }
 
-    /// Answers refused requests, and refuses those that change nothing to whoever may not take part. No
-    /// commit decides that for them, so the store is asked again.
+    /// Answers refused requests, and refuses those that change nothing to whoever may not take
+    /// part. No commit decides that for them, so the store is asked again.
     async fn refuse_without_commit(
         &self,
         pending: &mut Vec<Pending>,
@@ -255,13 +320,21 @@ impl Worker {
         deadline: Instant,
     ) -> Result<()> {
         let is_idle = |change: &PendingChange| {
-            drafts.get(&(change.room.clone(), change.seq)).is_none_or(|draft| !draft.is_changed())
+            drafts
+                .get(&(change.room.clone(), change.seq))
+                .is_none_or(|draft| !draft.is_changed())
         };
-        let idle = pending.iter().filter_map(Pending::as_change).filter(|change| is_idle(change));
+        let idle = pending
+            .iter()
+            .filter_map(Pending::as_change)
+            .filter(|change| is_idle(change));
         let mut asked: BTreeMap<RoomName, BTreeSet<(Username, bool)>> = BTreeMap::new();
         for change in idle.chain(refused.iter().map(|(change, _)| change)) {
             if let Some((actor, verified)) = change.change.actor() {
-                asked.entry(change.room.clone()).or_default().insert((actor.clone(), verified));
+                asked
+                    .entry(change.room.clone())
+                    .or_default()
+                    .insert((actor.clone(), verified));
             }
         }
         if asked.is_empty() && refused.is_empty() {
@@ -272,13 +345,23 @@ impl Worker {
         let look_up = |(room, actors): (RoomName, BTreeSet<(Username, bool)>)| async move {
             let names: Vec<_> = actors.iter().map(|(name, _)| name.clone()).collect();
             let ask = || self.backend.admissions(room.clone(), names.clone());
-            self.persist(deadline, ask).await.map(|found| (room, actors, found))
+            self.persist(deadline, ask)
+                .await
+                .map(|found| (room, actors, found))
         };
-        let found: Vec<_> = stream::iter(asked).map(look_up).buffer_unordered(LOOKUPS).collect().await;
+        let found: Vec<_> = stream::iter(asked)
+            .map(look_up)
+            .buffer_unordered(LOOKUPS)
+            .collect()
+            .await;
         for found in found {
             let (room, actors, found) = found?;
             for ((actor, verified), access) in actors.into_iter().zip(found) {
-                let visitor = Visitor { user: Some(actor.clone()), verified, wish: Wish::TakePart };
+                let visitor = Visitor {
+                    user: Some(actor.clone()),
+                    verified,
+                    wish: Wish::TakePart,
+                };
                 if let Err(error) = visitor.check(access.as_ref()) {
                     denied.insert((room.clone(), actor, verified), error);
                 }
@@ -294,7 +377,12 @@ impl Worker {
             Pending::Change(change).fail(&error);
         }
         for request in std::mem::take(pending) {
-            match request.as_change().filter(|change| is_idle(change)).and_then(denial).cloned() {
+            match request
+                .as_change()
+                .filter(|change| is_idle(change))
+                .and_then(denial)
+                .cloned()
+            {
                 Some(error) => request.fail(&error),
                 None => pending.push(request),
             }
@@ -312,8 +400,12 @@ impl Worker {
         let mut owners = HashMap::new();
         let mut asked: HashMap<&RoomName, &Username> = HashMap::new();
         for request in pending {
-            if let Pending::Change(PendingChange { room, seq, change: Change::Delete { actor }, .. }) =
-                request
+            if let Pending::Change(PendingChange {
+                room,
+                seq,
+                change: Change::Delete { actor },
+                ..
+            }) = request
                 && let Some(actor) = actor
                 && let Some(draft) = drafts.get(&(room.clone(), *seq))
                 && !draft.is_by(actor)
@@ -325,11 +417,22 @@ impl Worker {
             let ask = || self.backend.admissions(room.clone(), vec![actor.clone()]);
             self.persist(deadline, ask).await.map(|found| (room, found))
         };
-        let asked: Vec<_> = asked.into_iter().map(|(room, actor)| (room.clone(), actor.clone())).collect();
-        let found: Vec<_> = stream::iter(asked).map(look_up).buffer_unordered(LOOKUPS).collect().await;
+        let asked: Vec<_> = asked
+            .into_iter()
+            .map(|(room, actor)| (room.clone(), actor.clone()))
+            .collect();
+        let found: Vec<_> = stream::iter(asked)
+            .map(look_up)
+            .buffer_unordered(LOOKUPS)
+            .collect()
+            .await;
         for found in found {
             let (room, access) = found?;
-            let owner = access.into_iter().flatten().next().and_then(|access| access.owner);
+            let owner = access
+                .into_iter()
+                .flatten()
+                .next()
+                .and_then(|access| access.owner);
             owners.extend(owner.map(|owner| (room, owner)));
         }
         Ok(owners)
@@ -342,18 +445,41 @@ fn targets(pending: &[Pending]) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     let mut index: HashMap<Place, usize> = HashMap::new();
     for request in pending {
-        let Pending::Change(PendingChange { room, seq, change, .. }) = request else { continue };
+        let Pending::Change(PendingChange {
+            room, seq, change, ..
+        }) = request
+        else {
+            continue;
+        };
         let at = *index.entry((room.clone(), *seq)).or_insert_with(|| {
-            targets.push(Target { room: room.clone(), seq: *seq, reactions: Vec::new() });
+            targets.push(Target {
+                room: room.clone(),
+                seq: *seq,
+                reactions: Vec::new(),
+            });
             targets.len() - 1
         });
-        let Change::React { user, emoji, is_added, .. } = change else { continue };
+        let Change::React {
+            user,
+            emoji,
+            is_added,
+            ..
+        } = change
+        else {
+            continue;
+        };
         let queries = &mut targets[at].reactions;
         let query = match queries.iter_mut().find(|query| query.emoji == *emoji) {
             Some(query) => query,
             None => {
-                queries.push(ReactionQuery { emoji: *emoji, users: Vec::new(), first: 0 });
-                let Some(last) = queries.last_mut() else { continue };
+                queries.push(ReactionQuery {
+                    emoji: *emoji,
+                    users: Vec::new(),
+                    first: 0,
+                });
+                let Some(last) = queries.last_mut() else {
+                    continue;
+                };
                 last
             }
         };
@@ -380,7 +506,8 @@ struct Draft {
 
 /// Reactions with one emoji, as far as they matter.
 struct KnownReactions {
-    /// Users out of those who want a change who react now, each with the position of a new reaction.
+    /// Users out of those who want a change who react now, each with the position of a new
+    /// reaction.
     users: HashMap<Username, Option<i64>>,
     /// Users out of those who want a change who reacted before.
     before: Vec<Username>,
@@ -393,31 +520,63 @@ impl Draft {
         let content = before.message.content.clone();
         let listed = |emoji| {
             let reactions = content.iter().flat_map(|content| &content.reactions);
-            let found = reactions.into_iter().find(|reaction| reaction.emoji == emoji);
-            found.map(|reaction| reaction.users.clone()).unwrap_or_default()
+            let found = reactions
+                .into_iter()
+                .find(|reaction| reaction.emoji == emoji);
+            found
+                .map(|reaction| reaction.users.clone())
+                .unwrap_or_default()
         };
-        let known = queries.iter().zip(&before.reactions).map(|(query, answer)| {
-            let ReactionAnswer { users, first } = answer.clone();
-            let first = if query.first == 0 { listed(query.emoji) } else { first };
-            let before = users.clone();
-            let users = users.into_iter().map(|user| (user, None)).collect();
-            (query.emoji, KnownReactions { users, before, first })
-        });
+        let known = queries
+            .iter()
+            .zip(&before.reactions)
+            .map(|(query, answer)| {
+                let ReactionAnswer { users, first } = answer.clone();
+                let first = if query.first == 0 {
+                    listed(query.emoji)
+                } else {
+                    first
+                };
+                let before = users.clone();
+                let users = users.into_iter().map(|user| (user, None)).collect();
+                (
+                    query.emoji,
+                    KnownReactions {
+                        users,
+                        before,
+                        first,
+                    },
+                )
+            });
         let known = known.collect();
-        Self { content, known, position: last.next().get().saturating_mul(POSITIONS), before }
+        Self {
+            content,
+            known,
+            position: last.next().get().saturating_mul(POSITIONS),
+            before,
+        }
     }
 
     /// Returns true if the account of this name wrote the message.
     fn is_by(&self, actor: &Username) -> bool {
-        self.content.as_ref().is_none_or(|content| content.verified && content.sender == *actor)
+        self.content
+            .as_ref()
+            .is_none_or(|content| content.verified && content.sender == *actor)
     }
 
     /// Makes a change. An error leaves the message as it was.
     fn apply(&mut self, change: &Change, owner: Option<&Username>, now: Timestamp) -> Result<()> {
         match change {
-            Change::Edit { actor, text, mentions } => self.edit(actor.as_ref(), text, mentions, now),
+            Change::Edit {
+                actor,
+                text,
+                mentions,
+            } => self.edit(actor.as_ref(), text, mentions, now),
             Change::Delete { actor } => {
-                if actor.as_ref().is_some_and(|actor| !self.is_by(actor) && owner != Some(actor)) {
+                if actor
+                    .as_ref()
+                    .is_some_and(|actor| !self.is_by(actor) && owner != Some(actor))
+                {
                     return Err(Error::Forbidden(
                         "only who wrote a message, or the owner of the room, may delete it",
                     ));
@@ -425,8 +584,18 @@ impl Draft {
                 self.content = None;
                 Ok(())
             }
-            Change::React { user, emoji, is_added: true, .. } => self.add_reaction(*emoji, user),
-            Change::React { user, emoji, is_added: false, .. } => self.remove_reaction(*emoji, user),
+            Change::React {
+                user,
+                emoji,
+                is_added: true,
+                ..
+            } => self.add_reaction(*emoji, user),
+            Change::React {
+                user,
+                emoji,
+                is_added: false,
+                ..
+            } => self.remove_reaction(*emoji, user),
         }
     }
 
@@ -440,7 +609,9 @@ impl Draft {
         let sent_at = self.before.message.timestamp;
         let content = self.content.as_mut().ok_or(Error::MessageDeleted)?;
         if actor.is_some_and(|actor| !content.verified || content.sender != *actor) {
-            return Err(Error::Forbidden("only the account that wrote a message may edit it"));
+            return Err(Error::Forbidden(
+                "only the account that wrote a message may edit it",
+            ));
         }
         if content.text != *text {
             content.text = text.clone();
@@ -452,17 +623,31 @@ impl Draft {
 
     fn add_reaction(&mut self, emoji: Emoji, user: &Username) -> Result<()> {
         let content = self.content.as_mut().ok_or(Error::MessageDeleted)?;
-        let Some(known) = self.known.get_mut(&emoji) else { return Ok(()) };
+        let Some(known) = self.known.get_mut(&emoji) else {
+            return Ok(());
+        };
         if known.users.contains_key(user) {
             return Ok(());
         }
-        if !content.reactions.iter().any(|reaction| reaction.emoji == emoji) {
+        if !content
+            .reactions
+            .iter()
+            .any(|reaction| reaction.emoji == emoji)
+        {
             if content.reactions.len() >= MAX_REACTIONS {
                 return Err(Error::TooManyReactions);
             }
-            content.reactions.push(Reaction { emoji, count: 0, users: Vec::new() });
+            content.reactions.push(Reaction {
+                emoji,
+                count: 0,
+                users: Vec::new(),
+            });
         }
-        let Some(reaction) = content.reactions.iter_mut().find(|reaction| reaction.emoji == emoji) else {
+        let Some(reaction) = content
+            .reactions
+            .iter_mut()
+            .find(|reaction| reaction.emoji == emoji)
+        else {
             return Ok(());
         };
 
@@ -471,7 +656,12 @@ impl Draft {
             known.first.push(user.clone());
         }
         reaction.count += 1;
-        reaction.users = known.first.iter().take(MAX_REACTION_USERS).cloned().collect();
+        reaction.users = known
+            .first
+            .iter()
+            .take(MAX_REACTION_USERS)
+            .cloned()
+            .collect();
         known.users.insert(user.clone(), Some(self.position));
         self.position += 1;
         Ok(())
@@ -479,14 +669,25 @@ impl Draft {
 
     fn remove_reaction(&mut self, emoji: Emoji, user: &Username) -> Result<()> {
         let content = self.content.as_mut().ok_or(Error::MessageDeleted)?;
-        let Some(known) = self.known.get_mut(&emoji) else { return Ok(()) };
+        let Some(known) = self.known.get_mut(&emoji) else {
+            return Ok(());
+        };
         if known.users.remove(user).is_none() {
             return Ok(());
         }
         known.first.retain(|first| first != user);
-        if let Some(reaction) = content.reactions.iter_mut().find(|reaction| reaction.emoji == emoji) {
+        if let Some(reaction) = content
+            .reactions
+            .iter_mut()
+            .find(|reaction| reaction.emoji == emoji)
+        {
             reaction.count = reaction.count.saturating_sub(1);
-            reaction.users = known.first.iter().take(MAX_REACTION_USERS).cloned().collect();
+            reaction.users = known
+                .first
+                .iter()
+                .take(MAX_REACTION_USERS)
+                .cloned()
+                .collect();
         }
         content.reactions.retain(|reaction| reaction.count > 0);
         Ok(())
@@ -498,24 +699,41 @@ impl Draft {
 
     /// Returns the reactions that come or go.
     fn reactions(&self) -> impl Iterator<Item = ReactionChange> {
-        self.known.iter().filter(|_| self.content.is_some()).flat_map(|(emoji, known)| {
-            let come = known.users.iter().filter_map(|(user, position)| Some((user, Some((*position)?))));
-            let gone = known.before.iter().filter(|user| !known.users.contains_key(*user));
-            come.chain(gone.map(|user| (user, None))).map(|(user, position)| ReactionChange {
-                emoji: *emoji,
-                user: user.clone(),
-                position,
-                was_there: known.before.contains(user),
+        self.known
+            .iter()
+            .filter(|_| self.content.is_some())
+            .flat_map(|(emoji, known)| {
+                let come = known
+                    .users
+                    .iter()
+                    .filter_map(|(user, position)| Some((user, Some((*position)?))));
+                let gone = known
+                    .before
+                    .iter()
+                    .filter(|user| !known.users.contains_key(*user));
+                come.chain(gone.map(|user| (user, None)))
+                    .map(|(user, position)| ReactionChange {
+                        emoji: *emoji,
+                        user: user.clone(),
+                        position,
+                        was_there: known.before.contains(user),
+                    })
             })
-        })
     }
 
     fn message(&self) -> Message {
-        Message { content: self.content.clone(), ..self.before.message.clone() }
+        Message {
+            content: self.content.clone(),
+            ..self.before.message.clone()
+        }
     }
 
     fn change(&self, after: &Message) -> MessageChange {
         let reactions = self.reactions().collect();
-        MessageChange { before: self.before.clone(), after: after.clone(), reactions }
+        MessageChange {
+            before: self.before.clone(),
+            after: after.clone(),
+            reactions,
+        }
     }
 }

@@ -17,21 +17,34 @@ pub(super) const LOOKUPS: usize = 16;
 
 impl Worker {
     /// Fails and removes the requests in restricted rooms of those who may not take part there.
-    pub(super) async fn turn_away(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+    pub(super) async fn turn_away(
+        &mut self,
+        pending: &mut Vec<Pending>,
+        deadline: Instant,
+    ) -> Result<()> {
         // What is left of a post that a guest sent too is another question.
         while self.turn_away_unknown(pending, deadline).await? {}
         Ok(())
     }
 
     /// The same for those of whom it is not known; says whether there were any.
-    async fn turn_away_unknown(&mut self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<bool> {
+    async fn turn_away_unknown(
+        &mut self,
+        pending: &mut Vec<Pending>,
+        deadline: Instant,
+    ) -> Result<bool> {
         let mut unknown: BTreeMap<RoomName, BTreeSet<(Username, bool)>> = BTreeMap::new();
         for request in &*pending {
-            let Some((actor, verified)) = request.actor() else { continue };
+            let Some((actor, verified)) = request.actor() else {
+                continue;
+            };
             let room = request.room();
             let known = self.rooms.get(room).filter(|known| known.head.restricted);
             if known.is_some_and(|known| !known.admitted[usize::from(verified)].contains(actor)) {
-                unknown.entry(room.clone()).or_default().insert((actor.clone(), verified));
+                unknown
+                    .entry(room.clone())
+                    .or_default()
+                    .insert((actor.clone(), verified));
             }
         }
         if unknown.is_empty() {
@@ -40,10 +53,18 @@ impl Worker {
         let this = &*self;
         let look_up = |(room, senders): (RoomName, BTreeSet<(Username, bool)>)| async move {
             let names: Vec<_> = senders.iter().map(|(name, _)| name.clone()).collect();
-            let found = this.persist(deadline, || this.backend.admissions(room.clone(), names.clone())).await;
+            let found = this
+                .persist(deadline, || {
+                    this.backend.admissions(room.clone(), names.clone())
+                })
+                .await;
             (room, senders, found)
         };
-        let found: Vec<_> = stream::iter(unknown).map(look_up).buffer_unordered(LOOKUPS).collect().await;
+        let found: Vec<_> = stream::iter(unknown)
+            .map(look_up)
+            .buffer_unordered(LOOKUPS)
+            .collect()
+            .await;
         let mut refused: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
         for (room, senders, found) in found {
             let found = match found {
@@ -54,14 +75,24 @@ impl Worker {
                 }
                 found => found?,
             };
-            let Some(known) = self.rooms.get_mut(&room) else { continue };
+            let Some(known) = self.rooms.get_mut(&room) else {
+                continue;
+            };
             // The last ban was lifted. A later one moves the closings, which refuses the batch.
             known.head.restricted &= found.iter().flatten().all(|access| access.restricted);
-            if known.admitted.iter().any(|admitted| admitted.len() > MAX_MEMBERS) {
+            if known
+                .admitted
+                .iter()
+                .any(|admitted| admitted.len() > MAX_MEMBERS)
+            {
                 known.admitted = Admitted::default();
             }
             for ((sender, verified), access) in senders.into_iter().zip(found) {
-                let writer = Visitor { user: Some(sender.clone()), verified, wish: Wish::TakePart };
+                let writer = Visitor {
+                    user: Some(sender.clone()),
+                    verified,
+                    wish: Wish::TakePart,
+                };
                 match writer.check(access.as_ref()) {
                     Ok(()) => drop(known.admitted[usize::from(verified)].insert(sender)),
                     Err(error) => drop(refused.insert((room.clone(), sender, verified), error)),
@@ -71,7 +102,9 @@ impl Worker {
         self.refuse_names_first(&mut refused, deadline).await?;
 
         for request in std::mem::take(pending) {
-            let actor = request.actor().map(|(actor, verified)| (actor.clone(), verified));
+            let actor = request
+                .actor()
+                .map(|(actor, verified)| (actor.clone(), verified));
             let refused = actor.and_then(|(actor, verified)| {
                 let error = refused.get(&(request.room().clone(), actor, verified))?;
                 Some((error, verified))
@@ -86,19 +119,27 @@ impl Worker {
         Ok(true)
     }
 
-    /// Has guests whose name has an account refused for that, as they would be in a room that does not
-    /// exist. Else the answer would tell a private room from none.
+    /// Has guests whose name has an account refused for that, as they would be in a room that does
+    /// not exist. Else the answer would tell a private room from none.
     async fn refuse_names_first(
         &self,
         refused: &mut HashMap<(RoomName, Username, bool), Error>,
         deadline: Instant,
     ) -> Result<()> {
-        let mut guests: Vec<_> = refused.iter_mut().filter(|((_, _, verified), _)| !verified).collect();
+        let mut guests: Vec<_> = refused
+            .iter_mut()
+            .filter(|((_, _, verified), _)| !verified)
+            .collect();
         if guests.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = guests.iter().map(|((_, name, _), _)| Fold::from(name)).collect();
-        let owners = self.persist(deadline, || self.backend.owners(names.clone())).await?;
+        let names: Vec<_> = guests
+            .iter()
+            .map(|((_, name, _), _)| Fold::from(name))
+            .collect();
+        let owners = self
+            .persist(deadline, || self.backend.owners(names.clone()))
+            .await?;
         for (((_, name, _), error), owner) in guests.iter_mut().zip(owners) {
             if let Err(claimed) = open_to_guests(name, owner.as_ref()) {
                 **error = claimed;
@@ -108,16 +149,29 @@ impl Worker {
     }
 
     /// Fails and removes the requests of guests whose name, in any case, has an account by now.
-    pub(super) async fn refuse_guests(&self, pending: &mut Vec<Pending>, deadline: Instant) -> Result<()> {
+    pub(super) async fn refuse_guests(
+        &self,
+        pending: &mut Vec<Pending>,
+        deadline: Instant,
+    ) -> Result<()> {
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
         let is_guest = |request: &Pending| request.actor().is_some_and(|(_, verified)| !verified);
-        let guests = pending.iter().filter(|request| is_guest(request)).filter_map(Pending::actor);
+        let guests = pending
+            .iter()
+            .filter(|request| is_guest(request))
+            .filter_map(Pending::actor);
         let names: Vec<_> = guests.map(|(name, _)| Fold::from(name)).collect();
-        let mut owners = self.persist(deadline, || self.backend.owners(names.clone())).await?.into_iter();
+        let mut owners = self
+            .persist(deadline, || self.backend.owners(names.clone()))
+            .await?
+            .into_iter();
         for request in std::mem::take(pending) {
-            let guest = request.actor().filter(|(_, verified)| !verified).map(|(name, _)| name);
+            let guest = request
+                .actor()
+                .filter(|(_, verified)| !verified)
+                .map(|(name, _)| name);
             let refused = guest.and_then(|name| {
                 let owner = owners.next().flatten();
                 open_to_guests(name, owner.as_ref()).err()

@@ -128,8 +128,16 @@ impl PendingPost {
                 .content
                 .as_ref()
                 .is_none_or(|stored| stored.edited_at.is_some() || stored.text == text);
-            let answer = if is_same { Ok(posted.clone()) } else { Err(Error::NonceConflict) };
-            posted = Posted { repeated: true, created_room: false, ..posted };
+            let answer = if is_same {
+                Ok(posted.clone())
+            } else {
+                Err(Error::NonceConflict)
+            };
+            posted = Posted {
+                repeated: true,
+                created_room: false,
+                ..posted
+            };
             let _ = reply.send(answer);
         }
     }
@@ -139,7 +147,9 @@ impl PendingPost {
         for waiter in self.waiters.extract_if(.., |waiter| !waiter.verified) {
             let _ = waiter.reply.send(Err(error.clone()));
         }
-        let Some(first) = self.waiters.first() else { return false };
+        let Some(first) = self.waiters.first() else {
+            return false;
+        };
         self.message.text = first.text.clone();
         self.mentions = first.mentions.clone();
         self.message.verified = true;
@@ -157,7 +167,11 @@ pub(super) fn merge(requests: impl Iterator<Item = Request>) -> Vec<Pending> {
     let mut pending: Vec<Pending> = Vec::new();
     let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
     for request in requests.filter(|request| !request.is_abandoned()) {
-        let Post { message, mentions, reply } = match request {
+        let Post {
+            message,
+            mentions,
+            reply,
+        } = match request {
             Request::Post(post) => post,
             Request::Change(change) => {
                 pending.push(Pending::Change(change));
@@ -183,27 +197,38 @@ pub(super) fn merge(requests: impl Iterator<Item = Request>) -> Vec<Pending> {
                 Entry::Vacant(place) => place.insert(pending.len()),
             };
         }
-        pending.push(Pending::Post(PendingPost { message, mentions, waiters: vec![waiter] }));
+        pending.push(Pending::Post(PendingPost {
+            message,
+            mentions,
+            waiters: vec![waiter],
+        }));
     }
     pending
 }
 
-/// Answers every pending post with its message in the stored batch, and every pending change with the
-/// message as the batch left it.
+/// Answers every pending post with its message in the stored batch, and every pending change with
+/// the message as the batch left it.
 pub(super) fn answer(pending: &mut Vec<Pending>, batch: &Batch, outcomes: &Outcomes) {
     let rooms = batch.rooms.iter();
-    let mut stored: HashMap<_, _> =
-        rooms.map(|room| (&room.room, (room.after.is_none(), room.messages.iter()))).collect();
+    let mut stored: HashMap<_, _> = rooms
+        .map(|room| (&room.room, (room.after.is_none(), room.messages.iter())))
+        .collect();
     for request in pending.drain(..) {
         match request {
             Pending::Post(post) => {
                 // Within a room the batch keeps the order of what was pending.
-                let Some((is_new, messages)) = stored.get_mut(&post.message.room) else { continue };
+                let Some((is_new, messages)) = stored.get_mut(&post.message.room) else {
+                    continue;
+                };
                 if let Some(message) = messages.next() {
                     // The first message of a new room creates it.
                     let created_room = std::mem::take(is_new);
                     let message = message.to_message(&post.message.room);
-                    post.answer(Posted { message, repeated: false, created_room });
+                    post.answer(Posted {
+                        message,
+                        repeated: false,
+                        created_room,
+                    });
                 }
             }
             Pending::Change(change) => outcomes.answer(change),

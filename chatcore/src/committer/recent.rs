@@ -1,8 +1,8 @@
 //! Messages that this process stored or changed last, as its commits left them.
 //!
-//! Most changes are of messages that were just posted, or that others just changed too. What is kept of a
-//! room holds as long as the room's head has the change that was last when it was kept: a batch is
-//! guarded by that.
+//! Most changes are of messages that were just posted, or that others just changed too. What is
+//! kept of a room holds as long as the room's head has the change that was last when it was kept: a
+//! batch is guarded by that.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,8 @@ use crate::types::{ChangeSeq, Message, RoomName, Seq};
 
 /// Memory of the messages that are kept. Beyond it all are forgotten, and read again.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// New messages of a room that are kept of one batch, the last ones. Of a large batch few are changed.
+/// New messages of a room that are kept of one batch, the last ones. Of a large batch few are
+/// changed.
 const MAX_NEW: usize = 32;
 
 #[derive(Default)]
@@ -27,13 +28,19 @@ struct RecentOfRoom {
 }
 
 impl Recent {
-    /// Returns a message that is to be changed, if all that has to be known of it is, and nothing has
-    /// changed in its room since `last_change`.
+    /// Returns a message that is to be changed, if all that has to be known of it is, and nothing
+    /// has changed in its room since `last_change`.
     pub(super) fn find(&self, target: &Target, last_change: ChangeSeq) -> Option<Stored> {
-        let room = self.rooms.get(&target.room).filter(|room| room.last_change == last_change)?;
+        let room = self
+            .rooms
+            .get(&target.room)
+            .filter(|room| room.last_change == last_change)?;
         let stored = room.messages.get(&target.seq)?;
         let reactions = target.reactions.iter().map(|query| answer(stored, query));
-        Some(Stored { reactions: reactions.collect::<Option<_>>()?, ..stored.clone() })
+        Some(Stored {
+            reactions: reactions.collect::<Option<_>>()?,
+            ..stored.clone()
+        })
     }
 
     /// Keeps the messages of a committed batch, new and changed.
@@ -46,21 +53,35 @@ impl Recent {
             let room = self
                 .rooms
                 .entry(part.room.clone())
-                .or_insert_with(|| RecentOfRoom { last_change: before, messages: HashMap::new() });
+                .or_insert_with(|| RecentOfRoom {
+                    last_change: before,
+                    messages: HashMap::new(),
+                });
             if room.last_change != before {
-                self.bytes -= room.messages.values().map(|stored| stored.message.weight()).sum::<usize>();
+                self.bytes -= room
+                    .messages
+                    .values()
+                    .map(|stored| stored.message.weight())
+                    .sum::<usize>();
                 room.messages.clear();
             }
             room.last_change = part.head().change;
 
             let skipped = part.messages.len().saturating_sub(MAX_NEW);
-            let new = part.messages.iter().zip(backend.locations_of(part)).skip(skipped);
+            let new = part
+                .messages
+                .iter()
+                .zip(backend.locations_of(part))
+                .skip(skipped);
             let new = new.map(|(message, location)| (message.to_message(&part.room), location));
             let changed = part.changes.iter();
-            let changed = changed.map(|change| (change.after.clone(), backend.location_after(change)));
+            let changed =
+                changed.map(|change| (change.after.clone(), backend.location_after(change)));
             for (message, location) in new.chain(changed) {
                 self.bytes += message.weight();
-                self.bytes -= room.keep(message, location).map_or(0, |old| old.message.weight());
+                self.bytes -= room
+                    .keep(message, location)
+                    .map_or(0, |old| old.message.weight());
             }
         }
     }
@@ -68,20 +89,39 @@ impl Recent {
 
 impl RecentOfRoom {
     fn keep(&mut self, message: Message, location: i64) -> Option<Stored> {
-        self.messages.insert(message.seq, Stored { message, location, reactions: Vec::new() })
+        self.messages.insert(
+            message.seq,
+            Stored {
+                message,
+                location,
+                reactions: Vec::new(),
+            },
+        )
     }
 }
 
-/// Answers a question about the reactions with one emoji from the message itself, which lists all users
-/// as long as they are few.
+/// Answers a question about the reactions with one emoji from the message itself, which lists all
+/// users as long as they are few.
 fn answer(stored: &Stored, query: &ReactionQuery) -> Option<ReactionAnswer> {
     let content = stored.message.content.as_ref()?;
-    let Some(reaction) = content.reactions.iter().find(|reaction| reaction.emoji == query.emoji) else {
+    let Some(reaction) = content
+        .reactions
+        .iter()
+        .find(|reaction| reaction.emoji == query.emoji)
+    else {
         return Some(ReactionAnswer::default());
     };
     if reaction.count != reaction.users.len() as u64 {
         return None;
     }
-    let users = query.users.iter().filter(|user| reaction.users.contains(user)).cloned().collect();
-    Some(ReactionAnswer { users, first: reaction.users.clone() })
+    let users = query
+        .users
+        .iter()
+        .filter(|user| reaction.users.contains(user))
+        .cloned()
+        .collect();
+    Some(ReactionAnswer {
+        users,
+        first: reaction.users.clone(),
+    })
 }

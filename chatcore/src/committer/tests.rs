@@ -23,7 +23,11 @@ struct Setup {
 
 /// A store with a plan for its commits and for the looks after them, and a short patience.
 async fn setup(appends: &[Fault], looks: &[Fault], queue: usize) -> Setup {
-    let options = Options { timeout: Duration::from_secs(1), queue, ..Options::default() };
+    let options = Options {
+        timeout: Duration::from_secs(1),
+        queue,
+        ..Options::default()
+    };
     setup_with(options, None, appends, looks).await
 }
 
@@ -32,9 +36,16 @@ async fn setup_patient(peer: Option<Peer>) -> Setup {
     setup_with(Options::default(), peer, &[], &[]).await
 }
 
-async fn setup_with(options: Options, peer: Option<Peer>, appends: &[Fault], looks: &[Fault]) -> Setup {
+async fn setup_with(
+    options: Options,
+    peer: Option<Peer>,
+    appends: &[Fault],
+    looks: &[Fault],
+) -> Setup {
     let folder = tempfile::tempdir().unwrap();
-    let inner = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
+    let inner = crate::backend::sqlite::open(folder.path().join("chat.db"), &options)
+        .await
+        .unwrap();
     let faulty = Arc::new(Faulty {
         inner,
         appends: Mutex::new(appends.iter().copied().collect()),
@@ -44,11 +55,19 @@ async fn setup_with(options: Options, peer: Option<Peer>, appends: &[Fault], loo
         peer,
         release: Arc::new(Notify::new()),
     });
-    Setup { store: ChatStore::over(faulty.clone(), options), faulty, _folder: folder }
+    Setup {
+        store: ChatStore::over(faulty.clone(), options),
+        faulty,
+        _folder: folder,
+    }
 }
 
 fn message(text: &str) -> NewMessage {
-    NewMessage::new("a".parse().unwrap(), "ann".parse().unwrap(), text.parse().unwrap())
+    NewMessage::new(
+        "a".parse().unwrap(),
+        "ann".parse().unwrap(),
+        text.parse().unwrap(),
+    )
 }
 
 impl Setup {
@@ -58,11 +77,23 @@ impl Setup {
 
     /// What is stored, after a check that it is dense and counted.
     async fn stored(&self) -> Vec<String> {
-        let read = self.store.messages(&"a".parse().unwrap(), Range::Newest, 200).await.unwrap();
+        let read = self
+            .store
+            .messages(&"a".parse().unwrap(), Range::Newest, 200)
+            .await
+            .unwrap();
         let places: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
         assert_eq!(places, (1..=read.len() as i64).collect::<Vec<_>>());
-        assert_eq!(self.store.message_count(&"ann".parse().unwrap()).await.unwrap(), read.len() as u64);
-        read.into_iter().map(|m| m.text().unwrap_or_default().to_owned()).collect()
+        assert_eq!(
+            self.store
+                .message_count(&"ann".parse().unwrap())
+                .await
+                .unwrap(),
+            read.len() as u64
+        );
+        read.into_iter()
+            .map(|m| m.text().unwrap_or_default().to_owned())
+            .collect()
     }
 }
 
@@ -86,7 +117,12 @@ async fn a_commit_that_failed_after_is_found_and_not_repeated() {
 
 #[tokio::test]
 async fn looking_goes_on_until_there_is_an_answer() {
-    let setup = setup(&[Fault::After], &[Fault::Before, Fault::Before, Fault::Before], 16).await;
+    let setup = setup(
+        &[Fault::After],
+        &[Fault::Before, Fault::Before, Fault::Before],
+        16,
+    )
+    .await;
     setup.post("x").await.unwrap();
     assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 1);
     assert_eq!(setup.stored().await, ["x"]);
@@ -122,14 +158,20 @@ async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stor
     let room = "a".parse().unwrap();
     let after = Range::After(crate::Seq::ZERO);
     // From here on the room is live in memory.
-    assert_eq!(setup.store.messages(&room, after, 10).await.unwrap().len(), 0);
+    assert_eq!(
+        setup.store.messages(&room, after, 10).await.unwrap().len(),
+        0
+    );
     let mut follower = setup.store.follow(&room, crate::Seq::ZERO);
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
     setup.faulty.release.notify_one();
     setup.faulty.looks.lock().unwrap().clear();
     let followed = follower.next().await.unwrap();
     assert_eq!(followed[0].text(), Some("x"));
-    assert_eq!(setup.store.messages(&room, after, 10).await.unwrap(), followed);
+    assert_eq!(
+        setup.store.messages(&room, after, 10).await.unwrap(),
+        followed
+    );
 }
 
 #[tokio::test]
@@ -176,7 +218,11 @@ async fn an_unknown_outcome_that_turns_out_refused_is_planned_anew() {
 async fn a_full_disk_refuses_at_once_and_the_store_goes_on() {
     let setup = setup(&[Fault::Full], &[], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Full)));
-    assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 1, "a definite answer is not questioned");
+    assert_eq!(
+        setup.faulty.appended.load(Ordering::SeqCst),
+        1,
+        "a definite answer is not questioned"
+    );
     setup.post("y").await.unwrap();
     assert_eq!(setup.stored().await, ["y"]);
 }
@@ -185,7 +231,11 @@ async fn a_full_disk_refuses_at_once_and_the_store_goes_on() {
 async fn a_full_queue_of_the_store_refuses_at_once() {
     let setup = setup(&[Fault::Busy], &[], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Busy)));
-    assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 1, "a definite answer is not questioned");
+    assert_eq!(
+        setup.faulty.appended.load(Ordering::SeqCst),
+        1,
+        "a definite answer is not questioned"
+    );
     assert!(setup.stored().await.is_empty());
 }
 
@@ -200,11 +250,17 @@ async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing
     let mut looks = vec![Fault::None];
     looks.extend([Fault::Before; 64]);
     let unknown = setup(&[Fault::Before, Fault::Full], &looks, 16).await;
-    assert!(matches!(unknown.post("x").await, Err(Error::Unavailable(_))));
+    assert!(matches!(
+        unknown.post("x").await,
+        Err(Error::Unavailable(_))
+    ));
 
     // Nor may the look itself claim it.
     let unknown = setup(&[Fault::After], &[Fault::Full; 64], 16).await;
-    assert!(matches!(unknown.post("x").await, Err(Error::Unavailable(_))));
+    assert!(matches!(
+        unknown.post("x").await,
+        Err(Error::Unavailable(_))
+    ));
     unknown.faulty.looks.lock().unwrap().clear();
     assert_eq!(unknown.stored().await, ["x"]);
 }
@@ -235,7 +291,11 @@ fn a_store_whose_runtime_has_ended_is_closed() {
         assert!(matches!(setup.post("x").await, Err(Error::Closed)));
         assert!(matches!(setup.store.ping().await, Err(Error::Closed)));
         assert!(matches!(
-            setup.store.follow(&"a".parse().unwrap(), Seq::ZERO).next().await,
+            setup
+                .store
+                .follow(&"a".parse().unwrap(), Seq::ZERO)
+                .next()
+                .await,
             Err(Error::Closed)
         ));
         setup.store.close().await.unwrap();
@@ -258,7 +318,10 @@ async fn a_full_queue_refuses_and_stores_nothing() {
         tokio::spawn(async move { store.post(message(&format!("queued {i}"))).await })
     });
     let answers: Vec<_> = futures_join(posts.collect()).await;
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Busy))).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(Error::Busy)))
+        .count();
     let stored = answers.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!((refused, stored), (2, 4));
     assert!(hanging.await.unwrap().is_err());
@@ -289,7 +352,10 @@ async fn what_arrives_during_a_commit_is_one_batch() {
     });
     let answers = futures_join(posts.collect()).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert!(first.await.unwrap().is_err(), "nothing was known of it in time");
+    assert!(
+        first.await.unwrap().is_err(),
+        "nothing was known of it in time"
+    );
     // The attempt that hung, and one batch of a hundred.
     assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 2);
     assert_eq!(setup.stored().await.len(), 100);
@@ -302,13 +368,32 @@ async fn a_change_of_unknown_result_is_made_once_and_given_to_followers() {
         let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
         let seq = setup.post("x").await.unwrap().message.seq;
         assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
-        let mut watcher = setup.store.follow(&room, seq).with_changes(Some(ChangeSeq::ZERO));
+        let mut watcher = setup
+            .store
+            .follow(&room, seq)
+            .with_changes(Some(ChangeSeq::ZERO));
         setup.faulty.appends.lock().unwrap().push_back(fault);
-        setup.store.delete_message(&room, seq).await.unwrap_or_else(|e| panic!("{fault:?} {e}"));
-        let told = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap();
-        let Update::Changed(changed) = told else { panic!("{fault:?} {told:?}") };
-        assert!(changed.len() == 1 && changed[0].seq == seq && changed[0].is_deleted(), "{fault:?}");
-        let read = setup.store.messages(&room, Range::Newest, 10).await.unwrap();
+        setup
+            .store
+            .delete_message(&room, seq)
+            .await
+            .unwrap_or_else(|e| panic!("{fault:?} {e}"));
+        let told = tokio::time::timeout(Duration::from_secs(20), watcher.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let Update::Changed(changed) = told else {
+            panic!("{fault:?} {told:?}")
+        };
+        assert!(
+            changed.len() == 1 && changed[0].seq == seq && changed[0].is_deleted(),
+            "{fault:?}"
+        );
+        let read = setup
+            .store
+            .messages(&room, Range::Newest, 10)
+            .await
+            .unwrap();
         assert_eq!(read, changed);
         assert_eq!(setup.store.message_count(&ann).await.unwrap(), 0);
         assert_eq!(setup.store.last_change(&room).await.unwrap().get(), 1);
@@ -325,10 +410,16 @@ async fn a_change_that_is_refused_changes_nothing() {
     let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
     let seq = setup.post("x").await.unwrap().message.seq;
     setup.faulty.appends.lock().unwrap().push_back(Fault::Full);
-    assert!(matches!(setup.store.delete_message(&room, seq).await, Err(Error::Full)));
+    assert!(matches!(
+        setup.store.delete_message(&room, seq).await,
+        Err(Error::Full)
+    ));
     assert_eq!(setup.stored().await, ["x"]);
     assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
-    assert_eq!(setup.store.last_change(&room).await.unwrap(), ChangeSeq::ZERO);
+    assert_eq!(
+        setup.store.last_change(&room).await.unwrap(),
+        ChangeSeq::ZERO
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,10 +435,18 @@ async fn changes_and_posts_that_come_together_are_few_commits() {
                 return store.post(message(&format!("{i}"))).await.map(drop);
             }
             let user = format!("user{i}").parse().unwrap();
-            store.add_reaction(&room, seq, &user, "👍".parse().unwrap()).await.map(drop)
+            store
+                .add_reaction(&room, seq, &user, "👍".parse().unwrap())
+                .await
+                .map(drop)
         })
     });
-    assert!(futures_join(tasks.collect()).await.iter().all(Result::is_ok));
+    assert!(
+        futures_join(tasks.collect())
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
     let commits = setup.faulty.appended.load(Ordering::SeqCst) - before;
     assert!(commits <= 20, "{commits}");
     let message = setup.store.message(&room, seq).await.unwrap();
@@ -361,7 +460,10 @@ async fn changes_and_posts_that_come_together_are_few_commits() {
 
 /// A task that follows a room as a user until it may not any more: how many messages it got.
 fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified: bool) -> Watching {
-    let (view, room) = (store.view(Some((&name.parse().unwrap(), verified))), room.clone());
+    let (view, room) = (
+        store.view(Some((&name.parse().unwrap(), verified))),
+        room.clone(),
+    );
     let got = Arc::new(AtomicUsize::new(0));
     let task = tokio::spawn({
         let got = got.clone();
@@ -391,11 +493,16 @@ impl Watching {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), got).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), got)
+            .await
+            .unwrap();
     }
 
     async fn refused(self) -> (Error, usize) {
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.task)
+            .await
+            .unwrap()
+            .unwrap();
         (ended.unwrap_err(), self.got.load(Ordering::SeqCst))
     }
 }
@@ -411,8 +518,9 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
     let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
     setup.post("1").await.unwrap();
     let name = |i: usize| format!("guest{i}");
-    let mut watching: Vec<_> =
-        (0..FOLLOWERS).map(|i| watch_until_refused(store, &room, &name(i), false)).collect();
+    let mut watching: Vec<_> = (0..FOLLOWERS)
+        .map(|i| watch_until_refused(store, &room, &name(i), false))
+        .collect();
     for follower in &watching {
         follower.until(1).await;
     }
@@ -423,7 +531,10 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
     let banned: Username = "GUEST7".parse().unwrap();
     store.ban(&room, &banned).await.unwrap();
     let (error, got) = watching.remove(7).refused().await;
-    assert!(matches!(error, Error::Banned) && got == 1, "{error:?} {got}");
+    assert!(
+        matches!(error, Error::Banned) && got == 1,
+        "{error:?} {got}"
+    );
     for text in ["2", "3"] {
         setup.post(text).await.unwrap();
     }
@@ -445,7 +556,13 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
     accesses();
     for sender in ["bob", "eve", "joe"] {
         let sender = sender.parse().unwrap();
-        store.post(NewMessage { sender, ..message("4") }).await.unwrap();
+        store
+            .post(NewMessage {
+                sender,
+                ..message("4")
+            })
+            .await
+            .unwrap();
     }
     for follower in watching.iter().chain([&back]) {
         follower.until(6).await;
@@ -460,18 +577,30 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     let (store, room) = (&setup.store, "a".parse::<RoomName>().unwrap());
     let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
     let (ann, now) = ("ann".parse::<Username>().unwrap(), Timestamp::now());
-    setup.faulty.create_room_for(room.clone(), ann, Privacy::Private, now).await.unwrap();
+    setup
+        .faulty
+        .create_room_for(room.clone(), ann, Privacy::Private, now)
+        .await
+        .unwrap();
     let name = |i: usize| format!("member{i}");
     for i in 0..FOLLOWERS {
-        setup.faulty.join(room.clone(), name(i).parse().unwrap(), true, now).await.unwrap();
+        setup
+            .faulty
+            .join(room.clone(), name(i).parse().unwrap(), true, now)
+            .await
+            .unwrap();
     }
     let say = async |text| {
-        let message = NewMessage { verified: true, ..message(text) };
+        let message = NewMessage {
+            verified: true,
+            ..message(text)
+        };
         store.post(message).await.unwrap();
     };
     say("1").await;
-    let mut watching: Vec<_> =
-        (0..FOLLOWERS).map(|i| watch_until_refused(store, &room, &name(i), true)).collect();
+    let mut watching: Vec<_> = (0..FOLLOWERS)
+        .map(|i| watch_until_refused(store, &room, &name(i), true))
+        .collect();
     for follower in &watching {
         follower.until(1).await;
     }
@@ -487,10 +616,17 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     }
 
     // Not heard of yet: the next message's head tells that somebody was removed.
-    setup.faulty.leave(room.clone(), name(7).parse().unwrap()).await.unwrap();
+    setup
+        .faulty
+        .leave(room.clone(), name(7).parse().unwrap())
+        .await
+        .unwrap();
     say("4").await;
     let (error, got) = watching.remove(7).refused().await;
-    assert!(matches!(error, Error::RoomNotFound) && got == 3, "{error:?} {got}");
+    assert!(
+        matches!(error, Error::RoomNotFound) && got == 3,
+        "{error:?} {got}"
+    );
     for follower in &watching {
         follower.until(4).await;
     }
@@ -500,7 +636,10 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     // Heard of: nobody else is looked up.
     store.leave(&room, &name(8).parse().unwrap()).await.unwrap();
     let (error, got) = watching.remove(7).refused().await;
-    assert!(matches!(error, Error::RoomNotFound) && got == 4, "{error:?} {got}");
+    assert!(
+        matches!(error, Error::RoomNotFound) && got == 4,
+        "{error:?} {got}"
+    );
     let asked = accesses();
     assert!(asked <= 2, "{asked}");
 }

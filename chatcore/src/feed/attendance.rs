@@ -11,7 +11,11 @@ use crate::types::{RoomName, Username};
 
 impl Feed {
     /// Changes the people of a room, and sees to it that the change is shown.
-    pub(super) fn change_people<T>(&self, room: &Arc<RoomFeed>, change: impl FnOnce(&mut People) -> T) -> T {
+    pub(super) fn change_people<T>(
+        &self,
+        room: &Arc<RoomFeed>,
+        change: impl FnOnce(&mut People) -> T,
+    ) -> T {
         let mut people = room.people();
         let result = change(&mut people);
         if let Some(at) = people.schedule(Instant::now()) {
@@ -44,7 +48,8 @@ impl Feed {
         self.change_people(room, |_| {});
     }
 
-    /// Shows the people of a room at a later time, because other processes could not be told or asked.
+    /// Shows the people of a room at a later time, because other processes could not be told or
+    /// asked.
     pub(crate) fn postpone_people(&self, room: &Arc<RoomFeed>, until: Instant) {
         if room.people().postpone() {
             let _ = self.due.send((until, room.clone()));
@@ -57,8 +62,16 @@ impl Feed {
     }
 
     /// Takes note of who is connected to another process; `None` if nobody is any more.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
-    pub(crate) fn hear_people(&self, room: &RoomName, process: ProcessId, there: Option<Attendance>) {
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
+    pub(crate) fn hear_people(
+        &self,
+        room: &RoomName,
+        process: ProcessId,
+        there: Option<Attendance>,
+    ) {
         let Some(room) = self.get(room) else { return };
         self.change_people(&room, |people| match there {
             Some(attendance) => people.hear(process, attendance),
@@ -67,7 +80,10 @@ impl Feed {
     }
 
     /// Takes note that others were told wrongly of who is connected to this process.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn retell_people(&self, room: &RoomName) {
         if let Some(room) = self.get(room) {
             self.change_people(&room, |people| {
@@ -80,7 +96,9 @@ impl Feed {
 
     /// Tells followers that a user types; says whether that is news.
     pub(crate) fn hear_typing(&self, room: &RoomName, user: &Username) -> bool {
-        let Some(room) = self.get(room) else { return true };
+        let Some(room) = self.get(room) else {
+            return true;
+        };
         let news = room.people().hear_typing(user, Instant::now());
         if news {
             room.wake.send_replace(());

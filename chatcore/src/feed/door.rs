@@ -34,18 +34,23 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// Somebody of whom nothing is known, who reads.
     pub(crate) fn unknown() -> Self {
-        Self { user: None, verified: false, wish: Wish::Read }
+        Self {
+            user: None,
+            verified: false,
+            wish: Wish::Read,
+        }
     }
 
     /// Whether a room lets this visitor in. A room that does not exist hides nothing.
     pub(crate) fn check(&self, access: Option<&Access>) -> Result<()> {
         match access {
             None => Ok(()),
-            Some(Access { privacy: Privacy::Private, member, banned, .. })
-                if !self.verified || !member || *banned =>
-            {
-                Err(Error::RoomNotFound)
-            }
+            Some(Access {
+                privacy: Privacy::Private,
+                member,
+                banned,
+                ..
+            }) if !self.verified || !member || *banned => Err(Error::RoomNotFound),
             Some(access) if access.banned && self.wish == Wish::TakePart => Err(Error::Banned),
             Some(_) => Ok(()),
         }
@@ -70,19 +75,20 @@ pub(super) struct Door {
     privacy: Option<Privacy>,
     /// Whether there is no such room.
     missing: bool,
-    /// Set once nobody was banned from the room, which is public. Those who were since are in `evicted`.
+    /// Set once nobody was banned from the room, which is public. Those who were since are in
+    /// `evicted`.
     open: bool,
     /// Users who may take part.
     admitted: HashSet<Username>,
     /// Names, in any case, that were or may have been removed or banned, and since when.
     evicted: HashMap<Fold, Moment>,
-    /// Grows with each question and each change, so that an answer to a question from before a change
-    /// is not taken for an answer after it.
+    /// Grows with each question and each change, so that an answer to a question from before a
+    /// change is not taken for an answer after it.
     now: Moment,
     /// Answers to questions from before this moment are not believed.
     believed_from: Moment,
-    /// Set from a gap in the change stream until it is known whether somebody was removed meanwhile.
-    /// Nobody is let in by what was known before.
+    /// Set from a gap in the change stream until it is known whether somebody was removed
+    /// meanwhile. Nobody is let in by what was known before.
     doubted: bool,
     /// Users whom somebody waits to have looked up.
     waiting: HashSet<Username>,
@@ -109,9 +115,18 @@ impl Door {
 
     /// Whether it is known that the visitor is let in.
     pub(super) fn lets_in(&self, visitor: &Visitor) -> bool {
-        let is_admitted = || visitor.user.as_ref().is_some_and(|user| self.admitted.contains(user));
-        let is_evicted =
-            || visitor.user.as_ref().is_some_and(|user| self.evicted.contains_key(&Fold::from(user)));
+        let is_admitted = || {
+            visitor
+                .user
+                .as_ref()
+                .is_some_and(|user| self.admitted.contains(user))
+        };
+        let is_evicted = || {
+            visitor
+                .user
+                .as_ref()
+                .is_some_and(|user| self.evicted.contains_key(&Fold::from(user)))
+        };
         match self.privacy {
             // Nobody can ban who has no name.
             Some(Privacy::Public) if visitor.wish == Wish::Read || visitor.user.is_none() => true,
@@ -127,8 +142,8 @@ impl Door {
         self.tick()
     }
 
-    /// Takes note that somebody waits to have a user looked up, by a question from after the returned
-    /// moment.
+    /// Takes note that somebody waits to have a user looked up, by a question from after the
+    /// returned moment.
     pub(super) fn wait_for(&mut self, user: &Username) -> Moment {
         self.waiting.insert(user.clone());
         self.now
@@ -136,14 +151,23 @@ impl Door {
 
     /// The answer for a user, if the question came after `since`.
     pub(super) fn answer(&self, user: &Username, since: Moment) -> Option<Result<Option<Access>>> {
-        self.answers.as_ref().filter(|answers| answers.asked > since)?.users.get(user).cloned()
+        self.answers
+            .as_ref()
+            .filter(|answers| answers.asked > since)?
+            .users
+            .get(user)
+            .cloned()
     }
 
-    /// Begins a question about `user` and the others who are waited for: at most [`MAX_ASKED`]. Those
-    /// stay until there is an answer, since whoever asks may be dropped.
+    /// Begins a question about `user` and the others who are waited for: at most [`MAX_ASKED`].
+    /// Those stay until there is an answer, since whoever asks may be dropped.
     pub(super) fn ask_about(&mut self, user: &Username) -> (Moment, Vec<Username>) {
         let others = self.waiting.iter().filter(|other| *other != user);
-        let users = std::iter::once(user).chain(others).take(MAX_ASKED).cloned().collect();
+        let users = std::iter::once(user)
+            .chain(others)
+            .take(MAX_ASKED)
+            .cloned()
+            .collect();
         (self.tick(), users)
     }
 
@@ -154,14 +178,19 @@ impl Door {
         users: Vec<Username>,
         answer: &Result<Option<(Access, Vec<Access>)>>,
     ) {
-        let mut answers = Answers { asked, users: HashMap::with_capacity(users.len()) };
+        let mut answers = Answers {
+            asked,
+            users: HashMap::with_capacity(users.len()),
+        };
         if let Ok(answer) = answer {
             self.learn(asked, answer.as_ref().map(|(everyone, _)| everyone));
         }
         for (at, user) in users.into_iter().enumerate() {
             self.waiting.remove(&user);
-            let found =
-                answer.as_ref().map_err(Clone::clone).map(|answer| answer.as_ref()?.1.get(at).cloned());
+            let found = answer
+                .as_ref()
+                .map_err(Clone::clone)
+                .map(|answer| answer.as_ref()?.1.get(at).cloned());
             if let Ok(Some(access)) = &found {
                 self.admit(asked, &user, access);
             }
@@ -186,22 +215,34 @@ impl Door {
         self.believed_from = asked;
         self.missing = access.is_none();
         match access {
-            Some(Access { privacy: Privacy::Public, restricted: false, .. }) => {
+            Some(Access {
+                privacy: Privacy::Public,
+                restricted: false,
+                ..
+            }) => {
                 self.open = true;
                 self.evicted.retain(|_, since| *since > asked);
             }
             // Of an open room it is known who was banned since.
-            Some(Access { privacy: Privacy::Public, .. }) => {}
+            Some(Access {
+                privacy: Privacy::Public,
+                ..
+            }) => {}
             _ => self.open = false,
         }
     }
 
     fn admit(&mut self, asked: Moment, user: &Username, access: &Access) {
         let name = Fold::from(user);
-        if asked < self.believed_from || self.evicted.get(&name).is_some_and(|since| *since > asked) {
+        if asked < self.believed_from || self.evicted.get(&name).is_some_and(|since| *since > asked)
+        {
             return;
         }
-        let writer = Visitor { user: None, verified: true, wish: Wish::TakePart };
+        let writer = Visitor {
+            user: None,
+            verified: true,
+            wish: Wish::TakePart,
+        };
         if writer.check(Some(access)).is_err() {
             self.admitted.remove(user);
             if self.open {
@@ -221,14 +262,18 @@ impl Door {
         match head {
             // Somebody may have been removed by another process, which is not heard of yet. What is
             // posted in a public room may be read by those who are banned from it.
-            Some(Head { restricted: true, closings, .. }) => {
+            Some(Head {
+                restricted: true,
+                closings,
+                ..
+            }) => {
                 if self.privacy != Some(Privacy::Public) && self.closings != Some(closings) {
                     self.forget();
                     self.closings = Some(closings);
                 }
             }
-            // What a batch makes, or everyone may post in, is public. Whether it is open is not said:
-            // somebody may have been banned since.
+            // What a batch makes, or everyone may post in, is public. Whether it is open is not
+            // said: somebody may have been banned since.
             _ => self.privacy = Some(Privacy::Public),
         }
     }
@@ -240,7 +285,8 @@ impl Door {
         }
         let now = self.tick();
         self.missing = false;
-        self.admitted.retain(|admitted| !admitted.is_same_but_for_case(user));
+        self.admitted
+            .retain(|admitted| !admitted.is_same_but_for_case(user));
         self.evicted.insert(Fold::from(user), now);
     }
 
@@ -250,13 +296,17 @@ impl Door {
         self.believed_from = self.tick();
     }
 
-    /// Takes in the head that the store answered to a question that began at `asked`. Returns whether
-    /// somebody may have been removed or banned, so that all have to be looked up again.
+    /// Takes in the head that the store answered to a question that began at `asked`. Returns
+    /// whether somebody may have been removed or banned, so that all have to be looked up again.
     pub(super) fn confirm(&mut self, asked: Moment, head: Head) -> bool {
         if asked < self.believed_from {
             return false;
         }
-        let Head { closings, restricted, .. } = head;
+        let Head {
+            closings,
+            restricted,
+            ..
+        } = head;
         let has_moved = self.closings.replace(closings) != Some(closings);
         if has_moved {
             self.restart(asked);
@@ -299,16 +349,30 @@ mod tests {
 
     fn answer(door: &mut Door, name: &str, access: &Access) {
         let (asked, users) = door.ask_about(&user(name));
-        door.learn_about(asked, users, &Ok(Some((access.clone(), vec![access.clone()]))));
+        door.learn_about(
+            asked,
+            users,
+            &Ok(Some((access.clone(), vec![access.clone()]))),
+        );
     }
 
     fn visitor(name: Option<&str>, wish: Wish) -> Visitor {
-        Visitor { user: name.map(|name| name.parse().expect("a name")), verified: name.is_some(), wish }
+        Visitor {
+            user: name.map(|name| name.parse().expect("a name")),
+            verified: name.is_some(),
+            wish,
+        }
     }
 
     fn access(privacy: Privacy, member: bool, banned: bool) -> Access {
         let restricted = privacy == Privacy::Private || banned;
-        Access { privacy, restricted, owner: None, member, banned }
+        Access {
+            privacy,
+            restricted,
+            owner: None,
+            member,
+            banned,
+        }
     }
 
     #[test]
@@ -316,23 +380,40 @@ mod tests {
         let (nobody, ann) = (visitor(None, Wish::Read), visitor(Some("ann"), Wish::Read));
         let ann_writes = visitor(Some("ann"), Wish::TakePart);
         let private = access(Privacy::Private, false, false);
-        assert!(matches!(nobody.check(Some(&private)), Err(Error::RoomNotFound)));
+        assert!(matches!(
+            nobody.check(Some(&private)),
+            Err(Error::RoomNotFound)
+        ));
         let mut door = Door::default();
         assert!(!door.lets_in(&nobody));
         answer(&mut door, "ann", &private);
         assert!(!door.lets_in(&nobody) && !door.lets_in(&ann));
         answer(&mut door, "ann", &access(Privacy::Private, true, false));
         assert!(!door.lets_in(&nobody) && door.lets_in(&ann) && door.lets_in(&ann_writes));
-        let guest = Visitor { verified: false, ..ann_writes.clone() };
-        assert!(!door.lets_in(&guest) && guest.check(Some(&access(Privacy::Private, true, false))).is_err());
+        let guest = Visitor {
+            verified: false,
+            ..ann_writes.clone()
+        };
+        assert!(
+            !door.lets_in(&guest)
+                && guest
+                    .check(Some(&access(Privacy::Private, true, false)))
+                    .is_err()
+        );
 
         let banned = access(Privacy::Public, false, true);
         assert!(ann.check(Some(&banned)).is_ok());
-        assert!(matches!(ann_writes.check(Some(&banned)), Err(Error::Banned)));
+        assert!(matches!(
+            ann_writes.check(Some(&banned)),
+            Err(Error::Banned)
+        ));
         let mut door = Door::default();
         answer(&mut door, "ann", &banned);
         assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && !door.is_open());
-        assert!(!door.lets_in(&visitor(Some("bob"), Wish::TakePart)), "of whom nothing is known");
+        assert!(
+            !door.lets_in(&visitor(Some("bob"), Wish::TakePart)),
+            "of whom nothing is known"
+        );
     }
 
     #[test]
@@ -343,9 +424,17 @@ mod tests {
             let mut door = Door::default();
             let (asked, users) = door.ask_about(&user("ann"));
             change(&mut door);
-            door.learn_about(asked, users, &Ok(Some((member.clone(), vec![member.clone()]))));
+            door.learn_about(
+                asked,
+                users,
+                &Ok(Some((member.clone(), vec![member.clone()]))),
+            );
             assert!(!door.lets_in(&ann));
-            assert_eq!(door.privacy(), Some(Privacy::Private), "which never changes");
+            assert_eq!(
+                door.privacy(),
+                Some(Privacy::Private),
+                "which never changes"
+            );
             answer(&mut door, "ann", &member);
             assert!(door.lets_in(&ann));
         }
@@ -361,13 +450,20 @@ mod tests {
         assert!(door.is_open());
         let early = door.ask();
         door.evict(&user("Bob"));
-        assert!(door.lets_in(&takes_part("ann")) && !door.lets_in(&takes_part("bob")) && !door.is_open());
+        assert!(
+            door.lets_in(&takes_part("ann"))
+                && !door.lets_in(&takes_part("bob"))
+                && !door.is_open()
+        );
         // The ban is lifted, and an answer from before it comes late.
         let late = door.ask();
         door.learn(late, Some(&access(Privacy::Public, false, true)));
         door.learn(early, Some(&public));
         assert!(!door.lets_in(&takes_part("bob")) && !door.is_open());
-        assert!(door.lets_in(&takes_part("ann")), "of the others nobody was banned");
+        assert!(
+            door.lets_in(&takes_part("ann")),
+            "of the others nobody was banned"
+        );
         let asked = door.ask();
         door.learn(asked, Some(&public));
         assert!(door.is_open() && door.lets_in(&takes_part("bob")));
@@ -383,7 +479,11 @@ mod tests {
     #[test]
     fn after_a_gap_the_head_tells_whether_anybody_was_removed() {
         let ann = visitor(Some("ann"), Wish::TakePart);
-        let head = |closings, restricted| Head { closings, restricted, ..Head::EMPTY };
+        let head = |closings, restricted| Head {
+            closings,
+            restricted,
+            ..Head::EMPTY
+        };
         let mut door = Door::default();
         answer(&mut door, "ann", &access(Privacy::Private, true, false));
         for (closings, looks_again) in [(1, true), (1, false), (2, true)] {
@@ -391,7 +491,11 @@ mod tests {
             door.miss_changes();
             assert!(!door.lets_in(&ann));
             let asked = door.ask();
-            assert_eq!(door.confirm(asked, head(closings, true)), looks_again, "{closings}");
+            assert_eq!(
+                door.confirm(asked, head(closings, true)),
+                looks_again,
+                "{closings}"
+            );
             assert_eq!(door.lets_in(&ann), !looks_again, "{closings}");
         }
 
@@ -416,16 +520,27 @@ mod tests {
         let all = vec![access(Privacy::Private, true, false); 3];
         door.learn_about(asked, users, &Ok(Some((all[0].clone(), all))));
         for (name, since) in ["ann", "bob", "eve"].into_iter().zip(since) {
-            assert!(matches!(door.answer(&user(name), since), Some(Ok(Some(_)))), "{name}");
+            assert!(
+                matches!(door.answer(&user(name), since), Some(Ok(Some(_)))),
+                "{name}"
+            );
         }
-        assert!(door.answer(&user("joe"), late).is_none() && door.answer(&user("ann"), late).is_none());
+        assert!(
+            door.answer(&user("joe"), late).is_none() && door.answer(&user("ann"), late).is_none()
+        );
         assert_eq!(door.ask_about(&user("joe")).1, [user("joe")]);
     }
 
     #[test]
     fn a_commit_after_a_closing_makes_members_be_looked_up() {
         let ann = visitor(Some("ann"), Wish::Read);
-        let head = |closings| Some(Head { closings, restricted: true, ..Head::EMPTY });
+        let head = |closings| {
+            Some(Head {
+                closings,
+                restricted: true,
+                ..Head::EMPTY
+            })
+        };
         let mut door = Door::default();
         door.committed_after(head(1));
         answer(&mut door, "ann", &access(Privacy::Private, true, false));

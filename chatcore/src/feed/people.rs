@@ -54,7 +54,9 @@ impl People {
     }
 
     pub(super) fn leave(&mut self, user: &Username) {
-        let Some(connections) = self.here.get_mut(user) else { return };
+        let Some(connections) = self.here.get_mut(user) else {
+            return;
+        };
         *connections -= 1;
         if *connections == 0 {
             self.here.remove(user);
@@ -73,7 +75,10 @@ impl People {
     }
 
     fn take(&mut self, process: ProcessId, attendance: Attendance) {
-        let known = self.elsewhere.get(&process).map_or(-1, |known| known.version);
+        let known = self
+            .elsewhere
+            .get(&process)
+            .map_or(-1, |known| known.version);
         if attendance.version > known {
             self.dirty = true;
             self.elsewhere.insert(process, attendance);
@@ -99,11 +104,15 @@ impl People {
             return;
         }
         self.loaded = true;
-        self.elsewhere.retain(|process, _| elsewhere.iter().any(|(other, _)| other == process));
-        elsewhere.into_iter().for_each(|(process, attendance)| self.take(process, attendance));
+        self.elsewhere
+            .retain(|process, _| elsewhere.iter().any(|(other, _)| other == process));
+        elsewhere
+            .into_iter()
+            .for_each(|(process, attendance)| self.take(process, attendance));
     }
 
-    /// Takes note that changes went unheard, elsewhere and perhaps to what others know of those here.
+    /// Takes note that changes went unheard, elsewhere and perhaps to what others know of those
+    /// here.
     pub(super) fn unload(&mut self) {
         self.loaded = false;
         self.generation += 1;
@@ -153,16 +162,24 @@ impl People {
     pub(super) fn refresh(&mut self) -> Option<Vec<Username>> {
         self.dirty = false;
         self.scheduled = false;
-        std::mem::take(&mut self.untold).then(|| self.here.keys().take(MAX_PRESENT).cloned().collect())
+        std::mem::take(&mut self.untold)
+            .then(|| self.here.keys().take(MAX_PRESENT).cloned().collect())
     }
 
     /// Shows who is there; says whether that is news.
     pub(super) fn show(&mut self, room: &RoomName, now: Instant) -> bool {
         self.shown_at = Some(now);
-        let elsewhere = self.elsewhere.values().flat_map(|attendance| &attendance.users);
+        let elsewhere = self
+            .elsewhere
+            .values()
+            .flat_map(|attendance| &attendance.users);
         let users = self.here.keys().chain(elsewhere).cloned().collect();
         let presence = Presence::new(room.clone(), users);
-        if self.shown.as_ref().is_some_and(|shown| shown.users() == presence.users()) {
+        if self
+            .shown
+            .as_ref()
+            .is_some_and(|shown| shown.users() == presence.users())
+        {
             return false;
         }
         self.shown = Some(presence);
@@ -193,7 +210,10 @@ impl People {
 
     /// Who typed since the follower looked last.
     pub(super) fn typing_after(&self, seen: u64, now: Instant) -> Vec<Username> {
-        let new = self.typing.iter().filter(|(_, at, number)| *number > seen && now - *at < TYPING);
+        let new = self
+            .typing
+            .iter()
+            .filter(|(_, at, number)| *number > seen && now - *at < TYPING);
         new.map(|(user, _, _)| user.clone()).collect()
     }
 
@@ -223,7 +243,9 @@ mod tests {
         people.schedule(now)?;
         people.refresh();
         people.show(&room(), now);
-        people.shown_after(0).map(|(_, shown)| shown.users().iter().map(ToString::to_string).collect())
+        people
+            .shown_after(0)
+            .map(|(_, shown)| shown.users().iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -233,7 +255,10 @@ mod tests {
         people.enter(&user("ann"));
         people.enter(&user("ann"));
         people.enter(&user("bob"));
-        assert_eq!(shown(&mut people, now), Some(vec!["ann".into(), "bob".into()]));
+        assert_eq!(
+            shown(&mut people, now),
+            Some(vec!["ann".into(), "bob".into()])
+        );
         people.leave(&user("ann"));
         assert_eq!(shown(&mut people, now), None, "nothing changed");
         people.leave(&user("ann"));
@@ -245,7 +270,10 @@ mod tests {
     fn older_news_of_another_process_is_ignored() {
         let (now, other) = (Instant::now(), ProcessId([1; 12]));
         let mut people = People::default();
-        let attendance = |version, name| Attendance { version, users: vec![user(name)] };
+        let attendance = |version, name| Attendance {
+            version,
+            users: vec![user(name)],
+        };
         people.hear(other, attendance(2, "new"));
         people.hear(other, attendance(1, "old"));
         assert_eq!(shown(&mut people, now), Some(vec!["new".into()]));
@@ -286,7 +314,9 @@ mod tests {
         assert_eq!(people.typing_after(0, now + TYPING_PAUSE), [user("ann")]);
         assert_eq!(people.typing_after(people.typed(), now + TYPING_PAUSE), []);
         assert_eq!(people.typing_after(0, now + TYPING_PAUSE + TYPING), []);
-        let many = (0..1_000).filter(|i| people.hear_typing(&user(&i.to_string()), now + TYPING)).count();
+        let many = (0..1_000)
+            .filter(|i| people.hear_typing(&user(&i.to_string()), now + TYPING))
+            .count();
         assert!(many <= MAX_TYPING);
     }
 }

@@ -9,7 +9,8 @@ use crate::types::{ChangeSeq, Range, Seq};
 /// The most that one ring holds.
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
-/// Changed messages remembered for those who have not been given them yet, and their part of the bytes.
+/// Changed messages remembered for those who have not been given them yet, and their part of the
+/// bytes.
 const MAX_CHANGES: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// Changed messages remembered that were heard of late.
@@ -31,16 +32,17 @@ pub(super) struct Ring {
     generation: u64,
     /// The number of the last change that was published.
     last_change: Option<ChangeSeq>,
-    /// Set once `last_change` was the last change of the room at a moment of the present change stream,
-    /// as `known` is for `end`.
+    /// Set once `last_change` was the last change of the room at a moment of the present change
+    /// stream, as `known` is for `end`.
     knows_last_change: bool,
-    /// The messages that changed last, each as one change left it, by the number of the change, without
-    /// a hole up to `last_change`.
+    /// The messages that changed last, each as one change left it, by the number of the change,
+    /// without a hole up to `last_change`.
     changed: VecDeque<SharedMessage>,
     changed_bytes: usize,
     /// The place of the last message of which a change was published.
     last_changed: Seq,
-    /// Messages here of which a change was heard after a later one, and how many there were before these.
+    /// Messages here of which a change was heard after a later one, and how many there were before
+    /// these.
     late: VecDeque<SharedMessage>,
     late_before: u64,
 }
@@ -74,7 +76,13 @@ impl Ring {
             return true;
         }
         // This process changed it before it heard of the message, which is as it was posted.
-        match self.changed.iter().rev().find(|changed| changed.seq == message.seq).cloned() {
+        match self
+            .changed
+            .iter()
+            .rev()
+            .find(|changed| changed.seq == message.seq)
+            .cloned()
+        {
             Some(changed) => self.push(changed),
             None => {
                 self.drop_shown();
@@ -86,7 +94,9 @@ impl Ring {
 
     /// Takes in a message that was changed, `now` if by this process. Returns whether it is news.
     pub(super) fn publish_change(&mut self, message: &SharedMessage, now: bool) -> bool {
-        let Some(number) = message.change else { return false };
+        let Some(number) = message.change else {
+            return false;
+        };
         self.knows_last_change |= now;
         match self.last_change {
             // The change stream gives the changes of one batch in any order.
@@ -105,7 +115,9 @@ impl Ring {
         self.changed_bytes += message.weight();
         self.changed.push_back(message.clone());
         while self.changed.len() > MAX_CHANGES || self.changed_bytes > MAX_CHANGED_BYTES {
-            let Some(oldest) = self.changed.pop_front() else { break };
+            let Some(oldest) = self.changed.pop_front() else {
+                break;
+            };
             self.changed_bytes -= oldest.weight();
         }
 
@@ -148,8 +160,8 @@ impl Ring {
         false
     }
 
-    /// Takes in the number of the last change of the room when the store was asked. Returns whether it is
-    /// news.
+    /// Takes in the number of the last change of the room when the store was asked. Returns whether
+    /// it is news.
     pub(super) fn learn_last_change(&mut self, number: ChangeSeq) -> bool {
         self.knows_last_change = true;
         let is_news = self.last_change.is_none_or(|last| last < number);
@@ -172,7 +184,11 @@ impl Ring {
 
     /// Returns the messages that changed after the change `after`, as the store would give them, or
     /// `None` where the ring does not reach.
-    pub(super) fn read_changes(&self, after: ChangeSeq, limit: usize) -> Option<Vec<SharedMessage>> {
+    pub(super) fn read_changes(
+        &self,
+        after: ChangeSeq,
+        limit: usize,
+    ) -> Option<Vec<SharedMessage>> {
         let last = self.last_change()?;
         if after == last {
             return Some(Vec::new());
@@ -184,8 +200,13 @@ impl Ring {
         let from = usize::try_from(after.get() + 1 - first.get()).ok()?;
         let mut seen = std::collections::HashSet::new();
         // Of several changes of a message the last one tells all.
-        let mut found: Vec<_> =
-            self.changed.range(from..).rev().filter(|message| seen.insert(message.seq)).cloned().collect();
+        let mut found: Vec<_> = self
+            .changed
+            .range(from..)
+            .rev()
+            .filter(|message| seen.insert(message.seq))
+            .cloned()
+            .collect();
         found.reverse();
         found.truncate(limit);
         Some(found)
@@ -201,8 +222,8 @@ impl Ring {
         self.changed_bytes = 0;
     }
 
-    /// Takes note that messages may have been posted and changed unheard. Keeps both ends, so that the
-    /// rest can be read from there.
+    /// Takes note that messages may have been posted and changed unheard. Keeps both ends, so that
+    /// the rest can be read from there.
     pub(super) fn miss_changes(&mut self) {
         self.drop_messages();
         self.known = false;
@@ -215,16 +236,16 @@ impl Ring {
         self.end.map(|(seq, _)| seq)
     }
 
-    /// Takes note that there was no message after `seq` when the store was asked. Returns whether that
-    /// is where the ring ends.
+    /// Takes note that there was no message after `seq` when the store was asked. Returns whether
+    /// that is where the ring ends.
     pub(super) fn confirm_end(&mut self, seq: Seq) -> bool {
         let is_end = self.last_heard() == Some(seq);
         self.known |= is_end;
         is_end
     }
 
-    /// Takes note that there was no change after `number` when the store was asked. Returns whether that
-    /// is the last change that was published.
+    /// Takes note that there was no change after `number` when the store was asked. Returns whether
+    /// that is the last change that was published.
     pub(super) fn confirm_last_change(&mut self, number: ChangeSeq) -> bool {
         let is_last = self.last_change == Some(number);
         self.knows_last_change |= is_last;
@@ -236,7 +257,9 @@ impl Ring {
         self.bytes += message.weight();
         self.messages.push_back(message);
         while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.messages.pop_front() else { break };
+            let Some(oldest) = self.messages.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.weight();
         }
     }
@@ -261,14 +284,18 @@ impl Ring {
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         if last.seq.next() >= start {
             for message in loaded.iter().rev().filter(|m| m.seq < start) {
-                if self.messages.len() >= MAX_MESSAGES || self.bytes + message.weight() > MAX_BYTES {
+                if self.messages.len() >= MAX_MESSAGES || self.bytes + message.weight() > MAX_BYTES
+                {
                     break;
                 }
                 self.bytes += message.weight();
                 self.messages.push_front(message.clone());
             }
         }
-        loaded.iter().filter(|m| m.seq > end).for_each(|message| self.push(message.clone()));
+        loaded
+            .iter()
+            .filter(|m| m.seq > end)
+            .for_each(|message| self.push(message.clone()));
     }
 
     /// Takes note that the room had no message when the store was asked.
@@ -298,7 +325,8 @@ impl Ring {
         let (end, end_time) = self.end.filter(|_| self.known)?;
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         let from_start = start <= Seq::ZERO.next();
-        let take = |from: usize, to: usize| self.messages.range(from..to.max(from)).cloned().collect();
+        let take =
+            |from: usize, to: usize| self.messages.range(from..to.max(from)).cloned().collect();
         let len = self.messages.len();
         match range {
             Range::After(seq) if seq >= end => Some(Vec::new()),
@@ -308,11 +336,14 @@ impl Ring {
             }
             Range::Since(time) if time >= end_time => Some(Vec::new()),
             Range::Since(time) => {
-                let reaches = from_start || self.messages.front().is_some_and(|m| m.timestamp <= time);
+                let reaches =
+                    from_start || self.messages.front().is_some_and(|m| m.timestamp <= time);
                 let from = self.messages.partition_point(|m| m.timestamp <= time);
                 reaches.then(|| take(from, len.min(from + limit)))
             }
-            Range::Newest => (from_start || len >= limit).then(|| take(len.saturating_sub(limit), len)),
+            Range::Newest => {
+                (from_start || len >= limit).then(|| take(len.saturating_sub(limit), len))
+            }
             Range::Before(seq) => {
                 let to = usize::try_from(seq.get().min(end.get() + 1) - start.get()).ok()?;
                 (from_start || to >= limit).then(|| take(to.saturating_sub(limit), to))
@@ -326,7 +357,9 @@ impl Ring {
         let Some(end) = self.end() else { return true };
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         match range {
-            Range::After(seq) => start.get() - seq.get() <= i64::try_from(limit).unwrap_or(i64::MAX),
+            Range::After(seq) => {
+                start.get() - seq.get() <= i64::try_from(limit).unwrap_or(i64::MAX)
+            }
             Range::Newest => true,
             Range::Since(_) | Range::Before(_) => false,
         }
@@ -352,7 +385,10 @@ mod tests {
     /// What a room of `end` messages answers.
     fn model(end: i64, range: Range, limit: usize) -> Vec<SharedMessage> {
         let all: Vec<_> = (1..=end).map(testing::message).collect();
-        testing::model(&all, range, limit).into_iter().map(SharedMessage::from).collect()
+        testing::model(&all, range, limit)
+            .into_iter()
+            .map(SharedMessage::from)
+            .collect()
     }
 
     fn ranges() -> impl Strategy<Value = Range> {
@@ -376,7 +412,8 @@ mod tests {
         Clear,
         /// The change stream had a gap.
         MissChanges,
-        /// The message that lies so far back is changed by this process, perhaps before it heard of it.
+        /// The message that lies so far back is changed by this process, perhaps before it heard of
+        /// it.
         Change(i64),
     }
 
@@ -489,7 +526,11 @@ mod tests {
     }
 
     fn change(number: i64, seq: i64) -> SharedMessage {
-        Message { change: ChangeSeq::new(number), ..(*message(seq)).clone() }.into()
+        Message {
+            change: ChangeSeq::new(number),
+            ..(*message(seq)).clone()
+        }
+        .into()
     }
 
     #[test]
@@ -498,16 +539,32 @@ mod tests {
         let at = |n| ChangeSeq::new(n).expect("a number");
         let told = |ring: &Ring, after| {
             let told = ring.read_changes(at(after), 100);
-            told.map(|told| told.iter().filter_map(|m| m.change).map(ChangeSeq::get).collect::<Vec<_>>())
+            told.map(|told| {
+                told.iter()
+                    .filter_map(|m| m.change)
+                    .map(ChangeSeq::get)
+                    .collect::<Vec<_>>()
+            })
         };
         assert!(ring.publish_change(&change(3, 1), false));
         assert_eq!(told(&ring, 2), None, "there may be others");
         ring.learn_last_change(at(3));
-        assert_eq!((told(&ring, 2), told(&ring, 3), told(&ring, 1)), (Some(vec![3]), Some(vec![]), None));
-        assert!(ring.publish_change(&change(4, 2), false) && !ring.publish_change(&change(4, 2), false));
+        assert_eq!(
+            (told(&ring, 2), told(&ring, 3), told(&ring, 1)),
+            (Some(vec![3]), Some(vec![]), None)
+        );
+        assert!(
+            ring.publish_change(&change(4, 2), false) && !ring.publish_change(&change(4, 2), false)
+        );
         assert_eq!(told(&ring, 2), Some(vec![3, 4]));
-        assert!(ring.publish_change(&change(7, 2), false), "with a hole before it");
-        assert_eq!((told(&ring, 4), told(&ring, 6), told(&ring, 9)), (None, Some(vec![7]), None));
+        assert!(
+            ring.publish_change(&change(7, 2), false),
+            "with a hole before it"
+        );
+        assert_eq!(
+            (told(&ring, 4), told(&ring, 6), told(&ring, 9)),
+            (None, Some(vec![7]), None)
+        );
         ring.miss_changes();
         assert_eq!(told(&ring, 7), None);
         assert!(!ring.confirm_last_change(at(8)) && ring.confirm_last_change(at(7)));
@@ -524,7 +581,10 @@ mod tests {
         let shown = ring.read(Range::Newest, 2).expect("the end");
         assert_eq!(shown, [change(1, 2), change(2, 3)]);
         // A follower that began after the second of them is given the first all the same.
-        assert_eq!((ring.late_changes(), ring.late_after(0)), (1, vec![change(1, 2)]));
+        assert_eq!(
+            (ring.late_changes(), ring.late_after(0)),
+            (1, vec![change(1, 2)])
+        );
         // The log lacks the first of them, which the store has.
         assert_eq!(ring.read_changes(ChangeSeq::ZERO, 10), None);
     }
@@ -534,20 +594,31 @@ mod tests {
         let mut ring = Ring::default();
         (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), true)));
         assert!(
-            ring.changed.len() <= MAX_CHANGES && ring.bytes() <= MAX_CHANGED_BYTES && ring.changed.len() > 10
+            ring.changed.len() <= MAX_CHANGES
+                && ring.bytes() <= MAX_CHANGED_BYTES
+                && ring.changed.len() > 10
         );
     }
 
     #[test]
     fn a_ring_is_bounded_by_number_and_by_size() {
         let mut ring = Ring::default();
-        messages(1..=10_000).iter().for_each(|m| assert!(ring.publish(m, true)));
+        messages(1..=10_000)
+            .iter()
+            .for_each(|m| assert!(ring.publish(m, true)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
             let content = Some(testing::content(&"x".repeat(4_000)));
-            SharedMessage::from(Message { content, ..(*message(seq)).clone() })
+            SharedMessage::from(Message {
+                content,
+                ..(*message(seq)).clone()
+            })
         };
         (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), true)));
-        assert!(ring.bytes() <= MAX_BYTES && ring.messages.len() > 10, "{}", ring.messages.len());
+        assert!(
+            ring.bytes() <= MAX_BYTES && ring.messages.len() > 10,
+            "{}",
+            ring.messages.len()
+        );
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct RoomFeed {
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
     pub(super) doubts: AtomicU32,
-    /// The feed's epoch in which what is here was last brought up to date. In another one it is stale.
+    /// The feed's epoch in which what is here was last brought up to date. In another one it is
+    /// stale.
     pub(super) epoch: AtomicU64,
     /// Watchers who are told who is here.
     watchers: AtomicUsize,
@@ -78,7 +79,8 @@ impl RoomFeed {
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         let result = visit(&mut door);
         self.open.store(door.is_open(), Ordering::SeqCst);
-        self.public.store(door.privacy() == Some(Privacy::Public), Ordering::SeqCst);
+        self.public
+            .store(door.privacy() == Some(Privacy::Public), Ordering::SeqCst);
         result
     }
 
@@ -141,8 +143,9 @@ impl RoomFeed {
         }
     }
 
-    /// Takes note that messages are about to be known here which were posted elsewhere. Whoever may be
-    /// in a private room is looked up again: somebody may have been removed before they were posted.
+    /// Takes note that messages are about to be known here which were posted elsewhere. Whoever may
+    /// be in a private room is looked up again: somebody may have been removed before they were
+    /// posted.
     pub(super) fn will_show_of_others(&self) {
         if !self.public.load(Ordering::SeqCst) {
             self.door(Door::forget);
@@ -155,8 +158,8 @@ impl RoomFeed {
         self.wake.send_replace(());
     }
 
-    /// Has one name, in any case, looked up again. Followers are woken, because nobody knows which of
-    /// them it is; the others find in memory that they may stay.
+    /// Has one name, in any case, looked up again. Followers are woken, because nobody knows which
+    /// of them it is; the others find in memory that they may stay.
     pub(super) fn evict(&self, user: &Username) {
         self.door(|door| door.evict(user));
         self.wake.send_replace(());
@@ -167,8 +170,8 @@ impl RoomFeed {
         self.door(Door::miss_changes);
     }
 
-    /// Takes in the head that the store answered to a question that began at `asked`. Returns whether
-    /// followers have to be looked up again.
+    /// Takes in the head that the store answered to a question that began at `asked`. Returns
+    /// whether followers have to be looked up again.
     pub(super) fn confirm_access(&self, asked: Moment, head: Head) -> bool {
         self.door(|door| door.confirm(asked, head))
     }
@@ -178,11 +181,14 @@ impl RoomFeed {
         *set = (set.0 + 1, Some(topic));
     }
 
-    /// Returns the topic that was set since the follower looked last, and the number to ask with next
-    /// time.
+    /// Returns the topic that was set since the follower looked last, and the number to ask with
+    /// next time.
     pub(crate) fn topic_after(&self, seen: u64) -> Option<(u64, Topic)> {
         let (number, topic) = &*self.topic.lock().unwrap_or_else(PoisonError::into_inner);
-        topic.clone().filter(|_| *number != seen).map(|topic| (*number, topic))
+        topic
+            .clone()
+            .filter(|_| *number != seen)
+            .map(|topic| (*number, topic))
     }
 
     /// Returns the number of the last topic that was set.
@@ -200,15 +206,26 @@ impl RoomFeed {
         self.ring().late_changes()
     }
 
-    /// Returns the changed messages that were heard late since the follower looked last, and the number to
-    /// ask with next time.
+    /// Returns the changed messages that were heard late since the follower looked last, and the
+    /// number to ask with next time.
     pub(crate) fn late_after(&self, seen: u64) -> (u64, Vec<SharedMessage>) {
         let ring = self.ring();
-        (ring.late_changes(), if ring.late_changes() == seen { Vec::new() } else { ring.late_after(seen) })
+        (
+            ring.late_changes(),
+            if ring.late_changes() == seen {
+                Vec::new()
+            } else {
+                ring.late_after(seen)
+            },
+        )
     }
 
     /// Returns what the ring has of the changes after `after`, whether it is up to date or not.
-    pub(crate) fn read_changes(&self, after: ChangeSeq, limit: usize) -> Option<Vec<SharedMessage>> {
+    pub(crate) fn read_changes(
+        &self,
+        after: ChangeSeq,
+        limit: usize,
+    ) -> Option<Vec<SharedMessage>> {
         self.ring().read_changes(after, limit)
     }
 
@@ -272,10 +289,12 @@ impl RoomFeed {
         &self.telling
     }
 
-    /// If it is not known who is connected to other processes, and somebody is told: what to load it
-    /// with.
+    /// If it is not known who is connected to other processes, and somebody is told: what to load
+    /// it with.
     pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
-        self.people().lacks_elsewhere().filter(|_| self.is_watched())
+        self.people()
+            .lacks_elsewhere()
+            .filter(|_| self.is_watched())
     }
 
     /// Tells if a list of who is here is shown, or may be before other processes are asked.

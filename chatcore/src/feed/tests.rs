@@ -8,7 +8,12 @@ fn name(text: &str) -> RoomName {
 
 fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
     let content = Some(testing::content(text));
-    Message { room: room.clone(), content, ..testing::message(seq) }.into()
+    Message {
+        room: room.clone(),
+        content,
+        ..testing::message(seq)
+    }
+    .into()
 }
 
 #[test]
@@ -92,7 +97,10 @@ fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     assert_eq!(feed.to_refresh().len(), 1);
     assert!(feed.confirm_end(&entry, entry.generation(), seq));
     assert_eq!(read(), Some(Vec::new()));
-    assert!(feed.read(&room, Range::Newest, 1, false).is_none(), "it may have changed");
+    assert!(
+        feed.read(&room, Range::Newest, 1, false).is_none(),
+        "it may have changed"
+    );
     assert!(feed.to_refresh().is_empty());
     assert_eq!(entry.last_change(), None);
 }

@@ -10,7 +10,8 @@
 //! - its ring knows where the room ends, which it learns from the store or from a commit of this
 //!   process.
 //!
-//! A pause of the feed alone makes nothing stale: whatever was committed meanwhile is heard of late.
+//! A pause of the feed alone makes nothing stale: whatever was committed meanwhile is heard of
+//! late.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,10 +33,11 @@ pub(crate) struct Refresh {
 }
 
 impl Feed {
-    /// The epoch in which the ring of a room is known to be up to date, if it is. What was read between
-    /// two calls that give the same epoch is.
+    /// The epoch in which the ring of a room is known to be up to date, if it is. What was read
+    /// between two calls that give the same epoch is.
     pub(crate) fn trusted_in(&self, room: &RoomFeed) -> Option<u64> {
-        self.heard_in(room).filter(|_| room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed())
+        self.heard_in(room)
+            .filter(|_| room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed())
     }
 
     pub(crate) fn is_trusted(&self, room: &RoomFeed) -> bool {
@@ -52,15 +54,16 @@ impl Feed {
         self.live.load(Ordering::SeqCst)
     }
 
-    /// Takes a room into the present epoch, if it is stale: what may have changed in the gap is unknown
-    /// from then on, and is learned from the store.
+    /// Takes a room into the present epoch, if it is stale: what may have changed in the gap is
+    /// unknown from then on, and is learned from the store.
     pub(crate) fn renew(&self, room: &RoomFeed) {
         let epoch = self.epoch.load(Ordering::SeqCst);
         if room.epoch.load(Ordering::SeqCst) == epoch {
             return;
         }
         self.change(room, |ring| {
-            // Under the lock, so that what one caller renewed and learned is not forgotten by another.
+            // Under the lock, so that what one caller renewed and learned is not forgotten by
+            // another.
             if room.epoch.load(Ordering::SeqCst) != epoch {
                 ring.miss_changes();
                 room.miss_removals();
@@ -73,12 +76,18 @@ impl Feed {
     pub(crate) fn doubt(&self, batch: &Batch) {
         self.doubts.fetch_add(1, Ordering::SeqCst);
         self.counts.forget(senders(batch));
-        batch.rooms.iter().for_each(|part| self.doubt_room(&part.room));
+        batch
+            .rooms
+            .iter()
+            .for_each(|part| self.doubt_room(&part.room));
     }
 
     /// The batch is committed or never will be.
     pub(crate) fn settle(&self, batch: &Batch) {
-        batch.rooms.iter().for_each(|part| self.settle_room(&part.room));
+        batch
+            .rooms
+            .iter()
+            .for_each(|part| self.settle_room(&part.room));
         self.counts.forget(senders(batch));
         self.doubts.fetch_sub(1, Ordering::SeqCst);
     }
@@ -109,14 +118,20 @@ impl Feed {
     }
 
     /// Every commit since the pause has been heard of, and is from now on.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn resume(&self) {
         self.live.store(true, Ordering::SeqCst);
     }
 
     /// From now on every commit is heard of that a read which begins now would not find. What was
     /// committed before may have gone unheard.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn begin_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.counts.clear();
@@ -133,7 +148,10 @@ impl Feed {
     }
 
     /// Forgets what is known of a room, because a change of it could not be understood.
-    #[cfg_attr(not(feature = "mongodb"), expect(dead_code, reason = "only MongoDB is shared"))]
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "only MongoDB is shared")
+    )]
     pub(crate) fn miss_changes_of(&self, room: &RoomName) {
         let Some(room) = self.get(room) else { return };
         self.change(&room, Ring::miss_changes);
@@ -157,12 +175,22 @@ impl Feed {
     pub(crate) fn begin_refresh(&self, room: Arc<RoomFeed>) -> Refresh {
         self.renew(&room);
         let (asked, generation, ends_known) = (room.ask(), room.generation(), room.knows_ends());
-        Refresh { room, asked, generation, ends_known }
+        Refresh {
+            room,
+            asked,
+            generation,
+            ends_known,
+        }
     }
 
     /// Takes in the answer. Returns false if there may be messages that were not heard of.
     pub(crate) fn confirm(&self, refresh: &Refresh, head: Option<Head>) -> bool {
-        let Refresh { room, asked, generation, .. } = refresh;
+        let Refresh {
+            room,
+            asked,
+            generation,
+            ..
+        } = refresh;
         if head.is_some_and(|head| room.confirm_access(*asked, head)) {
             room.wake.send_replace(());
         }

@@ -16,8 +16,8 @@ const LAG: usize = 16;
 pub enum UserUpdate {
     /// The user has read a room up to a place.
     Read(RoomName, Seq),
-    /// A message of a room mentions the user, who may not be allowed to read it. On a shared store this
-    /// may come twice.
+    /// A message of a room mentions the user, who may not be allowed to read it. On a shared store
+    /// this may come twice.
     Mentioned(RoomName, Seq),
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
@@ -43,15 +43,22 @@ impl Users {
     pub(crate) fn listen(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
         let mut users = self.lock();
         let same = users.entry(Fold::from(user)).or_default();
-        same.entry(user.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
+        same.entry(user.clone())
+            .or_insert_with(|| broadcast::channel(LAG).0)
+            .subscribe()
     }
 
     /// Forgets a user to whom nobody listens any more.
     pub(crate) fn forget(&self, user: &Username) {
         let name = Fold::from(user);
         let mut users = self.lock();
-        let Some(same) = users.get_mut(&name) else { return };
-        if same.get(user).is_some_and(|sender| sender.receiver_count() == 0) {
+        let Some(same) = users.get_mut(&name) else {
+            return;
+        };
+        if same
+            .get(user)
+            .is_some_and(|sender| sender.receiver_count() == 0)
+        {
             same.remove(user);
         }
         if same.is_empty() {
@@ -60,7 +67,11 @@ impl Users {
     }
 
     pub(crate) fn tell(&self, user: &Username, event: UserUpdate) {
-        if let Some(sender) = self.lock().get(&Fold::from(user)).and_then(|same| same.get(user)) {
+        if let Some(sender) = self
+            .lock()
+            .get(&Fold::from(user))
+            .and_then(|same| same.get(user))
+        {
             let _ = sender.send(event);
         }
     }
@@ -68,7 +79,12 @@ impl Users {
     /// Tells of ended sessions of a name, in any case: when it is registered, those of all guests
     /// who used it end.
     pub(crate) fn sessions_ended(&self, user: &Username) {
-        for sender in self.lock().get(&Fold::from(user)).into_iter().flat_map(HashMap::values) {
+        for sender in self
+            .lock()
+            .get(&Fold::from(user))
+            .into_iter()
+            .flat_map(HashMap::values)
+        {
             let _ = sender.send(UserUpdate::SessionsEnded);
         }
     }
@@ -98,11 +114,16 @@ mod tests {
         users.sessions_ended(&name("Ann"));
         let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
         assert_eq!(reached, [true, true, false]);
-        users.tell(&name("ann"), UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO));
+        users.tell(
+            &name("ann"),
+            UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO),
+        );
         let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
         assert_eq!(reached, [true, false, false]);
         drop(heard);
-        ["ann", "ANN", "bob"].iter().for_each(|user| users.forget(&name(user)));
+        ["ann", "ANN", "bob"]
+            .iter()
+            .for_each(|user| users.forget(&name(user)));
         assert!(users.lock().is_empty());
     }
 }

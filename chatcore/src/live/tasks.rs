@@ -19,7 +19,8 @@ use crate::types::Range;
 /// How often the feed is looked after, and how many of these looks lie between two sweeps.
 const TEND: Duration = Duration::from_millis(500);
 const SWEEP: u32 = 20;
-/// Rooms whose heads are asked for at once, and rooms that are read for their followers side by side.
+/// Rooms whose heads are asked for at once, and rooms that are read for their followers side by
+/// side.
 const HEADS: usize = 256;
 const REFRESHES: usize = 8;
 /// Rooms of which other processes are told who is there, and asked, side by side.
@@ -34,7 +35,11 @@ pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
     tokio::spawn(tend(Arc::downgrade(shared)));
     tokio::spawn(show(Arc::downgrade(shared), due));
     tokio::spawn(hear(Arc::downgrade(shared)));
-    tokio::spawn(write_marks(shared.backend.clone(), shared.feed.clone(), shared.options.timeout));
+    tokio::spawn(write_marks(
+        shared.backend.clone(),
+        shared.feed.clone(),
+        shared.options.timeout,
+    ));
 }
 
 /// Writes what users have read, and the last of it once the store is closed or dropped.
@@ -54,7 +59,9 @@ async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
     let mut later: BTreeMap<(std::time::Instant, u64), Arc<RoomFeed>> = BTreeMap::new();
     let mut at_store = JoinSet::new();
     for number in 0.. {
-        let next = later.first_key_value().map(|((at, _), _)| Instant::from_std(*at));
+        let next = later
+            .first_key_value()
+            .map(|((at, _), _)| Instant::from_std(*at));
         tokio::select! {
             taken = due.recv() => match taken {
                 Some((at, room)) => drop(later.insert((at, number), room)),
@@ -71,8 +78,8 @@ async fn show(shared: Weak<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
     }
 }
 
-/// Shows who is in a room, once other processes are told who is here and were asked who is there, if
-/// need be.
+/// Shows who is in a room, once other processes are told who is here and were asked who is there,
+/// if need be.
 async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
     let (backend, feed) = (&store.0.backend, &store.0.feed);
     if feed.is_closed() {
@@ -92,8 +99,15 @@ async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
         done = elsewhere.map(|elsewhere| room.load_people(generation, elsewhere));
     }
     if let Some(users) = to_tell {
-        let attendance = Attendance { version: feed.next_version(), users };
-        done = done.and(store.call(backend.attend(room.name.clone(), attendance)).await);
+        let attendance = Attendance {
+            version: feed.next_version(),
+            users,
+        };
+        done = done.and(
+            store
+                .call(backend.attend(room.name.clone(), attendance))
+                .await,
+        );
     }
     room.show_people();
 
@@ -110,7 +124,10 @@ async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
 async fn hear(shared: Weak<Shared>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let Some((backend, feed)) = shared.upgrade().map(|s| (s.backend.clone(), s.feed.clone())) else {
+        let Some((backend, feed)) = shared
+            .upgrade()
+            .map(|s| (s.backend.clone(), s.feed.clone()))
+        else {
             break;
         };
         if feed.is_closed() {
@@ -133,7 +150,9 @@ async fn hear(shared: Weak<Shared>) {
 
 /// Sweeps the feed, and refreshes rooms.
 async fn tend(shared: Weak<Shared>) {
-    let Some(feed) = shared.upgrade().map(|shared| shared.feed.clone()) else { return };
+    let Some(feed) = shared.upgrade().map(|shared| shared.feed.clone()) else {
+        return;
+    };
     let mut ticks = tokio::time::interval(TEND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u32.. {
@@ -141,7 +160,13 @@ async fn tend(shared: Weak<Shared>) {
             _ = ticks.tick() => {}
             () = feed.refresh_needed() => {}
         }
-        let Some(store) = shared.upgrade().map(ChatStore).filter(|store| !store.is_closed()) else { break };
+        let Some(store) = shared
+            .upgrade()
+            .map(ChatStore)
+            .filter(|store| !store.is_closed())
+        else {
+            break;
+        };
         if tick.is_multiple_of(SWEEP) {
             feed.sweep();
         }
@@ -159,8 +184,14 @@ async fn tend(shared: Weak<Shared>) {
 /// were not heard of, and only those are read, from where each ring ends.
 async fn refresh(store: &ChatStore, rooms: &[Arc<RoomFeed>]) -> Result<()> {
     let feed = &store.0.feed;
-    let rooms: Vec<_> = rooms.iter().map(|room| feed.begin_refresh(room.clone())).collect();
-    let names = rooms.iter().map(|refresh| refresh.room.name.clone()).collect();
+    let rooms: Vec<_> = rooms
+        .iter()
+        .map(|room| feed.begin_refresh(room.clone()))
+        .collect();
+    let names = rooms
+        .iter()
+        .map(|refresh| refresh.room.name.clone())
+        .collect();
     let heads = store.call(store.0.backend.heads(names)).await?;
     // One that cannot be read fails alone, when its messages are read.
     let (current, behind): (Vec<_>, Vec<_>) = rooms
@@ -168,7 +199,9 @@ async fn refresh(store: &ChatStore, rooms: &[Arc<RoomFeed>]) -> Result<()> {
         .zip(heads)
         .partition(|(refresh, head)| head.as_ref().is_ok_and(|head| feed.confirm(refresh, *head)));
 
-    current.iter().for_each(|(refresh, _)| feed.end_refresh(refresh));
+    current
+        .iter()
+        .for_each(|(refresh, _)| feed.end_refresh(refresh));
     let read = |(refresh, _): (Refresh, _)| async move {
         // The next tick reads what could not be read. Followers of the others do not wait for it.
         if let Err(error) = read_end(store, &refresh.room).await {
@@ -176,7 +209,9 @@ async fn refresh(store: &ChatStore, rooms: &[Arc<RoomFeed>]) -> Result<()> {
         }
         feed.end_refresh(&refresh);
     };
-    stream::iter(behind).for_each_concurrent(REFRESHES, read).await;
+    stream::iter(behind)
+        .for_each_concurrent(REFRESHES, read)
+        .await;
     Ok(())
 }
 
@@ -186,7 +221,9 @@ async fn read_end(store: &ChatStore, room: &RoomFeed) -> Result<()> {
     let generation = room.generation();
     let mut found = Vec::new();
     if let Some(end) = room.last_heard() {
-        found = store.call(store.stored(&room.name, Range::After(end), MAX_MESSAGES)).await?;
+        found = store
+            .call(store.stored(&room.name, Range::After(end), MAX_MESSAGES))
+            .await?;
         if found.is_empty() {
             feed.confirm_end(room, generation, end);
             return Ok(());
@@ -194,7 +231,9 @@ async fn read_end(store: &ChatStore, room: &RoomFeed) -> Result<()> {
     }
     // Where it is further behind, followers read what lies between by themselves.
     if found.is_empty() || found.len() >= MAX_MESSAGES as usize {
-        found = store.call(store.stored(&room.name, Range::Newest, FOLLOW_LIMIT)).await?;
+        found = store
+            .call(store.stored(&room.name, Range::Newest, FOLLOW_LIMIT))
+            .await?;
     }
     match found.is_empty() {
         true => feed.load_empty(room, generation),

@@ -30,8 +30,15 @@ impl ChatStore {
         }
         let hash = self.call(self.0.hasher.hash(password)).await?;
         let (token, first) = self.new_session(user, true, user_agent)?;
-        let account = Account { username: user.clone(), hash, version: 1 };
-        if !self.call(self.0.backend.claim(account, first.clone())).await? {
+        let account = Account {
+            username: user.clone(),
+            hash,
+            version: 1,
+        };
+        if !self
+            .call(self.0.backend.claim(account, first.clone()))
+            .await?
+        {
             return Err(Error::NameTaken);
         }
         self.sessions_ended(user);
@@ -52,7 +59,10 @@ impl ChatStore {
     ) -> Result<(SessionToken, Session)> {
         let account = self.verified(user, password).await?;
         let (token, new) = self.new_session(user, true, user_agent)?;
-        if !self.call(self.0.backend.add_session(new.clone(), account.version)).await? {
+        if !self
+            .call(self.0.backend.add_session(new.clone(), account.version))
+            .await?
+        {
             // It was changed since it was read.
             return Err(Error::WrongPassword);
         }
@@ -68,12 +78,24 @@ impl ChatStore {
     /// [`Error::WrongPassword`] if `old` is not the password, or is not any more; nothing was
     /// changed. [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: changed or not; other
     /// sessions may have ended.
-    pub async fn change_password(&self, session: &Session, old: &str, new: &Password) -> Result<()> {
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        old: &str,
+        new: &Password,
+    ) -> Result<()> {
         let user = &session.username;
         let account = self.verified(user, old).await?;
         let hash = self.call(self.0.hasher.hash(new)).await?;
-        let changed = Account { hash, version: account.version + 1, ..account };
-        if !self.call(self.0.backend.change_password(changed, session.id)).await? {
+        let changed = Account {
+            hash,
+            version: account.version + 1,
+            ..account
+        };
+        if !self
+            .call(self.0.backend.change_password(changed, session.id))
+            .await?
+        {
             return Err(Error::WrongPassword);
         }
         self.sessions_ended(user);
@@ -92,8 +114,12 @@ impl ChatStore {
             (Some(account), Verdict::Right) => Ok(account),
             (Some(account), Verdict::RightUpgraded(better)) => {
                 let old = account.hash;
-                let account = Account { hash: better, ..account };
-                self.call(self.0.backend.upgrade_hash(account.clone(), old)).await?;
+                let account = Account {
+                    hash: better,
+                    ..account
+                };
+                self.call(self.0.backend.upgrade_hash(account.clone(), old))
+                    .await?;
                 Ok(account)
             }
         }
@@ -111,24 +137,47 @@ mod tests {
     async fn a_log_in_replaces_a_hash_with_old_parameters() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::default();
-        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
+        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options)
+            .await
+            .unwrap();
         let store = ChatStore::over(backend.clone(), options);
         let ann: Username = "ann".parse().unwrap();
         let (_, first) = store.new_session(&ann, true, "").unwrap();
         let hash = weak_hash("correct horse");
-        let account = Account { username: ann.clone(), hash: hash.clone(), version: 1 };
+        let account = Account {
+            username: ann.clone(),
+            hash: hash.clone(),
+            version: 1,
+        };
         assert!(backend.claim(account, first).await.unwrap());
-        let stored = async || backend.account(Fold::from(&ann)).await.unwrap().unwrap().hash;
+        let stored = async || {
+            backend
+                .account(Fold::from(&ann))
+                .await
+                .unwrap()
+                .unwrap()
+                .hash
+        };
 
-        assert!(matches!(store.log_in(&ann, "wrong horse", "").await, Err(Error::WrongPassword)));
+        assert!(matches!(
+            store.log_in(&ann, "wrong horse", "").await,
+            Err(Error::WrongPassword)
+        ));
         assert_eq!(stored().await, hash);
         store.log_in(&ann, "correct horse", "").await.unwrap();
         let better = stored().await;
-        assert!(better.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{better}");
+        assert!(
+            better.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{better}"
+        );
         store.log_in(&ann, "correct horse", "").await.unwrap();
         assert_eq!(stored().await, better, "it is current, and stays");
         // A change of the password is not undone by an upgrade that comes late.
-        let late = Account { username: ann.clone(), hash: "late".into(), version: 1 };
+        let late = Account {
+            username: ann.clone(),
+            hash: "late".into(),
+            version: 1,
+        };
         backend.upgrade_hash(late, hash).await.unwrap();
         assert_eq!(stored().await, better);
     }

@@ -1,5 +1,5 @@
-//! Changes of stored messages, by the program itself: who may make them is up to it. What one user may do
-//! is in [`View`](crate::View).
+//! Changes of stored messages, by the program itself: who may make them is up to it. What one user
+//! may do is in [`View`](crate::View).
 
 use super::{ChatStore, MAX_MESSAGES, checked, within};
 use crate::account::Fold;
@@ -29,12 +29,17 @@ impl ChatStore {
         visitor: Option<&Visitor>,
     ) -> Result<SharedMessage> {
         let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
-        let found = self.read(room, Range::After(before), 1, visitor, visitor.is_some()).await?;
-        found.into_iter().find(|message| message.seq == seq).ok_or(Error::MessageNotFound)
+        let found = self
+            .read(room, Range::After(before), 1, visitor, visitor.is_some())
+            .await?;
+        found
+            .into_iter()
+            .find(|message| message.seq == seq)
+            .ok_or(Error::MessageNotFound)
     }
 
-    /// Replaces the text of a message, and returns the message. Its place and its time stay, `edited_at`
-    /// is set, and its mentions follow the new text. The same text changes nothing.
+    /// Replaces the text of a message, and returns the message. Its place and its time stay,
+    /// `edited_at` is set, and its mentions follow the new text. The same text changes nothing.
     ///
     /// ```
     /// # use chatcore::{ChatStore, ChangeSeq, NewMessage};
@@ -55,9 +60,14 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`], [`Error::MessageNotFound`], [`Error::MessageDeleted`], [`Error::Busy`],
-    /// [`Error::Full`]. [`Error::Unavailable`]: edited or not; a repeat is safe.
-    pub async fn edit_message(&self, room: &RoomName, seq: Seq, text: MessageText) -> Result<SharedMessage> {
+    /// [`Error::RoomNotFound`], [`Error::MessageNotFound`], [`Error::MessageDeleted`],
+    /// [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: edited or not; a repeat is safe.
+    pub async fn edit_message(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        text: MessageText,
+    ) -> Result<SharedMessage> {
         self.edit_as(room, seq, text, None).await
     }
 
@@ -69,12 +79,21 @@ impl ChatStore {
         actor: Option<Username>,
     ) -> Result<SharedMessage> {
         let mentions = self.mentioned_in(room, &text).await?;
-        self.change(room, seq, Change::Edit { actor, text, mentions }).await
+        self.change(
+            room,
+            seq,
+            Change::Edit {
+                actor,
+                text,
+                mentions,
+            },
+        )
+        .await
     }
 
-    /// Deletes a message: its place and its time stay, its sender, its text and its reactions are gone for
-    /// every reader, and its sender's counter goes down by one, all in one step. A message that is deleted
-    /// already stays so.
+    /// Deletes a message: its place and its time stay, its sender, its text and its reactions are
+    /// gone for every reader, and its sender's counter goes down by one, all in one step. A message
+    /// that is deleted already stays so.
     ///
     /// The store keeps the sender beside the nonce of the message, if it has one: a repeat of the
     /// post makes no other message, and is answered with the deleted one.
@@ -84,11 +103,13 @@ impl ChatStore {
     /// [`Error::RoomNotFound`], [`Error::MessageNotFound`], [`Error::Busy`], [`Error::Full`].
     /// [`Error::Unavailable`]: deleted or not; a repeat is safe.
     pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
-        self.change(room, seq, Change::Delete { actor: None }).await.map(drop)
+        self.change(room, seq, Change::Delete { actor: None })
+            .await
+            .map(drop)
     }
 
-    /// Adds the reaction of a user to a message, and returns the message. A user reacts with each emoji
-    /// once; the same again changes nothing.
+    /// Adds the reaction of a user to a message, and returns the message. A user reacts with each
+    /// emoji once; the same again changes nothing.
     ///
     /// # Errors
     ///
@@ -104,8 +125,8 @@ impl ChatStore {
         self.react(room, seq, (user, true), emoji, true).await
     }
 
-    /// Removes the reaction of a user from a message, and returns the message. Removing what is not there
-    /// changes nothing.
+    /// Removes the reaction of a user from a message, and returns the message. Removing what is not
+    /// there changes nothing.
     ///
     /// # Errors
     ///
@@ -129,13 +150,30 @@ impl ChatStore {
         is_added: bool,
     ) -> Result<SharedMessage> {
         let user = user.clone();
-        self.change(room, seq, Change::React { user, verified, emoji, is_added }).await
+        self.change(
+            room,
+            seq,
+            Change::React {
+                user,
+                verified,
+                emoji,
+                is_added,
+            },
+        )
+        .await
     }
 
-    pub(crate) async fn change(&self, room: &RoomName, seq: Seq, change: Change) -> Result<SharedMessage> {
+    pub(crate) async fn change(
+        &self,
+        room: &RoomName,
+        seq: Seq,
+        change: Change,
+    ) -> Result<SharedMessage> {
         self.check_open()?;
         let changed = self.0.committer.change(room.clone(), seq, change);
-        within(self.0.options.timeout * 2, changed).await.map(SharedMessage::from)
+        within(self.0.options.timeout * 2, changed)
+            .await
+            .map(SharedMessage::from)
     }
 
     /// Sets what a room is about, and returns the room. Those who watch the room are told.
@@ -144,7 +182,10 @@ impl ChatStore {
     ///
     /// [`Error::RoomNotFound`], [`Error::Unavailable`], [`Error::Full`].
     pub async fn set_topic(&self, room: &RoomName, topic: Topic) -> Result<Room> {
-        if !self.call(self.0.backend.set_topic(room.clone(), topic.clone())).await? {
+        if !self
+            .call(self.0.backend.set_topic(room.clone(), topic.clone()))
+            .await?
+        {
             return Err(Error::RoomNotFound);
         }
         self.0.feed.hear_topic(room, &topic);
@@ -154,8 +195,8 @@ impl ChatStore {
         self.room(room).await
     }
 
-    /// Lists at most `limit` messages that mention a user, newest first, from before `before` if that is
-    /// given. Those of rooms that the user may not read are among them: see
+    /// Lists at most `limit` messages that mention a user, newest first, from before `before` if
+    /// that is given. Those of rooms that the user may not read are among them: see
     /// [`View::mentions`](crate::View::mentions).
     ///
     /// # Errors
@@ -169,18 +210,30 @@ impl ChatStore {
     ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
         let before = before.unwrap_or(Timestamp::MAX);
-        let found = self.call(self.0.backend.mentions(user.clone(), before, limit)).await?;
+        let found = self
+            .call(self.0.backend.mentions(user.clone(), before, limit))
+            .await?;
         Ok(found.into_iter().map(SharedMessage::from).collect())
     }
 
-    /// Returns the users whom a text mentions in a room: of a private one, its members. A name that has an
-    /// account, in any case, is that of the account; any other one is as it is written.
-    pub(super) async fn mentioned_in(&self, room: &RoomName, text: &MessageText) -> Result<Vec<Username>> {
+    /// Returns the users whom a text mentions in a room: of a private one, its members. A name that
+    /// has an account, in any case, is that of the account; any other one is as it is written.
+    pub(super) async fn mentioned_in(
+        &self,
+        room: &RoomName,
+        text: &MessageText,
+    ) -> Result<Vec<Username>> {
         let names = mentions::named_in(text);
         if names.is_empty() {
             return Ok(names);
         }
-        let owners = self.call(self.0.backend.owners(names.iter().map(Fold::from).collect())).await?;
+        let owners = self
+            .call(
+                self.0
+                    .backend
+                    .owners(names.iter().map(Fold::from).collect()),
+            )
+            .await?;
         let mut mentioned = Vec::with_capacity(names.len());
         for (name, owner) in names.into_iter().zip(owners) {
             let name = owner.unwrap_or(name);
@@ -193,9 +246,16 @@ impl ChatStore {
         }
 
         // Nobody fills the list of another user from a room that only its members see.
-        let found = self.call(self.0.backend.access(room.clone(), mentioned.clone())).await?;
+        let found = self
+            .call(self.0.backend.access(room.clone(), mentioned.clone()))
+            .await?;
         let access = found.map(|(_, each)| each).unwrap_or_default();
         let is_member = access.iter().map(|access| access.member && !access.banned);
-        Ok(mentioned.into_iter().zip(is_member).filter(|(_, member)| *member).map(|(name, _)| name).collect())
+        Ok(mentioned
+            .into_iter()
+            .zip(is_member)
+            .filter(|(_, member)| *member)
+            .map(|(name, _)| name)
+            .collect())
     }
 }

@@ -9,19 +9,26 @@ use crate::store::MAX_NAMES;
 use crate::types::{Privacy, RoomName, Username};
 
 impl ChatStore {
-    /// Creates a room that `owner` owns; says whether it did, `false` meaning that it was there. The
-    /// owner of a private room is its first member.
+    /// Creates a room that `owner` owns; says whether it did, `false` meaning that it was there.
+    /// The owner of a private room is its first member.
     ///
     /// # Errors
     ///
     /// [`Error::AccountNotFound`]: only who has an account can own a room, because anyone can use
     /// another name. [`Error::Unavailable`], [`Error::Full`].
-    pub async fn create_room_for(&self, room: &RoomName, owner: &Username, privacy: Privacy) -> Result<bool> {
+    pub async fn create_room_for(
+        &self,
+        room: &RoomName,
+        owner: &Username,
+        privacy: Privacy,
+    ) -> Result<bool> {
         self.check_account(owner).await?;
         let (backend, now) = (&self.0.backend, self.now());
-        let created = self.call(backend.create_room_for(room.clone(), owner.clone(), privacy, now)).await;
-        // Whoever followed a room that did not exist yet may not follow a private one. Those of a room
-        // that was there are not looked up again for it.
+        let created = self
+            .call(backend.create_room_for(room.clone(), owner.clone(), privacy, now))
+            .await;
+        // Whoever followed a room that did not exist yet may not follow a private one. Those of a
+        // room that was there are not looked up again for it.
         if privacy == Privacy::Private && !matches!(created, Ok(false)) {
             self.0.feed.close_door(room);
         }
@@ -70,8 +77,8 @@ impl ChatStore {
         Ok(self.owner(user).await?.unwrap_or_else(|| user.clone()))
     }
 
-    /// Bans a name, in any case, from a room, and ends its membership: once this has returned, nothing
-    /// that it posts there is stored, by any process. A public room can still be read.
+    /// Bans a name, in any case, from a room, and ends its membership: once this has returned,
+    /// nothing that it posts there is stored, by any process. A public room can still be read.
     ///
     /// # Errors
     ///
@@ -79,7 +86,9 @@ impl ChatStore {
     pub async fn ban(&self, room: &RoomName, user: &Username) -> Result<()> {
         self.access(room, None).await?.ok_or(Error::RoomNotFound)?;
         let user = self.in_its_case(user).await?;
-        let banned = self.call(self.0.backend.ban(room.clone(), user.clone(), self.now())).await;
+        let banned = self
+            .call(self.0.backend.ban(room.clone(), user.clone(), self.now()))
+            .await;
         // Whatever the result was, it may be done.
         self.0.feed.evict(room, &user);
         banned
@@ -91,7 +100,8 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn unban(&self, room: &RoomName, user: &Username) -> Result<bool> {
-        self.call(self.0.backend.unban(room.clone(), user.clone())).await
+        self.call(self.0.backend.unban(room.clone(), user.clone()))
+            .await
     }
 
     /// Lists at most `limit` of the names that are banned from a room, as they were given, in code
@@ -100,20 +110,46 @@ impl ChatStore {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::Unavailable`].
-    pub async fn bans(&self, room: &RoomName, after: Option<&Username>, limit: u32) -> Result<Vec<Username>> {
-        let page = Page { after: after.cloned(), limit: checked(limit, MAX_NAMES)? };
+    pub async fn bans(
+        &self,
+        room: &RoomName,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<Username>> {
+        let page = Page {
+            after: after.cloned(),
+            limit: checked(limit, MAX_NAMES)?,
+        };
         self.call(self.0.backend.bans(room.clone(), page)).await
     }
 
-    pub(crate) async fn access(&self, room: &RoomName, user: Option<&Username>) -> Result<Option<Access>> {
+    pub(crate) async fn access(
+        &self,
+        room: &RoomName,
+        user: Option<&Username>,
+    ) -> Result<Option<Access>> {
         let users = user.cloned().into_iter().collect();
-        let found = self.call(self.0.backend.access(room.clone(), users)).await?;
+        let found = self
+            .call(self.0.backend.access(room.clone(), users))
+            .await?;
         Ok(found.map(|(everyone, mut each)| each.pop().unwrap_or(everyone)))
     }
 
     /// Makes a user a member.
-    pub(crate) async fn add_member(&self, room: &RoomName, user: &Username, invited: bool) -> Result<()> {
-        match self.call(self.0.backend.join(room.clone(), user.clone(), invited, self.now())).await? {
+    pub(crate) async fn add_member(
+        &self,
+        room: &RoomName,
+        user: &Username,
+        invited: bool,
+    ) -> Result<()> {
+        match self
+            .call(
+                self.0
+                    .backend
+                    .join(room.clone(), user.clone(), invited, self.now()),
+            )
+            .await?
+        {
             Joined::Member => Ok(()),
             Joined::NoSuchRoom => Err(Error::RoomNotFound),
             Joined::Banned => Err(Error::Banned),
@@ -135,10 +171,15 @@ impl ChatStore {
         }
     }
 
-    /// Fails unless the room lets a visitor in. What is remembered will do while everything is heard
-    /// of that other processes do; but of a private room not if the question is to be answered
-    /// `afresh`.
-    pub(crate) async fn let_in(&self, room: &RoomFeed, visitor: &Visitor, afresh: bool) -> Result<()> {
+    /// Fails unless the room lets a visitor in. What is remembered will do while everything is
+    /// heard of that other processes do; but of a private room not if the question is to be
+    /// answered `afresh`.
+    pub(crate) async fn let_in(
+        &self,
+        room: &RoomFeed,
+        visitor: &Visitor,
+        afresh: bool,
+    ) -> Result<()> {
         match room.privacy() {
             // A public room stays public, and a private one private.
             Some(Privacy::Public) if visitor.wish == Wish::Read => return Ok(()),
@@ -157,7 +198,8 @@ impl ChatStore {
         visitor.check(access.as_ref())
     }
 
-    /// Asks the store how a room stands to a user, or to somebody unknown, and remembers the answer.
+    /// Asks the store how a room stands to a user, or to somebody unknown, and remembers the
+    /// answer.
     async fn look_up(&self, room: &RoomFeed, user: Option<&Username>) -> Result<Option<Access>> {
         let Some(user) = user else {
             let asked = room.ask();
@@ -165,7 +207,10 @@ impl ChatStore {
             room.learn(asked, access.as_ref());
             return Ok(access);
         };
-        room.look_up(user, |users| self.call(self.0.backend.access(room.name.clone(), users))).await
+        room.look_up(user, |users| {
+            self.call(self.0.backend.access(room.name.clone(), users))
+        })
+        .await
     }
 }
 
@@ -179,10 +224,15 @@ mod tests {
     async fn a_door_is_closed_by_a_ban_and_not_by_opening_the_room_again() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::default();
-        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options).await.unwrap();
+        let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options)
+            .await
+            .unwrap();
         let store = ChatStore::over(backend, options);
         let (ann, room): (Username, RoomName) = ("ann".parse().unwrap(), "a".parse().unwrap());
-        store.register(&ann, &"correct horse".parse().unwrap(), "").await.unwrap();
+        store
+            .register(&ann, &"correct horse".parse().unwrap(), "")
+            .await
+            .unwrap();
         let view = store.view(Some((&ann, true)));
         assert!(view.create_room(&room, Privacy::Public).await.unwrap());
         let _watching = view.watch(&room, crate::Seq::ZERO, None).await.unwrap();

@@ -16,7 +16,11 @@ impl ChatStore {
     /// [`Error::NameClaimed`] and [`Error::NameReserved`] if the name, in any case, has an account;
     /// a registration at the same time leaves no such session. [`Error::Unavailable`],
     /// [`Error::Full`].
-    pub async fn log_in_guest(&self, user: &Username, user_agent: &str) -> Result<(SessionToken, Session)> {
+    pub async fn log_in_guest(
+        &self,
+        user: &Username,
+        user_agent: &str,
+    ) -> Result<(SessionToken, Session)> {
         let (token, new) = self.new_session(user, false, user_agent)?;
         if self.call(self.0.backend.add_guest(new.clone())).await? {
             return Ok((token, new.session));
@@ -24,7 +28,9 @@ impl ChatStore {
         let owner = self.owner(user).await?;
         open_to_guests(user, owner.as_ref())?;
         // An account is never removed, so there is one.
-        Err(Error::Corrupt("a name is claimed and has no account".into()))
+        Err(Error::Corrupt(
+            "a name is claimed and has no account".into(),
+        ))
     }
 
     pub(super) fn new_session(
@@ -35,7 +41,10 @@ impl ChatStore {
     ) -> Result<(SessionToken, NewSession)> {
         let token = SessionToken::random()?;
         let session = Session::new(user.clone(), verified, user_agent, self.now())?;
-        let new = NewSession { token: token.hash(), session };
+        let new = NewSession {
+            token: token.hash(),
+            session,
+        };
         Ok((token, new))
     }
 
@@ -45,7 +54,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn owner(&self, user: &Username) -> Result<Option<Username>> {
-        let owners = self.call(self.0.backend.owners(vec![Fold::from(user)])).await?;
+        let owners = self
+            .call(self.0.backend.owners(vec![Fold::from(user)]))
+            .await?;
         Ok(owners.into_iter().next().flatten())
     }
 
@@ -58,10 +69,15 @@ impl ChatStore {
     pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>> {
         let now = self.now();
         let hash = token.hash();
-        let Some(session) = self.call(self.0.backend.session(hash, self.alive_since(now))).await? else {
+        let Some(session) = self
+            .call(self.0.backend.session(hash, self.alive_since(now)))
+            .await?
+        else {
             return Ok(None);
         };
-        if session.last_seen <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2)) {
+        if session.last_seen
+            <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2))
+        {
             // The next use is written down instead.
             if let Err(error) = self.call(self.0.backend.touch_session(hash, now)).await {
                 tracing::debug!(%error, "the use of a session was not written down");
@@ -84,7 +100,8 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn renew_session(&self, token: &SessionToken) -> Result<()> {
-        self.call(self.0.backend.renew_session(token.hash(), self.now())).await
+        self.call(self.0.backend.renew_session(token.hash(), self.now()))
+            .await
     }
 
     /// Ends the session of a token, if there is one.
@@ -105,7 +122,12 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn sessions(&self, user: &Username) -> Result<Vec<Session>> {
-        self.call(self.0.backend.sessions(user.clone(), self.alive_since(self.now()))).await
+        self.call(
+            self.0
+                .backend
+                .sessions(user.clone(), self.alive_since(self.now())),
+        )
+        .await
     }
 
     /// Ends one session of a user; says whether there was one with that id.
@@ -114,7 +136,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
-        let ended = self.call(self.0.backend.end_session_of(user.clone(), id)).await?;
+        let ended = self
+            .call(self.0.backend.end_session_of(user.clone(), id))
+            .await?;
         if ended {
             self.sessions_ended(user);
         }
@@ -127,7 +151,9 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
-        let ended = self.call(self.0.backend.end_sessions_of(user.clone(), except)).await?;
+        let ended = self
+            .call(self.0.backend.end_sessions_of(user.clone(), except))
+            .await?;
         self.sessions_ended(user);
         Ok(ended)
     }

@@ -35,14 +35,32 @@ fn names_are_compared_after_nfc() {
 #[test]
 fn a_refused_name_says_which_and_why() {
     assert_eq!(reason::<RoomName>(""), "room must not be empty");
-    assert_eq!(reason::<RoomName>(&"x".repeat(65)), "room must be at most 64 characters");
+    assert_eq!(
+        reason::<RoomName>(&"x".repeat(65)),
+        "room must be at most 64 characters"
+    );
     assert_eq!(reason::<RoomName>("a/b"), "room must not contain /");
-    assert_eq!(reason::<RoomName>(" a"), "room must not begin or end with white space");
-    assert_eq!(reason::<RoomName>("a\u{2003}"), "room must not begin or end with white space");
+    assert_eq!(
+        reason::<RoomName>(" a"),
+        "room must not begin or end with white space"
+    );
+    assert_eq!(
+        reason::<RoomName>("a\u{2003}"),
+        "room must not begin or end with white space"
+    );
     assert_eq!(reason::<RoomName>(".."), "room must not be . or ..");
-    assert_eq!(reason::<RoomName>("a\nb"), "room must not contain the control character U+000A");
-    assert_eq!(reason::<Username>("a b"), "username must not contain white space");
-    assert_eq!(reason::<Username>("a\u{a0}b"), "username must not contain white space");
+    assert_eq!(
+        reason::<RoomName>("a\nb"),
+        "room must not contain the control character U+000A"
+    );
+    assert_eq!(
+        reason::<Username>("a b"),
+        "username must not contain white space"
+    );
+    assert_eq!(
+        reason::<Username>("a\u{a0}b"),
+        "username must not contain white space"
+    );
 }
 
 #[test]
@@ -55,16 +73,28 @@ fn a_text_may_have_lines_and_tabs_but_no_other_control_character() {
         reason::<MessageText>(" \n\t\u{3000}"),
         "text must contain a character that is not white space"
     );
-    assert_eq!(reason::<MessageText>(&"x".repeat(4_001)), "text must be at most 4000 characters");
-    assert_eq!(reason::<MessageText>("a\r\nb"), "text must not contain the control character U+000D");
-    assert_eq!(reason::<MessageText>("a\0"), "text must not contain the control character U+0000");
+    assert_eq!(
+        reason::<MessageText>(&"x".repeat(4_001)),
+        "text must be at most 4000 characters"
+    );
+    assert_eq!(
+        reason::<MessageText>("a\r\nb"),
+        "text must not contain the control character U+000D"
+    );
+    assert_eq!(
+        reason::<MessageText>("a\0"),
+        "text must not contain the control character U+0000"
+    );
 }
 
 #[test]
 fn a_nonce_has_1_to_64_characters() {
     assert!("a b".parse::<Nonce>().is_ok());
     assert_eq!(reason::<Nonce>(""), "nonce must not be empty");
-    assert_eq!(reason::<Nonce>(&"n".repeat(65)), "nonce must be at most 64 characters");
+    assert_eq!(
+        reason::<Nonce>(&"n".repeat(65)),
+        "nonce must be at most 64 characters"
+    );
 }
 
 #[test]
@@ -74,5 +104,11 @@ fn a_message_is_written_flat_and_a_deleted_one_with_an_empty_sender_and_text() {
     let whole = r#"{"room":"a","seq":7,"sender":"ann","text":"7","timestamp":"1970-01-01T00:00:00.000070Z","verified":false}"#;
     assert_eq!(json(&message), whole);
     let deleted = r#"{"room":"a","seq":7,"sender":"","text":"","timestamp":"1970-01-01T00:00:00.000070Z","verified":false,"deleted":true}"#;
-    assert_eq!(json(&Message { content: None, ..message.clone() }), deleted);
+    assert_eq!(
+        json(&Message {
+            content: None,
+            ..message.clone()
+        }),
+        deleted
+    );
 }

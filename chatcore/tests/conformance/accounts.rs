@@ -15,11 +15,17 @@ fn password(text: &str) -> Password {
 }
 
 async fn register(store: &ChatStore, name: &str) -> (chatcore::SessionToken, chatcore::Session) {
-    store.register(&user(name), &password(PASSWORD), "device").await.expect("registered")
+    store
+        .register(&user(name), &password(PASSWORD), "device")
+        .await
+        .expect("registered")
 }
 
 fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
-    NewMessage { verified: true, ..message(to, sender, text) }
+    NewMessage {
+        verified: true,
+        ..message(to, sender, text)
+    }
 }
 
 pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
@@ -28,36 +34,77 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
     assert_eq!(store.owner(&ann).await.expect("asked"), None);
     let (token, session) = register(&store, "ann").await;
     assert_eq!(
-        (session.username.as_str(), session.verified, session.user_agent.as_str()),
+        (
+            session.username.as_str(),
+            session.verified,
+            session.user_agent.as_str()
+        ),
         ("ann", true, "device")
     );
-    assert_eq!(store.session(&token).await.expect("looked up").expect("a session"), session);
-    assert_eq!(store.owner(&user("ANN")).await.expect("asked"), Some(ann.clone()));
-    let again = store.register(&ann, &password("another password"), "").await;
+    assert_eq!(
+        store
+            .session(&token)
+            .await
+            .expect("looked up")
+            .expect("a session"),
+        session
+    );
+    assert_eq!(
+        store.owner(&user("ANN")).await.expect("asked"),
+        Some(ann.clone())
+    );
+    let again = store
+        .register(&ann, &password("another password"), "")
+        .await;
     assert!(matches!(again, Err(Error::NameTaken)));
     let (other, session) = store.log_in(&ann, PASSWORD, "").await.expect("logged in");
     assert!(session.verified && other != token);
-    for (name, wrong) in [("ann", "correct hors"), ("ann", ""), ("ANN", PASSWORD), ("bob", PASSWORD)] {
+    for (name, wrong) in [
+        ("ann", "correct hors"),
+        ("ann", ""),
+        ("ANN", PASSWORD),
+        ("bob", PASSWORD),
+    ] {
         let refused = store.log_in(&user(name), wrong, "").await;
-        assert!(matches!(refused, Err(Error::WrongPassword)), "{name} {wrong}");
+        assert!(
+            matches!(refused, Err(Error::WrongPassword)),
+            "{name} {wrong}"
+        );
     }
     assert_eq!(store.sessions(&ann).await.expect("sessions").len(), 2);
     store.close().await.expect("closed");
 
     let store = place.open().await;
     assert!(store.session(&token).await.expect("looked up").is_some());
-    store.log_in(&ann, PASSWORD, "").await.expect("logged in after reopening");
-    assert!(matches!(store.post(message("a", "ann", "x")).await, Err(Error::NameClaimed)));
+    store
+        .log_in(&ann, PASSWORD, "")
+        .await
+        .expect("logged in after reopening");
+    assert!(matches!(
+        store.post(message("a", "ann", "x")).await,
+        Err(Error::NameClaimed)
+    ));
 }
 
 pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Place) {
     let [store, other] = place.open_twice().await;
     // Names in use, of whose counters each process knows some, and a session of each.
     let mut guests = HashMap::new();
-    for (name, through) in [("straße", &store), ("STRASSE", &other), ("Straße", &store), ("stranger", &store)]
-    {
+    for (name, through) in [
+        ("straße", &store),
+        ("STRASSE", &other),
+        ("Straße", &store),
+        ("stranger", &store),
+    ] {
         post(through, "a", name, "as a guest").await;
-        guests.insert(name, through.log_in_guest(&user(name), "").await.expect("logged in").0);
+        guests.insert(
+            name,
+            through
+                .log_in_guest(&user(name), "")
+                .await
+                .expect("logged in")
+                .0,
+        );
     }
     register(&other, "straße").await;
     for (name, token) in &guests {
@@ -72,25 +119,46 @@ pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Pla
             let session = through.log_in_guest(&user(name), "").await;
             match name {
                 "straße" => assert!(
-                    matches!((&posted, &session), (Err(Error::NameClaimed), Err(Error::NameClaimed))),
+                    matches!(
+                        (&posted, &session),
+                        (Err(Error::NameClaimed), Err(Error::NameClaimed))
+                    ),
                     "{posted:?} {session:?}"
                 ),
                 _ => assert!(
-                    matches!((&posted, &session), (Err(Error::NameReserved), Err(Error::NameReserved))),
+                    matches!(
+                        (&posted, &session),
+                        (Err(Error::NameReserved), Err(Error::NameReserved))
+                    ),
                     "{name}: {posted:?} {session:?}"
                 ),
             }
             let claimed = through.register(&user(name), &password(PASSWORD), "").await;
             assert!(matches!(claimed, Err(Error::NameTaken)), "{name}");
         }
-        let posted = through.post(verified("a", "straße", "its owner")).await.expect("stored");
+        let posted = through
+            .post(verified("a", "straße", "its owner"))
+            .await
+            .expect("stored");
         assert!(posted.message.is_verified());
         post(through, "a", "stranger", "still open").await;
     }
-    assert_eq!(store.message_count(&user("straße")).await.expect("count"), 3);
-    assert_eq!(store.message_count(&user("STRASSE")).await.expect("count"), 1);
-    assert_eq!(store.message_count(&user("strasse")).await.expect("count"), 0);
-    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    assert_eq!(
+        store.message_count(&user("straße")).await.expect("count"),
+        3
+    );
+    assert_eq!(
+        store.message_count(&user("STRASSE")).await.expect("count"),
+        1
+    );
+    assert_eq!(
+        store.message_count(&user("strasse")).await.expect("count"),
+        0
+    );
+    let read = store
+        .messages(&room("a"), Range::Newest, 50)
+        .await
+        .expect("read");
     assert!(read.iter().all(|m| m.text() != Some("too late")));
 }
 
@@ -122,7 +190,10 @@ pub(crate) async fn a_refused_guest_fails_alone(place: &Place) {
         }
     }
     assert_eq!(stored, 30);
-    assert_eq!(store.room(&room("a")).await.expect("a room").last_seq.get(), 30);
+    assert_eq!(
+        store.room(&room("a")).await.expect("a room").last_seq.get(),
+        30
+    );
 }
 
 pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(place: &Place) {
@@ -131,7 +202,12 @@ pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(place: &Place
         let mut tries = JoinSet::new();
         for (i, name) in ["ann", "Ann", "ANN", "ann"].into_iter().enumerate() {
             let (store, name) = (stores[i % 2].clone(), user(&format!("{name}{round}")));
-            tries.spawn(async move { (name.clone(), store.register(&name, &password(PASSWORD), "").await) });
+            tries.spawn(async move {
+                (
+                    name.clone(),
+                    store.register(&name, &password(PASSWORD), "").await,
+                )
+            });
         }
         let mut winners = Vec::new();
         while let Some(tried) = tries.join_next().await {
@@ -140,7 +216,9 @@ pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(place: &Place
                 (_, answer) => assert!(matches!(answer, Err(Error::NameTaken)), "{answer:?}"),
             }
         }
-        let [(name, token)] = winners.as_slice() else { panic!("{} succeeded", winners.len()) };
+        let [(name, token)] = winners.as_slice() else {
+            panic!("{} succeeded", winners.len())
+        };
         for store in &stores {
             assert_eq!(store.owner(name).await.expect("asked").as_ref(), Some(name));
             assert!(store.session(token).await.expect("looked up").is_some());
@@ -158,7 +236,10 @@ enum Act {
 impl Act {
     async fn once(self, store: &ChatStore, name: &Username) -> Result<(), Error> {
         match self {
-            Self::Posts => store.post(message("a", name.as_str(), "as a guest")).await.map(drop),
+            Self::Posts => store
+                .post(message("a", name.as_str(), "as a guest"))
+                .await
+                .map(drop),
             Self::LogsIn => store.log_in_guest(name, "").await.map(drop),
         }
     }
@@ -170,9 +251,16 @@ async fn besiege(stores: &[ChatStore; 2], names: &[Username], act: Act) -> i64 {
     let claimed = Arc::new(AtomicBool::new(false));
     let succeeded = Arc::new(AtomicUsize::new(0));
     let mut guests = JoinSet::new();
-    for (store, name) in stores.iter().flat_map(|store| names.iter().map(move |name| (store, name))) {
-        let (store, name, claimed, succeeded) =
-            (store.clone(), name.clone(), claimed.clone(), succeeded.clone());
+    for (store, name) in stores
+        .iter()
+        .flat_map(|store| names.iter().map(move |name| (store, name)))
+    {
+        let (store, name, claimed, succeeded) = (
+            store.clone(),
+            name.clone(),
+            claimed.clone(),
+            succeeded.clone(),
+        );
         guests.spawn(async move {
             loop {
                 let late = claimed.load(Ordering::SeqCst);
@@ -190,7 +278,10 @@ async fn besiege(stores: &[ChatStore; 2], names: &[Username], act: Act) -> i64 {
     }
     register(&stores[1], names[0].as_str()).await;
     claimed.store(true, Ordering::SeqCst);
-    let last = stores[0].room(&room("a")).await.map_or(0, |room| room.last_seq.get());
+    let last = stores[0]
+        .room(&room("a"))
+        .await
+        .map_or(0, |room| room.last_seq.get());
     while let Some(ended) = guests.join_next().await {
         ended.expect("no panic");
     }
@@ -202,7 +293,12 @@ pub(crate) async fn no_guest_posts_once_the_name_is_claimed(place: &Place) {
     for round in 0..5 {
         let names = ["ann", "Ann", "aNN"].map(|name| user(&format!("{name}{round}")));
         let last = besiege(&stores, &names, Act::Posts).await;
-        let now = stores[0].room(&room("a")).await.expect("a room").last_seq.get();
+        let now = stores[0]
+            .room(&room("a"))
+            .await
+            .expect("a room")
+            .last_seq
+            .get();
         assert_eq!(now, last, "a guest's message was stored after the claim");
         let counts = names.each_ref().map(|name| stores[0].message_count(name));
         let mut counted = 0;
@@ -222,26 +318,48 @@ pub(crate) async fn no_guest_logs_in_once_the_name_is_claimed(place: &Place) {
         for name in &names {
             alive.extend(stores[0].sessions(name).await.expect("sessions"));
         }
-        assert_eq!(alive.iter().map(|s| s.verified).collect::<Vec<_>>(), [true], "the owner's alone");
+        assert_eq!(
+            alive.iter().map(|s| s.verified).collect::<Vec<_>>(),
+            [true],
+            "the owner's alone"
+        );
     }
 }
 
 pub(crate) async fn another_password_ends_the_other_sessions(place: &Place) {
     let store = place.open().await;
     let (one, session) = register(&store, "ann").await;
-    let (two, _) = store.log_in(&user("ann"), PASSWORD, "").await.expect("logged in");
+    let (two, _) = store
+        .log_in(&user("ann"), PASSWORD, "")
+        .await
+        .expect("logged in");
     let (bob, _) = register(&store, "bob").await;
     let new = password("battery staple");
     let wrong = store.change_password(&session, "wrong horse", &new).await;
     assert!(matches!(wrong, Err(Error::WrongPassword)));
-    assert!(store.session(&two).await.expect("looked up").is_some(), "nothing was changed");
-    store.change_password(&session, PASSWORD, &new).await.expect("changed");
+    assert!(
+        store.session(&two).await.expect("looked up").is_some(),
+        "nothing was changed"
+    );
+    store
+        .change_password(&session, PASSWORD, &new)
+        .await
+        .expect("changed");
     let alive = async |token| store.session(token).await.expect("looked up").is_some();
-    assert_eq!((alive(&one).await, alive(&two).await, alive(&bob).await), (true, false, true));
+    assert_eq!(
+        (alive(&one).await, alive(&two).await, alive(&bob).await),
+        (true, false, true)
+    );
     let old = store.log_in(&user("ann"), PASSWORD, "").await;
     assert!(matches!(old, Err(Error::WrongPassword)));
-    store.log_in(&user("ann"), "battery staple", "").await.expect("logged in");
-    store.log_in(&user("bob"), PASSWORD, "").await.expect("another account is another account");
+    store
+        .log_in(&user("ann"), "battery staple", "")
+        .await
+        .expect("logged in");
+    store
+        .log_in(&user("bob"), PASSWORD, "")
+        .await
+        .expect("another account is another account");
 }
 
 pub(crate) async fn no_log_in_with_the_old_password_outlives_the_new_one(place: &Place) {
@@ -255,7 +373,9 @@ pub(crate) async fn no_log_in_with_the_old_password_outlives_the_new_one(place: 
             let (store, old) = (stores[i % 2].clone(), old.clone());
             log_ins.spawn(async move { store.log_in(&user("ann"), &old, "").await });
         }
-        let changed = stores[0].change_password(&session, &old, &password(&new)).await;
+        let changed = stores[0]
+            .change_password(&session, &old, &password(&new))
+            .await;
         changed.expect("changed");
         while let Some(log_in) = log_ins.join_next().await {
             match log_in.expect("no panic") {
@@ -273,10 +393,19 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
     let [store, other] = place.open_twice().await;
     let told = async |watcher: &mut UserWatcher| {
         let update = tokio::time::timeout(Duration::from_secs(10), watcher.next()).await;
-        assert_eq!(update.expect("told in time").expect("told"), UserUpdate::SessionsEnded);
+        assert_eq!(
+            update.expect("told in time").expect("told"),
+            UserUpdate::SessionsEnded
+        );
     };
-    let (guest, _) = store.log_in_guest(&user("ANN"), "").await.expect("logged in");
-    let (bob, _) = store.log_in_guest(&user("bob"), "").await.expect("logged in");
+    let (guest, _) = store
+        .log_in_guest(&user("ANN"), "")
+        .await
+        .expect("logged in");
+    let (bob, _) = store
+        .log_in_guest(&user("bob"), "")
+        .await
+        .expect("logged in");
     let mut watching_guest = store.watch_user(&user("ANN"));
     let mut watching_bob = store.watch_user(&user("bob"));
     other.log_out(&bob).await.expect("logged out");
@@ -286,10 +415,21 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
     told(&mut watching_guest).await;
     assert!(store.session(&guest).await.expect("looked up").is_none());
     let mut watching = store.watch_user(&user("ann"));
-    let (_, second) = other.log_in(&user("ann"), PASSWORD, "").await.expect("logged in");
-    assert!(other.end_session(&user("ann"), second.id).await.expect("ended"));
+    let (_, second) = other
+        .log_in(&user("ann"), PASSWORD, "")
+        .await
+        .expect("logged in");
+    assert!(
+        other
+            .end_session(&user("ann"), second.id)
+            .await
+            .expect("ended")
+    );
     told(&mut watching).await;
-    other.change_password(&session, PASSWORD, &password("battery staple")).await.expect("changed");
+    other
+        .change_password(&session, PASSWORD, &password("battery staple"))
+        .await
+        .expect("changed");
     told(&mut watching).await;
     other.end_sessions(&user("ann"), None).await.expect("ended");
     told(&mut watching).await;

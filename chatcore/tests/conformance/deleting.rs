@@ -11,7 +11,13 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     let ann = view(&store, "ann");
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
     for i in 1..=40 {
-        say(&store, "q", if i % 2 == 0 { "bob" } else { "guestless" }, &i.to_string()).await;
+        say(
+            &store,
+            "q",
+            if i % 2 == 0 { "bob" } else { "guestless" },
+            &i.to_string(),
+        )
+        .await;
     }
     let nonce = with_nonce("q", "guest", "with a nonce", "n1");
     let last = store.post(nonce.clone()).await.expect("stored").message;
@@ -20,14 +26,27 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     for store in [&store, &other] {
         watchers.push(store.watch(&q, last.seq, Some(ChangeSeq::ZERO)));
         watchers.push(
-            store.view(None).follow(&q, last.seq).await.expect("let in").with_changes(Some(ChangeSeq::ZERO)),
+            store
+                .view(None)
+                .follow(&q, last.seq)
+                .await
+                .expect("let in")
+                .with_changes(Some(ChangeSeq::ZERO)),
         );
     }
     // The sender's own, and as the owner of the room.
-    view(&other, "bob").delete_message(&q, seq(4)).await.expect("deleted");
+    view(&other, "bob")
+        .delete_message(&q, seq(4))
+        .await
+        .expect("deleted");
     ann.delete_message(&q, seq(17)).await.expect("deleted");
     ann.delete_message(&q, last.seq).await.expect("deleted");
-    for who in [view(&store, "bob"), guest(&store, "guest"), guest(&store, "bob"), store.view(None)] {
+    for who in [
+        view(&store, "bob"),
+        guest(&store, "guest"),
+        guest(&store, "bob"),
+        store.view(None),
+    ] {
         is_forbidden(who.delete_message(&q, seq(19)).await);
     }
     let gone = [4, 17, 41];
@@ -41,12 +60,31 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
                 assert_eq!(was, is);
             }
         }
-        assert_eq!(store.messages(&q, Range::After(seq(3)), 1).await.expect("read"), read[3..4]);
-        assert_eq!(store.messages(&q, Range::Before(seq(18)), 1).await.expect("read"), read[16..17]);
+        assert_eq!(
+            store
+                .messages(&q, Range::After(seq(3)), 1)
+                .await
+                .expect("read"),
+            read[3..4]
+        );
+        assert_eq!(
+            store
+                .messages(&q, Range::Before(seq(18)), 1)
+                .await
+                .expect("read"),
+            read[16..17]
+        );
         let since = Range::Since(before[15].timestamp);
-        assert_eq!(store.messages(&q, since, 2).await.expect("read"), read[16..18]);
+        assert_eq!(
+            store.messages(&q, since, 2).await.expect("read"),
+            read[16..18]
+        );
         for (name, count) in [("bob", 19), ("guestless", 19), ("guest", 0)] {
-            assert_eq!(store.message_count(&user(name)).await.expect("count"), count, "{name}");
+            assert_eq!(
+                store.message_count(&user(name)).await.expect("count"),
+                count,
+                "{name}"
+            );
         }
         // The post was made, and is not made again.
         let repeat = store.post(nonce.clone()).await.expect("repeated");
@@ -56,8 +94,14 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     for mut watcher in watchers {
         let mut told = Vec::new();
         while told.len() < gone.len() {
-            match timeout(SOON, watcher.next()).await.expect("in time").expect("watched") {
-                Update::Changed(changed) => told.extend(changed.iter().map(|message| message.seq.get())),
+            match timeout(SOON, watcher.next())
+                .await
+                .expect("in time")
+                .expect("watched")
+            {
+                Update::Changed(changed) => {
+                    told.extend(changed.iter().map(|message| message.seq.get()))
+                }
                 Update::Presence(_) => {}
                 other => panic!("{other:?}"),
             }
@@ -65,12 +109,18 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         assert_eq!(told, gone);
     }
     // Once more changes nothing, whoever asks for it.
-    view(&other, "bob").delete_message(&q, seq(4)).await.expect("is deleted");
+    view(&other, "bob")
+        .delete_message(&q, seq(4))
+        .await
+        .expect("is deleted");
     ann.delete_message(&q, seq(4)).await.expect("is deleted");
     assert_eq!(store.message_count(&user("bob")).await.expect("count"), 19);
     for place in [0, 42, i64::MAX] {
         let missing = ann.delete_message(&q, seq(place)).await;
-        assert!(matches!(missing, Err(Error::MessageNotFound)), "{missing:?}");
+        assert!(
+            matches!(missing, Err(Error::MessageNotFound)),
+            "{missing:?}"
+        );
     }
     is_hidden(ann.delete_message(&room("nowhere"), seq(1)).await);
     assert_eq!(say(&other, "q", "bob", "next").await, seq(42));
@@ -78,7 +128,11 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     other.close().await.expect("closed");
     let again = place.open().await;
     let read = again.messages(&q, Range::Newest, 200).await.expect("read");
-    let deleted: Vec<_> = read.iter().filter(|m| m.is_deleted()).map(|m| m.seq.get()).collect();
+    let deleted: Vec<_> = read
+        .iter()
+        .filter(|m| m.is_deleted())
+        .map(|m| m.seq.get())
+        .collect();
     assert_eq!((read.len(), deleted), (42, gone.into()));
     assert_eq!(again.message_count(&user("bob")).await.expect("count"), 20);
 }
@@ -90,7 +144,10 @@ pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place)
         tokio::spawn(async move {
             for _ in 0..60 {
                 let posted = post(&store, "a", "ann", "x").await.message;
-                store.delete_message(&room("a"), posted.seq).await.expect("deleted");
+                store
+                    .delete_message(&room("a"), posted.seq)
+                    .await
+                    .expect("deleted");
             }
         })
     });
@@ -106,7 +163,10 @@ pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place)
     }
     for store in &stores {
         assert_eq!(store.message_count(&ann).await.expect("count"), 0);
-        let read = store.messages(&room("a"), Range::Newest, 200).await.expect("read");
+        let read = store
+            .messages(&room("a"), Range::Newest, 200)
+            .await
+            .expect("read");
         assert!(read.len() == 120 && read.iter().all(|m| m.is_deleted()));
     }
 }

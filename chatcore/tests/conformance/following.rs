@@ -17,7 +17,10 @@ fn places(messages: &[SharedMessage]) -> Vec<i64> {
 async fn follow(store: &ChatStore, name: &str, after: i64, n: usize) -> Vec<i64> {
     let after = Seq::new(after).expect("a place");
     let stream = store.follow(&room(name), after).into_stream().take(n);
-    let found = timeout(SOON, stream.try_collect::<Vec<_>>()).await.expect("in time").expect("followed");
+    let found = timeout(SOON, stream.try_collect::<Vec<_>>())
+        .await
+        .expect("in time")
+        .expect("followed");
     places(&found)
 }
 
@@ -34,40 +37,70 @@ pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(place: &Plac
     });
     post_many(&store, "a", "bob", 300).await;
     post(&store, "b", "bob", "first").await;
-    assert_eq!(follower.await.expect("followed"), (4..=1_300).collect::<Vec<_>>());
+    assert_eq!(
+        follower.await.expect("followed"),
+        (4..=1_300).collect::<Vec<_>>()
+    );
     assert_eq!(unborn.await.expect("followed"), [1]);
 }
 
 pub(crate) async fn followers_of_a_room_share_its_messages(place: &Place) {
     let store = place.open().await;
-    let (mut one, mut two) = (store.follow(&room("a"), Seq::ZERO), store.follow(&room("a"), Seq::ZERO));
+    let (mut one, mut two) = (
+        store.follow(&room("a"), Seq::ZERO),
+        store.follow(&room("a"), Seq::ZERO),
+    );
     post(&store, "a", "ann", "hello").await;
-    let first = timeout(SOON, one.next()).await.expect("in time").expect("followed");
-    let second = timeout(SOON, two.next()).await.expect("in time").expect("followed");
+    let first = timeout(SOON, one.next())
+        .await
+        .expect("in time")
+        .expect("followed");
+    let second = timeout(SOON, two.next())
+        .await
+        .expect("in time")
+        .expect("followed");
     assert_eq!(first, second);
     assert_eq!(one.position().get(), 1);
-    let read = store.messages(&room("a"), Range::Newest, 1).await.expect("read");
+    let read = store
+        .messages(&room("a"), Range::Newest, 1)
+        .await
+        .expect("read");
     assert_eq!(read, first);
 }
 
 pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(place: &Place) {
     let store = place.open().await;
     post(&store, "a", "ann", "1").await;
-    let newest = store.messages(&room("a"), Range::Newest, 1).await.expect("read")[0].clone();
+    let newest = store
+        .messages(&room("a"), Range::Newest, 1)
+        .await
+        .expect("read")[0]
+        .clone();
     for range in [Range::After(newest.seq), Range::Since(newest.timestamp)] {
-        let none = store.wait_for_messages(&room("a"), range, 50, Duration::ZERO).await.expect("read");
+        let none = store
+            .wait_for_messages(&room("a"), range, 50, Duration::ZERO)
+            .await
+            .expect("read");
         assert!(none.is_empty());
     }
     let waits = [Range::After(newest.seq), Range::Since(newest.timestamp)].map(|range| {
         let store = store.clone();
-        tokio::spawn(async move { store.wait_for_messages(&room("a"), range, 50, SOON).await.expect("read") })
+        tokio::spawn(async move {
+            store
+                .wait_for_messages(&room("a"), range, 50, SOON)
+                .await
+                .expect("read")
+        })
     });
     post(&store, "a", "ann", "2").await;
     for wait in waits {
         assert_eq!(places(&wait.await.expect("waited")), [2]);
     }
     // What is there already is not waited for.
-    let all = store.wait_for_messages(&room("a"), Range::After(Seq::ZERO), 50, SOON).await.expect("read");
+    let all = store
+        .wait_for_messages(&room("a"), Range::After(Seq::ZERO), 50, SOON)
+        .await
+        .expect("read");
     assert_eq!(places(&all), [1, 2]);
 }
 
@@ -76,8 +109,17 @@ pub(crate) async fn what_was_posted_is_read_at_once(place: &Place) {
     for i in 1..=100 {
         let posted = post(&store, "a", "ann", "x").await.message;
         let after = Range::After(Seq::new(i - 1).expect("a place"));
-        assert_eq!(store.messages(&room("a"), after, 50).await.expect("read"), std::slice::from_ref(&posted));
-        assert_eq!(store.messages(&room("a"), Range::Newest, 1).await.expect("read"), [posted]);
+        assert_eq!(
+            store.messages(&room("a"), after, 50).await.expect("read"),
+            std::slice::from_ref(&posted)
+        );
+        assert_eq!(
+            store
+                .messages(&room("a"), Range::Newest, 1)
+                .await
+                .expect("read"),
+            [posted]
+        );
     }
     assert_eq!(store.last_seq(&room("a")).await.expect("read").get(), 100);
     assert_eq!(store.last_seq(&room("none")).await.expect("read").get(), 0);
@@ -94,21 +136,43 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
     let stream = store.follow(&a, end).into_stream().collect::<Vec<_>>();
     let waiting = tokio::spawn({
         let store = store.clone();
-        async move { store.wait_for_messages(&room("a"), Range::After(end), 1, SOON).await }
+        async move {
+            store
+                .wait_for_messages(&room("a"), Range::After(end), 1, SOON)
+                .await
+        }
     });
     let ends = tokio::spawn(async move {
         let followed = follower.next().await.map(drop);
         let again = follower.next().await.map(drop);
-        [followed, again, watcher.next().await.map(drop), user_watcher.next().await.map(drop)]
+        [
+            followed,
+            again,
+            watcher.next().await.map(drop),
+            user_watcher.next().await.map(drop),
+        ]
     });
     let stream = tokio::spawn(stream);
     store.close().await.expect("closed");
 
-    for end in timeout(SOON, ends).await.expect("in time").expect("no panic") {
+    for end in timeout(SOON, ends)
+        .await
+        .expect("in time")
+        .expect("no panic")
+    {
         assert!(matches!(end, Err(Error::Closed)), "{end:?}");
     }
-    assert!(timeout(SOON, stream).await.expect("in time").expect("no panic").is_empty());
-    let waited = timeout(SOON, waiting).await.expect("in time").expect("no panic");
+    assert!(
+        timeout(SOON, stream)
+            .await
+            .expect("in time")
+            .expect("no panic")
+            .is_empty()
+    );
+    let waited = timeout(SOON, waiting)
+        .await
+        .expect("in time")
+        .expect("no panic");
     assert!(matches!(waited, Err(Error::Closed)), "{waited:?}");
 }
 
@@ -126,7 +190,10 @@ async fn until<T>(watcher: &mut Watcher, mut wanted: impl FnMut(Update) -> Optio
 /// Waits until these are there.
 async fn until_present(watcher: &mut Watcher, names: &[&str]) {
     let wanted: Vec<_> = names.iter().map(|name| user(name)).collect();
-    until(watcher, |update| matches!(update, Update::Presence(p) if p.users() == wanted).then_some(())).await;
+    until(watcher, |update| {
+        matches!(update, Update::Presence(p) if p.users() == wanted).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place: &Place) {
@@ -159,32 +226,75 @@ pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place:
 pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     let store = place.open().await;
     let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a place"));
-    assert!(matches!(store.mark_read(&ann, &room("a"), seq(0)).await, Err(Error::RoomNotFound)));
+    assert!(matches!(
+        store.mark_read(&ann, &room("a"), seq(0)).await,
+        Err(Error::RoomNotFound)
+    ));
     post_many(&store, "a", "bob", 5).await;
     post_many(&store, "b", "bob", 2).await;
     store.join(&room("a"), &ann).await.expect("joined");
     store.join(&room("empty"), &ann).await.expect("joined");
     let mut heard = store.watch_user(&ann);
     for (to, is) in [(3, 3), (2, 3), (5, 5), (0, 5)] {
-        assert_eq!(store.mark_read(&ann, &room("a"), seq(to)).await.expect("marked"), seq(is));
+        assert_eq!(
+            store
+                .mark_read(&ann, &room("a"), seq(to))
+                .await
+                .expect("marked"),
+            seq(is)
+        );
     }
-    let first = timeout(SOON, heard.next()).await.expect("in time").expect("heard");
+    let first = timeout(SOON, heard.next())
+        .await
+        .expect("in time")
+        .expect("heard");
     assert_eq!(first, UserUpdate::Read(room("a"), seq(3)));
-    let beyond = store.mark_read(&ann, &room("a"), seq(6)).await.expect_err("beyond the end");
-    assert_eq!(beyond.to_string(), "seq must be at most 5, the newest message");
+    let beyond = store
+        .mark_read(&ann, &room("a"), seq(6))
+        .await
+        .expect_err("beyond the end");
+    assert_eq!(
+        beyond.to_string(),
+        "seq must be at most 5, the newest message"
+    );
     // What was read of a room that one has not joined is kept for when one does.
-    store.mark_read(&ann, &room("b"), seq(1)).await.expect("marked");
+    store
+        .mark_read(&ann, &room("b"), seq(1))
+        .await
+        .expect("marked");
     post(&store, "a", "bob", "6").await;
     let summary = async || {
         let rooms = store.rooms_of(&ann, None, 10).await.expect("rooms");
-        rooms.iter().map(|r| (r.room.to_string(), r.read_seq.get(), r.unread())).collect::<Vec<_>>()
+        rooms
+            .iter()
+            .map(|r| (r.room.to_string(), r.read_seq.get(), r.unread()))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(summary().await, [("a".into(), 5, 1), ("empty".into(), 0, 0)]);
+    assert_eq!(
+        summary().await,
+        [("a".into(), 5, 1), ("empty".into(), 0, 0)]
+    );
     store.join(&room("b"), &ann).await.expect("joined");
-    assert_eq!(summary().await, [("a".into(), 5, 1), ("b".into(), 1, 1), ("empty".into(), 0, 0)]);
+    assert_eq!(
+        summary().await,
+        [
+            ("a".into(), 5, 1),
+            ("b".into(), 1, 1),
+            ("empty".into(), 0, 0)
+        ]
+    );
     store.leave(&room("a"), &ann).await.expect("left");
-    assert_eq!(summary().await, [("b".into(), 1, 1), ("empty".into(), 0, 0)]);
-    assert!(store.rooms_of(&user("nobody"), None, 10).await.expect("rooms").is_empty());
+    assert_eq!(
+        summary().await,
+        [("b".into(), 1, 1), ("empty".into(), 0, 0)]
+    );
+    assert!(
+        store
+            .rooms_of(&user("nobody"), None, 10)
+            .await
+            .expect("rooms")
+            .is_empty()
+    );
 }
 
 pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
@@ -196,7 +306,12 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
         let mut places = Vec::new();
         for user in &users {
             places.extend(
-                store.rooms_of(user, None, 10).await.expect("rooms").iter().map(|room| room.read_seq.get()),
+                store
+                    .rooms_of(user, None, 10)
+                    .await
+                    .expect("rooms")
+                    .iter()
+                    .map(|room| room.read_seq.get()),
             );
         }
         places
@@ -206,10 +321,17 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
     }
     for to in 1..=50 {
         for user in &users {
-            assert_eq!(store.mark_read(user, &a, seq(to)).await.expect("marked"), seq(to));
+            assert_eq!(
+                store.mark_read(user, &a, seq(to)).await.expect("marked"),
+                seq(to)
+            );
         }
     }
-    assert_eq!(places_of(&store).await, [50; 20], "seen before they are written");
+    assert_eq!(
+        places_of(&store).await,
+        [50; 20],
+        "seen before they are written"
+    );
     store.close().await.expect("closed");
     let late = store.mark_read(&users[0], &a, seq(50)).await;
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
@@ -218,7 +340,13 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
     assert_eq!(places_of(&store).await, [50; 20]);
     post(&store, "a", "bob", "51").await;
     for (to, is) in [(7, 50), (51, 51), (9, 51)] {
-        assert_eq!(store.mark_read(&users[0], &a, seq(to)).await.expect("marked"), seq(is));
+        assert_eq!(
+            store
+                .mark_read(&users[0], &a, seq(to))
+                .await
+                .expect("marked"),
+            seq(is)
+        );
     }
     // Dropped, it writes them too.
     drop(store);
@@ -239,11 +367,26 @@ pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
     let mut held = Vec::new();
     for i in 0..50 {
         let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
-        held.push((store.watch(&name, Seq::ZERO, None), store.attend(&name, &who), store.watch_user(&who)));
+        held.push((
+            store.watch(&name, Seq::ZERO, None),
+            store.attend(&name, &who),
+            store.watch_user(&who),
+        ));
     }
     let counts = store.live_counts();
-    assert_eq!((counts.rooms, counts.followers, counts.attending, counts.users), (3, 50, 50, 7));
+    assert_eq!(
+        (
+            counts.rooms,
+            counts.followers,
+            counts.attending,
+            counts.users
+        ),
+        (3, 50, 50, 7)
+    );
     drop(held);
     let counts = store.live_counts();
-    assert_eq!((counts.followers, counts.attending, counts.users), (0, 0, 0));
+    assert_eq!(
+        (counts.followers, counts.attending, counts.users),
+        (0, 0, 0)
+    );
 }

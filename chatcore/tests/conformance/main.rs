@@ -31,23 +31,44 @@ struct Place {
 impl Place {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let address = folder.path().join("chat.db").to_str().expect("a UTF-8 path").to_owned();
-        Self { address, shared: false, _folder: Some(folder) }
+        let address = folder
+            .path()
+            .join("chat.db")
+            .to_str()
+            .expect("a UTF-8 path")
+            .to_owned();
+        Self {
+            address,
+            shared: false,
+            _folder: Some(folder),
+        }
     }
 
     fn replica_set() -> Self {
-        Self { address: mongod::database(Kind::ReplicaSet), shared: true, _folder: None }
+        Self {
+            address: mongod::database(Kind::ReplicaSet),
+            shared: true,
+            _folder: None,
+        }
     }
 
     fn standalone() -> Self {
-        Self { address: mongod::database(Kind::Standalone), shared: false, _folder: None }
+        Self {
+            address: mongod::database(Kind::Standalone),
+            shared: false,
+            _folder: None,
+        }
     }
 
     /// Two stores on this place, as two processes have them, where that is possible; else the same
     /// one twice.
     async fn open_twice(&self) -> [ChatStore; 2] {
         let store = self.open().await;
-        let other = if self.shared { self.open().await } else { store.clone() };
+        let other = if self.shared {
+            self.open().await
+        } else {
+            store.clone()
+        };
         [store, other]
     }
 
@@ -56,7 +77,9 @@ impl Place {
     }
 
     async fn open_with(&self, options: Options) -> ChatStore {
-        ChatStore::open_with(&self.address, options).await.expect("the store opens")
+        ChatStore::open_with(&self.address, options)
+            .await
+            .expect("the store opens")
     }
 }
 
@@ -196,7 +219,10 @@ fn with_nonce(to: &str, sender: &str, text: &str, nonce: &str) -> NewMessage {
 }
 
 async fn post(store: &ChatStore, to: &str, sender: &str, text: &str) -> Posted {
-    store.post(message(to, sender, text)).await.expect("the post is stored")
+    store
+        .post(message(to, sender, text))
+        .await
+        .expect("the post is stored")
 }
 
 /// Posts `n` messages, "1" to "n", all under way at once; they are stored in that order.
@@ -209,7 +235,13 @@ async fn post_many(store: &ChatStore, to: &str, sender: &str, n: usize) -> Vec<M
         if posts.len() >= 1_000 {
             stored.push(posts.join_next().await.expect("a post").expect("no panic"));
         }
-        posts.spawn(async move { store.post(message).await.expect("the post is stored").message });
+        posts.spawn(async move {
+            store
+                .post(message)
+                .await
+                .expect("the post is stored")
+                .message
+        });
     }
     stored.extend(posts.join_all().await);
     stored.sort_by_key(|message| message.seq);
@@ -222,7 +254,9 @@ struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
     fn at(time: &str) -> Self {
-        Self(Arc::new(AtomicI64::new(time.parse::<Timestamp>().expect(time).as_micros())))
+        Self(Arc::new(AtomicI64::new(
+            time.parse::<Timestamp>().expect(time).as_micros(),
+        )))
     }
 
     fn advance(&self, seconds: i64) {

@@ -11,7 +11,10 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) async fn register(store: &ChatStore, names: &[&str]) {
     for name in names {
         let password = "correct horse".parse().expect("a password");
-        store.register(&user(name), &password, "").await.expect("registered");
+        store
+            .register(&user(name), &password, "")
+            .await
+            .expect("registered");
     }
 }
 
@@ -24,11 +27,19 @@ pub(crate) fn guest(store: &ChatStore, name: &str) -> View {
 }
 
 pub(crate) fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
-    NewMessage { verified: true, ..message(to, sender, text) }
+    NewMessage {
+        verified: true,
+        ..message(to, sender, text)
+    }
 }
 
 pub(crate) async fn say(store: &ChatStore, to: &str, sender: &str, text: &str) -> Seq {
-    store.post(verified(to, sender, text)).await.expect("stored").message.seq
+    store
+        .post(verified(to, sender, text))
+        .await
+        .expect("stored")
+        .message
+        .seq
 }
 
 pub(crate) fn seq(n: i64) -> Seq {
@@ -54,7 +65,12 @@ pub(crate) fn is_forbidden<T: std::fmt::Debug>(result: Result<T>) {
 async fn private(place: &Place) -> [ChatStore; 2] {
     let stores = place.open_twice().await;
     register(&stores[0], &["ann", "bob", "eve"]).await;
-    assert!(view(&stores[0], "ann").create_room(&room("p"), Privacy::Private).await.expect("created"));
+    assert!(
+        view(&stores[0], "ann")
+            .create_room(&room("p"), Privacy::Private)
+            .await
+            .expect("created")
+    );
     say(&stores[0], "p", "ann", "secret").await;
     stores
 }
@@ -63,10 +79,16 @@ async fn sees_nothing(store: &ChatStore, view: &View) {
     let p = room("p");
     is_hidden(view.room(&p).await);
     is_hidden(view.users(&p, None, 10).await);
-    for range in [Range::Newest, Range::After(Seq::ZERO), Range::Before(seq(9))] {
+    for range in [
+        Range::Newest,
+        Range::After(Seq::ZERO),
+        Range::Before(seq(9)),
+    ] {
         assert!(view.messages(&p, range, 10).await.expect("read").is_empty());
     }
-    let waited = view.wait_for_messages(&p, Range::After(Seq::ZERO), 10, Duration::from_millis(1)).await;
+    let waited = view
+        .wait_for_messages(&p, Range::After(Seq::ZERO), 10, Duration::from_millis(1))
+        .await;
     assert!(waited.expect("read").is_empty());
     assert_eq!(view.last_seq(&p).await.expect("read"), Seq::ZERO);
     is_hidden(view.follow(&p, Seq::ZERO).await);
@@ -87,7 +109,12 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
     let [store, other] = private(place).await;
     let p = room("p");
     for store in [&store, &other] {
-        for view in [view(store, "eve"), guest(store, "guest"), guest(store, "ann"), store.view(None)] {
+        for view in [
+            view(store, "eve"),
+            guest(store, "guest"),
+            guest(store, "ann"),
+            store.view(None),
+        ] {
             sees_nothing(store, &view).await;
         }
         for view in [view(store, "eve"), guest(store, "guest")] {
@@ -99,32 +126,69 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
         is_hidden(store.post(verified("p", "eve", "let me in")).await);
         is_hidden(store.post(message("p", "guest", "let me in")).await);
         is_hidden(store.post(with_nonce("p", "guest", "let me in", "n")).await);
-        // Not even who is in it: a name with an account gets the same answer, whether it is a member's or
-        // not, and in a room that does not exist.
+        // Not even who is in it: a name with an account gets the same answer, whether it is a
+        // member's or not, and in a room that does not exist.
         for (to, name) in [("p", "ann"), ("p", "eve"), ("none", "ann")] {
             is_claimed(store.post(message(to, name, "as somebody else")).await);
         }
     }
-    assert!(view(&store, "eve").rooms(None, 10).await.expect("rooms").is_empty());
-    assert!(store.rooms_of(&user("eve"), None, 10).await.expect("rooms").is_empty());
+    assert!(
+        view(&store, "eve")
+            .rooms(None, 10)
+            .await
+            .expect("rooms")
+            .is_empty()
+    );
+    assert!(
+        store
+            .rooms_of(&user("eve"), None, 10)
+            .await
+            .expect("rooms")
+            .is_empty()
+    );
     let ann = view(&other, "ann");
     let found = ann.room(&p).await.expect("a room");
     assert_eq!(
         (found.private, found.owner, found.last_seq, found.users),
         (true, Some(user("ann")), seq(1), 1)
     );
-    assert_eq!(ann.messages(&p, Range::Newest, 10).await.expect("read")[0].text(), Some("secret"));
-    assert_eq!(ann.rooms(None, 10).await.expect("rooms"), std::slice::from_ref(&p));
-    assert_eq!(store.privacy(&p).await.expect("asked"), Some(Privacy::Private));
+    assert_eq!(
+        ann.messages(&p, Range::Newest, 10).await.expect("read")[0].text(),
+        Some("secret")
+    );
+    assert_eq!(
+        ann.rooms(None, 10).await.expect("rooms"),
+        std::slice::from_ref(&p)
+    );
+    assert_eq!(
+        store.privacy(&p).await.expect("asked"),
+        Some(Privacy::Private)
+    );
     assert_eq!(store.privacy(&room("q")).await.expect("asked"), None);
     // Who is invited is in it at every process.
     ann.invite(&p, &user("bob")).await.expect("invited");
     for store in [&store, &other] {
         let bob = view(store, "bob");
-        assert_eq!(bob.messages(&p, Range::Newest, 10).await.expect("read").len(), 1);
-        assert_eq!(bob.users(&p, None, 10).await.expect("users"), [user("ann"), user("bob")]);
-        assert_eq!(bob.rooms(None, 10).await.expect("rooms"), std::slice::from_ref(&p));
-        assert!(!bob.create_room(&p, Privacy::Private).await.expect("existed"));
+        assert_eq!(
+            bob.messages(&p, Range::Newest, 10)
+                .await
+                .expect("read")
+                .len(),
+            1
+        );
+        assert_eq!(
+            bob.users(&p, None, 10).await.expect("users"),
+            [user("ann"), user("bob")]
+        );
+        assert_eq!(
+            bob.rooms(None, 10).await.expect("rooms"),
+            std::slice::from_ref(&p)
+        );
+        assert!(
+            !bob.create_room(&p, Privacy::Private)
+                .await
+                .expect("existed")
+        );
         assert!(!bob.create_room(&p, Privacy::Public).await.expect("existed"));
         bob.join(&p).await.expect("is a member");
         bob.mark_read(&p, seq(1)).await.expect("marked");
@@ -146,11 +210,22 @@ pub(crate) async fn private_and_public_rooms_are_listed_in_one_order(place: &Pla
         assert!(store.create_room(&room(name)).await.expect("created"));
     }
     for (name, owner) in [("a", "ann"), ("c", "ann"), ("e", "bob"), ("g", "ann")] {
-        assert!(view(&store, owner).create_room(&room(name), Privacy::Private).await.expect("created"));
+        assert!(
+            view(&store, owner)
+                .create_room(&room(name), Privacy::Private)
+                .await
+                .expect("created")
+        );
     }
     let listed = async |view: &View, after: Option<&str>, limit| {
-        let rooms = view.rooms(after.map(room).as_ref(), limit).await.expect("rooms");
-        rooms.iter().map(|room| room.as_str().to_owned()).collect::<String>()
+        let rooms = view
+            .rooms(after.map(room).as_ref(), limit)
+            .await
+            .expect("rooms");
+        rooms
+            .iter()
+            .map(|room| room.as_str().to_owned())
+            .collect::<String>()
     };
     assert_eq!(listed(&view(&store, "ann"), None, 10).await, "abcdfg");
     assert_eq!(listed(&view(&store, "ann"), Some("b"), 3).await, "cdf");
@@ -165,26 +240,67 @@ pub(crate) async fn whether_a_room_is_private_never_changes(place: &Place) {
     let (p, q) = (room("p"), room("q"));
     let ann = view(&other, "ann");
     assert!(!ann.create_room(&p, Privacy::Public).await.expect("existed"));
-    assert_eq!(store.privacy(&p).await.expect("asked"), Some(Privacy::Private));
+    assert_eq!(
+        store.privacy(&p).await.expect("asked"),
+        Some(Privacy::Private)
+    );
     assert!(!store.create_room(&p).await.expect("existed"));
     post(&store, "q", "guest", "first").await;
-    assert!(matches!(ann.create_room(&q, Privacy::Private).await, Err(Error::PrivacyFixed)));
-    assert!(matches!(ann.invite(&q, &user("bob")).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        ann.create_room(&q, Privacy::Private).await,
+        Err(Error::PrivacyFixed)
+    ));
+    assert!(matches!(
+        ann.invite(&q, &user("bob")).await,
+        Err(Error::Forbidden(_))
+    ));
     // By whom a room is made is who owns it; a post makes a room without an owner.
     assert_eq!(store.room(&q).await.expect("a room").owner, None);
-    assert!(ann.create_room(&room("r"), Privacy::Public).await.expect("created"));
-    assert_eq!(store.room(&room("r")).await.expect("a room").owner, Some(user("ann")));
-    assert!(matches!(ann.invite(&room("r"), &user("bob")).await, Err(Error::RoomIsPublic)));
-    assert!(matches!(ann.remove(&room("r"), &user("bob")).await, Err(Error::RoomIsPublic)));
-    is_forbidden(store.view(None).create_room(&room("s"), Privacy::Private).await);
-    is_forbidden(guest(&store, "guest").create_room(&room("s"), Privacy::Private).await);
-    assert!(guest(&store, "guest").create_room(&room("s"), Privacy::Public).await.expect("created"));
+    assert!(
+        ann.create_room(&room("r"), Privacy::Public)
+            .await
+            .expect("created")
+    );
+    assert_eq!(
+        store.room(&room("r")).await.expect("a room").owner,
+        Some(user("ann"))
+    );
+    assert!(matches!(
+        ann.invite(&room("r"), &user("bob")).await,
+        Err(Error::RoomIsPublic)
+    ));
+    assert!(matches!(
+        ann.remove(&room("r"), &user("bob")).await,
+        Err(Error::RoomIsPublic)
+    ));
+    is_forbidden(
+        store
+            .view(None)
+            .create_room(&room("s"), Privacy::Private)
+            .await,
+    );
+    is_forbidden(
+        guest(&store, "guest")
+            .create_room(&room("s"), Privacy::Private)
+            .await,
+    );
+    assert!(
+        guest(&store, "guest")
+            .create_room(&room("s"), Privacy::Public)
+            .await
+            .expect("created")
+    );
     assert_eq!(store.room(&room("s")).await.expect("a room").owner, None);
     for name in ["nobody", "Bob"] {
         let unknown = ann.invite(&p, &user(name)).await;
-        assert!(matches!(unknown, Err(Error::AccountNotFound)), "{name}: {unknown:?}");
+        assert!(
+            matches!(unknown, Err(Error::AccountNotFound)),
+            "{name}: {unknown:?}"
+        );
     }
-    let unknown = store.create_room_for(&room("t"), &user("nobody"), Privacy::Private).await;
+    let unknown = store
+        .create_room_for(&room("t"), &user("nobody"), Privacy::Private)
+        .await;
     assert!(matches!(unknown, Err(Error::AccountNotFound)));
     is_hidden(store.invite(&room("t"), &user("bob")).await);
     is_hidden(store.ban(&room("t"), &user("bob")).await);
@@ -203,14 +319,25 @@ pub(crate) async fn of_creations_at_the_same_time_one_makes_the_room(place: &Pla
             let (store, message) = (stores[1].clone(), message(name.as_str(), "guest", "x"));
             async move { store.post(message).await }
         });
-        let (a, b) = (make(&stores[0], "ann", Privacy::Private), make(&stores[1], "bob", Privacy::Public));
-        let (a, b, post) =
-            (a.await.expect("no panic"), b.await.expect("no panic"), post.await.expect("no panic"));
-        let made = [&a, &b].into_iter().filter(|made| matches!(made, Ok(true))).count();
+        let (a, b) = (
+            make(&stores[0], "ann", Privacy::Private),
+            make(&stores[1], "bob", Privacy::Public),
+        );
+        let (a, b, post) = (
+            a.await.expect("no panic"),
+            b.await.expect("no panic"),
+            post.await.expect("no panic"),
+        );
+        let made = [&a, &b]
+            .into_iter()
+            .filter(|made| matches!(made, Ok(true)))
+            .count();
         let found = stores[0].room(&name).await.expect("a room");
         assert!(made <= 1, "{a:?} {b:?}");
         match found.private {
-            true => assert!(post.is_err() && found.owner == Some(user("ann")) && found.last_seq == Seq::ZERO),
+            true => assert!(
+                post.is_err() && found.owner == Some(user("ann")) && found.last_seq == Seq::ZERO
+            ),
             false => assert!(post.is_ok() && !matches!(a, Ok(true)), "{post:?} {a:?}"),
         }
     }
@@ -226,17 +353,27 @@ pub(crate) async fn nothing_reaches_who_was_removed(place: &Place) {
     let (mut watcher, attending) = bob.watch(&p, Seq::ZERO, None).await.expect("let in");
     let waiting = tokio::spawn({
         let (bob, p) = (bob.clone(), p.clone());
-        async move { bob.wait_for_messages(&p, Range::After(seq(2)), 10, Duration::from_secs(2)).await }
+        async move {
+            bob.wait_for_messages(&p, Range::After(seq(2)), 10, Duration::from_secs(2))
+                .await
+        }
     });
     for text in ["2"] {
         say(&store, "p", "ann", text).await;
     }
     let mut followed = 0;
     while followed < 2 {
-        followed += timeout(SOON, follower.next()).await.expect("in time").expect("followed").len();
+        followed += timeout(SOON, follower.next())
+            .await
+            .expect("in time")
+            .expect("followed")
+            .len();
     }
     say(&other, "p", "bob", "3").await;
-    let third = timeout(SOON, follower.next()).await.expect("in time").expect("followed");
+    let third = timeout(SOON, follower.next())
+        .await
+        .expect("in time")
+        .expect("followed");
     assert_eq!(third[0].text(), Some("3"));
     ann.remove(&p, &user("bob")).await.expect("removed");
     is_hidden(other.post(verified("p", "bob", "again")).await);
@@ -247,14 +384,19 @@ pub(crate) async fn nothing_reaches_who_was_removed(place: &Place) {
     is_hidden(timeout(SOON, follower.next()).await.expect("in time"));
     loop {
         match timeout(SOON, watcher.next()).await.expect("in time") {
-            Ok(Update::Messages(messages)) => assert!(messages.iter().all(|m| m.text() != Some("after"))),
+            Ok(Update::Messages(messages)) => {
+                assert!(messages.iter().all(|m| m.text() != Some("after")))
+            }
             Ok(_) => {}
             Err(error) => break assert!(matches!(error, Error::RoomNotFound), "{error:?}"),
         }
     }
     drop(attending);
     let waited = waiting.await.expect("no panic").expect("read");
-    assert!(waited.iter().all(|m| m.text() != Some("after")), "{waited:?}");
+    assert!(
+        waited.iter().all(|m| m.text() != Some("after")),
+        "{waited:?}"
+    );
     sees_nothing(&other, &bob).await;
     // Until there is another invitation, which shows all of it.
     ann.invite(&p, &user("bob")).await.expect("invited");
@@ -294,15 +436,33 @@ pub(crate) async fn nothing_of_the_banned_is_stored(place: &Place) {
         ann.ban(&q, &user(&name)).await.expect("banned");
         // As the store has it: what was committed before the ban may be published after it.
         let at_the_ban = store.room(&q).await.expect("a room").last_seq;
-        assert!(matches!(other.post(message("q", &name, "more")).await, Err(Error::Banned)));
+        assert!(matches!(
+            other.post(message("q", &name, "more")).await,
+            Err(Error::Banned)
+        ));
         let mut stored: u64 = 0;
         for hammer in hammers {
             stored += hammer.await.expect("no panic");
         }
-        assert_eq!(store.message_count(&user(&name)).await.expect("count"), stored);
-        let after = store.messages(&q, Range::After(at_the_ban), 200).await.expect("read");
-        assert!(after.iter().all(|m| m.sender() != Some(&user(&name))), "{after:?}");
-        assert!(!store.users(&q, None, 100).await.expect("users").contains(&user(&name)));
+        assert_eq!(
+            store.message_count(&user(&name)).await.expect("count"),
+            stored
+        );
+        let after = store
+            .messages(&q, Range::After(at_the_ban), 200)
+            .await
+            .expect("read");
+        assert!(
+            after.iter().all(|m| m.sender() != Some(&user(&name))),
+            "{after:?}"
+        );
+        assert!(
+            !store
+                .users(&q, None, 100)
+                .await
+                .expect("users")
+                .contains(&user(&name))
+        );
     }
 }
 
@@ -312,14 +472,35 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     let (q, ann) = (room("q"), view(&store, "ann"));
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
     post(&other, "q", "bob", "x").await;
-    let mut watching = guest(&other, "bob").watch(&q, seq(1), None).await.expect("let in");
+    let mut watching = guest(&other, "bob")
+        .watch(&q, seq(1), None)
+        .await
+        .expect("let in");
     ann.ban(&q, &user("bob")).await.expect("banned");
     ann.ban(&q, &user("bob")).await.expect("banned already");
     for name in ["bob", "BOB"] {
-        assert!(matches!(other.post(message("q", name, "x")).await, Err(Error::Banned)), "{name}");
-        assert!(matches!(guest(&other, name).join(&q).await, Err(Error::Banned)), "{name}");
-        assert!(matches!(guest(&store, name).type_in(&q).await, Err(Error::Banned)), "{name}");
-        assert!(matches!(guest(&store, name).watch(&q, Seq::ZERO, None).await, Err(Error::Banned)), "{name}");
+        assert!(
+            matches!(
+                other.post(message("q", name, "x")).await,
+                Err(Error::Banned)
+            ),
+            "{name}"
+        );
+        assert!(
+            matches!(guest(&other, name).join(&q).await, Err(Error::Banned)),
+            "{name}"
+        );
+        assert!(
+            matches!(guest(&store, name).type_in(&q).await, Err(Error::Banned)),
+            "{name}"
+        );
+        assert!(
+            matches!(
+                guest(&store, name).watch(&q, Seq::ZERO, None).await,
+                Err(Error::Banned)
+            ),
+            "{name}"
+        );
     }
     let ended = async {
         loop {
@@ -328,33 +509,62 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
             }
         }
     };
-    assert!(matches!(timeout(SOON, ended).await.expect("in time"), Error::Banned));
+    assert!(matches!(
+        timeout(SOON, ended).await.expect("in time"),
+        Error::Banned
+    ));
     // The room is as public as before.
-    assert_eq!(guest(&other, "bob").messages(&q, Range::Newest, 10).await.expect("read").len(), 1);
+    assert_eq!(
+        guest(&other, "bob")
+            .messages(&q, Range::Newest, 10)
+            .await
+            .expect("read")
+            .len(),
+        1
+    );
     assert_eq!(other.view(None).room(&q).await.expect("a room").users, 0);
     post(&other, "q", "eve", "y").await;
-    guest(&other, "eve").watch(&q, Seq::ZERO, None).await.expect("let in");
+    guest(&other, "eve")
+        .watch(&q, Seq::ZERO, None)
+        .await
+        .expect("let in");
     is_forbidden(ann.ban(&q, &user("Ann")).await);
     is_forbidden(guest(&store, "ann").ban(&q, &user("eve")).await);
     for name in ["zoe", "amy"] {
         ann.ban(&q, &user(name)).await.expect("banned");
     }
-    assert_eq!(ann.bans(&q, None, 10).await.expect("bans"), ["amy", "bob", "zoe"].map(user));
-    assert_eq!(ann.bans(&q, Some(&user("amy")), 1).await.expect("bans"), [user("bob")]);
+    assert_eq!(
+        ann.bans(&q, None, 10).await.expect("bans"),
+        ["amy", "bob", "zoe"].map(user)
+    );
+    assert_eq!(
+        ann.bans(&q, Some(&user("amy")), 1).await.expect("bans"),
+        [user("bob")]
+    );
     assert!(ann.unban(&q, &user("Bob")).await.expect("lifted"));
     assert!(!ann.unban(&q, &user("bob")).await.expect("there was none"));
     post(&other, "q", "bob", "back").await;
-    guest(&other, "bob").watch(&q, Seq::ZERO, None).await.expect("let in");
+    guest(&other, "bob")
+        .watch(&q, Seq::ZERO, None)
+        .await
+        .expect("let in");
     // In a private room, who is banned cannot be invited.
     register(&store, &["bob"]).await;
     let p = room("p");
-    assert!(ann.create_room(&p, Privacy::Private).await.expect("created"));
+    assert!(
+        ann.create_room(&p, Privacy::Private)
+            .await
+            .expect("created")
+    );
     ann.invite(&p, &user("bob")).await.expect("invited");
     ann.ban(&p, &user("bob")).await.expect("banned");
     is_hidden(view(&other, "bob").room(&p).await);
     is_hidden(view(&other, "bob").join(&p).await);
     is_hidden(other.post(verified("p", "bob", "x")).await);
-    assert!(matches!(ann.invite(&p, &user("bob")).await, Err(Error::Banned)));
+    assert!(matches!(
+        ann.invite(&p, &user("bob")).await,
+        Err(Error::Banned)
+    ));
     assert!(ann.unban(&p, &user("bob")).await.expect("lifted"));
     // The account may be written in another case.
     for by_ban in [true, false] {
@@ -365,8 +575,21 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
             false => ann.remove(&p, &user("Bob")).await.expect("removed"),
         }
         is_hidden(view(&other, "bob").room(&p).await);
-        assert!(view(&other, "bob").messages(&p, Range::Newest, 10).await.expect("read").is_empty());
-        assert!(view(&store, "bob").rooms(None, 10).await.expect("rooms").iter().all(|room| *room != p));
+        assert!(
+            view(&other, "bob")
+                .messages(&p, Range::Newest, 10)
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert!(
+            view(&store, "bob")
+                .rooms(None, 10)
+                .await
+                .expect("rooms")
+                .iter()
+                .all(|room| *room != p)
+        );
         assert_eq!(ann.unban(&p, &user("bOb")).await.expect("asked"), by_ban);
     }
 }
@@ -386,7 +609,10 @@ pub(crate) async fn who_is_removed_does_not_come_back_by_joining(place: &Place) 
             tokio::task::yield_now().await;
         }
         ann.remove(&p, &user("bob")).await.expect("removed");
-        timeout(SOON, joining).await.expect("it ends").expect("no panic");
+        timeout(SOON, joining)
+            .await
+            .expect("it ends")
+            .expect("no panic");
         assert_eq!(ann.users(&p, None, 10).await.expect("users"), [user("ann")]);
         is_hidden(bob.room(&p).await);
     }
@@ -396,9 +622,15 @@ pub(crate) async fn a_guest_who_sends_a_members_nonce_fails_alone(place: &Place)
     let [store, _other] = private(place).await;
     for i in 0..20 {
         let guest = with_nonce("p", "ann", "x", &i.to_string());
-        let member = NewMessage { verified: true, ..guest.clone() };
-        let (refused, stored, again) =
-            tokio::join!(store.post(guest.clone()), store.post(member), store.post(guest));
+        let member = NewMessage {
+            verified: true,
+            ..guest.clone()
+        };
+        let (refused, stored, again) = tokio::join!(
+            store.post(guest.clone()),
+            store.post(member),
+            store.post(guest)
+        );
         is_claimed(refused);
         is_claimed(again);
         assert_eq!(stored.expect("stored").message.seq, seq(2 + i));

@@ -20,7 +20,10 @@ pub(crate) async fn a_post_comes_back_as_it_is_stored(place: &Place) {
     assert!(posted.message.is_verified());
     let second = post(&store, "general", "bob", "hi").await;
     assert!(!second.message.is_verified());
-    let read = store.messages(&room("general"), Range::Newest, 50).await.expect("read");
+    let read = store
+        .messages(&room("general"), Range::Newest, 50)
+        .await
+        .expect("read");
     assert_eq!(read, [posted.message, second.message]);
 }
 
@@ -32,7 +35,10 @@ pub(crate) async fn seq_has_no_hole_and_time_strictly_increases(place: &Place) {
             assert_eq!(post(&store, "b", "ann", "x").await.message.seq.get(), i / 2);
         }
     }
-    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    let read = store
+        .messages(&room("a"), Range::Newest, 50)
+        .await
+        .expect("read");
     assert!(read.windows(2).all(|w| w[0].timestamp < w[1].timestamp));
 }
 
@@ -61,18 +67,32 @@ pub(crate) async fn a_clock_at_the_end_of_time_fails_posts_and_nothing_else(plac
     assert!(!store.is_closed());
 
     // One batch before the end, a post is still taken, and one after it.
-    clock.0.store(Timestamp::MAX.as_micros() - 512, Ordering::SeqCst);
+    clock
+        .0
+        .store(Timestamp::MAX.as_micros() - 512, Ordering::SeqCst);
     let last = post(&store, "a", "ann", "1").await.message.timestamp;
     assert_eq!(last.to_string(), "9999-12-31T23:59:59.999487Z");
-    clock.0.store(Timestamp::EPOCH.as_micros(), Ordering::SeqCst);
+    clock
+        .0
+        .store(Timestamp::EPOCH.as_micros(), Ordering::SeqCst);
     let next = post(&store, "a", "ann", "2").await.message.timestamp;
     assert_eq!(next.to_string(), "9999-12-31T23:59:59.999488Z");
 
     // From there on the room takes no more. The others do, at the same time too.
-    let (a, b) = tokio::join!(store.post(message("a", "ann", "3")), store.post(message("b", "ann", "1")));
+    let (a, b) = tokio::join!(
+        store.post(message("a", "ann", "3")),
+        store.post(message("b", "ann", "1"))
+    );
     assert!(matches!(a, Err(Error::Corrupt(_))), "{a:?}");
     assert_eq!(b.expect("stored").message.seq.get(), 1);
-    assert_eq!(store.messages(&room("a"), Range::Newest, 50).await.expect("read").len(), 2);
+    assert_eq!(
+        store
+            .messages(&room("a"), Range::Newest, 50)
+            .await
+            .expect("read")
+            .len(),
+        2
+    );
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), 3);
 }
 
@@ -82,7 +102,10 @@ pub(crate) async fn a_clock_that_panics_fails_the_posts_of_one_batch(place: &Pla
     options.clock = Arc::new({
         let broken = broken.clone();
         move || {
-            assert!(!broken.load(Ordering::SeqCst), "the clock is broken, by plan");
+            assert!(
+                !broken.load(Ordering::SeqCst),
+                "the clock is broken, by plan"
+            );
             Timestamp::now()
         }
     });
@@ -109,7 +132,10 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {
             for i in 0..EACH {
                 let to = i % 2;
                 let posted = post(&store, ["a", "b"][to], &format!("user{writer}"), "x").await;
-                assert!(posted.message.seq > last[to], "a later post has a higher place");
+                assert!(
+                    posted.message.seq > last[to],
+                    "a later post has a higher place"
+                );
                 last[to] = posted.message.seq;
             }
         });
@@ -120,48 +146,85 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(place: &Place) {
     for name in ["a", "b"] {
         let mut seen = Vec::new();
         loop {
-            let after = seen.last().map_or(Seq::ZERO, |m: &chatcore::SharedMessage| m.seq);
-            let page = store.messages(&room(name), Range::After(after), 200).await.expect("read");
+            let after = seen
+                .last()
+                .map_or(Seq::ZERO, |m: &chatcore::SharedMessage| m.seq);
+            let page = store
+                .messages(&room(name), Range::After(after), 200)
+                .await
+                .expect("read");
             if page.is_empty() {
                 break;
             }
             seen.extend(page);
         }
         let places: Vec<_> = seen.iter().map(|m| m.seq.get()).collect();
-        assert_eq!(places, (1..=(WRITERS * EACH / 2) as i64).collect::<Vec<_>>());
+        assert_eq!(
+            places,
+            (1..=(WRITERS * EACH / 2) as i64).collect::<Vec<_>>()
+        );
         assert!(seen.windows(2).all(|w| w[0].timestamp < w[1].timestamp));
     }
     for writer in 0..WRITERS {
-        let count = store.message_count(&user(&format!("user{writer}"))).await.expect("count");
+        let count = store
+            .message_count(&user(&format!("user{writer}")))
+            .await
+            .expect("count");
         assert_eq!(count, EACH as u64);
     }
 }
 
 pub(crate) async fn a_room_is_created_only_by_a_post_that_may(place: &Place) {
     let store = place.open().await;
-    let in_old_rooms = |to: &str| NewMessage { may_create_room: false, ..message(to, "ann", "x") };
+    let in_old_rooms = |to: &str| NewMessage {
+        may_create_room: false,
+        ..message(to, "ann", "x")
+    };
     let refused = store.post(in_old_rooms("a")).await;
     assert!(matches!(refused, Err(Error::RoomNotFound)), "{refused:?}");
-    assert!(matches!(store.room(&room("a")).await, Err(Error::RoomNotFound)));
+    assert!(matches!(
+        store.room(&room("a")).await,
+        Err(Error::RoomNotFound)
+    ));
 
-    let creating = store.post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce"))).await;
+    let creating = store
+        .post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce")))
+        .await;
     let creating = creating.expect("stored");
     assert!(creating.created_room);
-    let repeat = store.post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce"))).await;
+    let repeat = store
+        .post(message("a", "ann", "x").with_nonce("n".parse().expect("a nonce")))
+        .await;
     let repeat = repeat.expect("answered");
     assert!(repeat.repeated && !repeat.created_room);
     assert!(!post(&store, "a", "ann", "x").await.created_room);
-    assert!(!store.post(in_old_rooms("a")).await.expect("stored").created_room);
+    assert!(
+        !store
+            .post(in_old_rooms("a"))
+            .await
+            .expect("stored")
+            .created_room
+    );
 
     store.create_room(&room("b")).await.expect("created");
-    assert!(!store.post(in_old_rooms("b")).await.expect("stored").created_room);
+    assert!(
+        !store
+            .post(in_old_rooms("b"))
+            .await
+            .expect("stored")
+            .created_room
+    );
 }
 
 pub(crate) async fn of_many_posts_to_a_new_room_one_creates_it(place: &Place) {
     let store = place.open().await;
     let posts = (0..20).map(|i| {
         let store = store.clone();
-        async move { post(&store, "a", &format!("user{i}"), "x").await.created_room }
+        async move {
+            post(&store, "a", &format!("user{i}"), "x")
+                .await
+                .created_room
+        }
     });
     let created = futures_util::future::join_all(posts).await;
     assert_eq!(created.into_iter().filter(|created| *created).count(), 1);
@@ -169,24 +232,54 @@ pub(crate) async fn of_many_posts_to_a_new_room_one_creates_it(place: &Place) {
 
 pub(crate) async fn a_nonce_makes_one_message(place: &Place) {
     let store = place.open().await;
-    let first = store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("stored");
+    let first = store
+        .post(with_nonce("a", "ann", "hello", "n1"))
+        .await
+        .expect("stored");
     post(&store, "a", "bob", "between").await;
-    let again = store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("repeated");
+    let again = store
+        .post(with_nonce("a", "ann", "hello", "n1"))
+        .await
+        .expect("repeated");
     assert!(!first.repeated && again.repeated);
     assert_eq!(first.message, again.message);
     let other_text = store.post(with_nonce("a", "ann", "other", "n1")).await;
-    assert!(matches!(other_text, Err(Error::NonceConflict)), "{other_text:?}");
+    assert!(
+        matches!(other_text, Err(Error::NonceConflict)),
+        "{other_text:?}"
+    );
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
-    assert_eq!(store.messages(&room("a"), Range::Newest, 50).await.expect("read").len(), 2);
+    assert_eq!(
+        store
+            .messages(&room("a"), Range::Newest, 50)
+            .await
+            .expect("read")
+            .len(),
+        2
+    );
     store.close().await.expect("closed");
     let store = place.open().await;
-    assert!(store.post(with_nonce("a", "ann", "hello", "n1")).await.expect("repeated").repeated);
+    assert!(
+        store
+            .post(with_nonce("a", "ann", "hello", "n1"))
+            .await
+            .expect("repeated")
+            .repeated
+    );
 }
 
 pub(crate) async fn a_nonce_belongs_to_its_sender_and_room(place: &Place) {
     let store = place.open().await;
-    for (to, sender, nonce) in [("a", "ann", "n"), ("a", "bob", "n"), ("b", "ann", "n"), ("a", "ann", "N")] {
-        let posted = store.post(with_nonce(to, sender, "x", nonce)).await.expect("stored");
+    for (to, sender, nonce) in [
+        ("a", "ann", "n"),
+        ("a", "bob", "n"),
+        ("b", "ann", "n"),
+        ("a", "ann", "N"),
+    ] {
+        let posted = store
+            .post(with_nonce(to, sender, "x", nonce))
+            .await
+            .expect("stored");
         assert!(!posted.repeated, "{to} {sender} {nonce}");
     }
 }
@@ -200,8 +293,13 @@ pub(crate) async fn the_same_nonce_at_the_same_time_makes_one_message(place: &Pl
         posts.spawn(async move { (text, store.post(with_nonce("a", "ann", text, "n")).await) });
     }
     let answers = posts.join_all().await;
-    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
-    let [stored] = read.as_slice() else { panic!("{read:?}") };
+    let read = store
+        .messages(&room("a"), Range::Newest, 50)
+        .await
+        .expect("read");
+    let [stored] = read.as_slice() else {
+        panic!("{read:?}")
+    };
     let mut made = 0;
     for (text, answer) in answers {
         match answer {
@@ -220,27 +318,46 @@ pub(crate) async fn the_same_nonce_at_the_same_time_makes_one_message(place: &Pl
 
 pub(crate) async fn a_nonce_clash_fails_alone(place: &Place) {
     let store = place.open().await;
-    store.post(with_nonce("a", "ann", "taken", "n")).await.expect("stored");
+    store
+        .post(with_nonce("a", "ann", "taken", "n"))
+        .await
+        .expect("stored");
     let mut posts = tokio::task::JoinSet::new();
     for i in 0..30 {
         let store = store.clone();
         posts.spawn(async move {
             match i % 3 {
                 0 => store.post(with_nonce("a", "ann", "clash", "n")).await,
-                1 => store.post(with_nonce("b", "ann", "new", &format!("n{i}"))).await,
+                1 => {
+                    store
+                        .post(with_nonce("b", "ann", "new", &format!("n{i}")))
+                        .await
+                }
                 _ => store.post(message("a", "bob", "plain")).await,
             }
         });
     }
     let answers = posts.join_all().await;
-    let refused = answers.iter().filter(|a| matches!(a, Err(Error::NonceConflict))).count();
-    let stored: HashSet<_> =
-        answers.iter().flatten().map(|p| (p.message.room.clone(), p.message.seq)).collect();
+    let refused = answers
+        .iter()
+        .filter(|a| matches!(a, Err(Error::NonceConflict)))
+        .count();
+    let stored: HashSet<_> = answers
+        .iter()
+        .flatten()
+        .map(|p| (p.message.room.clone(), p.message.seq))
+        .collect();
     assert_eq!((refused, stored.len()), (10, 20));
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), 11);
     assert_eq!(store.message_count(&user("bob")).await.expect("count"), 10);
-    let places = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
-    assert_eq!(places.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
+    let places = store
+        .messages(&room("a"), Range::Newest, 50)
+        .await
+        .expect("read");
+    assert_eq!(
+        places.iter().map(|m| m.seq.get()).collect::<Vec<_>>(),
+        (1..=11).collect::<Vec<_>>()
+    );
 }
 
 pub(crate) async fn the_nonces_of_a_burst_are_found_again(place: &Place) {
@@ -258,7 +375,10 @@ pub(crate) async fn the_nonces_of_a_burst_are_found_again(place: &Place) {
         }
         let mut posted = posts.join_all().await;
         posted.sort_by_key(|(i, _)| *i);
-        posted.into_iter().map(|(_, posted)| posted).collect::<Vec<_>>()
+        posted
+            .into_iter()
+            .map(|(_, posted)| posted)
+            .collect::<Vec<_>>()
     };
     let first = burst(&store).await;
     store.close().await.expect("closed");
@@ -269,7 +389,14 @@ pub(crate) async fn the_nonces_of_a_burst_are_found_again(place: &Place) {
         assert_eq!(again.repeated, i % 3 > 0, "{i}");
         assert_eq!(first.message == again.message, i % 3 > 0, "{i}");
     }
-    assert_eq!(store.messages(&room("a"), Range::Newest, 200).await.expect("read").len(), 80);
+    assert_eq!(
+        store
+            .messages(&room("a"), Range::Newest, 200)
+            .await
+            .expect("read")
+            .len(),
+        80
+    );
 }
 
 pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(place: &Place) {
@@ -277,16 +404,25 @@ pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(place: &Place) 
     for i in 0..20 {
         let mut dropped = Box::pin(store.post(message("a", "ann", &format!("dropped {i}"))));
         // Polled once, so that it is in the queue.
-        let _ = dropped.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let _ = dropped
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         drop(dropped);
         post(&store, "a", "bob", "waited for").await;
     }
-    let read = store.messages(&room("a"), Range::Newest, 200).await.expect("read");
+    let read = store
+        .messages(&room("a"), Range::Newest, 200)
+        .await
+        .expect("read");
     let places: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
     assert_eq!(places, (1..=read.len() as i64).collect::<Vec<_>>());
-    let (by_ann, by_bob): (Vec<_>, Vec<_>) = read.iter().partition(|m| m.sender() == Some(&user("ann")));
+    let (by_ann, by_bob): (Vec<_>, Vec<_>) =
+        read.iter().partition(|m| m.sender() == Some(&user("ann")));
     assert_eq!(by_bob.len(), 20);
-    assert_eq!(store.message_count(&user("ann")).await.expect("count"), by_ann.len() as u64);
+    assert_eq!(
+        store.message_count(&user("ann")).await.expect("count"),
+        by_ann.len() as u64
+    );
 }
 
 pub(crate) async fn posts_go_on_while_others_read_and_log_in_all_the_time(place: &Place) {
@@ -305,7 +441,11 @@ pub(crate) async fn posts_go_on_while_others_read_and_log_in_all_the_time(place:
                 } else {
                     // History comes from the database.
                     let _ = store
-                        .messages(&room("a"), Range::Before(Seq::new(100 + i).expect("a place")), 50)
+                        .messages(
+                            &room("a"),
+                            Range::Before(Seq::new(100 + i).expect("a place")),
+                            50,
+                        )
                         .await;
                 }
             }

@@ -12,8 +12,17 @@ fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
         Range::After(seq) => (all.iter().filter(|m| m.seq > seq).collect(), true),
         Range::Since(time) => (all.iter().filter(|m| m.timestamp > time).collect(), true),
     };
-    let skipped = if oldest { 0 } else { covered.len().saturating_sub(limit) };
-    covered.into_iter().skip(skipped).take(limit).cloned().collect()
+    let skipped = if oldest {
+        0
+    } else {
+        covered.len().saturating_sub(limit)
+    };
+    covered
+        .into_iter()
+        .skip(skipped)
+        .take(limit)
+        .cloned()
+        .collect()
 }
 
 pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
@@ -30,8 +39,13 @@ pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
     let first = all[0].timestamp.as_micros();
     let last = all[all.len() - 1].timestamp.as_micros();
     assert_eq!(all.len(), 245);
-    let seq = prop_oneof![0_i64..=247, Just(i64::MAX)].prop_map(|n| Seq::new(n).expect("not negative"));
-    let near = proptest::sample::select(all.iter().map(|m| m.timestamp.as_micros()).collect::<Vec<_>>());
+    let seq =
+        prop_oneof![0_i64..=247, Just(i64::MAX)].prop_map(|n| Seq::new(n).expect("not negative"));
+    let near = proptest::sample::select(
+        all.iter()
+            .map(|m| m.timestamp.as_micros())
+            .collect::<Vec<_>>(),
+    );
     let [begin, end] = [Timestamp::MIN, Timestamp::MAX].map(|time| Just(time.as_micros()));
     let time = prop_oneof![first - 5..=last + 5, near, begin, end]
         .prop_map(|micros| Timestamp::from_micros(micros).expect("a time"));
@@ -42,12 +56,18 @@ pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
         time.prop_map(Range::Since),
     ];
     let strategy = (range, 1_u32..=200);
-    let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 300,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let runtime = tokio::runtime::Handle::current();
     let name = room("a");
     tokio::task::block_in_place(|| {
         runner.run(&strategy, |(range, limit)| {
-            let read = runtime.block_on(store.messages(&name, range, limit)).expect("read");
+            let read = runtime
+                .block_on(store.messages(&name, range, limit))
+                .expect("read");
             prop_assert_eq!(read, model(&all, range, limit as usize));
             Ok(())
         })

@@ -8,14 +8,27 @@ fn texts(messages: &[SharedMessage]) -> Vec<&str> {
 
 pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
     let store = place.open().await;
-    for range in [Range::Newest, Range::After(Seq::ZERO), Range::Since(Timestamp::EPOCH)] {
+    for range in [
+        Range::Newest,
+        Range::After(Seq::ZERO),
+        Range::Since(Timestamp::EPOCH),
+    ] {
         assert_eq!(
-            store.messages(&room("nowhere"), range, 50).await.expect("read"),
+            store
+                .messages(&room("nowhere"), range, 50)
+                .await
+                .expect("read"),
             [] as [SharedMessage; 0]
         );
     }
-    assert!(matches!(store.room(&room("nowhere")).await, Err(Error::RoomNotFound)));
-    assert!(matches!(store.users(&room("nowhere"), None, 10).await, Err(Error::RoomNotFound)));
+    assert!(matches!(
+        store.room(&room("nowhere")).await,
+        Err(Error::RoomNotFound)
+    ));
+    assert!(matches!(
+        store.users(&room("nowhere"), None, 10).await,
+        Err(Error::RoomNotFound)
+    ));
     assert!(store.rooms(None, 10).await.expect("rooms").is_empty());
 }
 
@@ -28,12 +41,21 @@ pub(crate) async fn ranges_give_the_right_end(place: &Place) {
         clock.advance(10);
     }
     let read = async |range, limit| {
-        let messages = store.messages(&room("a"), range, limit).await.expect("read");
-        texts(&messages).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        let messages = store
+            .messages(&room("a"), range, limit)
+            .await
+            .expect("read");
+        texts(&messages)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let seq = |n| Seq::new(n).expect("a place");
     let time = |seconds: i64| {
-        let start = "2026-11-22T20:00:00Z".parse::<Timestamp>().expect("time").as_micros();
+        let start = "2026-11-22T20:00:00Z"
+            .parse::<Timestamp>()
+            .expect("time")
+            .as_micros();
         Timestamp::from_micros(start + seconds * 1_000_000).expect("a time")
     };
     assert_eq!(read(Range::Newest, 2).await, ["4", "5"]);
@@ -56,13 +78,23 @@ pub(crate) async fn limits_are_checked(place: &Place) {
     post(&store, "a", "ann", "x").await;
     for limit in [0, 201, u32::MAX] {
         let refused = store.messages(&room("a"), Range::Newest, limit).await;
-        assert!(matches!(&refused, Err(Error::Invalid(e)) if e.field == "limit"), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Error::Invalid(e)) if e.field == "limit"),
+            "{refused:?}"
+        );
     }
     for limit in [0, 1_001] {
         assert!(store.rooms(None, limit).await.is_err());
         assert!(store.users(&room("a"), None, limit).await.is_err());
     }
-    assert_eq!(store.messages(&room("a"), Range::Newest, 200).await.expect("read").len(), 1);
+    assert_eq!(
+        store
+            .messages(&room("a"), Range::Newest, 200)
+            .await
+            .expect("read")
+            .len(),
+        1
+    );
 }
 
 pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place: &Place) {
@@ -75,19 +107,34 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place:
     let mut backward = Vec::new();
     while forward.len() < ALL as usize {
         let after = Seq::new(forward.len() as i64).expect("a place");
-        let page = store.messages(&room("long"), Range::After(after), 200).await.expect("read");
+        let page = store
+            .messages(&room("long"), Range::After(after), 200)
+            .await
+            .expect("read");
         assert_eq!(page.len(), 200, "a page is as long as was asked for");
         forward.extend(page);
     }
     while by_time.len() < ALL as usize {
-        let since = by_time.last().map_or(Timestamp::EPOCH, |m: &SharedMessage| m.timestamp);
-        let page = store.messages(&room("long"), Range::Since(since), 200).await.expect("read");
+        let since = by_time
+            .last()
+            .map_or(Timestamp::EPOCH, |m: &SharedMessage| m.timestamp);
+        let page = store
+            .messages(&room("long"), Range::Since(since), 200)
+            .await
+            .expect("read");
         assert_eq!(page.len(), 200, "a page is as long as was asked for");
         by_time.extend(page);
     }
     while backward.len() < ALL as usize {
-        let before = backward.first().map_or(Seq::new(i64::MAX).expect("a place"), |m: &SharedMessage| m.seq);
-        let mut page = store.messages(&room("long"), Range::Before(before), 200).await.expect("read");
+        let before = backward
+            .first()
+            .map_or(Seq::new(i64::MAX).expect("a place"), |m: &SharedMessage| {
+                m.seq
+            });
+        let mut page = store
+            .messages(&room("long"), Range::Before(before), 200)
+            .await
+            .expect("read");
         assert_eq!(page.len(), 200, "a page is as long as was asked for");
         page.append(&mut backward);
         backward = page;
@@ -96,7 +143,10 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place:
     assert_eq!(places, (1..=ALL).collect::<Vec<_>>());
     assert_eq!(forward, by_time);
     assert_eq!(forward, backward);
-    assert_eq!(store.message_count(&user("ann")).await.expect("count"), ALL as u64);
+    assert_eq!(
+        store.message_count(&user("ann")).await.expect("count"),
+        ALL as u64
+    );
 }
 
 pub(crate) async fn texts_come_back_to_the_letter(place: &Place) {
@@ -118,7 +168,10 @@ pub(crate) async fn texts_come_back_to_the_letter(place: &Place) {
     for text in all {
         store.post(message("a", "ann", text)).await.expect("stored");
     }
-    let read = store.messages(&room("a"), Range::Newest, 50).await.expect("read");
+    let read = store
+        .messages(&room("a"), Range::Newest, 50)
+        .await
+        .expect("read");
     assert_eq!(texts(&read), all);
 }
 
@@ -129,11 +182,20 @@ pub(crate) async fn counters_are_exact_and_zero_for_strangers(place: &Place) {
         post(&store, "a", "ann", "x").await;
         post(&store, "b", "ann", "x").await;
         post(&store, "a", "Ann", "x").await;
-        assert_eq!(store.message_count(&user("ann")).await.expect("count"), 2 * i);
+        assert_eq!(
+            store.message_count(&user("ann")).await.expect("count"),
+            2 * i
+        );
         assert_eq!(store.message_count(&user("Ann")).await.expect("count"), i);
     }
-    store.join(&room("a"), &user("lurker")).await.expect("joined");
-    assert_eq!(store.message_count(&user("lurker")).await.expect("count"), 0);
+    store
+        .join(&room("a"), &user("lurker"))
+        .await
+        .expect("joined");
+    assert_eq!(
+        store.message_count(&user("lurker")).await.expect("count"),
+        0
+    );
 }
 
 pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(place: &Place) {
@@ -149,12 +211,18 @@ pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(place: &Pla
         }
         while !posts.is_empty() {
             let count = store.message_count(&watched).await.expect("count");
-            assert!((round..=round + 1).contains(&count), "{count} in round {round}");
+            assert!(
+                (round..=round + 1).contains(&count),
+                "{count} in round {round}"
+            );
             while posts.try_join_next().is_some() {}
         }
     }
     for i in 0..USERS {
-        let count = store.message_count(&user(&format!("user{i}"))).await.expect("count");
+        let count = store
+            .message_count(&user(&format!("user{i}")))
+            .await
+            .expect("count");
         assert_eq!(count, EACH, "user{i}");
     }
 }

@@ -11,18 +11,41 @@ use crate::{Place, message, post, room, user};
 pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
     let store = place.open().await;
     for name in ["b", "é", "a", "B", "a b", "😀"] {
-        assert!(store.create_room(&room(name)).await.expect("created"), "{name}");
-        assert!(!store.create_room(&room(name)).await.expect("existed"), "{name}");
+        assert!(
+            store.create_room(&room(name)).await.expect("created"),
+            "{name}"
+        );
+        assert!(
+            !store.create_room(&room(name)).await.expect("existed"),
+            "{name}"
+        );
     }
     post(&store, "by post", "ann", "x").await;
-    store.join(&room("by join"), &user("ann")).await.expect("joined");
+    store
+        .join(&room("by join"), &user("ann"))
+        .await
+        .expect("joined");
     assert!(!store.create_room(&room("by post")).await.expect("existed"));
-    let all: Vec<_> = ["B", "a", "a b", "b", "by join", "by post", "é", "😀"].map(room).into();
+    let all: Vec<_> = ["B", "a", "a b", "b", "by join", "by post", "é", "😀"]
+        .map(room)
+        .into();
     assert_eq!(store.rooms(None, 1_000).await.expect("rooms"), all);
     assert_eq!(store.rooms(None, 3).await.expect("rooms"), all[..3]);
-    assert_eq!(store.rooms(Some(&all[2]), 3).await.expect("rooms"), all[3..6]);
-    assert_eq!(store.rooms(Some(&room("aa")), 1_000).await.expect("rooms"), all[3..]);
-    assert!(store.rooms(Some(&all[7]), 3).await.expect("rooms").is_empty());
+    assert_eq!(
+        store.rooms(Some(&all[2]), 3).await.expect("rooms"),
+        all[3..6]
+    );
+    assert_eq!(
+        store.rooms(Some(&room("aa")), 1_000).await.expect("rooms"),
+        all[3..]
+    );
+    assert!(
+        store
+            .rooms(Some(&all[7]), 3)
+            .await
+            .expect("rooms")
+            .is_empty()
+    );
 }
 
 pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
@@ -52,15 +75,41 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
     ];
     for name in names {
         post(&store, name, name, "x").await;
-        assert_eq!(store.users(&room(name), None, 10).await.expect("users"), [user(name)], "{name}");
-        assert_eq!(store.message_count(&user(name)).await.expect("count"), 1, "{name}");
-        assert_eq!(store.messages(&room(name), Range::Newest, 10).await.expect("read").len(), 1, "{name}");
-        let (token, _) = store.log_in_guest(&user(name), "").await.expect("logged in");
-        let session = store.session(&token).await.expect("looked up").expect("a session");
+        assert_eq!(
+            store.users(&room(name), None, 10).await.expect("users"),
+            [user(name)],
+            "{name}"
+        );
+        assert_eq!(
+            store.message_count(&user(name)).await.expect("count"),
+            1,
+            "{name}"
+        );
+        assert_eq!(
+            store
+                .messages(&room(name), Range::Newest, 10)
+                .await
+                .expect("read")
+                .len(),
+            1,
+            "{name}"
+        );
+        let (token, _) = store
+            .log_in_guest(&user(name), "")
+            .await
+            .expect("logged in");
+        let session = store
+            .session(&token)
+            .await
+            .expect("looked up")
+            .expect("a session");
         assert_eq!(session.username, user(name));
     }
     post(&store, "with  space", "ann", "x").await;
-    assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), names.len() + 1);
+    assert_eq!(
+        store.rooms(None, 1_000).await.expect("rooms").len(),
+        names.len() + 1
+    );
 }
 
 pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
@@ -68,9 +117,20 @@ pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
     post(&store, "Room", "ann", "upper").await;
     post(&store, "room", "bob", "lower").await;
     for (name, text, sender) in [("Room", "upper", "ann"), ("room", "lower", "bob")] {
-        let read = store.messages(&room(name), Range::Newest, 10).await.expect("read");
-        assert_eq!(read.iter().map(|m| (m.seq.get(), m.text())).collect::<Vec<_>>(), [(1, Some(text))]);
-        assert_eq!(store.users(&room(name), None, 10).await.expect("users"), [user(sender)]);
+        let read = store
+            .messages(&room(name), Range::Newest, 10)
+            .await
+            .expect("read");
+        assert_eq!(
+            read.iter()
+                .map(|m| (m.seq.get(), m.text()))
+                .collect::<Vec<_>>(),
+            [(1, Some(text))]
+        );
+        assert_eq!(
+            store.users(&room(name), None, 10).await.expect("users"),
+            [user(sender)]
+        );
     }
 }
 
@@ -78,7 +138,10 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
     let store = place.open().await;
     store.create_room(&room("a")).await.expect("created");
     let empty = store.room(&room("a")).await.expect("a room");
-    assert_eq!((empty.last_seq.get(), empty.last_timestamp, empty.users), (0, None, 0));
+    assert_eq!(
+        (empty.last_seq.get(), empty.last_timestamp, empty.users),
+        (0, None, 0)
+    );
     post(&store, "a", "ann", "1").await;
     let last = post(&store, "a", "bob", "2").await.message;
     let state = store.room(&room("a")).await.expect("a room");
@@ -88,7 +151,10 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
     );
     assert_eq!((state.users, state.created_at), (2, empty.created_at));
     let made_by_post = post(&store, "b", "ann", "1").await.message;
-    assert_eq!(store.room(&room("b")).await.expect("a room").created_at, made_by_post.timestamp);
+    assert_eq!(
+        store.room(&room("b")).await.expect("a room").created_at,
+        made_by_post.timestamp
+    );
 }
 
 pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
@@ -105,7 +171,10 @@ pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
     post(&store, "a", "bob", "back").await;
     assert_eq!(members().await, [user("ann"), user("bob")]);
     assert_eq!(store.message_count(&user("bob")).await.expect("count"), 2);
-    assert!(matches!(store.leave(&room("nowhere"), &user("ann")).await, Err(Error::RoomNotFound)));
+    assert!(matches!(
+        store.leave(&room("nowhere"), &user("ann")).await,
+        Err(Error::RoomNotFound)
+    ));
     store.leave(&a, &user("ann")).await.expect("left");
     store.leave(&a, &user("bob")).await.expect("left");
     assert!(members().await.is_empty());
@@ -114,19 +183,33 @@ pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
 pub(crate) async fn members_are_listed_by_page(place: &Place) {
     let store = place.open().await;
     for i in 0..25 {
-        store.join(&room("a"), &user(&format!("u{i:02}"))).await.expect("joined");
+        store
+            .join(&room("a"), &user(&format!("u{i:02}")))
+            .await
+            .expect("joined");
     }
     // A room whose name begins with the other's must not leak into it.
-    store.join(&room("ab"), &user("stranger")).await.expect("joined");
+    store
+        .join(&room("ab"), &user("stranger"))
+        .await
+        .expect("joined");
     let mut seen = Vec::new();
     loop {
-        let page = store.users(&room("a"), seen.last(), 10).await.expect("users");
+        let page = store
+            .users(&room("a"), seen.last(), 10)
+            .await
+            .expect("users");
         if page.is_empty() {
             break;
         }
         seen.extend(page);
     }
-    assert_eq!(seen, (0..25).map(|i| user(&format!("u{i:02}"))).collect::<Vec<_>>());
+    assert_eq!(
+        seen,
+        (0..25)
+            .map(|i| user(&format!("u{i:02}")))
+            .collect::<Vec<_>>()
+    );
     assert_eq!(store.room(&room("a")).await.expect("a room").users, 25);
 }
 
@@ -138,14 +221,26 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
     names.extend([room("R"), room("é"), room("p")]);
     for (i, name) in names.iter().enumerate().rev() {
         match name.as_str() {
-            "p" => drop(view(&store, "ann").create_room(name, Privacy::Private).await.expect("created")),
+            "p" => drop(
+                view(&store, "ann")
+                    .create_room(name, Privacy::Private)
+                    .await
+                    .expect("created"),
+            ),
             _ if i % 2 == 0 => drop(post(&store, name.as_str(), "bob", "x").await),
             _ => {}
         }
         store.join(name, &ann).await.expect("joined");
     }
     // Members by posting are listed as those who joined are.
-    assert_eq!(store.rooms_of(&user("bob"), None, 1_000).await.expect("rooms").len(), 14);
+    assert_eq!(
+        store
+            .rooms_of(&user("bob"), None, 1_000)
+            .await
+            .expect("rooms")
+            .len(),
+        14
+    );
     names.sort_unstable();
     let mut seen: Vec<RoomName> = Vec::new();
     loop {
@@ -158,21 +253,35 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
     }
     assert_eq!(seen, names);
     for limit in [0, 1_001] {
-        assert!(matches!(store.rooms_of(&ann, None, limit).await, Err(Error::Invalid(_))));
+        assert!(matches!(
+            store.rooms_of(&ann, None, limit).await,
+            Err(Error::Invalid(_))
+        ));
     }
 }
 
 pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {
     const ALL: usize = 250;
     let store = place.open().await;
-    let posts = (0..ALL).map(|i| message(&format!("room{i:03}"), "ann", "x")).map(|m| store.post(m));
-    futures_util::future::try_join_all(posts).await.expect("posted");
+    let posts = (0..ALL)
+        .map(|i| message(&format!("room{i:03}"), "ann", "x"))
+        .map(|m| store.post(m));
+    futures_util::future::try_join_all(posts)
+        .await
+        .expect("posted");
     let joins = (0..ALL).map(|i| user(&format!("user{i:03}")));
     for user in joins {
         store.join(&room("room000"), &user).await.expect("joined");
     }
     assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), ALL);
-    assert_eq!(store.users(&room("room000"), None, 1_000).await.expect("users").len(), ALL + 1);
+    assert_eq!(
+        store
+            .users(&room("room000"), None, 1_000)
+            .await
+            .expect("users")
+            .len(),
+        ALL + 1
+    );
 }
 
 /// Users who join and leave as fast as they can, until `done`.
@@ -210,9 +319,15 @@ pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &
         post(&store, "a", "ann", &i.to_string()).await;
     }
     done.store(true, Ordering::SeqCst);
-    assert!(visitors.join_all().await.iter().all(|turns| *turns > 1), "nobody was held up");
+    assert!(
+        visitors.join_all().await.iter().all(|turns| *turns > 1),
+        "nobody was held up"
+    );
 
-    assert_eq!(store.users(&room("a"), None, 10).await.expect("users"), [user("ann")]);
+    assert_eq!(
+        store.users(&room("a"), None, 10).await.expect("users"),
+        [user("ann")]
+    );
     assert_eq!(store.room(&room("a")).await.expect("a room").users, 1);
 }
 
@@ -220,14 +335,23 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
     let [store, other] = place.open_twice().await;
     let mut tasks = JoinSet::new();
     for i in 0..8 {
-        let store = if i % 2 == 0 { store.clone() } else { other.clone() };
+        let store = if i % 2 == 0 {
+            store.clone()
+        } else {
+            other.clone()
+        };
         tasks.spawn(async move {
             for turn in 0..12 {
                 // The same few users by all tasks, so that they meet.
                 let name = user(&format!("u{}", (i * 5 + turn * 3) % 7));
                 match (i + turn) % 3 {
                     0 => store.join(&room("a"), &name).await.expect("joined"),
-                    1 => drop(store.post(message("a", name.as_str(), "x")).await.expect("stored")),
+                    1 => drop(
+                        store
+                            .post(message("a", name.as_str(), "x"))
+                            .await
+                            .expect("stored"),
+                    ),
                     _ => drop(store.leave(&room("a"), &name).await),
                 }
             }
@@ -235,8 +359,15 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
     }
     tasks.join_all().await;
 
-    let listed = store.users(&room("a"), None, 100).await.expect("users").len();
-    assert_eq!(store.room(&room("a")).await.expect("a room").users, listed as u64);
+    let listed = store
+        .users(&room("a"), None, 100)
+        .await
+        .expect("users")
+        .len();
+    assert_eq!(
+        store.room(&room("a")).await.expect("a room").users,
+        listed as u64
+    );
 }
 
 pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
@@ -244,9 +375,18 @@ pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
     for turn in 0..20 {
         post(&store, "a", "ann", &turn.to_string()).await;
         other.leave(&room("a"), &user("ann")).await.expect("left");
-        assert!(store.users(&room("a"), None, 10).await.expect("users").is_empty());
+        assert!(
+            store
+                .users(&room("a"), None, 10)
+                .await
+                .expect("users")
+                .is_empty()
+        );
     }
     post(&store, "a", "ann", "back").await;
-    assert_eq!(other.users(&room("a"), None, 10).await.expect("users"), [user("ann")]);
+    assert_eq!(
+        other.users(&room("a"), None, 10).await.expect("users"),
+        [user("ann")]
+    );
     assert_eq!(other.room(&room("a")).await.expect("a room").users, 1);
 }

@@ -8,21 +8,40 @@ use crate::{Place, message, post, room, user, with_nonce};
 
 pub(crate) async fn everything_is_there_after_reopening(place: &Place) {
     let store = place.open().await;
-    let first = store.post(with_nonce("a", "ann", "1", "n")).await.expect("stored").message;
+    let first = store
+        .post(with_nonce("a", "ann", "1", "n"))
+        .await
+        .expect("stored")
+        .message;
     store.create_room(&room("empty")).await.expect("created");
     store.join(&room("a"), &user("bob")).await.expect("joined");
-    let (token, session) = store.log_in_guest(&user("ann"), "device").await.expect("logged in");
+    let (token, session) = store
+        .log_in_guest(&user("ann"), "device")
+        .await
+        .expect("logged in");
     let state = store.room(&room("a")).await.expect("a room");
     store.close().await.expect("closed");
 
     let store = place.open().await;
     assert_eq!(store.room(&room("a")).await.expect("a room"), state);
-    assert_eq!(store.session(&token).await.expect("looked up"), Some(session));
-    assert_eq!(store.users(&room("a"), None, 10).await.expect("users"), [user("ann"), user("bob")]);
+    assert_eq!(
+        store.session(&token).await.expect("looked up"),
+        Some(session)
+    );
+    assert_eq!(
+        store.users(&room("a"), None, 10).await.expect("users"),
+        [user("ann"), user("bob")]
+    );
     let second = post(&store, "a", "ann", "2").await.message;
     assert_eq!(second.seq.get(), 2);
     assert!(second.timestamp > first.timestamp);
-    assert_eq!(store.messages(&room("a"), Range::Newest, 10).await.expect("read"), [first, second]);
+    assert_eq!(
+        store
+            .messages(&room("a"), Range::Newest, 10)
+            .await
+            .expect("read"),
+        [first, second]
+    );
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), 2);
     assert_eq!(post(&store, "empty", "ann", "1").await.message.seq.get(), 1);
 }
@@ -33,7 +52,13 @@ pub(crate) async fn who_has_left_stays_away_after_reopening(place: &Place) {
     store.leave(&room("a"), &user("ann")).await.expect("left");
     store.close().await.expect("closed");
     let store = place.open().await;
-    assert!(store.users(&room("a"), None, 10).await.expect("users").is_empty());
+    assert!(
+        store
+            .users(&room("a"), None, 10)
+            .await
+            .expect("users")
+            .is_empty()
+    );
     assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
 }
 
@@ -48,11 +73,22 @@ pub(crate) async fn a_closed_store_refuses_and_is_free(place: &Place) {
     post(&store, "a", "bob", "x").await;
     store.close().await.expect("closed");
     store.close().await.expect("closed already");
-    let stored = posts.join_all().await.into_iter().filter(Result::is_ok).count();
-    assert!(matches!(store.post(message("a", "ann", "late")).await, Err(Error::Closed)));
+    let stored = posts
+        .join_all()
+        .await
+        .into_iter()
+        .filter(Result::is_ok)
+        .count();
+    assert!(matches!(
+        store.post(message("a", "ann", "late")).await,
+        Err(Error::Closed)
+    ));
 
     let store = place.open().await;
-    assert_eq!(store.message_count(&user("ann")).await.expect("count"), stored as u64);
+    assert_eq!(
+        store.message_count(&user("ann")).await.expect("count"),
+        stored as u64
+    );
 }
 
 pub(crate) async fn a_close_that_was_given_up_goes_on_and_can_be_repeated(place: &Place) {
@@ -71,7 +107,10 @@ pub(crate) async fn a_close_that_was_given_up_goes_on_and_can_be_repeated(place:
     ];
     for refused in refused {
         let error = refused.expect_err("closed");
-        assert!(matches!(error, Error::Closed) && !error.is_transient(), "{error:?}");
+        assert!(
+            matches!(error, Error::Closed) && !error.is_transient(),
+            "{error:?}"
+        );
     }
 
     // Given up and not repeated, it is carried out all the same.
@@ -85,7 +124,9 @@ pub(crate) async fn a_close_that_was_given_up_goes_on_and_can_be_repeated(place:
             }
         }
     };
-    let again = timeout(Duration::from_secs(30), again).await.expect("in time");
+    let again = timeout(Duration::from_secs(30), again)
+        .await
+        .expect("in time");
     assert_eq!(again.message_count(&user("ann")).await.expect("count"), 1);
 }
 

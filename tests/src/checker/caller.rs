@@ -79,7 +79,10 @@ impl Caller {
             let kind = body.map(|_| "application/json");
             let bytes = body.map(|body| body.to_string().into()).unwrap_or_default();
             let sent = self.servers[0].request(method.clone(), path, kind, bytes);
-            let reply = tokio::time::timeout(ANSWER_LIMIT, sent).await.ok().and_then(Result::ok);
+            let reply = tokio::time::timeout(ANSWER_LIMIT, sent)
+                .await
+                .ok()
+                .and_then(Result::ok);
             if reply.as_ref().is_some_and(|reply| reply.status != 503) {
                 return Called { reply, is_doubtful };
             }
@@ -87,10 +90,13 @@ impl Caller {
             self.servers.rotate_left(1);
             is_doubtful = true;
             tokio::time::sleep(RETRY_PAUSE).await;
-            let is_over =
-                self.record.is_stopped() && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES;
+            let is_over = self.record.is_stopped()
+                && stopped.get_or_insert_with(Instant::now).elapsed() > LAST_TRIES;
             if attempts == Attempts::One || is_over {
-                return Called { reply: None, is_doubtful };
+                return Called {
+                    reply: None,
+                    is_doubtful,
+                };
             }
         }
     }

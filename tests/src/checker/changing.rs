@@ -1,7 +1,8 @@
 //! Clients that change messages: they delete, edit and react.
 //!
-//! Each text and each reaction is changed by one client, one change after the other. After an attempt
-//! without an answer the client asks for nothing else there, because the attempt may have its effect late.
+//! Each text and each reaction is changed by one client, one change after the other. After an
+//! attempt without an answer the client asks for nothing else there, because the attempt may have
+//! its effect late.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -21,8 +22,11 @@ const REACTION_PAUSE: Duration = Duration::from_millis(5);
 /// Latest messages among which a reactor picks one.
 const REACTED: usize = 20;
 /// Emoji of reactors, and their percent-encoding.
-const EMOJI: [(&str, &str); 3] =
-    [("👍", "%F0%9F%91%8D"), ("🦀", "%F0%9F%A6%80"), ("👋🏽", "%F0%9F%91%8B%F0%9F%8F%BD")];
+const EMOJI: [(&str, &str); 3] = [
+    ("👍", "%F0%9F%91%8D"),
+    ("🦀", "%F0%9F%A6%80"),
+    ("👋🏽", "%F0%9F%91%8B%F0%9F%8F%BD"),
+];
 
 pub(super) struct Deleter {
     caller: Caller,
@@ -44,7 +48,10 @@ impl Deleter {
 
     async fn delete(&mut self, message: Answered) {
         let path = message_path(&message.room, message.seq);
-        let called = self.caller.call(Method::DELETE, &path, None, Attempts::UntilAnswered).await;
+        let called = self
+            .caller
+            .call(Method::DELETE, &path, None, Attempts::UntilAnswered)
+            .await;
         let record = &self.caller.record;
         match called.status() {
             Some(204) => drop(lock(&record.deleted).insert(message.place())),
@@ -64,7 +71,12 @@ pub(super) struct Author {
 
 impl Author {
     pub(super) fn new(caller: Caller, name: String, number: usize, rooms: usize) -> Self {
-        Self { caller: caller.starting_at(number), name, number, rooms }
+        Self {
+            caller: caller.starting_at(number),
+            name,
+            number,
+            rooms,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -76,7 +88,15 @@ impl Author {
             let reply_to = last.filter(|last| last.room == room).map(|last| last.seq);
             let text = format!("{} says {n}{}", self.name, mention(self.number + n));
             let (sender, nonce) = (self.name.clone(), Some(format!("n{n}")));
-            last = Post { room, sender, text, nonce, reply_to }.send(&mut self.caller).await;
+            last = Post {
+                room,
+                sender,
+                text,
+                nonce,
+                reply_to,
+            }
+            .send(&mut self.caller)
+            .await;
             if let Some(message) = &last {
                 self.edit(message, n).await;
             }
@@ -87,12 +107,22 @@ impl Author {
     async fn edit(&mut self, message: &Answered, n: usize) {
         let path = message_path(&message.room, message.seq);
         for edit in 1..=n % 4 {
-            let text = format!("{} says {n}, edit {edit}{}", self.name, mention(self.number + n + edit));
+            let text = format!(
+                "{} says {n}, edit {edit}{}",
+                self.name,
+                mention(self.number + n + edit)
+            );
             let record = self.caller.record.clone();
-            lock(&record.texts).entry(message.place()).or_default().unanswered = Some(text.clone());
+            lock(&record.texts)
+                .entry(message.place())
+                .or_default()
+                .unanswered = Some(text.clone());
 
             let body = json!({ "text": text });
-            let called = self.caller.call(Method::PATCH, &path, Some(&body), Attempts::UntilAnswered).await;
+            let called = self
+                .caller
+                .call(Method::PATCH, &path, Some(&body), Attempts::UntilAnswered)
+                .await;
             match called.status() {
                 Some(200) => {
                     let edited = called.json();
@@ -138,7 +168,12 @@ pub(super) struct Reactor {
 
 impl Reactor {
     pub(super) fn new(caller: Caller, name: String, number: usize) -> Self {
-        Self { caller: caller.starting_at(number), name, number, left_alone: HashSet::new() }
+        Self {
+            caller: caller.starting_at(number),
+            name,
+            number,
+            left_alone: HashSet::new(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -147,7 +182,9 @@ impl Reactor {
             tokio::time::sleep(REACTION_PAUSE).await;
             n += 1;
             let latest = self.caller.record.latest(n * 7 % REACTED);
-            if let Some(message) = latest.filter(|message| !self.left_alone.contains(&message.place())) {
+            if let Some(message) =
+                latest.filter(|message| !self.left_alone.contains(&message.place()))
+            {
                 self.react(&message, EMOJI[n % EMOJI.len()]).await;
             }
         }
@@ -165,9 +202,19 @@ impl Reactor {
             is_added
         };
 
-        let method = if is_added { Method::PUT } else { Method::DELETE };
-        let path = format!("{}/reactions/{encoded}", message_path(&message.room, message.seq));
-        let called = self.caller.call(method.clone(), &path, None, Attempts::UntilAnswered).await;
+        let method = if is_added {
+            Method::PUT
+        } else {
+            Method::DELETE
+        };
+        let path = format!(
+            "{}/reactions/{encoded}",
+            message_path(&message.room, message.seq)
+        );
+        let called = self
+            .caller
+            .call(method.clone(), &path, None, Attempts::UntilAnswered)
+            .await;
         match called.status() {
             Some(200) => {
                 let answer = called.json();
@@ -196,8 +243,15 @@ impl Reactor {
 
 /// Returns true if a message, or an answer with its reactions, has this one.
 pub(super) fn has_reacted(message: &Value, user: &str, emoji: &str) -> bool {
-    let reactions = message["reactions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let found = reactions.iter().find(|reaction| text_of(reaction, "emoji") == emoji);
-    let users = found.and_then(|reaction| reaction["users"].as_array()).map(Vec::as_slice);
+    let reactions = message["reactions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let found = reactions
+        .iter()
+        .find(|reaction| text_of(reaction, "emoji") == emoji);
+    let users = found
+        .and_then(|reaction| reaction["users"].as_array())
+        .map(Vec::as_slice);
     users.unwrap_or_default().iter().any(|name| name == user)
 }

@@ -23,7 +23,12 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
 
     let rooms = client.get("/chat/").await.json();
     let mut stored = Stored::new();
-    for room in rooms.as_array().expect("rooms").iter().filter_map(Value::as_str) {
+    for room in rooms
+        .as_array()
+        .expect("rooms")
+        .iter()
+        .filter_map(Value::as_str)
+    {
         let messages = read_every_way(&mut client, room, &mut faults).await;
         check_room(&mut client, room, &messages, &mut faults).await;
         changes::check_log(&mut client, room, &messages, &mut faults).await;
@@ -33,19 +38,31 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
     changes::check_reactions(record, &stored, &mut faults);
     mentions::check(readers, address, &stored, &mut faults).await;
 
-    let (deleted, found_deleted) = (lock(&record.deleted).clone(), lock(&record.found_deleted).clone());
+    let (deleted, found_deleted) = (
+        lock(&record.deleted).clone(),
+        lock(&record.found_deleted).clone(),
+    );
     let perhaps_deleted = lock(&record.perhaps_deleted).clone();
     for ((room, message), place) in stored
         .iter()
         .flat_map(|(room, all)| all.iter().map(move |m| (room, m)))
-        .map(|(room, message)| ((room, message), (room.clone(), message["seq"].as_i64().unwrap_or(0))))
+        .map(|(room, message)| {
+            (
+                (room, message),
+                (room.clone(), message["seq"].as_i64().unwrap_or(0)),
+            )
+        })
     {
-        let is_blank = message["text"] == "" && message["sender"] == "" && message["deleted"] == true;
-        let is_whole = message["text"] != "" && message["sender"] != "" && message["deleted"].is_null();
+        let is_blank =
+            message["text"] == "" && message["sender"] == "" && message["deleted"] == true;
+        let is_whole =
+            message["text"] != "" && message["sender"] != "" && message["deleted"].is_null();
         let may_be = perhaps_deleted.contains(&place);
         match deleted.contains(&place) || found_deleted.contains(&place) {
             true if !is_blank => faults.push(format!("{room} still has {message}")),
-            false if !(is_whole || may_be && is_blank) => faults.push(format!("nobody deleted {message}")),
+            false if !(is_whole || may_be && is_blank) => {
+                faults.push(format!("nobody deleted {message}"))
+            }
             _ => {}
         }
     }
@@ -53,8 +70,14 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
 
     let mut copies: HashMap<&str, usize> = HashMap::new();
     let mut by_sender: HashMap<&str, u64> = HashMap::new();
-    for message in stored.values().flatten().filter(|message| !is_deleted(message)) {
-        *copies.entry(changes::origin(text_of(message, "text"))).or_insert(0) += 1;
+    for message in stored
+        .values()
+        .flatten()
+        .filter(|message| !is_deleted(message))
+    {
+        *copies
+            .entry(changes::origin(text_of(message, "text")))
+            .or_insert(0) += 1;
         *by_sender.entry(text_of(message, "sender")).or_insert(0) += 1;
     }
     let doubled = copies.values().filter(|n| **n > 1).count();
@@ -88,10 +111,17 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
     let lost = missing.len();
 
     // Nothing is stored that nobody sent.
-    let sent = answered.iter().map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
-    let tried = unanswered.iter().map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
+    let sent = answered
+        .iter()
+        .map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
+    let tried = unanswered
+        .iter()
+        .map(|post| (post.room.as_str(), post.sender.as_str(), post.text.as_str()));
     let known: HashSet<_> = sent.chain(tried).collect();
-    for (room, message) in stored.iter().flat_map(|(room, all)| all.iter().map(move |m| (room.as_str(), m))) {
+    for (room, message) in stored
+        .iter()
+        .flat_map(|(room, all)| all.iter().map(move |m| (room.as_str(), m)))
+    {
         let (sender, text) = (text_of(message, "sender"), text_of(message, "text"));
         let is_edited = texts.contains_key(&(room.to_owned(), number_of(message, "seq")));
         if !is_deleted(message) && !is_edited && !known.contains(&(room, sender, text)) {
@@ -99,7 +129,10 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
         }
     }
     let is_stored = |text: &str| copies.contains_key(changes::origin(text));
-    let unanswered_stored = unanswered.iter().filter(|post| is_stored(&post.text)).count();
+    let unanswered_stored = unanswered
+        .iter()
+        .filter(|post| is_stored(&post.text))
+        .count();
 
     let senders: HashSet<&str> = answered
         .iter()
@@ -107,10 +140,13 @@ pub(super) async fn judge(record: &Record, readers: &[Account], address: SocketA
         .chain(unanswered.iter().map(|post| post.sender.as_str()))
         .collect();
     for sender in senders {
-        let count = client.get(&format!("/users/{sender}/count")).await.json()["message_count"].clone();
+        let count =
+            client.get(&format!("/users/{sender}/count")).await.json()["message_count"].clone();
         let expected = by_sender.get(sender).copied().unwrap_or(0);
         if count != expected {
-            faults.push(format!("{sender} has {expected} messages and a counter of {count}"));
+            faults.push(format!(
+                "{sender} has {expected} messages and a counter of {count}"
+            ));
         }
     }
     let number = |of: &AtomicU64| usize::try_from(of.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
@@ -137,8 +173,13 @@ async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String
     };
     let mut by_after: Vec<Value> = Vec::new();
     loop {
-        let page =
-            pages(format!("after={}", by_after.last().map_or(0, |m| m["seq"].as_i64().unwrap_or(0)))).await;
+        let page = pages(format!(
+            "after={}",
+            by_after
+                .last()
+                .map_or(0, |m| m["seq"].as_i64().unwrap_or(0))
+        ))
+        .await;
         if page.is_empty() {
             break;
         }
@@ -146,7 +187,10 @@ async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String
     }
     let mut by_since: Vec<Value> = Vec::new();
     loop {
-        let last = by_since.last().and_then(|m| m["timestamp"].as_str()).unwrap_or("1970-01-01T00:00:00Z");
+        let last = by_since
+            .last()
+            .and_then(|m| m["timestamp"].as_str())
+            .unwrap_or("1970-01-01T00:00:00Z");
         let page = pages(format!("since={last}")).await;
         if page.is_empty() {
             break;
@@ -164,7 +208,10 @@ async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String
     }
     for (way, read) in [("since", &by_since), ("before", &by_before)] {
         if *read != by_after {
-            let differing = read.iter().zip(&by_after).find(|(read, after)| read != after);
+            let differing = read
+                .iter()
+                .zip(&by_after)
+                .find(|(read, after)| read != after);
             faults.push(format!(
                 "{room} reads otherwise by {way}: {} messages, not {}; the first that differs: {differing:?}",
                 read.len(),
@@ -178,21 +225,38 @@ async fn read_every_way(client: &mut Client, room: &str, faults: &mut Vec<String
 async fn check_room(client: &mut Client, room: &str, messages: &[Value], faults: &mut Vec<String>) {
     for (message, expected) in messages.iter().zip(1_i64..) {
         if message["seq"] != expected {
-            faults.push(format!("{room} has {} where {expected} belongs", message["seq"]));
+            faults.push(format!(
+                "{room} has {} where {expected} belongs",
+                message["seq"]
+            ));
             break;
         }
     }
     let time = |message: &Value| message["timestamp"].as_str().unwrap_or_default().to_owned();
-    if let Some(pair) = messages.windows(2).find(|pair| time(&pair[0]) >= time(&pair[1])) {
+    if let Some(pair) = messages
+        .windows(2)
+        .find(|pair| time(&pair[0]) >= time(&pair[1]))
+    {
         faults.push(format!("{room}: the time does not increase at {}", pair[1]));
     }
     let state = client.get(&room_path(room)).await.json();
-    let last = messages.last().map_or(json!(0), |message| message["seq"].clone());
-    let members = client.get(&format!("{}/users?limit=1000", room_path(room))).await.json();
+    let last = messages
+        .last()
+        .map_or(json!(0), |message| message["seq"].clone());
+    let members = client
+        .get(&format!("{}/users?limit=1000", room_path(room)))
+        .await
+        .json();
     if state["users"] != json!(members.as_array().map_or(0, Vec::len)) {
-        faults.push(format!("{room} says that it has {} members and lists {members}", state["users"]));
+        faults.push(format!(
+            "{room} says that it has {} members and lists {members}",
+            state["users"]
+        ));
     }
     if state["last_seq"] != last {
-        faults.push(format!("{room} says that it ends at {} and ends at {last}", state["last_seq"]));
+        faults.push(format!(
+            "{room} says that it ends at {} and ends at {last}",
+            state["last_seq"]
+        ));
     }
 }

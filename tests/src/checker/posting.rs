@@ -16,7 +16,11 @@ pub(super) struct Poster {
 
 impl Poster {
     pub(super) fn new(caller: Caller, number: usize, rooms: usize) -> Self {
-        Self { caller: caller.starting_at(number), number, rooms }
+        Self {
+            caller: caller.starting_at(number),
+            number,
+            rooms,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -27,7 +31,15 @@ impl Poster {
             let room = room_name((self.number + n) % self.rooms);
             let nonce = (!n.is_multiple_of(3)).then(|| format!("n{n}"));
             let (sender, text) = (sender.clone(), format!("{sender} says {n}"));
-            Post { room, sender, text, nonce, reply_to: None }.send(&mut self.caller).await;
+            Post {
+                room,
+                sender,
+                text,
+                nonce,
+                reply_to: None,
+            }
+            .send(&mut self.caller)
+            .await;
         }
     }
 }
@@ -52,19 +64,31 @@ impl Post {
         if let Some(seq) = self.reply_to {
             body["reply_to"] = json!(seq);
         }
-        let attempts = if self.nonce.is_some() { Attempts::UntilAnswered } else { Attempts::One };
+        let attempts = if self.nonce.is_some() {
+            Attempts::UntilAnswered
+        } else {
+            Attempts::One
+        };
         let path = format!("{}/messages", room_path(&self.room));
-        let called = caller.call(Method::POST, &path, Some(&body), attempts).await;
+        let called = caller
+            .call(Method::POST, &path, Some(&body), attempts)
+            .await;
 
         match called.status() {
             Some(201) => Some(self.answered(&caller.record, &called.json())),
-            Some(200) if self.nonce.is_some() => Some(self.answered(&caller.record, &called.json())),
+            Some(200) if self.nonce.is_some() => {
+                Some(self.answered(&caller.record, &called.json()))
+            }
             Some(_) => {
-                caller.record.wrong(format!("{}: {}", self.text, called.text()));
+                caller
+                    .record
+                    .wrong(format!("{}: {}", self.text, called.text()));
                 None
             }
             None => {
-                let Self { room, sender, text, .. } = self;
+                let Self {
+                    room, sender, text, ..
+                } = self;
                 lock(&caller.record.unanswered).push(Unanswered { room, sender, text });
                 None
             }
@@ -72,7 +96,13 @@ impl Post {
     }
 
     fn answered(self, record: &Record, message: &Value) -> Answered {
-        let Self { room, sender, text, reply_to, .. } = self;
+        let Self {
+            room,
+            sender,
+            text,
+            reply_to,
+            ..
+        } = self;
         if text_of(message, "text") != text
             || text_of(message, "sender") != sender
             || text_of(message, "room") != room
@@ -80,8 +110,18 @@ impl Post {
             record.wrong(format!("{text} was answered with {message}"));
         }
 
-        let (seq, timestamp) = (number_of(message, "seq"), text_of(message, "timestamp").to_owned());
-        let answered = Answered { room, sender, text, seq, timestamp, reply_to };
+        let (seq, timestamp) = (
+            number_of(message, "seq"),
+            text_of(message, "timestamp").to_owned(),
+        );
+        let answered = Answered {
+            room,
+            sender,
+            text,
+            seq,
+            timestamp,
+            reply_to,
+        };
         lock(&record.answered).push(answered.clone());
         record.posts.fetch_add(1, Ordering::Relaxed);
         answered

@@ -25,15 +25,24 @@ impl Reader {
     pub(super) async fn run(mut self) {
         while !self.caller.record.is_stopped() {
             tokio::time::sleep(PAUSE).await;
-            let Some(message) = self.caller.record.latest(BEHIND) else { continue };
+            let Some(message) = self.caller.record.latest(BEHIND) else {
+                continue;
+            };
             let path = format!("{}/read", room_path(&message.room));
             let body = json!({ "seq": message.seq });
-            let called = self.caller.call(Method::POST, &path, Some(&body), Attempts::UntilAnswered).await;
+            let called = self
+                .caller
+                .call(Method::POST, &path, Some(&body), Attempts::UntilAnswered)
+                .await;
 
             // Marks are written later than they are answered, so a crash may move one back.
-            let is_read = called.json()["read_seq"].as_i64().is_some_and(|read| read >= message.seq);
+            let is_read = called.json()["read_seq"]
+                .as_i64()
+                .is_some_and(|read| read >= message.seq);
             if called.status().is_some() && !is_read {
-                self.caller.record.wrong(format!("POST {path}: {}", called.text()));
+                self.caller
+                    .record
+                    .wrong(format!("POST {path}: {}", called.text()));
             }
         }
     }

@@ -13,10 +13,16 @@ use crate::server::patient::{PATIENCE, Patient};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A socket whose client is the returned stream, and its end.
-async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>, tempfile::TempDir) {
+async fn serve() -> (
+    tokio::io::DuplexStream,
+    tokio::task::JoinHandle<Duration>,
+    tempfile::TempDir,
+) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("chat.db");
-    let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8")).await.expect("a store");
+    let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8"))
+        .await
+        .expect("a store");
     let (client, server) = tokio::io::duplex(64 * 1024);
     let app = App::new(store, Settings::default());
     let served = tokio::spawn(async move {
@@ -33,7 +39,10 @@ async fn serve() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>,
 async fn a_client_that_is_silent_is_asked_and_then_let_go() {
     let (_client, served, _folder) = serve().await;
     let took = served.await.expect("no panic");
-    assert!(took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE, "{took:?}");
+    assert!(
+        took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE,
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

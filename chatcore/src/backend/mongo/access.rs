@@ -58,9 +58,9 @@ struct PageOfMessages {
 }
 
 impl Inner {
-    /// Runs a command, and gives it up when its time is over: on a connection that died without a word
-    /// it has no end, and whatever waits for it is held up. The driver closes the connection of a
-    /// command that is dropped; a session can begin its next transaction.
+    /// Runs a command, and gives it up when its time is over: on a connection that died without a
+    /// word it has no end, and whatever waits for it is held up. The driver closes the connection
+    /// of a command that is dropped; a session can begin its next transaction.
     ///
     /// On a standalone mongod a command is waited for, because a write that comes late cannot be
     /// refused there.
@@ -87,7 +87,9 @@ impl Inner {
     ) -> Result<T, E> {
         let command = command.into_future();
         match &self.mode {
-            Mode::ReplicaSet(_) => timeout(limit, command).await.unwrap_or_else(|_| Err(Late.into())),
+            Mode::ReplicaSet(_) => timeout(limit, command)
+                .await
+                .unwrap_or_else(|_| Err(Late.into())),
             Mode::Guarded(_) => command.await,
         }
     }
@@ -107,21 +109,38 @@ impl Inner {
             Ok(reply) => reply,
             Err(e) => match (&*e.kind, e.server_response()) {
                 (ErrorKind::Command(c), Some(response)) if c.code == DUPLICATE_KEY => {
-                    let duplicate =
-                        response.get_document("keyPattern").ok().and_then(|keys| keys.try_into().ok());
+                    let duplicate = response
+                        .get_document("keyPattern")
+                        .ok()
+                        .and_then(|keys| keys.try_into().ok());
                     let duplicate = Some(duplicate.unwrap_or_default());
-                    return Ok(Written { n: 0, upserted: Vec::new(), duplicate });
+                    return Ok(Written {
+                        n: 0,
+                        upserted: Vec::new(),
+                        duplicate,
+                    });
                 }
                 _ => return Err(e),
             },
         };
-        let n = reply.get_i64("n").or_else(|_| reply.get_i32("n").map(i64::from)).unwrap_or(0);
+        let n = reply
+            .get_i64("n")
+            .or_else(|_| reply.get_i32("n").map(i64::from))
+            .unwrap_or(0);
         let mut duplicate: Option<Document> = None;
-        for failed in reply.get_array("writeErrors").into_iter().flatten().filter_map(|e| e.as_document()) {
+        for failed in reply
+            .get_array("writeErrors")
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e.as_document())
+        {
             if failed.get_i32("code").ok() != Some(DUPLICATE_KEY) {
                 return Err(mongodb::error::Error::custom(failed.to_string()));
             }
-            let index = failed.get_document("keyPattern").cloned().unwrap_or_default();
+            let index = failed
+                .get_document("keyPattern")
+                .cloned()
+                .unwrap_or_default();
             // A repeat of an insert meets its own messages; what matters beside them is a nonce.
             if duplicate.is_none() || is_of_nonces(&index) {
                 duplicate = Some(index);
@@ -130,11 +149,19 @@ impl Inner {
         if let Ok(concern) = reply.get_document("writeConcernError") {
             return Err(mongodb::error::Error::custom(concern.to_string()));
         }
-        let upserted =
-            reply.get_array("upserted").into_iter().flatten().filter_map(|made| made.as_document());
-        let upserted =
-            upserted.filter_map(|made| usize::try_from(made.get_i32("index").ok()?).ok()).collect();
-        Ok(Written { n, upserted, duplicate })
+        let upserted = reply
+            .get_array("upserted")
+            .into_iter()
+            .flatten()
+            .filter_map(|made| made.as_document());
+        let upserted = upserted
+            .filter_map(|made| usize::try_from(made.get_i32("index").ok()?).ok())
+            .collect();
+        Ok(Written {
+            n,
+            upserted,
+            duplicate,
+        })
     }
 
     pub(super) fn collection(&self, name: &str) -> Collection<Document> {
@@ -153,7 +180,9 @@ impl Inner {
         };
         let mut options = CollectionOptions::default();
         options.read_concern = concern;
-        let collection = self.database.collection_with_options::<RawDocumentBuf>(query.collection, options);
+        let collection = self
+            .database
+            .collection_with_options::<RawDocumentBuf>(query.collection, options);
         self.limited(query.run(&collection, read)).await
     }
 
@@ -165,7 +194,12 @@ impl Inner {
         }
     }
 
-    pub(super) async fn messages(&self, room: &RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
+    pub(super) async fn messages(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
         let Mode::Guarded(guarded) = &self.mode else {
             return Ok(self.read_messages(room, range, limit, None).await?.messages);
         };
@@ -174,8 +208,10 @@ impl Inner {
         loop {
             let bound = guarded.committed_head(room)?;
             let (withdrawals, revision) = (guarded.withdrawals(), guarded.revision(room));
-            let PageOfMessages { messages, has_changes } =
-                self.read_messages(room, range, limit, bound).await?;
+            let PageOfMessages {
+                messages,
+                has_changes,
+            } = self.read_messages(room, range, limit, bound).await?;
             let late = guarded.committed_head(room)?;
             if has_changes && (revision.is_none() || guarded.revision(room) != revision) {
                 // Some of these changes may be of a batch whose other changes were not there yet.
@@ -202,7 +238,8 @@ impl Inner {
     ) -> Result<PageOfMessages> {
         let mut page = self.read_posted(room, range, limit, bound).await?;
         if page.has_changes {
-            self.overlay(room, &mut page.messages, ReadState::Durable).await?;
+            self.overlay(room, &mut page.messages, ReadState::Durable)
+                .await?;
         }
         Ok(page)
     }
@@ -218,7 +255,9 @@ impl Inner {
         let query = find::messages(room, range, limit, bound);
         let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut page = PageOfMessages::default();
-        let mut buckets = self.read_buckets(room, range, limit, query, &mut page.has_changes).await?;
+        let mut buckets = self
+            .read_buckets(room, range, limit, query, &mut page.has_changes)
+            .await?;
         let is_complete = buckets.len() < asked;
         let is_backward = matches!(range, Range::Newest | Range::Before(_));
         if is_backward {
@@ -234,14 +273,24 @@ impl Inner {
             return Ok(page);
         }
         // The buckets were not full. A room has no hole, so the places of the rest are known.
-        let after = if is_backward { (first.seq.get() - 1 - missing).max(0) } else { last.seq.get() };
-        let missing = if is_backward { first.seq.get() - 1 - after } else { missing };
+        let after = if is_backward {
+            (first.seq.get() - 1 - missing).max(0)
+        } else {
+            last.seq.get()
+        };
+        let missing = if is_backward {
+            first.seq.get() - 1 - after
+        } else {
+            missing
+        };
         let (Some(after), Ok(limit @ 1..)) = (Seq::new(after), u32::try_from(missing)) else {
             return Ok(page);
         };
         let range = Range::After(after);
         let query = find::messages(room, range, limit, bound);
-        let rest = self.read_buckets(room, range, limit, query, &mut page.has_changes).await?;
+        let rest = self
+            .read_buckets(room, range, limit, query, &mut page.has_changes)
+            .await?;
         let at = if is_backward { 0 } else { page.messages.len() };
         page.messages.splice(at..at, rest.into_iter().flatten());
         Ok(page)
@@ -277,11 +326,18 @@ impl Inner {
             let bucket = Bucket::new(&key.0, document)?;
             Ok((bucket.by_nonce(key)?, bucket.is_changed()))
         };
-        let Some((Some(mut message), is_changed)) = self.find(find::by_nonce(key), read).await?.pop() else {
+        let Some((Some(mut message), is_changed)) =
+            self.find(find::by_nonce(key), read).await?.pop()
+        else {
             return Ok(None);
         };
         if is_changed {
-            self.overlay(&key.0, std::slice::from_mut(&mut message), ReadState::Durable).await?;
+            self.overlay(
+                &key.0,
+                std::slice::from_mut(&mut message),
+                ReadState::Durable,
+            )
+            .await?;
         }
         Ok(Some(message))
     }
@@ -294,11 +350,20 @@ impl Inner {
         mut read: impl FnMut(&RawDocument) -> Result<T>,
     ) -> mongodb::error::Result<Vec<T>> {
         let command = RawDocumentBuf::try_from(&query.command())?;
-        let reply = self.limited_step(self.database.run_raw_command(command).session(session)).await?;
-        let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-        let documents = batch.into_iter().flatten().filter_map(|document| document.as_document());
+        let reply = self
+            .limited_step(self.database.run_raw_command(command).session(session))
+            .await?;
+        let batch = reply
+            .get_document("cursor")
+            .and_then(|cursor| cursor.get_array("firstBatch"));
+        let documents = batch
+            .into_iter()
+            .flatten()
+            .filter_map(|document| document.as_document());
         let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
-        documents.map(|document| read(&RawDocumentBuf::try_from(document)?).map_err(unreadable)).collect()
+        documents
+            .map(|document| read(&RawDocumentBuf::try_from(document)?).map_err(unreadable))
+            .collect()
     }
 
     /// Number of messages of each of these users, in the same order.
@@ -309,28 +374,35 @@ impl Inner {
             Mode::ReplicaSet(_) | Mode::Guarded(_) => pending_counts::SLOTS,
         };
         let mut counts = vec![None; users.len()];
-        // Parts only grow, so their sum was true at some moment of the read, as long as the counter did
-        // not go down meanwhile.
+        // Parts only grow, so their sum was true at some moment of the read, as long as the counter
+        // did not go down meanwhile.
         let mut deletions = vec![0; users.len()];
         for _ in 0..MAX_READS {
             let mut parts = pending_counts::Parts::of(users);
-            self.find(find::counts(users, tallies), |document| parts.add(document)).await?;
+            self.find(find::counts(users, tallies), |document| parts.add(document))
+                .await?;
             for (at, parts) in parts.of_each().enumerate() {
-                let before = std::mem::replace(&mut deletions[at], pending_counts::deletions(parts));
+                let before =
+                    std::mem::replace(&mut deletions[at], pending_counts::deletions(parts));
                 let is_steady = deletions[at] == before || tallies == 0;
-                counts[at] = counts[at].or_else(|| pending_counts::sum(parts).filter(|_| is_steady));
+                counts[at] =
+                    counts[at].or_else(|| pending_counts::sum(parts).filter(|_| is_steady));
             }
             if let Some(counts) = counts.iter().copied().collect() {
                 return Ok(counts);
             }
         }
-        Err(Error::Unavailable("a counter holds more of a tally than the tally says".into()))
+        Err(Error::Unavailable(
+            "a counter holds more of a tally than the tally says".into(),
+        ))
     }
 
     pub(super) async fn room(&self, room: &RoomName) -> Result<Option<Room>> {
         let bound = self.committed_head(room)?;
         let mut found = self.find(find::room(room), documents::room).await?;
-        let Some(mut room) = found.pop() else { return Ok(None) };
+        let Some(mut room) = found.pop() else {
+            return Ok(None);
+        };
         if let Some(head) = bound {
             room.last_change = room.last_change.min(head.change);
             if head.seq < room.last_seq {
@@ -342,13 +414,18 @@ impl Inner {
     }
 
     pub(super) async fn room_exists(&self, room: &RoomName) -> Result<bool> {
-        Ok(!self.find(find::heads(std::slice::from_ref(room)), |_| Ok(())).await?.is_empty())
+        Ok(!self
+            .find(find::heads(std::slice::from_ref(room)), |_| Ok(()))
+            .await?
+            .is_empty())
     }
 
     pub(super) async fn create_room(&self, room: &RoomName, now: Timestamp) -> Result<bool> {
         let created = doc! { "$setOnInsert": documents::new_room(now) };
         let counters = self.collection("counters");
-        let create = counters.update_one(find::room_counter(room), created).upsert(true);
+        let create = counters
+            .update_one(find::room_counter(room), created)
+            .upsert(true);
         let done = self.limited(create).await.map_err(error)?;
         Ok(done.upserted_id.is_some())
     }
@@ -360,8 +437,10 @@ impl Inner {
             topic => doc! { "$set": { "topic": topic } },
         };
         let counters = self.collection("counters");
-        let done =
-            self.limited(counters.update_one(find::room_counter(room), change)).await.map_err(error)?;
+        let done = self
+            .limited(counters.update_one(find::room_counter(room), change))
+            .await
+            .map_err(error)?;
         Ok(done.matched_count > 0)
     }
 }

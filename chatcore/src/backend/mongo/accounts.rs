@@ -45,17 +45,26 @@ impl Step for Change {
                 let fold = Fold::from(&account.username);
                 if !writer.is_in_transaction() {
                     // First, so that a crash in between leaves no guest with a claimed name.
-                    writer.write(step::delete_all("sessions", find::guests_of(&fold))?).await?;
+                    writer
+                        .write(step::delete_all("sessions", find::guests_of(&fold))?)
+                        .await?;
                 }
                 // First, because this is where transactions meet.
                 let open = rawdoc! { "_id": fold.as_str(), "account": { "$exists": false } };
                 let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
                 let statement = rawdoc! { "q": open, "u": set, "upsert": true };
-                if writer.write(step::update("names", statement)).await?.duplicate.is_some() {
+                if writer
+                    .write(step::update("names", statement))
+                    .await?
+                    .duplicate
+                    .is_some()
+                {
                     return Ok(false);
                 }
                 if writer.is_in_transaction() {
-                    writer.write(step::delete_all("sessions", find::guests_of(&fold))?).await?;
+                    writer
+                        .write(step::delete_all("sessions", find::guests_of(&fold))?)
+                        .await?;
                 }
                 Ok(writer.write(insert(first)).await?.duplicate.is_none())
             }
@@ -70,7 +79,10 @@ impl Step for Change {
             Self::Guest(new) => {
                 let fold = Fold::from(&new.session.username);
                 let used = writer.write(use_by_guest(&fold)).await?;
-                Ok(used.duplicate.is_none() && writer.write(insert(new)).await?.duplicate.is_none())
+                Ok(
+                    used.duplicate.is_none()
+                        && writer.write(insert(new)).await?.duplicate.is_none(),
+                )
             }
             Self::LogIn(new, version) => {
                 let current = proved(&new.session.username, *version);
@@ -82,8 +94,8 @@ impl Step for Change {
     }
 }
 
-/// Makes sure that nobody claims a name before the transaction ends. A duplicate key says that it has
-/// an account.
+/// Makes sure that nobody claims a name before the transaction ends. A duplicate key says that it
+/// has an account.
 fn use_by_guest(name: &Fold) -> RawDocumentBuf {
     let statement = rawdoc! {
         "q": { "_id": name.as_str(), "account": { "$exists": false } },
@@ -111,10 +123,18 @@ impl Accounts for Mongo {
     async fn account(&self, name: Fold) -> Result<Option<Account>> {
         self.run(|this| async move {
             let read = |document: &RawDocument| {
-                Ok((documents::account(document)?, document.get_bool("told").unwrap_or(false)))
+                Ok((
+                    documents::account(document)?,
+                    document.get_bool("told").unwrap_or(false),
+                ))
             };
-            let found = this.find(find::accounts(std::slice::from_ref(&name)), read).await?.pop();
-            let Some((account, told)) = found else { return Ok(None) };
+            let found = this
+                .find(find::accounts(std::slice::from_ref(&name)), read)
+                .await?
+                .pop();
+            let Some((account, told)) = found else {
+                return Ok(None);
+            };
             // Whoever claimed the name died, or was cut off, before everyone was told.
             if !told && matches!(this.mode, Mode::ReplicaSet(_)) {
                 names::publish_claim(&this, &name).await?;
@@ -125,15 +145,20 @@ impl Accounts for Mongo {
     }
 
     async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
-        self.run_commit(|this| async move { this.owners(&names).await }).await
+        self.run_commit(|this| async move { this.owners(&names).await })
+            .await
     }
 
     async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.run_change(|this| async move { this.change(&mut Change::Claim(account, first)).await }).await
+        self.run_change(|this| async move { this.change(&mut Change::Claim(account, first)).await })
+            .await
     }
 
     async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.run_change(|this| async move { this.change(&mut Change::Password(account, keep)).await }).await
+        self.run_change(
+            |this| async move { this.change(&mut Change::Password(account, keep)).await },
+        )
+        .await
     }
 
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
@@ -141,23 +166,32 @@ impl Accounts for Mongo {
             let fold = Fold::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
-            this.limited(this.collection("names").update_one(stored, better)).await.map_err(error)?;
+            this.limited(this.collection("names").update_one(stored, better))
+                .await
+                .map_err(error)?;
             Ok(())
         })
         .await
     }
 
     async fn add_guest(&self, new: NewSession) -> Result<bool> {
-        self.run_change(|this| async move { this.change(&mut Change::Guest(new)).await }).await
+        self.run_change(|this| async move { this.change(&mut Change::Guest(new)).await })
+            .await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.run_change(move |this| async move { this.change(&mut Change::LogIn(new, version)).await }).await
+        self.run_change(
+            move |this| async move { this.change(&mut Change::LogIn(new, version)).await },
+        )
+        .await
     }
 
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
         self.run(|this| async move {
-            Ok(this.find(find::session(token, alive_since), documents::session).await?.pop())
+            Ok(this
+                .find(find::session(token, alive_since), documents::session)
+                .await?
+                .pop())
         })
         .await
     }
@@ -166,7 +200,9 @@ impl Accounts for Mongo {
         self.run_change(|this| async move {
             let used = doc! { "$set": documents::session_use(now) };
             let sessions = this.collection("sessions");
-            this.limited(sessions.update_one(find::token(token), used)).await.map_err(error)?;
+            this.limited(sessions.update_one(find::token(token), used))
+                .await
+                .map_err(error)?;
             Ok(())
         })
         .await
@@ -176,7 +212,9 @@ impl Accounts for Mongo {
         self.run_change(|this| async move {
             let renewed = doc! { "$set": { "renewed_at": now.as_micros() } };
             let sessions = this.collection("sessions");
-            this.limited(sessions.update_one(find::token(token), renewed)).await.map_err(error)?;
+            this.limited(sessions.update_one(find::token(token), renewed))
+                .await
+                .map_err(error)?;
             Ok(())
         })
         .await
@@ -185,24 +223,31 @@ impl Accounts for Mongo {
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.run_change(|this| async move {
             let sessions = this.collection("sessions");
-            let ended = this.limited(sessions.find_one_and_delete(find::token(token))).await;
-            Ok(ended.map_err(error)?.and_then(|session| session.get_str("username").ok()?.parse().ok()))
+            let ended = this
+                .limited(sessions.find_one_and_delete(find::token(token)))
+                .await;
+            Ok(ended
+                .map_err(error)?
+                .and_then(|session| session.get_str("username").ok()?.parse().ok()))
         })
         .await
     }
 
     async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
-        self.run(
-            |this| async move { this.find(find::sessions(&user, alive_since), documents::session).await },
-        )
+        self.run(|this| async move {
+            this.find(find::sessions(&user, alive_since), documents::session)
+                .await
+        })
         .await
     }
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
         self.run_change(move |this| async move {
             let sessions = this.collection("sessions");
-            let ended =
-                this.limited(sessions.delete_one(find::session_of(&user, id))).await.map_err(error)?;
+            let ended = this
+                .limited(sessions.delete_one(find::session_of(&user, id)))
+                .await
+                .map_err(error)?;
             Ok(ended.deleted_count > 0)
         })
         .await
@@ -212,7 +257,11 @@ impl Accounts for Mongo {
         self.run_change(move |this| async move {
             let filter = find::sessions_of(&user, except);
             let sessions = this.collection("sessions");
-            Ok(this.limited(sessions.delete_many(filter)).await.map_err(error)?.deleted_count)
+            Ok(this
+                .limited(sessions.delete_many(filter))
+                .await
+                .map_err(error)?
+                .deleted_count)
         })
         .await
     }
@@ -221,8 +270,14 @@ impl Accounts for Mongo {
 impl Inner {
     /// For each of these names, in any case, who has an account of it.
     pub(super) async fn owners(&self, names: &[Fold]) -> Result<Vec<Option<Username>>> {
-        let found: HashMap<_, _> =
-            self.find(find::accounts(names), documents::owner).await?.into_iter().collect();
-        Ok(names.iter().map(|name| found.get(name.as_str()).cloned()).collect())
+        let found: HashMap<_, _> = self
+            .find(find::accounts(names), documents::owner)
+            .await?
+            .into_iter()
+            .collect();
+        Ok(names
+            .iter()
+            .map(|name| found.get(name.as_str()).cloned())
+            .collect())
     }
 }

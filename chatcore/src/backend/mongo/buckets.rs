@@ -1,12 +1,12 @@
-//! Messages are stored in buckets: one document for up to [`CAPACITY`] messages of one room that are
-//! committed together.
+//! Messages are stored in buckets: one document for up to [`CAPACITY`] messages of one room that
+//! are committed together.
 //!
-//! To insert a document costs the server much more than the bytes in it. A bucket is never added to,
-//! so a room's buckets and its heads meet: none reaches over the head that a batch follows.
+//! To insert a document costs the server much more than the bytes in it. A bucket is never added
+//! to, so a room's buckets and its heads meet: none reaches over the head that a batch follows.
 //!
-//! With the first change of one of its messages, a bucket is marked as `changed`: the newest state of that
-//! message is then in `changes`, over the one in the bucket. Of a message whose text was replaced or
-//! deleted the bucket keeps nothing but the time.
+//! With the first change of one of its messages, a bucket is marked as `changed`: the newest state
+//! of that message is then in `changes`, over the one in the bucket. Of a message whose text was
+//! replaced or deleted the bucket keeps nothing but the time.
 //!
 //! A message's `seq` is its position in the bucket after that of the first. Nonces stand beside the
 //! messages, because the unique index must hold nothing of those without one.
@@ -64,21 +64,32 @@ fn size(messages: &[BatchMessage]) -> usize {
 
 fn new_bucket(room: &RoomName, messages: &[BatchMessage], batch: ObjectId) -> RawDocumentBuf {
     let mut document = RawDocumentBuf::new();
-    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return document };
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+        return document;
+    };
     let list: RawArrayBuf = messages
         .iter()
-        .map(|BatchMessage { timestamp, content, .. }| {
-            let mut message = rawdoc! { "timestamp": timestamp.as_micros() };
-            documents::append_posted(&mut message, content);
-            message
-        })
+        .map(
+            |BatchMessage {
+                 timestamp, content, ..
+             }| {
+                let mut message = rawdoc! { "timestamp": timestamp.as_micros() };
+                documents::append_posted(&mut message, content);
+                message
+            },
+        )
         .collect();
-    document.append(cstr!("_id"), rawdoc! { "room": room.as_str(), "seq": first.seq.get() });
+    document.append(
+        cstr!("_id"),
+        rawdoc! { "room": room.as_str(), "seq": first.seq.get() },
+    );
     document.append(cstr!("last_seq"), last.seq.get());
     document.append(cstr!("last_timestamp"), last.timestamp.as_micros());
     document.append(cstr!("messages"), list);
     document.append(cstr!("batch"), batch);
-    let with_nonce = messages.iter().filter_map(|message| Some((message, message.nonce.as_ref()?)));
+    let with_nonce = messages
+        .iter()
+        .filter_map(|message| Some((message, message.nonce.as_ref()?)));
     let nonces: RawArrayBuf = with_nonce
         .map(|(message, nonce)| {
             rawdoc! {
@@ -105,11 +116,20 @@ pub(super) struct Bucket<'a> {
 impl<'a> Bucket<'a> {
     pub(super) fn new(room: &'a RoomName, document: &'a RawDocument) -> Result<Self> {
         let first = seq(document.get_document("_id").map_err(corrupt)?, "seq")?;
-        Ok(Self { room, document, first, last: seq(document, "last_seq")? })
+        Ok(Self {
+            room,
+            document,
+            first,
+            last: seq(document, "last_seq")?,
+        })
     }
 
     pub(super) fn head(&self) -> Result<Head> {
-        Ok(Head { seq: self.last, timestamp: time(self.document, "last_timestamp")?, ..Head::EMPTY })
+        Ok(Head {
+            seq: self.last,
+            timestamp: time(self.document, "last_timestamp")?,
+            ..Head::EMPTY
+        })
     }
 
     pub(super) fn batch(&self) -> Option<ObjectId> {
@@ -130,7 +150,9 @@ impl<'a> Bucket<'a> {
             }
             if place >= first {
                 let message = message.map_err(corrupt)?;
-                let message = message.as_document().ok_or_else(|| corrupt("a message is no document"))?;
+                let message = message
+                    .as_document()
+                    .ok_or_else(|| corrupt("a message is no document"))?;
                 messages.push(self.message(place, message)?);
             }
             place = place.next();
@@ -188,7 +210,9 @@ impl<'a> Bucket<'a> {
     pub(super) fn by_nonce(&self, (_, sender, nonce): &NonceKey) -> Result<Option<Message>> {
         for entry in self.document.get_array("nonces").map_err(corrupt)? {
             let entry = entry.map_err(corrupt)?;
-            let entry = entry.as_document().ok_or_else(|| corrupt("a nonce is no document"))?;
+            let entry = entry
+                .as_document()
+                .ok_or_else(|| corrupt("a nonce is no document"))?;
             let is = |key, value| entry.get_str(key).is_ok_and(|stored| stored == value);
             if is("sender", sender.as_str()) && is("nonce", nonce.as_str()) {
                 let place = seq(entry, "seq")?;
@@ -208,7 +232,10 @@ mod tests {
 
     fn messages(texts: &[&str]) -> Vec<BatchMessage> {
         let message = |(n, text): (i64, &&str)| BatchMessage {
-            content: Content { verified: n % 2 == 0, ..testing::content(text) },
+            content: Content {
+                verified: n % 2 == 0,
+                ..testing::content(text)
+            },
             nonce: (n % 3 == 0).then(|| format!("n{n}").parse().expect("a nonce")),
             ..testing::batch_message(n)
         };
@@ -229,18 +256,38 @@ mod tests {
 
     fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
         let rooms = vec![part(messages)];
-        let batch = Batch { id: BatchId([1; 12]), rooms, counts: Vec::new(), guests: Vec::new() };
+        let batch = Batch {
+            id: BatchId([1; 12]),
+            rooms,
+            counts: Vec::new(),
+            guests: Vec::new(),
+        };
         let all = new_buckets(&batch);
-        all.into_iter().map(|b| b.expect("BSON").as_document().expect("a document").to_owned()).collect()
+        all.into_iter()
+            .map(|b| {
+                b.expect("BSON")
+                    .as_document()
+                    .expect("a document")
+                    .to_owned()
+            })
+            .collect()
     }
 
     #[test]
     fn a_bucket_ends_with_its_capacity_and_with_its_size() {
         let sizes = |texts: &[&str]| {
             let room = "a".parse().expect("a name");
-            let size =
-                |b: &RawDocumentBuf| Bucket::new(&room, b).expect("a bucket").all().expect("read").len();
-            buckets(&messages(texts)).iter().map(size).collect::<Vec<_>>()
+            let size = |b: &RawDocumentBuf| {
+                Bucket::new(&room, b)
+                    .expect("a bucket")
+                    .all()
+                    .expect("read")
+                    .len()
+            };
+            buckets(&messages(texts))
+                .iter()
+                .map(size)
+                .collect::<Vec<_>>()
         };
         assert_eq!(sizes(&["x"]), [1]);
         assert_eq!(sizes(&["x"; 16]), [16]);
@@ -257,7 +304,10 @@ mod tests {
         let [bucket] = buckets(&stored).try_into().expect("one");
         let room = "a".parse().expect("a name");
         let bucket = Bucket::new(&room, &bucket).expect("a bucket");
-        let all: Vec<_> = stored.iter().map(|message| message.to_message(&room)).collect();
+        let all: Vec<_> = stored
+            .iter()
+            .map(|message| message.to_message(&room))
+            .collect();
         assert_eq!(bucket.all().expect("read"), all);
         assert_eq!(bucket.head().expect("a head").timestamp, all[4].timestamp);
         let seq = |n| Seq::new(n).expect("a place");
@@ -274,11 +324,26 @@ mod tests {
                 assert_eq!(read(Range::Since(time), limit), oldest(n));
             }
         }
-        for BatchMessage { seq, content, nonce, .. } in &stored {
-            let key = |n: &str| (room.clone(), content.sender.clone(), n.parse().expect("a nonce"));
+        for BatchMessage {
+            seq,
+            content,
+            nonce,
+            ..
+        } in &stored
+        {
+            let key = |n: &str| {
+                (
+                    room.clone(),
+                    content.sender.clone(),
+                    n.parse().expect("a nonce"),
+                )
+            };
             let name = nonce.as_ref().map_or("none", |nonce| nonce.as_str());
             let found = bucket.by_nonce(&key(name)).expect("read");
-            assert_eq!(found.map(|message| message.seq), nonce.as_ref().map(|_| *seq));
+            assert_eq!(
+                found.map(|message| message.seq),
+                nonce.as_ref().map(|_| *seq)
+            );
         }
     }
 }

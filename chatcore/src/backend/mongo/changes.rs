@@ -1,19 +1,19 @@
 //! Messages that were changed: edited, deleted, or reacted to.
 //!
 //! `changes` holds one document for each message that was ever changed: its newest state, and the
-//! number of the last change to it. So the log of a room's changes is an index over these documents, and
-//! never grows beyond the messages. The document is always replaced as a whole, so that the change
-//! stream tells of all of it:
+//! number of the last change to it. So the log of a room's changes is an index over these
+//! documents, and never grows beyond the messages. The document is always replaced as a whole, so
+//! that the change stream tells of all of it:
 //!
-//! - `change`, and `bucket`, the first place of the message's bucket, and `blank`? if the text is gone from
-//!   there;
+//! - `change`, and `bucket`, the first place of the message's bucket, and `blank`? if the text is
+//!   gone from there;
 //! - `timestamp`, and `deleted` of a deleted message;
-//! - of any other `sender`, `text`, `verified`, `reply_to`?, `mentions`?, `edited_at`? and `reactions`?,
-//!   a list of `emoji`, `count` and the first `users`.
+//! - of any other `sender`, `text`, `verified`, `reply_to`?, `mentions`?, `edited_at`? and
+//!   `reactions`?, a list of `emoji`, `count` and the first `users`.
 //!
-//! A statement costs the server more than a document does, so what is known to be new is inserted, and what
-//! goes is deleted by one statement. Each command here may be repeated, as long as no later change was made:
-//! an insert then meets its own documents.
+//! A statement costs the server more than a document does, so what is known to be new is inserted,
+//! and what goes is deleted by one statement. Each command here may be repeated, as long as no
+//! later change was made: an insert then meets its own documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,8 @@ use crate::types::{ChangeSeq, Content, Emoji, Message, Reaction, RoomName, Seq, 
 
 /// A command ends with the state that brings it to this size.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
-/// Reactions to a deleted message that are deleted one by one, which costs less than a range of them.
+/// Reactions to a deleted message that are deleted one by one, which costs less than a range of
+/// them.
 const MAX_DELETED_BY_ID: usize = 20;
 
 /// Returns the new state of a message as a document.
@@ -60,7 +61,13 @@ fn document(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
     document
 }
 
-fn new_reaction(Reaction { emoji, count, users }: &Reaction) -> RawDocumentBuf {
+fn new_reaction(
+    Reaction {
+        emoji,
+        count,
+        users,
+    }: &Reaction,
+) -> RawDocumentBuf {
     let count = i64::try_from(*count).unwrap_or(i64::MAX);
     rawdoc! { "emoji": emoji.as_str(), "count": count, "users": documents::new_names(users) }
 }
@@ -71,7 +78,11 @@ pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message
     let content = match documents::posted(document)? {
         Some(content) => {
             let edited_at = is_there(document, "edited_at").then(|| time(document, "edited_at"));
-            Some(Content { edited_at: edited_at.transpose()?, reactions: reactions(document)?, ..content })
+            Some(Content {
+                edited_at: edited_at.transpose()?,
+                reactions: reactions(document)?,
+                ..content
+            })
         }
         None => None,
     };
@@ -92,17 +103,29 @@ pub(super) fn location(document: &RawDocument) -> Result<i64> {
 }
 
 fn reactions(document: &RawDocument) -> Result<Vec<Reaction>> {
-    let Some(list) = document.get("reactions").map_err(corrupt)? else { return Ok(Vec::new()) };
-    let list = list.as_array().ok_or_else(|| corrupt("reactions are no list"))?;
+    let Some(list) = document.get("reactions").map_err(corrupt)? else {
+        return Ok(Vec::new());
+    };
+    let list = list
+        .as_array()
+        .ok_or_else(|| corrupt("reactions are no list"))?;
     let read = |reaction: mongodb::bson::RawBsonRef<'_>| {
-        let reaction = reaction.as_document().ok_or_else(|| corrupt("a reaction is no document"))?;
+        let reaction = reaction
+            .as_document()
+            .ok_or_else(|| corrupt("a reaction is no document"))?;
         Ok(Reaction {
             emoji: text(reaction, "emoji")?,
-            count: reaction.get_i64("count").map_err(corrupt)?.max(0).unsigned_abs(),
+            count: reaction
+                .get_i64("count")
+                .map_err(corrupt)?
+                .max(0)
+                .unsigned_abs(),
             users: names(reaction, "users")?,
         })
     };
-    list.into_iter().map(|reaction| read(reaction.map_err(corrupt)?)).collect()
+    list.into_iter()
+        .map(|reaction| read(reaction.map_err(corrupt)?))
+        .collect()
 }
 
 /// Returns true if the batch has changes.
@@ -110,8 +133,8 @@ pub(super) fn has_changes(batch: &Batch) -> bool {
     batch.rooms.iter().any(|part| !part.changes.is_empty())
 }
 
-/// Returns the commands that make the changes of a batch. A message's new state is written before the old one
-/// goes from its bucket.
+/// Returns the commands that make the changes of a batch. A message's new state is written before
+/// the old one goes from its bucket.
 pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
     let is_first = |change: &MessageChange| change.before.message.change.is_none();
     let first = each(batch).filter(|(_, change)| is_first(change));
@@ -123,46 +146,68 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
     let mut deletes = RawArrayBuf::new();
     for (room, change) in each(batch) {
         let (seq, timestamp) = (change.after.seq, change.after.timestamp);
-        change.new_mentions().for_each(|user| mentions.push(mention(user, room, seq, timestamp)));
-        change.lost_mentions().for_each(|user| no_mentions.push(mention_id(user, room, seq)));
+        change
+            .new_mentions()
+            .for_each(|user| mentions.push(mention(user, room, seq, timestamp)));
+        change
+            .lost_mentions()
+            .for_each(|user| no_mentions.push(mention_id(user, room, seq)));
 
         for reaction in &change.reactions {
             let id = reaction_id(room, seq, reaction.emoji, &reaction.user);
             match reaction.position {
                 Some(position) if reaction.was_there => {
-                    moved.push(rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": position } } });
+                    moved.push(
+                        rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": position } } },
+                    );
                 }
                 Some(position) => reactions.push(rawdoc! { "_id": id, "position": position }),
                 None => no_reactions.push(id),
             }
         }
-        let before = change.before.message.content.as_ref().filter(|_| change.after.is_deleted());
+        let before = change
+            .before
+            .message
+            .content
+            .as_ref()
+            .filter(|_| change.after.is_deleted());
         let gone = before.map_or(&[][..], |before| &before.reactions);
         let named: usize = gone.iter().map(|reaction| reaction.users.len()).sum();
         let count: u64 = gone.iter().map(|reaction| reaction.count).sum();
         if named <= MAX_DELETED_BY_ID && usize::try_from(count) == Ok(named) {
             for reaction in gone {
-                reaction
-                    .users
-                    .iter()
-                    .for_each(|user| no_reactions.push(reaction_id(room, seq, reaction.emoji, user)));
+                reaction.users.iter().for_each(|user| {
+                    no_reactions.push(reaction_id(room, seq, reaction.emoji, user))
+                });
             }
         } else {
             let all = RawDocumentBuf::try_from(&find::reactions_to(room, seq))?;
             deletes.push(rawdoc! { "q": all, "limit": 0 });
         }
     }
-    delete_by_id("_id.room", no_reactions)?.into_iter().for_each(|statement| deletes.push(statement));
+    delete_by_id("_id.room", no_reactions)?
+        .into_iter()
+        .for_each(|statement| deletes.push(statement));
 
     let first = in_chunks(first.map(|(room, change)| document(room, change)));
-    let mut commands: Vec<_> = first.into_iter().filter_map(|states| insert("changes", states)).collect();
+    let mut commands: Vec<_> = first
+        .into_iter()
+        .filter_map(|states| insert("changes", states))
+        .collect();
     let later = in_chunks(later.map(|(room, change)| replacement(room, change)));
-    commands.extend(later.into_iter().filter_map(|states| step::update_all("changes", states)));
+    commands.extend(
+        later
+            .into_iter()
+            .filter_map(|states| step::update_all("changes", states)),
+    );
     commands.extend(step::update_all("messages", marks(batch)?));
     commands.extend(insert("reactions", reactions));
     commands.extend(delete("reactions", deletes));
     commands.extend(insert("mentions", mentions));
-    commands.extend(delete("mentions", delete_by_id("_id.user", no_mentions)?.into_iter().collect()));
+    commands.extend(delete(
+        "mentions",
+        delete_by_id("_id.user", no_mentions)?.into_iter().collect(),
+    ));
     Ok(commands)
 }
 
@@ -182,7 +227,10 @@ fn in_chunks(statements: impl Iterator<Item = RawDocumentBuf>) -> Vec<RawArrayBu
 }
 
 fn each(batch: &Batch) -> impl Iterator<Item = (&RoomName, &MessageChange)> {
-    batch.rooms.iter().flat_map(|part| part.changes.iter().map(move |change| (&part.room, change)))
+    batch
+        .rooms
+        .iter()
+        .flat_map(|part| part.changes.iter().map(move |change| (&part.room, change)))
 }
 
 /// Returns a command that inserts what is not there, unless there is nothing to insert.
@@ -195,9 +243,12 @@ fn delete(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
     (!statements.is_empty()).then(|| rawdoc! { "delete": collection, "deletes": statements })
 }
 
-/// Returns the statement that deletes documents, unless there are none. The first field of their `_id` is
-/// `leading`, and tells the router of a sharded cluster where they are.
-fn delete_by_id(leading: &'static str, ids: RawArrayBuf) -> mongodb::error::Result<Option<RawDocumentBuf>> {
+/// Returns the statement that deletes documents, unless there are none. The first field of their
+/// `_id` is `leading`, and tells the router of a sharded cluster where they are.
+fn delete_by_id(
+    leading: &'static str,
+    ids: RawArrayBuf,
+) -> mongodb::error::Result<Option<RawDocumentBuf>> {
     let mut leaders = BTreeSet::new();
     for id in &ids {
         let field = id?.as_document().and_then(|id| id.iter().next());
@@ -208,7 +259,10 @@ fn delete_by_id(leading: &'static str, ids: RawArrayBuf) -> mongodb::error::Resu
     }
     let leaders: RawArrayBuf = leaders.into_iter().collect();
     let mut found = rawdoc! { "_id": { "$in": ids.clone() } };
-    found.append(CString::try_from(leading.to_owned())?, rawdoc! { "$in": leaders });
+    found.append(
+        CString::try_from(leading.to_owned())?,
+        rawdoc! { "$in": leaders },
+    );
     Ok(Some(rawdoc! { "q": found, "limit": 0, "hint": by_id() }))
 }
 
@@ -222,15 +276,19 @@ fn replacement(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
     rawdoc! { "q": { "_id": id }, "u": document(room, change) }
 }
 
-/// Returns the statements that mark the buckets of changed messages and take old texts out of them, where that
-/// was not done before. Buckets that lose the message at the same position share one.
+/// Returns the statements that mark the buckets of changed messages and take old texts out of them,
+/// where that was not done before. Buckets that lose the message at the same position share one.
 fn marks(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
     let mut positions: BTreeMap<i64, BTreeSet<(&RoomName, i64)>> = BTreeMap::new();
     let mut unmarked: BTreeSet<(&RoomName, i64)> = BTreeSet::new();
     for (room, change) in each(batch) {
-        let (Location { first, is_blank }, message) = (Location::of(&change.before), &change.before.message);
+        let (Location { first, is_blank }, message) =
+            (Location::of(&change.before), &change.before.message);
         if change.replaces_text() && !is_blank {
-            positions.entry(message.seq.get() - first).or_default().insert((room, first));
+            positions
+                .entry(message.seq.get() - first)
+                .or_default()
+                .insert((room, first));
         } else if message.change.is_none() {
             unmarked.insert((room, first));
         }
@@ -240,9 +298,15 @@ fn marks(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
     for (position, buckets) in positions {
         let mut gone = RawDocumentBuf::new();
         for field in documents::POSTED {
-            gone.append(CString::try_from(format!("messages.{position}.{field}"))?, true);
+            gone.append(
+                CString::try_from(format!("messages.{position}.{field}"))?,
+                true,
+            );
         }
-        statements.push(mark(&buckets, rawdoc! { "$set": { "changed": true }, "$unset": gone }));
+        statements.push(mark(
+            &buckets,
+            rawdoc! { "$set": { "changed": true }, "$unset": gone },
+        ));
         unmarked.retain(|bucket| !buckets.contains(bucket));
     }
     if !unmarked.is_empty() {
@@ -252,8 +316,10 @@ fn marks(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
 }
 
 fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocumentBuf {
-    let ids: RawArrayBuf =
-        buckets.iter().map(|(room, first)| rawdoc! { "room": room.as_str(), "seq": *first }).collect();
+    let ids: RawArrayBuf = buckets
+        .iter()
+        .map(|(room, first)| rawdoc! { "room": room.as_str(), "seq": *first })
+        .collect();
     let rooms: BTreeSet<_> = buckets.iter().map(|(room, _)| room.as_str()).collect();
     let rooms: RawArrayBuf = rooms.into_iter().collect();
     let found = rawdoc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } };
@@ -270,19 +336,30 @@ struct Location {
 
 impl Location {
     fn of(stored: &Stored) -> Self {
-        Self { first: stored.location.abs(), is_blank: stored.location < 0 }
+        Self {
+            first: stored.location.abs(),
+            is_blank: stored.location < 0,
+        }
     }
 
     /// Returns the location as one number. No bucket begins before 1.
     fn number(&self) -> i64 {
-        if self.is_blank { -self.first } else { self.first }
+        if self.is_blank {
+            -self.first
+        } else {
+            self.first
+        }
     }
 }
 
 /// Returns where a message is kept once this change of it is stored.
 pub(super) fn location_after(change: &MessageChange) -> i64 {
     let Location { first, is_blank } = Location::of(&change.before);
-    Location { first, is_blank: is_blank || change.replaces_text() }.number()
+    Location {
+        first,
+        is_blank: is_blank || change.replaces_text(),
+    }
+    .number()
 }
 
 fn reaction_id(room: &RoomName, seq: Seq, emoji: Emoji, user: &Username) -> RawDocumentBuf {
@@ -301,32 +378,43 @@ fn mention(user: &Username, room: &RoomName, seq: Seq, timestamp: Timestamp) -> 
 pub(super) fn new_mentions<'a>(
     messages: impl Iterator<Item = (&'a RoomName, Seq, Timestamp, &'a [Username])>,
 ) -> Option<RawDocumentBuf> {
-    let of_message = |(room, seq, timestamp, users): (&'a RoomName, Seq, Timestamp, &'a [Username])| {
-        users.iter().map(move |user| mention(user, room, seq, timestamp))
-    };
+    let of_message =
+        |(room, seq, timestamp, users): (&'a RoomName, Seq, Timestamp, &'a [Username])| {
+            users
+                .iter()
+                .map(move |user| mention(user, room, seq, timestamp))
+        };
     insert("mentions", messages.flat_map(of_message).collect())
 }
 
 /// Returns the command that stores the mentions of a batch's new messages, unless there are none.
 pub(super) fn mentions_of_posts(batch: &Batch) -> Option<RawDocumentBuf> {
-    let posts = batch.rooms.iter().flat_map(|part| part.messages.iter().map(|message| (&part.room, message)));
-    new_mentions(
-        posts.map(|(room, message)| {
-            (room, message.seq, message.timestamp, message.content.mentions.as_slice())
-        }),
-    )
+    let posts = batch
+        .rooms
+        .iter()
+        .flat_map(|part| part.messages.iter().map(|message| (&part.room, message)));
+    new_mentions(posts.map(|(room, message)| {
+        (
+            room,
+            message.seq,
+            message.timestamp,
+            message.content.mentions.as_slice(),
+        )
+    }))
 }
 
 impl Inner {
-    /// Puts the newest states of messages of one room, which are in `seq` order, over those from their
-    /// buckets.
+    /// Puts the newest states of messages of one room, which are in `seq` order, over those from
+    /// their buckets.
     pub(super) async fn overlay(
         &self,
         room: &RoomName,
         messages: &mut [Message],
         state: ReadState,
     ) -> Result<()> {
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            return Ok(());
+        };
         let query = find::changes_between(room, first.seq, last.seq).of(state);
         let changed = self.find(query, |document| message(room, document)).await?;
         for message in changed {
@@ -335,9 +423,16 @@ impl Inner {
             }
         }
 
-        // Later than its bucket was read, so the new state of a message is there if the old one is not.
-        match messages.iter().find(|message| message.change.is_none() && message.is_deleted()) {
-            Some(lost) => Err(corrupt(format!("message {} of {room} has no text and no change", lost.seq))),
+        // Later than its bucket was read, so the new state of a message is there if the old one is
+        // not.
+        match messages
+            .iter()
+            .find(|message| message.change.is_none() && message.is_deleted())
+        {
+            Some(lost) => Err(corrupt(format!(
+                "message {} of {room} has no text and no change",
+                lost.seq
+            ))),
             None => Ok(()),
         }
     }

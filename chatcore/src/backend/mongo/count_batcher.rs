@@ -39,8 +39,13 @@ impl CountBatcher {
                 let users: Vec<_> = waiting.keys().cloned().collect();
                 let counts = mongo.message_counts(&users).await;
                 for (at, replies) in waiting.into_values().enumerate() {
-                    let count = counts.as_ref().map(|counts| counts[at]).map_err(Clone::clone);
-                    replies.into_iter().for_each(|reply| drop(reply.send(count.clone())));
+                    let count = counts
+                        .as_ref()
+                        .map(|counts| counts[at])
+                        .map_err(Clone::clone);
+                    replies
+                        .into_iter()
+                        .for_each(|reply| drop(reply.send(count.clone())));
                 }
             }
         });
@@ -51,6 +56,8 @@ impl CountBatcher {
         let (reply, answer) = oneshot::channel();
         let full = |_| Error::Unavailable("too many calls are waiting".into());
         self.0.try_send(Ask { user, reply }).map_err(full)?;
-        answer.await.unwrap_or_else(|_| Err(Error::Unavailable("a call ended without an answer".into())))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Unavailable("a call ended without an answer".into())))
     }
 }

@@ -13,8 +13,8 @@ use super::{Inner, documents, find};
 use crate::backend::CountChange;
 use crate::types::Username;
 
-/// Returns the fields that a change increments. `deletions` tells a reader who adds tallies up that the
-/// counter went down meanwhile.
+/// Returns the fields that a change increments. `deletions` tells a reader who adds tallies up that
+/// the counter went down meanwhile.
 pub(super) fn increments(count: &CountChange) -> RawDocumentBuf {
     let mut fields = rawdoc! { "message_count": count.sum() };
     if count.removed > 0 {
@@ -23,8 +23,8 @@ pub(super) fn increments(count: &CountChange) -> RawDocumentBuf {
     fields
 }
 
-/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` are changed as
-/// `change` says.
+/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` are changed
+/// as `change` says.
 pub(super) fn add_statements(
     statements: &mut RawArrayBuf,
     counts: &[CountChange],
@@ -33,10 +33,16 @@ pub(super) fn add_statements(
 ) {
     let mut alike: BTreeMap<(i64, i64), Vec<&CountChange>> = BTreeMap::new();
     for count in counts {
-        alike.entry((count.added, count.removed)).or_default().push(count);
+        alike
+            .entry((count.added, count.removed))
+            .or_default()
+            .push(count);
     }
     for counts in alike.into_values() {
-        let users: RawArrayBuf = counts.iter().map(|count| documents::user_id(&count.user)).collect();
+        let users: RawArrayBuf = counts
+            .iter()
+            .map(|count| documents::user_id(&count.user))
+            .collect();
         let any = RawBson::Document(rawdoc! { "$in": users });
         statements.push(rawdoc! { "q": filter(any), "u": change(counts[0]), "multi": true });
     }
@@ -51,7 +57,9 @@ pub(super) async fn create_missing(
     lacking: usize,
     document: impl Fn(&CountChange) -> RawDocumentBuf,
 ) -> mongodb::error::Result<bool> {
-    let present = mongo.find_in(find::counters(counts), session, documents::counted).await?;
+    let present = mongo
+        .find_in(find::counters(counts), session, documents::counted)
+        .await?;
     let present: HashSet<Username> = present.into_iter().collect();
     if counts.len() - present.len() != lacking {
         return Ok(false);
@@ -59,6 +67,11 @@ pub(super) async fn create_missing(
 
     let missing = counts.iter().filter(|count| !present.contains(&count.user));
     let missing: RawArrayBuf = missing.map(document).collect();
-    let made = mongo.write(rawdoc! { "insert": "counters", "documents": missing }, Some(session)).await?;
+    let made = mongo
+        .write(
+            rawdoc! { "insert": "counters", "documents": missing },
+            Some(session),
+        )
+        .await?;
     Ok(made.duplicate.is_none())
 }

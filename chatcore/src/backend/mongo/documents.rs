@@ -24,9 +24,9 @@
 //! have to be dates. On a standalone mongod `counters` also carry `batch`, the
 //! number of the batch that changed them last.
 //!
-//! `names.uses` is there to be written: a transaction that relies on who has a name writes it, and so
-//! does one that changes who has it, so that two such transactions never both succeed unseen by each
-//! other. `sessions.guest` is that name, for those of guests. `names.told`: see `names.rs`.
+//! `names.uses` is there to be written: a transaction that relies on who has a name writes it, and
+//! so does one that changes who has it, so that two such transactions never both succeed unseen by
+//! each other. `sessions.guest` is that name, for those of guests. `names.told`: see `names.rs`.
 //!
 //! What a post moves on is in one collection, so that one command moves all of it: a command costs
 //! more than what it does.
@@ -51,7 +51,11 @@ pub(super) fn corrupt(e: impl std::fmt::Display) -> Error {
 }
 
 pub(super) fn text<T: FromStr<Err = Invalid>>(document: &RawDocument, key: &str) -> Result<T> {
-    document.get_str(key).map_err(corrupt)?.parse().map_err(corrupt)
+    document
+        .get_str(key)
+        .map_err(corrupt)?
+        .parse()
+        .map_err(corrupt)
 }
 
 pub(super) fn seq(document: &RawDocument, key: &str) -> Result<Seq> {
@@ -74,7 +78,11 @@ pub(super) fn batch_id(id: BatchId) -> ObjectId {
 }
 
 pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
-    let name = document.get_document("_id").and_then(|id| id.get_str("room")).map_err(corrupt)?.to_owned();
+    let name = document
+        .get_document("_id")
+        .and_then(|id| id.get_str("room"))
+        .map_err(corrupt)?
+        .to_owned();
     let head = Head {
         seq: seq(document, "last_seq")?,
         change: change_seq(document, "last_change")?,
@@ -92,16 +100,30 @@ fn flag(document: &RawDocument, key: &str) -> bool {
 }
 
 fn room_owner(document: &RawDocument) -> Result<Option<Username>> {
-    document.get_str("owner").is_ok().then(|| text(document, "owner")).transpose()
+    document
+        .get_str("owner")
+        .is_ok()
+        .then(|| text(document, "owner"))
+        .transpose()
 }
 
 /// Returns the names in a list, which is empty if it is not there.
 pub(super) fn names(document: &RawDocument, key: &str) -> Result<Vec<Username>> {
-    let Some(names) = document.get(key).map_err(corrupt)? else { return Ok(Vec::new()) };
-    let names = names.as_array().ok_or_else(|| corrupt("names are no list"))?;
+    let Some(names) = document.get(key).map_err(corrupt)? else {
+        return Ok(Vec::new());
+    };
+    let names = names
+        .as_array()
+        .ok_or_else(|| corrupt("names are no list"))?;
     names
         .into_iter()
-        .map(|name| name.map_err(corrupt)?.as_str().unwrap_or_default().parse().map_err(corrupt))
+        .map(|name| {
+            name.map_err(corrupt)?
+                .as_str()
+                .unwrap_or_default()
+                .parse()
+                .map_err(corrupt)
+        })
         .collect()
 }
 
@@ -134,7 +156,9 @@ pub(super) fn posted(document: &RawDocument) -> Result<Option<Content>> {
         sender: text(document, "sender")?,
         text: text(document, "text")?,
         verified: document.get_bool("verified").map_err(corrupt)?,
-        reply_to: is_there(document, "reply_to").then(|| seq(document, "reply_to")).transpose()?,
+        reply_to: is_there(document, "reply_to")
+            .then(|| seq(document, "reply_to"))
+            .transpose()?,
         mentions: names(document, "mentions")?,
         edited_at: None,
         reactions: Vec::new(),
@@ -159,7 +183,11 @@ pub(super) fn message_id(room: &RoomName, seq: Seq) -> RawDocumentBuf {
 /// How a room stands to everyone.
 pub(super) fn access(document: &RawDocument) -> Result<Access> {
     Ok(Access {
-        privacy: if flag(document, "private") { Privacy::Private } else { Privacy::Public },
+        privacy: if flag(document, "private") {
+            Privacy::Private
+        } else {
+            Privacy::Public
+        },
         restricted: flag(document, "restricted"),
         owner: room_owner(document)?,
         member: false,
@@ -180,7 +208,11 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
         last_change: change_seq(document, "last_change")?,
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
-        users: document.get_i64("members").unwrap_or(0).max(0).unsigned_abs(),
+        users: document
+            .get_i64("members")
+            .unwrap_or(0)
+            .max(0)
+            .unsigned_abs(),
         private: flag(document, "private"),
         owner: room_owner(document)?,
         topic: topic(document)?,
@@ -188,7 +220,9 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
 }
 
 fn topic(document: &RawDocument) -> Result<Option<Topic>> {
-    is_there(document, "topic").then(|| text(document, "topic")).transpose()
+    is_there(document, "topic")
+        .then(|| text(document, "topic"))
+        .transpose()
 }
 
 /// Whose mark it is, and in which room.
@@ -207,7 +241,10 @@ pub(super) fn mark(document: &RawDocument) -> Result<(RoomName, Seq)> {
 }
 
 pub(super) fn process(document: &RawDocument) -> Result<ProcessId> {
-    let id = document.get_document("_id").and_then(|id| id.get_object_id("process")).map_err(corrupt)?;
+    let id = document
+        .get_document("_id")
+        .and_then(|id| id.get_object_id("process"))
+        .map_err(corrupt)?;
     Ok(ProcessId(id.bytes()))
 }
 
@@ -226,17 +263,22 @@ pub(super) fn new_attendance(attendance: &Attendance) -> Document {
 pub(super) fn new_signal(signal: &Signal) -> Document {
     let mut document = doc! { "at": DateTime::now() };
     match signal {
-        Signal::Typing(room, user) => {
-            document.insert("typing", doc! { "room": room.as_str(), "user": user.as_str() })
+        Signal::Typing(room, user) => document.insert(
+            "typing",
+            doc! { "room": room.as_str(), "user": user.as_str() },
+        ),
+        Signal::SessionsEnded(user) => {
+            document.insert("sessions_ended", doc! { "user": user.as_str() })
         }
-        Signal::SessionsEnded(user) => document.insert("sessions_ended", doc! { "user": user.as_str() }),
         Signal::RoomClosed(room) => document.insert("room_closed", doc! { "room": room.as_str() }),
-        Signal::Evicted(room, user) => {
-            document.insert("evicted", doc! { "room": room.as_str(), "user": user.as_str() })
-        }
-        Signal::TopicSet(room, topic) => {
-            document.insert("topic_set", doc! { "room": room.as_str(), "topic": topic.as_str() })
-        }
+        Signal::Evicted(room, user) => document.insert(
+            "evicted",
+            doc! { "room": room.as_str(), "user": user.as_str() },
+        ),
+        Signal::TopicSet(room, topic) => document.insert(
+            "topic_set",
+            doc! { "room": room.as_str(), "topic": topic.as_str() },
+        ),
     };
     document
 }
@@ -246,7 +288,10 @@ pub(super) const SIGNALS_OF_ROOMS: [&str; 4] = ["typing", "room_closed", "evicte
 
 pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     if let Ok(typing) = document.get_document("typing") {
-        return Ok(Some(Signal::Typing(text(typing, "room")?, text(typing, "user")?)));
+        return Ok(Some(Signal::Typing(
+            text(typing, "room")?,
+            text(typing, "user")?,
+        )));
     }
     if let Ok(ended) = document.get_document("sessions_ended") {
         return Ok(Some(Signal::SessionsEnded(text(ended, "user")?)));
@@ -255,10 +300,16 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
         return Ok(Some(Signal::RoomClosed(text(closed, "room")?)));
     }
     if let Ok(evicted) = document.get_document("evicted") {
-        return Ok(Some(Signal::Evicted(text(evicted, "room")?, text(evicted, "user")?)));
+        return Ok(Some(Signal::Evicted(
+            text(evicted, "room")?,
+            text(evicted, "user")?,
+        )));
     }
     if let Ok(set) = document.get_document("topic_set") {
-        return Ok(Some(Signal::TopicSet(text(set, "room")?, text(set, "topic")?)));
+        return Ok(Some(Signal::TopicSet(
+            text(set, "room")?,
+            text(set, "topic")?,
+        )));
     }
     // From a newer version.
     Ok(None)
@@ -335,7 +386,10 @@ pub(super) fn member(document: &RawDocument) -> Result<Username> {
 }
 
 pub(super) fn token(token: TokenHash) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: token.0.to_vec() }
+    Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: token.0.to_vec(),
+    }
 }
 
 pub(super) fn session_use(at: Timestamp) -> Document {
@@ -357,15 +411,27 @@ pub(super) fn account(document: &RawDocument) -> Result<Account> {
 
 /// The name in its `_id`, and who has an account of that name.
 pub(super) fn owner(document: &RawDocument) -> Result<(String, Username)> {
-    Ok((document.get_str("_id").map_err(corrupt)?.to_owned(), account(document)?.username))
+    Ok((
+        document.get_str("_id").map_err(corrupt)?.to_owned(),
+        account(document)?.username,
+    ))
 }
 
 pub(super) fn new_account(account: &Account) -> RawDocumentBuf {
-    let Account { username, hash, version } = account;
+    let Account {
+        username,
+        hash,
+        version,
+    } = account;
     rawdoc! { "username": username.as_str(), "hash": hash.as_str(), "version": *version }
 }
 
-pub(super) fn new_session(NewSession { token: hash, session }: &NewSession) -> RawDocumentBuf {
+pub(super) fn new_session(
+    NewSession {
+        token: hash,
+        session,
+    }: &NewSession,
+) -> RawDocumentBuf {
     let at = session.last_seen;
     let mut document = rawdoc! {
         "_id": token(*hash),
@@ -425,7 +491,10 @@ pub(super) struct HeadMove {
 impl From<&RoomBatch> for HeadMove {
     fn from(part: &RoomBatch) -> Self {
         Self {
-            last: part.messages.last().map(|message| (message.seq, message.timestamp)),
+            last: part
+                .messages
+                .last()
+                .map(|message| (message.seq, message.timestamp)),
             change: part.changes.last().map(|change| change.number()),
         }
     }

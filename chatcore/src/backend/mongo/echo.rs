@@ -1,5 +1,5 @@
-//! The lag of the change stream, measured by this process's own writes: each beat of the process comes
-//! back through the stream, behind everything that was committed before it.
+//! The lag of the change stream, measured by this process's own writes: each beat of the process
+//! comes back through the stream, behind everything that was committed before it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,11 @@ impl Echo {
     pub(super) fn heard(&self, beat: i64) {
         let mut beats = self.lock();
         beats.heard = beats.heard.max(beat);
-        while beats.unheard.front().is_some_and(|(unheard, _)| *unheard <= beat) {
+        while beats
+            .unheard
+            .front()
+            .is_some_and(|(unheard, _)| *unheard <= beat)
+        {
             beats.unheard.pop_front();
         }
     }
@@ -56,8 +60,8 @@ impl Echo {
         beats.caught_up_at = 0;
     }
 
-    /// Takes note that a stream begins with what was committed before: it is behind until a beat comes
-    /// back that is yet to be written.
+    /// Takes note that a stream begins with what was committed before: it is behind until a beat
+    /// comes back that is yet to be written.
     pub(super) fn resume(&self) {
         let mut beats = self.lock();
         beats.caught_up_at = beats.written + 1;

@@ -33,7 +33,15 @@ pub(super) struct Query {
 impl Query {
     fn one(collection: &'static str, filter: Document) -> Self {
         let (sort, projection) = (Document::new(), Document::new());
-        Self { collection, filter, sort, projection, hint: None, limit: 1, newest_state: false }
+        Self {
+            collection,
+            filter,
+            sort,
+            projection,
+            hint: None,
+            limit: 1,
+            newest_state: false,
+        }
     }
 
     /// The query as a command whose answer is one reply.
@@ -48,18 +56,27 @@ impl Query {
             "batchSize": limit,
             "singleBatch": true,
         };
-        command.extend(self.hint.map(|keys| ("hint".to_owned(), Bson::Document(keys))));
+        command.extend(
+            self.hint
+                .map(|keys| ("hint".to_owned(), Bson::Document(keys))),
+        );
         command
     }
 
     /// The same query of the newest state.
     pub(super) fn newest(self) -> Self {
-        Self { newest_state: true, ..self }
+        Self {
+            newest_state: true,
+            ..self
+        }
     }
 
     /// The same query of a state.
     pub(super) fn of(self, state: ReadState) -> Self {
-        Self { newest_state: state == ReadState::Newest, ..self }
+        Self {
+            newest_state: state == ReadState::Newest,
+            ..self
+        }
     }
 
     /// Runs the query and reads each document with `read`.
@@ -91,9 +108,16 @@ impl Query {
 }
 
 pub(super) fn heads(rooms: &[RoomName]) -> Query {
-    let ids: Vec<_> = rooms.iter().map(|room| doc! { "room": room.as_str() }).collect();
+    let ids: Vec<_> = rooms
+        .iter()
+        .map(|room| doc! { "room": room.as_str() })
+        .collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, newest_state: true, ..Query::one("counters", doc! { "_id": { "$in": ids } }) }
+    Query {
+        limit,
+        newest_state: true,
+        ..Query::one("counters", doc! { "_id": { "$in": ids } })
+    }
 }
 
 pub(super) fn room(room: &RoomName) -> Query {
@@ -108,7 +132,8 @@ pub(super) fn room_counter(room: &RoomName) -> Document {
 /// rooms end where the users begin.
 pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
-    let public = doc! { "private": false, "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } };
+    let public =
+        doc! { "private": false, "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } };
     Query {
         sort: doc! { "_id": 1 },
         projection: doc! { "_id": 1 },
@@ -137,23 +162,40 @@ pub(super) fn ban(room: &RoomName, name: &Fold) -> Document {
 
 /// Whether names are banned.
 pub(super) fn bans_of(room: &RoomName, names: &[Fold]) -> Query {
-    let ids: Vec<_> =
-        names.iter().map(|name| doc! { "room": room.as_str(), "user": name.as_str() }).collect();
+    let ids: Vec<_> = names
+        .iter()
+        .map(|name| doc! { "room": room.as_str(), "user": name.as_str() })
+        .collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, ..Query::one("bans", doc! { "_id": { "$in": ids }, "_id.room": room.as_str() }) }
+    Query {
+        limit,
+        ..Query::one(
+            "bans",
+            doc! { "_id": { "$in": ids }, "_id.room": room.as_str() },
+        )
+    }
 }
 
 /// The bans of a room, by name.
 pub(super) fn bans(room: &RoomName, page: &Page<Username>) -> Query {
     let after = page.after.as_ref().map_or("", Username::as_str);
     let filter = doc! { "_id.room": room.as_str(), "username": { "$gt": after } };
-    Query { sort: doc! { "username": 1 }, limit: page.limit, ..Query::one("bans", filter) }
+    Query {
+        sort: doc! { "username": 1 },
+        limit: page.limit,
+        ..Query::one("bans", filter)
+    }
 }
 
 /// The ids between two bounds of one room. An `_id` is a document, and documents compare field by
 /// field, so the index on `_id` serves ranges within a room; `_id.room` is for the router of a
 /// sharded cluster.
-fn within(room: &RoomName, field: &str, above: impl Into<Bson>, below: impl Into<Bson>) -> Document {
+fn within(
+    room: &RoomName,
+    field: &str,
+    above: impl Into<Bson>,
+    below: impl Into<Bson>,
+) -> Document {
     doc! {
         "_id": { "$gt": { "room": room.as_str(), field: above.into() }, "$lt": { "room": room.as_str(), field: below.into() } },
         "_id.room": room.as_str(),
@@ -172,8 +214,16 @@ pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<
     let full_buckets = limit.min(limit.div_ceil(capacity) + 1);
 
     let (filter, sort, hint) = match range {
-        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }, by_place),
-        Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), doc! { "_id": -1 }, by_place),
+        Range::Newest => (
+            within(room, "seq", 0_i64, end),
+            doc! { "_id": -1 },
+            by_place,
+        ),
+        Range::Before(seq) => (
+            within(room, "seq", 0_i64, seq.get().min(end)),
+            doc! { "_id": -1 },
+            by_place,
+        ),
         Range::After(seq) => {
             // The next message may be the last of its bucket, and the page is full that far on.
             let reach = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
@@ -188,12 +238,25 @@ pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<
                 times.insert("$lte", head.timestamp.as_micros());
             }
             let filter = doc! { "_id.room": room.as_str(), "last_timestamp": times };
-            (filter, doc! { "last_timestamp": 1 }, doc! { "_id.room": 1, "last_timestamp": 1 })
+            (
+                filter,
+                doc! { "last_timestamp": 1 },
+                doc! { "_id.room": 1, "last_timestamp": 1 },
+            )
         }
     };
-    let limit = if matches!(range, Range::After(_)) { limit } else { full_buckets };
+    let limit = if matches!(range, Range::After(_)) {
+        limit
+    } else {
+        full_buckets
+    };
 
-    Query { sort, limit, hint: Some(hint), ..Query::one("messages", filter) }
+    Query {
+        sort,
+        limit,
+        hint: Some(hint),
+        ..Query::one("messages", filter)
+    }
 }
 
 /// The buckets of a batch's part of a room, of `limit` messages.
@@ -213,13 +276,21 @@ pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
 
 /// Whose batch the bucket is that begins at a place.
 pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
-    let filter = doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
-    Query { newest_state, projection: doc! { "batch": 1 }, ..Query::one("messages", filter) }
+    let filter =
+        doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
+    Query {
+        newest_state,
+        projection: doc! { "batch": 1 },
+        ..Query::one("messages", filter)
+    }
 }
 
 /// The evidence of a batch without messages.
 pub(super) fn commit(id: BatchId, newest_state: bool) -> Query {
-    Query { newest_state, ..Query::one("commits", doc! { "_id": documents::batch_id(id) }) }
+    Query {
+        newest_state,
+        ..Query::one("commits", doc! { "_id": documents::batch_id(id) })
+    }
 }
 
 fn rooms_among(places: &[(RoomName, Seq)]) -> Document {
@@ -247,14 +318,20 @@ pub(super) fn changes_between(room: &RoomName, first: Seq, last: Seq) -> Query {
 
 /// The states of messages that were changed, of any rooms.
 pub(super) fn changes_at(places: &[(RoomName, Seq)]) -> Query {
-    let ids: Vec<_> =
-        places.iter().map(|(room, seq)| doc! { "room": room.as_str(), "seq": seq.get() }).collect();
+    let ids: Vec<_> = places
+        .iter()
+        .map(|(room, seq)| doc! { "room": room.as_str(), "seq": seq.get() })
+        .collect();
     let filter = doc! { "_id": { "$in": ids }, "_id.room": rooms_among(places) };
-    Query { hint: Some(doc! { "_id": 1 }), limit: limit(places.len()), ..Query::one("changes", filter) }
+    Query {
+        hint: Some(doc! { "_id": 1 }),
+        limit: limit(places.len()),
+        ..Query::one("changes", filter)
+    }
 }
 
-/// The buckets that hold messages, of any rooms; the messages are in order. Where they are close to each
-/// other, one range finds all of them, and perhaps a few more.
+/// The buckets that hold messages, of any rooms; the messages are in order. Where they are close to
+/// each other, one range finds all of them, and perhaps a few more.
 pub(super) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
     let capacity = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
     let is_close = |(a, first): &(RoomName, Seq), (b, second): &(RoomName, Seq)| {
@@ -273,20 +350,35 @@ pub(super) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
     }
     Query {
         hint: Some(doc! { "_id": 1 }),
-        limit: limit(usize::try_from(most).unwrap_or(usize::MAX).saturating_add(places.len())),
-        ..Query::one("messages", doc! { "_id.room": rooms_among(places), "$or": ranges })
+        limit: limit(
+            usize::try_from(most)
+                .unwrap_or(usize::MAX)
+                .saturating_add(places.len()),
+        ),
+        ..Query::one(
+            "messages",
+            doc! { "_id.room": rooms_among(places), "$or": ranges },
+        )
     }
 }
 
 /// The states of messages that changed last after the change `after`, up to `bound`.
-pub(super) fn changed(room: &RoomName, after: ChangeSeq, bound: Option<ChangeSeq>, limit: u32) -> Query {
+pub(super) fn changed(
+    room: &RoomName,
+    after: ChangeSeq,
+    bound: Option<ChangeSeq>,
+    limit: u32,
+) -> Query {
     let mut numbers = doc! { "$gt": after.get() };
     numbers.extend(bound.map(|bound| ("$lte".to_owned(), Bson::Int64(bound.get()))));
     Query {
         sort: doc! { "change": 1 },
         hint: Some(doc! { "_id.room": 1, "change": 1 }),
         limit,
-        ..Query::one("changes", doc! { "_id.room": room.as_str(), "change": numbers })
+        ..Query::one(
+            "changes",
+            doc! { "_id.room": room.as_str(), "change": numbers },
+        )
     }
 }
 
@@ -305,13 +397,17 @@ pub(super) fn reactions_among(reactions: &[(RoomName, Seq, Emoji, Username)]) ->
         hint: Some(doc! { "_id": 1 }),
         projection: doc! { "_id": 1 },
         limit: limit(reactions.len()),
-        ..Query::one("reactions", doc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } })
+        ..Query::one(
+            "reactions",
+            doc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } },
+        )
     }
 }
 
 /// The first reactions to a message with an emoji.
 pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u32) -> Query {
-    let filter = doc! { "_id.room": room.as_str(), "_id.seq": seq.get(), "_id.emoji": emoji.as_str() };
+    let filter =
+        doc! { "_id.room": room.as_str(), "_id.seq": seq.get(), "_id.emoji": emoji.as_str() };
     Query {
         sort: doc! { "position": 1 },
         projection: doc! { "_id": 1 },
@@ -367,7 +463,9 @@ pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
     let mut projection = doc! { "message_count": 1 };
     if tallies > 0 {
         projection.extend(doc! { "folded": 1, "folds": 1, "deletions": 1 });
-        let fields = users.iter().map(|user| format!("counts.{}", pending_counts::field(user)));
+        let fields = users
+            .iter()
+            .map(|user| format!("counts.{}", pending_counts::field(user)));
         projection.extend(fields.map(|field| (field, Bson::Int32(1))));
     }
     Query {
@@ -382,7 +480,11 @@ pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
 /// Users out of these who have a counter.
 pub(super) fn counters(counts: &[CountChange]) -> Query {
     let users: Vec<_> = counts.iter().map(|count| count.user.clone()).collect();
-    Query { projection: doc! { "_id": 1 }, newest_state: true, ..self::counts(&users, 0) }
+    Query {
+        projection: doc! { "_id": 1 },
+        newest_state: true,
+        ..self::counts(&users, 0)
+    }
 }
 
 pub(super) fn members(room: &RoomName, page: &Page<Username>) -> Query {
@@ -402,18 +504,32 @@ pub(super) fn members_of(room: &RoomName) -> Document {
 
 /// Memberships that exist out of these, of any rooms.
 pub(super) fn memberships_among(pairs: &[(&RoomName, &Username)]) -> Query {
-    let ids: Vec<_> =
-        pairs.iter().map(|(room, user)| doc! { "room": room.as_str(), "user": user.as_str() }).collect();
+    let ids: Vec<_> = pairs
+        .iter()
+        .map(|(room, user)| doc! { "room": room.as_str(), "user": user.as_str() })
+        .collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, projection: doc! { "_id": 1 }, ..Query::one("members", doc! { "_id": { "$in": ids } }) }
+    Query {
+        limit,
+        projection: doc! { "_id": 1 },
+        ..Query::one("members", doc! { "_id": { "$in": ids } })
+    }
 }
 
 /// Which of these users are members.
 pub(super) fn members_among(room: &RoomName, users: &[Username]) -> Query {
-    let ids: Vec<_> =
-        users.iter().map(|user| doc! { "room": room.as_str(), "user": user.as_str() }).collect();
+    let ids: Vec<_> = users
+        .iter()
+        .map(|user| doc! { "room": room.as_str(), "user": user.as_str() })
+        .collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, ..Query::one("members", doc! { "_id": { "$in": ids }, "_id.room": room.as_str() }) }
+    Query {
+        limit,
+        ..Query::one(
+            "members",
+            doc! { "_id": { "$in": ids }, "_id.room": room.as_str() },
+        )
+    }
 }
 
 pub(super) fn member(room: &RoomName, user: &Username) -> Document {
@@ -434,21 +550,33 @@ pub(super) fn memberships(user: &Username, page: &Page<RoomName>) -> Query {
 
 /// The ends of rooms, as a majority has them.
 pub(super) fn ends(rooms: &[RoomName]) -> Query {
-    Query { newest_state: false, ..heads(rooms) }
+    Query {
+        newest_state: false,
+        ..heads(rooms)
+    }
 }
 
 /// How far a user has read in rooms.
 pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
-    let ids: Vec<_> =
-        rooms.iter().map(|room| doc! { "user": user.as_str(), "room": room.as_str() }).collect();
+    let ids: Vec<_> = rooms
+        .iter()
+        .map(|room| doc! { "user": user.as_str(), "room": room.as_str() })
+        .collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Query { limit, ..Query::one("marks", doc! { "_id": { "$in": ids } }) }
+    Query {
+        limit,
+        ..Query::one("marks", doc! { "_id": { "$in": ids } })
+    }
 }
 
 /// Who is connected to a room, by process.
 pub(super) fn presence(room: &RoomName) -> Query {
     let filter = within(room, "process", Bson::MinKey, Bson::MaxKey);
-    Query { limit: MAX_NAMES, newest_state: true, ..Query::one("presence", filter) }
+    Query {
+        limit: MAX_NAMES,
+        newest_state: true,
+        ..Query::one("presence", filter)
+    }
 }
 
 pub(super) fn presence_at(room: &RoomName, process: ObjectId) -> Document {
@@ -464,7 +592,10 @@ pub(super) fn accounts(names: &[Fold]) -> Query {
     let ids: Vec<_> = names.iter().map(Fold::as_str).collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let filter = doc! { "_id": { "$in": ids }, "account": { "$exists": true } };
-    Query { limit, ..Query::one("names", filter) }
+    Query {
+        limit,
+        ..Query::one("names", filter)
+    }
 }
 
 pub(super) fn name(name: &Fold) -> Document {
@@ -474,7 +605,11 @@ pub(super) fn name(name: &Fold) -> Document {
 /// Number of claims that a tally has been told of.
 pub(super) fn claims(slot: i32) -> Query {
     let filter = doc! { "_id": { "tally": slot } };
-    Query { projection: doc! { "claims": 1 }, newest_state: true, ..Query::one("counters", filter) }
+    Query {
+        projection: doc! { "claims": 1 },
+        newest_state: true,
+        ..Query::one("counters", filter)
+    }
 }
 
 /// Every tally. Documents compare by type, then name, then value of their first field.
@@ -497,8 +632,13 @@ pub(super) fn session(hash: TokenHash, alive_since: Timestamp) -> Query {
 }
 
 pub(super) fn sessions(user: &Username, alive_since: Timestamp) -> Query {
-    let filter = doc! { "username": user.as_str(), "last_seen": { "$gte": alive_since.as_micros() } };
-    Query { sort: doc! { "created_at": 1 }, limit: MAX_NAMES, ..Query::one("sessions", filter) }
+    let filter =
+        doc! { "username": user.as_str(), "last_seen": { "$gte": alive_since.as_micros() } };
+    Query {
+        sort: doc! { "created_at": 1 },
+        limit: MAX_NAMES,
+        ..Query::one("sessions", filter)
+    }
 }
 
 pub(super) fn session_of(user: &Username, id: SessionId) -> Document {

@@ -4,28 +4,29 @@
 //!
 //! 1. the plan: its number, which places in which rooms it takes, and the commands of its changes;
 //! 2. the messages, in order;
-//! 3. a mark in the plan that the batch is complete. A batch without messages has it from the start, and
-//!    one without changes never needs it;
+//! 3. a mark in the plan that the batch is complete. A batch without messages has it from the
+//!    start, and one without changes never needs it;
 //! 4. the changes;
 //! 5. mentions in the messages, members, then counters;
 //! 6. the heads.
 //!
-//! Each step is journaled before the next begins, so a crash keeps a beginning of this list: whatever
-//! is there, the plan is; and if a counter has grown, all messages are there. One journaled step at
-//! the end would not do: if mongod restarts between two steps, the driver sends the next one to the
-//! new process, which has lost the steps before it. Counters and heads carry
-//! the number of the batch that changed them last and are only changed by a higher one, and the commands of
-//! changes give the same result each time, so each step may be repeated. A plan is written once: a repeat
-//! does not take the mark back.
+//! Each step is journaled before the next begins, so a crash keeps a beginning of this list:
+//! whatever is there, the plan is; and if a counter has grown, all messages are there. One
+//! journaled step at the end would not do: if mongod restarts between two steps, the driver sends
+//! the next one to the new process, which has lost the steps before it. Counters and heads carry
+//! the number of the batch that changed them last and are only changed by a higher one, and the
+//! commands of changes give the same result each time, so each step may be repeated. A plan is
+//! written once: a repeat does not take the mark back.
 //!
-//! After a crash the plan says what to do. With the mark, nothing can refuse the batch any more: its
-//! changes are made again, and all that follows. Without it, none of the changes was begun, and they are
-//! dropped; the messages that arrived, up to the first that did not, are counted and the rest of the plan
-//! is dropped. A batch that is refused, so that its messages are taken back, does not have the mark.
+//! After a crash the plan says what to do. With the mark, nothing can refuse the batch any more:
+//! its changes are made again, and all that follows. Without it, none of the changes was begun, and
+//! they are dropped; the messages that arrived, up to the first that did not, are counted and the
+//! rest of the plan is dropped. A batch that is refused, so that its messages are taken back, does
+//! not have the mark.
 //!
 //! Nothing above the old heads is shown before step 6 is done. That is why one process at a time
-//! holds the database: it alone knows. A change replaces the state that was shown before, so a reader
-//! who meets one that is under way waits until the batch is stored.
+//! holds the database: it alone knows. A change replaces the state that was shown before, so a
+//! reader who meets one that is under way waits until the batch is stored.
 
 mod repair;
 
@@ -106,7 +107,12 @@ struct Effect<'a> {
 impl<'a> From<&'a RoomBatch> for Effect<'a> {
     fn from(part: &'a RoomBatch) -> Self {
         let (room, members) = (&part.room, &part.members);
-        Self { room, head: HeadMove::from(part), members, created_at: part.created_at() }
+        Self {
+            room,
+            head: HeadMove::from(part),
+            members,
+            created_at: part.created_at(),
+        }
     }
 }
 
@@ -120,7 +126,11 @@ enum Members {
 
 /// Counts the members of a room.
 async fn count_members(mongo: &Inner, room: &RoomName) -> Result<i64> {
-    let counted = mongo.collection("members").count_documents(find::members_of(room)).await.map_err(error)?;
+    let counted = mongo
+        .collection("members")
+        .count_documents(find::members_of(room))
+        .await
+        .map_err(error)?;
     Ok(i64::try_from(counted).unwrap_or(i64::MAX))
 }
 
@@ -129,11 +139,23 @@ impl Guarded {
     pub(super) async fn open(database: &Database) -> Result<Self> {
         let lease = Lease::acquire(database).await?;
         let state: Collection<Document> = database.collection("state");
-        let plan = state.find_one(doc! { "_id": "batch" }).await.map_err(error)?;
-        let number = plan.as_ref().and_then(|plan| plan.get_i64("number").ok()).unwrap_or(0);
+        let plan = state
+            .find_one(doc! { "_id": "batch" })
+            .await
+            .map_err(error)?;
+        let number = plan
+            .as_ref()
+            .and_then(|plan| plan.get_i64("number").ok())
+            .unwrap_or(0);
         // Not known to be done.
         let last = plan.map(|_| (BatchId([0; 12]), false));
-        let progress = Progress { number, last, settled: None, recounts: true, open: OpenNames::default() };
+        let progress = Progress {
+            number,
+            last,
+            settled: None,
+            recounts: true,
+            open: OpenNames::default(),
+        };
         let progress = tokio::sync::Mutex::new(progress);
         Ok(Self {
             lease,
@@ -174,8 +196,8 @@ impl Guarded {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a number that grows with each batch that changes messages; `None` while messages of the room
-    /// are being changed.
+    /// Returns a number that grows with each batch that changes messages; `None` while messages of
+    /// the room are being changed.
     pub(super) fn revision(&self, room: &RoomName) -> Option<u64> {
         let heads = self.heads();
         let is_changing = heads.get(room).is_some_and(|committed| committed.changes);
@@ -233,7 +255,10 @@ impl Guarded {
             self.step(mongo, repair::members_plan(room)).await?;
         }
 
-        let made = step.make(&mut Writer::new(mongo, None)).await.map_err(error)?;
+        let made = step
+            .make(&mut Writer::new(mongo, None))
+            .await
+            .map_err(error)?;
         progress.recounts = false;
         Ok(made)
     }
@@ -244,7 +269,9 @@ impl Guarded {
             Some((id, true)) if id == batch.id => return Ok(Append::Committed),
             Some((id, false)) if id == batch.id => true,
             _ if progress.settled == Some(batch.id) => {
-                return Err(Error::Unavailable("it was settled, whole or in part".into()));
+                return Err(Error::Unavailable(
+                    "it was settled, whole or in part".into(),
+                ));
             }
             _ => false,
         };
@@ -261,7 +288,10 @@ impl Guarded {
             progress.last = Some((batch.id, false));
             self.begin(batch);
         }
-        let stored = self.store(mongo, batch, progress.number, repeat).await.map_err(begun)?;
+        let stored = self
+            .store(mongo, batch, progress.number, repeat)
+            .await
+            .map_err(begun)?;
         progress.last = (stored == Append::Committed).then_some((batch.id, true));
         self.heads().clear();
         Ok(stored)
@@ -274,13 +304,24 @@ impl Guarded {
             changes: !part.changes.is_empty(),
         };
         let mut heads = self.heads();
-        heads.extend(batch.rooms.iter().map(|part| (part.room.clone(), committed(part))));
+        heads.extend(
+            batch
+                .rooms
+                .iter()
+                .map(|part| (part.room.clone(), committed(part))),
+        );
         if changes::has_changes(batch) {
             self.revisions.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    async fn store(&self, mongo: &Inner, batch: &Batch, number: i64, repeat: bool) -> Result<Append> {
+    async fn store(
+        &self,
+        mongo: &Inner,
+        batch: &Batch,
+        number: i64,
+        repeat: bool,
+    ) -> Result<Append> {
         let changes = changes::commands(batch).map_err(error)?;
         // A repeat meets the plan of the first attempt, and leaves it as it is.
         for command in plan(batch, number, &changes) {
@@ -290,11 +331,16 @@ impl Guarded {
         let new_buckets = buckets::new_buckets(batch);
         if !new_buckets.is_empty() {
             // A repeat finds buckets of the first attempt and goes on behind them.
-            let messages = rawdoc! { "insert": "messages", "documents": new_buckets, "ordered": !repeat };
+            let messages =
+                rawdoc! { "insert": "messages", "documents": new_buckets, "ordered": !repeat };
             let refused = self.step(mongo, messages).await?;
             if let Some(index) = refused.filter(|index| !repeat || is_of_nonces(index)) {
                 self.withdraw(mongo, batch).await?;
-                return Ok(if is_of_nonces(&index) { Append::NonceTaken } else { Append::HeadMoved });
+                return Ok(if is_of_nonces(&index) {
+                    Append::NonceTaken
+                } else {
+                    Append::HeadMoved
+                });
             }
             if !changes.is_empty() {
                 self.step(mongo, complete(number)).await?;
@@ -320,7 +366,8 @@ impl Guarded {
         let id = documents::batch_id(batch.id);
         for room in batch.rooms.iter().filter(|room| !room.messages.is_empty()) {
             let after = room.after.unwrap_or(Head::EMPTY).seq;
-            self.remove(mongo, &room.room, after, room.head().seq, id).await?;
+            self.remove(mongo, &room.room, after, room.head().seq, id)
+                .await?;
         }
         Ok(())
     }
@@ -343,7 +390,13 @@ impl Guarded {
 
     /// Makes steps 5 and 6.
     async fn apply(&self, mongo: &Inner, effects: Effects<'_>) -> Result<()> {
-        let Effects { number, repeats, counts, mentions, rooms } = effects;
+        let Effects {
+            number,
+            repeats,
+            counts,
+            mentions,
+            rooms,
+        } = effects;
         if rooms.is_empty() {
             return Ok(());
         }
@@ -352,10 +405,14 @@ impl Guarded {
         }
         let joined = self.add_members(mongo, &rooms, repeats).await?;
 
-        let present = mongo.find(find::counters(&counts), documents::counted).await?;
+        let present = mongo
+            .find(find::counters(&counts), documents::counted)
+            .await?;
         let present: HashSet<Username> = present.into_iter().collect();
-        let (known, new): (Vec<_>, Vec<_>) =
-            counts.iter().cloned().partition(|count| present.contains(&count.user));
+        let (known, new): (Vec<_>, Vec<_>) = counts
+            .iter()
+            .cloned()
+            .partition(|count| present.contains(&count.user));
         let older = |id| older(id, number);
         let grow = |count: &CountChange| {
             rawdoc! { "$inc": counters::increments(count), "$set": { "batch": number } }
@@ -367,7 +424,16 @@ impl Guarded {
             updates.push(rawdoc! { "q": older(id.into()), "u": grow(count), "upsert": true });
         }
 
-        for (Effect { room, head, created_at, .. }, members) in rooms.iter().zip(joined) {
+        for (
+            Effect {
+                room,
+                head,
+                created_at,
+                ..
+            },
+            members,
+        ) in rooms.iter().zip(joined)
+        {
             let mut set = head.fields();
             set.append(cstr!("batch"), number);
             let mut change = RawDocumentBuf::new();
@@ -395,8 +461,14 @@ impl Guarded {
     }
 
     /// Makes the senders of a batch members.
-    async fn add_members(&self, mongo: &Inner, rooms: &[Effect<'_>], repeats: bool) -> Result<Vec<Members>> {
-        let statements = documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
+    async fn add_members(
+        &self,
+        mongo: &Inner,
+        rooms: &[Effect<'_>],
+        repeats: bool,
+    ) -> Result<Vec<Members>> {
+        let statements =
+            documents::new_members(rooms.iter().map(|r| (r.room, r.members, r.created_at)));
         let mut joined = vec![0; rooms.len()];
         if !statements.is_empty() {
             let command = rawdoc! { "update": "members", "updates": statements, "ordered": false };
@@ -406,7 +478,10 @@ impl Guarded {
                 .enumerate()
                 .flat_map(|(at, room)| room.members.iter().map(move |_| at))
                 .collect();
-            let upserted = written.upserted.iter().filter_map(|statement| of_statement.get(*statement));
+            let upserted = written
+                .upserted
+                .iter()
+                .filter_map(|statement| of_statement.get(*statement));
             upserted.for_each(|room| joined[*room] += 1);
         }
         if !repeats {
@@ -450,18 +525,23 @@ fn begun(e: Error) -> Error {
 /// Commands in a document of a plan end with the one that brings them to this size.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Step 1. The commands of the changes are kept as they are sent: in the plan, and those that make it too large
-/// in documents that are written before it.
+/// Step 1. The commands of the changes are kept as they are sent: in the plan, and those that make
+/// it too large in documents that are written before it.
 pub(super) fn plan(batch: &Batch, number: i64, changes: &[RawDocumentBuf]) -> Vec<RawDocumentBuf> {
     let place = |part: &RoomBatch| {
         let after = part.after.unwrap_or(Head::EMPTY).seq.get();
-        let mut place = rawdoc! { "room": part.room.as_str(), "after": after, "last": part.head().seq.get() };
+        let mut place =
+            rawdoc! { "room": part.room.as_str(), "after": after, "last": part.head().seq.get() };
         if let Some(change) = part.changes.last() {
             place.append(cstr!("change"), change.number().get());
         }
         place
     };
-    let count = |CountChange { user, added, removed }: &CountChange| {
+    let count = |CountChange {
+                     user,
+                     added,
+                     removed,
+                 }: &CountChange| {
         rawdoc! { "user": user.as_str(), "added": *added, "removed": *removed }
     };
 
@@ -471,11 +551,18 @@ pub(super) fn plan(batch: &Batch, number: i64, changes: &[RawDocumentBuf]) -> Ve
     for (commands_of_part, at) in parts.into_iter().zip(1_i64..) {
         let part = rawdoc! { "number": number, "changes": commands_of_part };
         let place = rawdoc! { "_id": { "batch": at } };
-        commands.push(step::update("state", rawdoc! { "q": place, "u": { "$set": part }, "upsert": true }));
+        commands.push(step::update(
+            "state",
+            rawdoc! { "q": place, "u": { "$set": part }, "upsert": true },
+        ));
     }
 
     let has_messages = batch.rooms.iter().any(|part| !part.messages.is_empty());
-    let counts = batch.counts.iter().filter(|_| !changes.is_empty()).map(count);
+    let counts = batch
+        .counts
+        .iter()
+        .filter(|_| !changes.is_empty())
+        .map(count);
     let plan = rawdoc! {
         "number": number,
         "id": documents::batch_id(batch.id),
@@ -486,7 +573,10 @@ pub(super) fn plan(batch: &Batch, number: i64, changes: &[RawDocumentBuf]) -> Ve
         "more_changes": i64::try_from(commands.len()).unwrap_or(i64::MAX),
     };
     let older = rawdoc! { "_id": "batch", "number": { "$not": { "$gte": number } } };
-    commands.push(step::update("state", rawdoc! { "q": older, "u": { "$set": plan }, "upsert": true }));
+    commands.push(step::update(
+        "state",
+        rawdoc! { "q": older, "u": { "$set": plan }, "upsert": true },
+    ));
     commands
 }
 
@@ -499,7 +589,10 @@ fn parts(commands: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
             bytes = 0;
         }
         bytes += command.as_bytes().len();
-        part.push(Binary { subtype: BinarySubtype::Generic, bytes: command.as_bytes().to_vec() });
+        part.push(Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: command.as_bytes().to_vec(),
+        });
     }
     parts.push(part);
     parts
@@ -508,15 +601,27 @@ fn parts(commands: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
 /// Step 3.
 pub(super) fn complete(number: i64) -> RawDocumentBuf {
     let mark = rawdoc! { "$set": { "is_complete": true } };
-    step::update("state", rawdoc! { "q": { "_id": "batch", "number": number }, "u": mark })
+    step::update(
+        "state",
+        rawdoc! { "q": { "_id": "batch", "number": number }, "u": mark },
+    )
 }
 
 /// Whether a room has another head than the batch expects. Nobody else writes, so what is true now
 /// stays true.
 async fn head_moved(mongo: &Inner, batch: &Batch) -> Result<bool> {
     let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
-    // One that cannot be read counts as moved: the committer looks at each head, and fails that room.
+    // One that cannot be read counts as moved: the committer looks at each head, and fails that
+    // room.
     let read = |document: &_| Ok(documents::head(document).ok());
-    let stored: HashMap<_, _> = mongo.find(find::heads(&rooms), read).await?.into_iter().flatten().collect();
-    Ok(batch.rooms.iter().any(|room| !room.follows(stored.get(room.room.as_str()).copied())))
+    let stored: HashMap<_, _> = mongo
+        .find(find::heads(&rooms), read)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
+    Ok(batch
+        .rooms
+        .iter()
+        .any(|room| !room.follows(stored.get(room.room.as_str()).copied())))
 }

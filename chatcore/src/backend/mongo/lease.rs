@@ -43,8 +43,13 @@ impl Lease {
     /// Takes the lease, after a process that died if need be.
     pub(super) async fn acquire(database: &Database) -> Result<Self> {
         // A lease that a crash may take back is none.
-        let journaled = WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(true).build();
-        let options = CollectionOptions::builder().write_concern(journaled).build();
+        let journaled = WriteConcern::builder()
+            .w(Acknowledgment::Nodes(1))
+            .journal(true)
+            .build();
+        let options = CollectionOptions::builder()
+            .write_concern(journaled)
+            .build();
         let collection = database.collection_with_options::<Document>("state", options);
         let owner = ObjectId::new();
         let lease = doc! { "_id": "lease", "owner": owner, "renewals": 0_i64, "holder": holder() };
@@ -55,9 +60,14 @@ impl Lease {
                 Err(e) if is_duplicate(&e) => {}
                 Err(e) => return Err(error(e)),
             }
-            let Some(stale) = watch(&collection).await? else { continue };
+            let Some(stale) = watch(&collection).await? else {
+                continue;
+            };
             let started = Instant::now();
-            let taken = collection.replace_one(stale, lease.clone()).await.map_err(error)?;
+            let taken = collection
+                .replace_one(stale, lease.clone())
+                .await
+                .map_err(error)?;
             if taken.matched_count == 1 {
                 break started;
             }
@@ -76,16 +86,26 @@ impl Lease {
     /// Fails unless this process may begin a write now.
     pub(super) fn may_write(&self) -> Result<()> {
         self.may_read()?;
-        if Instant::now() < *self.state.valid_until.lock().unwrap_or_else(PoisonError::into_inner) {
+        if Instant::now()
+            < *self
+                .state
+                .valid_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        {
             return Ok(());
         }
-        Err(Error::Unavailable("the lease on the database could not be renewed".into()))
+        Err(Error::Unavailable(
+            "the lease on the database could not be renewed".into(),
+        ))
     }
 
     /// Fails if another process has the store.
     pub(super) fn may_read(&self) -> Result<()> {
         if self.state.lost.load(Ordering::Acquire) {
-            return Err(Error::InUse("another process has taken the database over".into()));
+            return Err(Error::InUse(
+                "another process has taken the database over".into(),
+            ));
         }
         Ok(())
     }
@@ -106,7 +126,11 @@ impl Drop for Lease {
 impl State {
     async fn release(&self) {
         self.lost.store(true, Ordering::Release);
-        if let Err(e) = self.collection.delete_one(doc! { "_id": "lease", "owner": self.owner }).await {
+        if let Err(e) = self
+            .collection
+            .delete_one(doc! { "_id": "lease", "owner": self.owner })
+            .await
+        {
             tracing::warn!(error = %e.kind, "the lease on the database was not released");
         }
     }
@@ -114,8 +138,15 @@ impl State {
 
 /// Waits until the lease is free (`None`) or has stood still for [`TAKEOVER`]; then returns it.
 async fn watch(collection: &Collection<Document>) -> Result<Option<Document>> {
-    let read = || async { collection.find_one(doc! { "_id": "lease" }).await.map_err(error) };
-    let Some(first) = read().await? else { return Ok(None) };
+    let read = || async {
+        collection
+            .find_one(doc! { "_id": "lease" })
+            .await
+            .map_err(error)
+    };
+    let Some(first) = read().await? else {
+        return Ok(None);
+    };
     let since = Instant::now();
     loop {
         tokio::time::sleep(WATCH).await;
@@ -141,9 +172,16 @@ async fn renew(state: Arc<State>) {
             () = state.released.notified() => return state.release().await,
         }
         let started = Instant::now();
-        match state.collection.update_one(mine.clone(), doc! { "$inc": { "renewals": 1_i64 } }).await {
+        match state
+            .collection
+            .update_one(mine.clone(), doc! { "$inc": { "renewals": 1_i64 } })
+            .await
+        {
             Ok(renewed) if renewed.matched_count == 1 => {
-                *state.valid_until.lock().unwrap_or_else(PoisonError::into_inner) = started + VALID;
+                *state
+                    .valid_until
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = started + VALID;
             }
             Ok(_) => {
                 if !state.lost.swap(true, Ordering::AcqRel) {
@@ -151,7 +189,9 @@ async fn renew(state: Arc<State>) {
                 }
                 return;
             }
-            Err(e) => tracing::warn!(error = %e.kind, "the lease on the database could not be renewed"),
+            Err(e) => {
+                tracing::warn!(error = %e.kind, "the lease on the database could not be renewed")
+            }
         }
     }
 }
@@ -162,7 +202,11 @@ fn holder() -> String {
     format!(
         "process {} on host {}",
         std::process::id(),
-        if host.is_empty() { "unknown" } else { host.trim() }
+        if host.is_empty() {
+            "unknown"
+        } else {
+            host.trim()
+        }
     )
 }
 

@@ -37,14 +37,24 @@ impl Step for NewRoom {
         let mut room = find::room_counter(&self.room);
         room.extend(documents::new_room_of(&self.owner, self.privacy, self.now));
         let room = RawDocumentBuf::try_from(&room)?;
-        if writer.write(step::insert("counters", room)).await?.duplicate.is_some() {
+        if writer
+            .write(step::insert("counters", room))
+            .await?
+            .duplicate
+            .is_some()
+        {
             return Ok(false);
         }
         if self.privacy == Privacy::Private {
             let member = doc! { "$setOnInsert": documents::new_member(self.privacy, self.now) };
             let (q, u) = (find::member(&self.room, &self.owner), member);
             let (q, u) = (RawDocumentBuf::try_from(&q)?, RawDocumentBuf::try_from(&u)?);
-            writer.write(step::update("members", rawdoc! { "q": q, "u": u, "upsert": true })).await?;
+            writer
+                .write(step::update(
+                    "members",
+                    rawdoc! { "q": q, "u": u, "upsert": true },
+                ))
+                .await?;
             tell(writer, &Signal::RoomClosed(self.room.clone())).await?;
         }
         Ok(true)
@@ -70,8 +80,8 @@ impl Step for Departure<'_> {
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         let is_atomic = writer.is_in_transaction();
         if !is_atomic {
-            // First, so that a crash in between costs the committer a look at the head, and lets nobody
-            // post who has lost the right to.
+            // First, so that a crash in between costs the committer a look at the head, and lets
+            // nobody post who has lost the right to.
             self.move_head(writer, 0).await?;
         }
 
@@ -87,7 +97,8 @@ impl Step for Departure<'_> {
         let left = writer.write(leave).await?.n;
 
         if is_atomic {
-            // Last, because commits meet other changes here, and are to wait for them as little as possible.
+            // Last, because commits meet other changes here, and are to wait for them as little as
+            // possible.
             self.move_head(writer, left).await?;
         } else if left > 0 {
             let id = documents::room_id(self.room);
@@ -95,7 +106,11 @@ impl Step for Departure<'_> {
             writer.write(step::update("counters", uncounted)).await?;
         }
         if self.closes {
-            tell(writer, &Signal::Evicted(self.room.clone(), self.user.clone())).await?;
+            tell(
+                writer,
+                &Signal::Evicted(self.room.clone(), self.user.clone()),
+            )
+            .await?;
         }
         Ok(true)
     }
@@ -105,7 +120,8 @@ impl Departure<'_> {
     /// Moves the head of the room, so that no batch is stored that rests on what was before.
     async fn move_head(&self, writer: &mut Writer<'_>, left: i64) -> mongodb::error::Result<()> {
         let closings = i64::from(self.closes);
-        let mut change = rawdoc! { "$inc": { "members": -left, "departures": 1_i64, "closings": closings } };
+        let mut change =
+            rawdoc! { "$inc": { "members": -left, "departures": 1_i64, "closings": closings } };
         if self.banned.is_some() {
             change.append(mongodb::bson::cstr!("$set"), rawdoc! { "restricted": true });
         }
@@ -131,10 +147,16 @@ impl Step for Joining<'_> {
 
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
-        let stands = writer.mongo.stands_to_one(self.room, self.user).await.map_err(unreadable)?;
+        let stands = writer
+            .mongo
+            .stands_to_one(self.room, self.user)
+            .await
+            .map_err(unreadable)?;
         let (closings, privacy) = match stands {
             None => return Ok(self.refuse(Joined::NoSuchRoom)),
-            Some((_, access)) if access.privacy == Privacy::Private && !access.member && !self.invited => {
+            Some((_, access))
+                if access.privacy == Privacy::Private && !access.member && !self.invited =>
+            {
                 return Ok(self.refuse(Joined::NoSuchRoom));
             }
             Some((_, access)) if access.banned => return Ok(self.refuse(Joined::Banned)),
@@ -145,7 +167,12 @@ impl Step for Joining<'_> {
         let member = RawDocumentBuf::try_from(&find::member(self.room, self.user))?;
         let joined = RawDocumentBuf::try_from(&documents::new_member(privacy, self.now))?;
         let statement = rawdoc! { "q": member, "u": { "$setOnInsert": joined }, "upsert": true };
-        if writer.write(step::update("members", statement)).await?.upserted.is_empty() {
+        if writer
+            .write(step::update("members", statement))
+            .await?
+            .upserted
+            .is_empty()
+        {
             // A membership that is there is not written again: a removal would be undone.
             return Ok(false);
         }
@@ -182,7 +209,10 @@ impl Step for Pardon<'_> {
         let ban = find::ban(self.room, &Fold::from(self.user));
         self.lifted = writer.write(step::delete_all("bans", ban)?).await?.n > 0;
 
-        let any = Page { after: None, limit: 1 };
+        let any = Page {
+            after: None,
+            limit: 1,
+        };
         let restricted = writer.finds(find::bans(self.room, &any)).await?;
         // Counted, so that bans and pardons at the same time meet here, and see each other.
         let room = rawdoc! {
@@ -198,7 +228,9 @@ impl Step for Pardon<'_> {
 async fn tell(writer: &mut Writer<'_>, signal: &Signal) -> mongodb::error::Result<()> {
     if writer.is_in_transaction() {
         let signal = documents::new_signal(signal);
-        writer.write(step::insert("signals", RawDocumentBuf::try_from(&signal)?)).await?;
+        writer
+            .write(step::insert("signals", RawDocumentBuf::try_from(&signal)?))
+            .await?;
     }
     Ok(())
 }
@@ -211,8 +243,13 @@ impl Inner {
         users: &[Username],
         state: State,
     ) -> Result<Option<(Access, Vec<Access>)>> {
-        let found = self.find(state(find::room(room)), documents::access).await?.pop();
-        let Some(everyone) = found else { return Ok(None) };
+        let found = self
+            .find(state(find::room(room)), documents::access)
+            .await?
+            .pop();
+        let Some(everyone) = found else {
+            return Ok(None);
+        };
         let (mut members, mut banned) = (HashSet::new(), HashSet::new());
         if everyone.restricted && !users.is_empty() {
             let names: Vec<_> = users.iter().map(Fold::from).collect();
@@ -220,7 +257,8 @@ impl Inner {
             let among = async {
                 match everyone.privacy {
                     Privacy::Private => {
-                        self.find(state(find::members_among(room, users)), documents::member).await
+                        self.find(state(find::members_among(room, users)), documents::member)
+                            .await
                     }
                     Privacy::Public => Ok(Vec::new()),
                 }
@@ -239,10 +277,18 @@ impl Inner {
     }
 
     /// The closings of a room, and how it stood to one user since.
-    async fn stands_to_one(&self, room: &RoomName, user: &Username) -> Result<Option<(i64, Access)>> {
+    async fn stands_to_one(
+        &self,
+        room: &RoomName,
+        user: &Username,
+    ) -> Result<Option<(i64, Access)>> {
         let heads = find::heads(std::slice::from_ref(room));
-        let Some((_, head)) = self.find(heads, documents::head).await?.pop() else { return Ok(None) };
-        let stands = self.stands_to(room, std::slice::from_ref(user), NEWEST).await?;
+        let Some((_, head)) = self.find(heads, documents::head).await?.pop() else {
+            return Ok(None);
+        };
+        let stands = self
+            .stands_to(room, std::slice::from_ref(user), NEWEST)
+            .await?;
         Ok(stands.and_then(|(_, mut each)| Some((head.closings, each.pop()?))))
     }
 
@@ -256,7 +302,13 @@ impl Inner {
         if !invited {
             self.create_room(room, now).await?;
         }
-        let mut step = Joining { room, user, invited, now, joined: Joined::NoSuchRoom };
+        let mut step = Joining {
+            room,
+            user,
+            invited,
+            now,
+            joined: Joined::NoSuchRoom,
+        };
         self.change(&mut step).await?;
         Ok(step.joined)
     }
@@ -267,7 +319,13 @@ impl Inner {
         if !self.find(membership, |_| Ok(())).await?.is_empty() {
             let access = self.stands_to(room, &[], NEWEST).await?;
             let closes = access.is_some_and(|(access, _)| access.privacy == Privacy::Private);
-            self.change(&mut Departure { room, user, banned: None, closes }).await?;
+            self.change(&mut Departure {
+                room,
+                user,
+                banned: None,
+                closes,
+            })
+            .await?;
         }
         self.room_exists(room).await
     }
@@ -282,22 +340,38 @@ impl Moderation for Mongo {
         privacy: Privacy,
         now: Timestamp,
     ) -> Result<bool> {
-        let mut step = NewRoom { room, owner, privacy, now };
-        self.run_change(|this| async move { this.change(&mut step).await }).await
+        let mut step = NewRoom {
+            room,
+            owner,
+            privacy,
+            now,
+        };
+        self.run_change(|this| async move { this.change(&mut step).await })
+            .await
     }
 
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.run(
-            |this| async move { this.find(find::private_rooms(&user, &page), documents::room_name).await },
-        )
+        self.run(|this| async move {
+            this.find(find::private_rooms(&user, &page), documents::room_name)
+                .await
+        })
         .await
     }
 
-    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
-        self.run(|this| async move { this.stands_to(&room, &users, MAJORITY).await }).await
+    async fn access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Option<(Access, Vec<Access>)>> {
+        self.run(|this| async move { this.stands_to(&room, &users, MAJORITY).await })
+            .await
     }
 
-    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+    async fn admissions(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Vec<Option<Access>>> {
         self.run_commit(|this| async move {
             let stands = this.stands_to(&room, &users, NEWEST).await?;
             Ok(match stands {
@@ -310,7 +384,12 @@ impl Moderation for Mongo {
 
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
         self.run_change(|this| async move {
-            let mut step = Departure { room: &room, user: &user, banned: Some(now), closes: true };
+            let mut step = Departure {
+                room: &room,
+                user: &user,
+                banned: Some(now),
+                closes: true,
+            };
             this.change(&mut step).await.map(drop)
         })
         .await
@@ -318,7 +397,11 @@ impl Moderation for Mongo {
 
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
         self.run_change(|this| async move {
-            let mut step = Pardon { room: &room, user: &user, lifted: false };
+            let mut step = Pardon {
+                room: &room,
+                user: &user,
+                lifted: false,
+            };
             this.change(&mut step).await?;
             Ok(step.lifted)
         })
@@ -326,6 +409,7 @@ impl Moderation for Mongo {
     }
 
     async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
-        self.run(|this| async move { this.find(find::bans(&room, &page), documents::banned).await }).await
+        self.run(|this| async move { this.find(find::bans(&room, &page), documents::banned).await })
+            .await
     }
 }

@@ -1,15 +1,15 @@
 //! Names that guests may use, as one process remembers them, and the news that one was claimed.
 //!
 //! On a standalone mongod the process that remembers is the one that claims. On a replica set any
-//! process claims, and a batch must not be slowed down by looking names up every time. So the tally of
-//! every process counts claims too. A claim is stored first and then counted up in all tallies. A batch
-//! with guests in it writes its own process's tally, and only where the number of claims still is the one
-//! from before the names were looked up. The claim waits
-//! for the batches that are being stored and is answered after that, so no batch that is stored after
-//! the answer can rest on what was true before the claim.
+//! process claims, and a batch must not be slowed down by looking names up every time. So the tally
+//! of every process counts claims too. A claim is stored first and then counted up in all tallies.
+//! A batch with guests in it writes its own process's tally, and only where the number of claims
+//! still is the one from before the names were looked up. The claim waits for the batches that are
+//! being stored and is answered after that, so no batch that is stored after the answer can rest on
+//! what was true before the claim.
 //!
-//! A process that dies between storing a claim and counting it has answered nobody. The first use of
-//! the account's password makes up for it.
+//! A process that dies between storing a claim and counting it has answered nobody. The first use
+//! of the account's password makes up for it.
 
 use std::collections::HashSet;
 
@@ -30,14 +30,22 @@ pub(super) struct OpenNames(HashSet<Fold>);
 
 impl OpenNames {
     /// Tells if one of these names, in any case, has an account.
-    pub(super) async fn is_any_claimed(&mut self, mongo: &Inner, guests: &[Username]) -> Result<bool> {
+    pub(super) async fn is_any_claimed(
+        &mut self,
+        mongo: &Inner,
+        guests: &[Username],
+    ) -> Result<bool> {
         let mut unknown: Vec<_> = guests.iter().map(Fold::from).collect();
         unknown.retain(|name| !self.0.contains(name));
         if unknown.is_empty() {
             return Ok(false);
         }
         // That there is an account is enough; a corrupt one counts too.
-        if !mongo.find(find::accounts(&unknown), |_: &RawDocument| Ok(())).await?.is_empty() {
+        if !mongo
+            .find(find::accounts(&unknown), |_: &RawDocument| Ok(()))
+            .await?
+            .is_empty()
+        {
             return Ok(true);
         }
 
@@ -60,7 +68,11 @@ pub(super) struct Claims(i64);
 impl Claims {
     /// Value in the tally. One that was told of none has none.
     pub(super) fn value(self) -> RawBson {
-        if self.0 == 0 { RawBson::Null } else { RawBson::Int64(self.0) }
+        if self.0 == 0 {
+            RawBson::Null
+        } else {
+            RawBson::Int64(self.0)
+        }
     }
 }
 
@@ -82,11 +94,14 @@ struct Known {
 
 impl Guests {
     pub(super) fn new(slot: i32) -> Self {
-        Self { slot, known: Mutex::default() }
+        Self {
+            slot,
+            known: Mutex::default(),
+        }
     }
 
-    /// Returns the number of claims after which these names, in any case, are open; `None` if one of
-    /// them is claimed.
+    /// Returns the number of claims after which these names, in any case, are open; `None` if one
+    /// of them is claimed.
     pub(super) async fn admit(&self, mongo: &Inner, guests: &[Username]) -> Result<Option<Claims>> {
         let mut known = self.known.lock().await;
         let claims = match known.claims {
@@ -94,7 +109,13 @@ impl Guests {
             None => {
                 // Before the names are looked up, so that a claim after that is noticed.
                 let read = |tally: &RawDocument| Ok(tally.get_i64("claims").unwrap_or(0));
-                let claims = Claims(mongo.find(find::claims(self.slot), read).await?.pop().unwrap_or(0));
+                let claims = Claims(
+                    mongo
+                        .find(find::claims(self.slot), read)
+                        .await?
+                        .pop()
+                        .unwrap_or(0),
+                );
                 if claims != known.last {
                     known.open = OpenNames::default();
                 }
@@ -117,10 +138,16 @@ impl Guests {
 pub(super) async fn publish_claim(mongo: &Inner, name: &Fold) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
     let counters = mongo.collection("counters");
-    mongo.limited(counters.update_many(find::tallies(), counted)).await.map_err(error)?;
+    mongo
+        .limited(counters.update_many(find::tallies(), counted))
+        .await
+        .map_err(error)?;
 
     let told = doc! { "$set": { "told": true } };
     let names = mongo.collection("names");
-    mongo.limited(names.update_one(find::name(name), told)).await.map_err(error)?;
+    mongo
+        .limited(names.update_one(find::name(name), told))
+        .await
+        .map_err(error)?;
     Ok(())
 }

@@ -61,7 +61,8 @@ impl Peers {
     /// Signs on with the sessions of this process, and ends those of processes that are known to be
     /// dead. Returns the number of a tally too, which no other process has unless there are many.
     pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
-        let card = doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
+        let card =
+            doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
         let (id, echo) = (ObjectId::new(), Arc::new(Echo::default()));
         let mut me = Me {
             processes: database.collection("processes"),
@@ -92,7 +93,15 @@ impl Peers {
             }
             let _ = timeout(MAX_TURN, me.remove(me.id)).await;
         });
-        Ok((Self { id, is_on: Mutex::new(true), echo, closing }, tally))
+        Ok((
+            Self {
+                id,
+                is_on: Mutex::new(true),
+                echo,
+                closing,
+            },
+            tally,
+        ))
     }
 
     /// Signs off, once no transaction is open any more.
@@ -141,7 +150,11 @@ impl Me {
             "$set": { "turn": self.turn },
             "$setOnInsert": self.card.clone(),
         };
-        self.processes.update_one(doc! { "_id": self.id }, beat).upsert(true).write_concern(light).await?;
+        self.processes
+            .update_one(doc! { "_id": self.id }, beat)
+            .upsert(true)
+            .write_concern(light)
+            .await?;
         self.echo.written(self.turn, Instant::now());
         Ok(())
     }
@@ -149,10 +162,15 @@ impl Me {
     async fn look(&mut self) -> mongodb::error::Result<()> {
         let others = doc! { "_id": { "$gt": Bson::MinKey, "$ne": self.id } };
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
-        let present: HashSet<_> = others.iter().filter_map(|other| other.get_object_id("_id").ok()).collect();
+        let present: HashSet<_> = others
+            .iter()
+            .filter_map(|other| other.get_object_id("_id").ok())
+            .collect();
         self.seen.retain(|id, _| present.contains(id));
         for other in others {
-            let Ok(id) = other.get_object_id("_id") else { continue };
+            let Ok(id) = other.get_object_id("_id") else {
+                continue;
+            };
             if self.is_dead(id, &other) {
                 self.bury(id, &other).await?;
             }
@@ -170,10 +188,9 @@ impl Me {
 
     /// Whether the other ran where this process runs, and does not any more.
     fn is_gone_from_here(&self, other: &Document) -> bool {
-        let here = self
-            .card
-            .get_str("host")
-            .is_ok_and(|host| !host.is_empty() && other.get_str("host").is_ok_and(|there| there == host));
+        let here = self.card.get_str("host").is_ok_and(|host| {
+            !host.is_empty() && other.get_str("host").is_ok_and(|there| there == host)
+        });
         let pid = other.get_i64("pid").unwrap_or(0);
         here && pid > 0 && !Path::new(&format!("/proc/{pid}")).exists()
     }
@@ -185,7 +202,11 @@ impl Me {
                 "ending the sessions of a process that stands still"
             );
             let kill = doc! { "killSessions": sessions.clone() };
-            self.processes.client().database("admin").run_command(kill).await?;
+            self.processes
+                .client()
+                .database("admin")
+                .run_command(kill)
+                .await?;
         }
         self.remove(id).await?;
         self.seen.remove(&id);

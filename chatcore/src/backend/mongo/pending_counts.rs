@@ -1,14 +1,15 @@
 //! Counts that are not yet moved to the users' counters, on a replica set.
 //!
-//! To move 64 counters on costs a batch more than to store its messages. So the users who post again
-//! and again are counted in one document of each process, its tally, and now and then *flushed*: one
-//! transaction moves the numbers from the tally to the counters. All others are counted in their
-//! counters at once, since each of them would cost a flush as much. A user's count is the counter and
-//! the user's number in every tally.
+//! To move 64 counters on costs a batch more than to store its messages. So the users who post
+//! again and again are counted in one document of each process, its tally, and now and then
+//! *flushed*: one transaction moves the numbers from the tally to the counters. All others are
+//! counted in their counters at once, since each of them would cost a flush as much. A user's count
+//! is the counter and the user's number in every tally.
 //!
-//! A flush has a number. It is written into the tally and into each counter that the flush changed. A
-//! reader takes the tallies first and the counter last; a counter that knows of a later flush than
-//! the tally did shows that the same messages would be counted twice, and the reader looks again.
+//! A flush has a number. It is written into the tally and into each counter that the flush changed.
+//! A reader takes the tallies first and the counter last; a counter that knows of a later flush
+//! than the tally did shows that the same messages would be counted twice, and the reader looks
+//! again.
 //!
 //! On a sharded cluster a reader would have to ask every shard, so there tallies are not used.
 
@@ -32,8 +33,8 @@ use crate::types::Username;
 pub(super) const SLOTS: i32 = 32;
 /// Users in a tally before it is flushed.
 const MAX_USERS: usize = 256;
-/// Users remembered who were counted directly. Whoever is counted again while remembered posts often
-/// enough for the tally.
+/// Users remembered who were counted directly. Whoever is counted again while remembered posts
+/// often enough for the tally.
 const MAX_RECENT: usize = 4 * MAX_USERS;
 
 /// Tally of this process.
@@ -56,7 +57,8 @@ struct Users {
 /// Counts of a batch by the place where they are counted.
 #[derive(Default)]
 pub(super) struct Split {
-    /// None of them removes messages: parts that are added up while one of them shrinks give a wrong sum.
+    /// None of them removes messages: parts that are added up while one of them shrinks give a
+    /// wrong sum.
     pub(super) pending: Vec<CountChange>,
     pub(super) direct: Vec<CountChange>,
 }
@@ -64,7 +66,12 @@ pub(super) struct Split {
 impl PendingCounts {
     /// The tally `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
     pub(super) fn new(slot: i32, defers: bool) -> Self {
-        Self { slot, defers, users: Mutex::default(), guests: Guests::new(slot) }
+        Self {
+            slot,
+            defers,
+            users: Mutex::default(),
+            guests: Guests::new(slot),
+        }
     }
 
     pub(super) fn defers(&self) -> bool {
@@ -94,12 +101,16 @@ impl PendingCounts {
     /// Tells if the tally has to be flushed before these are added.
     pub(super) fn is_full(&self, split: &Split) -> bool {
         let users = self.users();
-        let new = split.pending.iter().filter(|count| !users.pending.contains(&count.user)).count();
+        let new = split
+            .pending
+            .iter()
+            .filter(|count| !users.pending.contains(&count.user))
+            .count();
         !users.pending.is_empty() && users.pending.len() + new > MAX_USERS
     }
 
-    /// Statement of an `update` command that counts those who are pending; if there are guests in the
-    /// batch, only after no more claims than these.
+    /// Statement of an `update` command that counts those who are pending; if there are guests in
+    /// the batch, only after no more claims than these.
     pub(super) fn statement(
         &self,
         split: &Split,
@@ -109,7 +120,10 @@ impl PendingCounts {
         // Written in any case, because this is where a batch meets a claim.
         grow.append(cstr!("batches"), 1_i64);
         for CountChange { user, added, .. } in &split.pending {
-            grow.append(CString::try_from(format!("counts.{}", field(user)))?, *added);
+            grow.append(
+                CString::try_from(format!("counts.{}", field(user)))?,
+                *added,
+            );
         }
         let mut found = rawdoc! { "_id": tally_id(self.slot) };
         if let Some(claims) = claims {
@@ -121,7 +135,9 @@ impl PendingCounts {
     /// Takes note of a batch that was counted.
     pub(super) fn remember(&self, split: &Split) {
         let mut users = self.users();
-        users.pending.extend(split.pending.iter().map(|count| count.user.clone()));
+        users
+            .pending
+            .extend(split.pending.iter().map(|count| count.user.clone()));
         if !self.defers {
             return;
         }
@@ -138,14 +154,20 @@ impl PendingCounts {
     }
 }
 
-/// The name of a user's field in a tally. A dot would name a field within a field, and a dollar sign
-/// stands for more in an update.
+/// The name of a user's field in a tally. A dot would name a field within a field, and a dollar
+/// sign stands for more in an update.
 pub(super) fn field(user: &Username) -> String {
-    user.as_str().replace('%', "%25").replace('.', "%2E").replace('$', "%24")
+    user.as_str()
+        .replace('%', "%25")
+        .replace('.', "%2E")
+        .replace('$', "%24")
 }
 
 fn user(field: &str) -> Result<Username> {
-    let name = field.replace("%24", "$").replace("%2E", ".").replace("%25", "%");
+    let name = field
+        .replace("%24", "$")
+        .replace("%2E", ".")
+        .replace("%25", "%");
     name.parse().map_err(corrupt)
 }
 
@@ -170,7 +192,11 @@ pub(super) async fn flush(
     for entry in before.get_document("counts").into_iter().flatten() {
         let (name, n) = entry?;
         let user = user(name.as_str()).map_err(unreadable)?;
-        counts.push(CountChange { user, added: n.as_i64().unwrap_or(0), removed: 0 });
+        counts.push(CountChange {
+            user,
+            added: n.as_i64().unwrap_or(0),
+            removed: 0,
+        });
     }
     if counts.is_empty() {
         return Ok(());
@@ -179,11 +205,14 @@ pub(super) async fn flush(
     let mut set = RawDocumentBuf::new();
     set.append(&mark, number);
     let mut updates = RawArrayBuf::new();
-    let change = |count: &CountChange| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
+    let change =
+        |count: &CountChange| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
     counters::add_statements(&mut updates, &counts, |id| rawdoc! { "_id": id }, change);
     let command = rawdoc! { "update": "counters", "updates": updates };
     let done = mongo.write(command, Some(&mut *session)).await?;
-    let lacking = counts.len().saturating_sub(usize::try_from(done.n).unwrap_or(0));
+    let lacking = counts
+        .len()
+        .saturating_sub(usize::try_from(done.n).unwrap_or(0));
     if lacking == 0 {
         return Ok(());
     }
@@ -202,8 +231,16 @@ pub(super) async fn flush(
 
 /// Part of a user's count.
 pub(super) enum Part {
-    Tally { slot: i32, folds: i64, n: i64 },
-    Counter { n: i64, folded: HashMap<String, i64>, deletions: i64 },
+    Tally {
+        slot: i32,
+        folds: i64,
+        n: i64,
+    },
+    Counter {
+        n: i64,
+        folded: HashMap<String, i64>,
+        deletions: i64,
+    },
 }
 
 /// The parts of several users' counts, as a look finds them.
@@ -249,7 +286,11 @@ impl<'a> Parts<'a> {
         let n = document.get_i64("message_count").map_err(corrupt)?;
         let deletions = document.get_i64("deletions").unwrap_or(0);
         if let Some(at) = self.users.get(user) {
-            self.found[*at].push(Part::Counter { n, folded, deletions });
+            self.found[*at].push(Part::Counter {
+                n,
+                folded,
+                deletions,
+            });
         }
         Ok(())
     }
@@ -262,7 +303,13 @@ impl<'a> Parts<'a> {
 
 /// How often the counter went down.
 pub(super) fn deletions(parts: &[Part]) -> i64 {
-    let of = |part: &Part| if let Part::Counter { deletions, .. } = part { *deletions } else { 0 };
+    let of = |part: &Part| {
+        if let Part::Counter { deletions, .. } = part {
+            *deletions
+        } else {
+            0
+        }
+    };
     parts.iter().map(of).sum()
 }
 
@@ -272,12 +319,19 @@ pub(super) fn sum(parts: &[Part]) -> Option<u64> {
     let mut folds = HashMap::new();
     for part in parts {
         match part {
-            Part::Tally { slot, folds: number, n } => {
+            Part::Tally {
+                slot,
+                folds: number,
+                n,
+            } => {
                 folds.insert(slot.to_string(), *number);
                 total += n;
             }
             Part::Counter { n, folded, .. } => {
-                if folded.iter().any(|(slot, number)| folds.get(slot).is_none_or(|seen| seen < number)) {
+                if folded
+                    .iter()
+                    .any(|(slot, number)| folds.get(slot).is_none_or(|seen| seen < number))
+                {
                     return None;
                 }
                 total += n;
@@ -293,7 +347,12 @@ mod tests {
 
     #[test]
     fn a_field_names_one_user() {
-        for (name, expected) in [("ann", "ann"), ("a.b", "a%2Eb"), ("$x", "%24x"), ("a%2Eb", "a%252Eb")] {
+        for (name, expected) in [
+            ("ann", "ann"),
+            ("a.b", "a%2Eb"),
+            ("$x", "%24x"),
+            ("a%2Eb", "a%252Eb"),
+        ] {
             assert_eq!(field(&name.parse().expect("a name")), expected);
             assert_eq!(user(expected).expect("a name").as_str(), name);
         }
@@ -303,7 +362,13 @@ mod tests {
     fn users_who_post_again_are_deferred_and_the_others_counted_at_once() {
         let counts = |names: std::ops::Range<usize>| -> Vec<CountChange> {
             let user = |i| format!("user{i}").parse().expect("a name");
-            names.map(|i| CountChange { user: user(i), added: 1, removed: 0 }).collect()
+            names
+                .map(|i| CountChange {
+                    user: user(i),
+                    added: 1,
+                    removed: 0,
+                })
+                .collect()
         };
         let pending = PendingCounts::new(0, true);
         let take = |names: std::ops::Range<usize>| {
@@ -320,11 +385,28 @@ mod tests {
             assert_eq!(take(first..first + 250), (0, 250));
         }
         assert!(!pending.is_full(&pending.split(&counts(0..20))));
-        assert!(pending.users().recent.iter().all(|recent| recent.len() < MAX_RECENT + 250));
-        assert_eq!(take(0..20), (15, 5), "those in the tally stay there until it is flushed");
+        assert!(
+            pending
+                .users()
+                .recent
+                .iter()
+                .all(|recent| recent.len() < MAX_RECENT + 250)
+        );
+        assert_eq!(
+            take(0..20),
+            (15, 5),
+            "those in the tally stay there until it is flushed"
+        );
 
-        let removed = counts(0..10).into_iter().map(|count| CountChange { removed: 1, ..count });
-        assert_eq!(pending.split(&removed.collect::<Vec<_>>()).direct.len(), 10, "no part may shrink");
+        let removed = counts(0..10).into_iter().map(|count| CountChange {
+            removed: 1,
+            ..count
+        });
+        assert_eq!(
+            pending.split(&removed.collect::<Vec<_>>()).direct.len(),
+            10,
+            "no part may shrink"
+        );
 
         let without = PendingCounts::new(0, false);
         (0..3).for_each(|_| without.remember(&without.split(&counts(0..10))));
@@ -335,12 +417,22 @@ mod tests {
     fn a_flush_between_the_parts_is_noticed() {
         let tally = |slot, folds, n| Part::Tally { slot, folds, n };
         let counter = |n, folded: &[(&str, i64)]| {
-            let folded = folded.iter().map(|(slot, number)| ((*slot).to_owned(), *number)).collect();
-            Part::Counter { n, folded, deletions: 0 }
+            let folded = folded
+                .iter()
+                .map(|(slot, number)| ((*slot).to_owned(), *number))
+                .collect();
+            Part::Counter {
+                n,
+                folded,
+                deletions: 0,
+            }
         };
         assert_eq!(sum(&[]), Some(0));
         assert_eq!(sum(&[tally(0, 3, 2)]), Some(2));
-        assert_eq!(sum(&[tally(0, 3, 2), tally(7, 0, 1), counter(5, &[("0", 3)])]), Some(8));
+        assert_eq!(
+            sum(&[tally(0, 3, 2), tally(7, 0, 1), counter(5, &[("0", 3)])]),
+            Some(8)
+        );
         assert_eq!(sum(&[tally(0, 3, 2), counter(7, &[("0", 4)])]), None);
         assert_eq!(sum(&[counter(7, &[("0", 4)])]), None);
     }

@@ -18,7 +18,12 @@ fn light() -> WriteConcern {
 
 impl Inner {
     pub(super) async fn read_mark(&self, user: &Username, room: &RoomName) -> Result<Seq> {
-        let found = self.find(find::marks(user, std::slice::from_ref(room)), documents::mark).await?;
+        let found = self
+            .find(
+                find::marks(user, std::slice::from_ref(room)),
+                documents::mark,
+            )
+            .await?;
         Ok(found.first().map_or(Seq::ZERO, |(_, seq)| *seq))
     }
 
@@ -34,21 +39,38 @@ impl Inner {
         let command = rawdoc! { "update": "marks", "updates": updates, "ordered": false };
         match self.write(command, None).await.map_err(error)?.duplicate {
             None => Ok(()),
-            Some(_) => Err(Error::Unavailable("another process made one of the marks just now".into())),
+            Some(_) => Err(Error::Unavailable(
+                "another process made one of the marks just now".into(),
+            )),
         }
     }
 
-    pub(super) async fn rooms_of(&self, user: &Username, page: &Page<RoomName>) -> Result<Vec<UserRoom>> {
-        let rooms = self.find(find::memberships(user, page), documents::room_name).await?;
+    pub(super) async fn rooms_of(
+        &self,
+        user: &Username,
+        page: &Page<RoomName>,
+    ) -> Result<Vec<UserRoom>> {
+        let rooms = self
+            .find(find::memberships(user, page), documents::room_name)
+            .await?;
         if rooms.is_empty() {
             return Ok(Vec::new());
         }
-        let read: HashMap<_, _> =
-            self.find(find::marks(user, &rooms), documents::mark).await?.into_iter().collect();
+        let read: HashMap<_, _> = self
+            .find(find::marks(user, &rooms), documents::mark)
+            .await?
+            .into_iter()
+            .collect();
         // After the marks, so that no mark lies after the end that is shown with it.
-        let ends: HashMap<_, _> = self.find(find::ends(&rooms), documents::head).await?.into_iter().collect();
+        let ends: HashMap<_, _> = self
+            .find(find::ends(&rooms), documents::head)
+            .await?
+            .into_iter()
+            .collect();
         let seen = |room: RoomName| UserRoom {
-            last_seq: ends.get(room.as_str()).map_or(Seq::ZERO, |head: &Head| head.seq),
+            last_seq: ends
+                .get(room.as_str())
+                .map_or(Seq::ZERO, |head: &Head| head.seq),
             read_seq: read.get(&room).copied().unwrap_or(Seq::ZERO),
             mentions: 0,
             room,
@@ -57,25 +79,40 @@ impl Inner {
     }
 
     pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
-        let Mode::ReplicaSet(replica_set) = &self.mode else { return Ok(()) };
+        let Mode::ReplicaSet(replica_set) = &self.mode else {
+            return Ok(());
+        };
         let peers = &replica_set.peers;
         let is_on = peers.is_on.lock().await;
         if !*is_on {
             return Ok(());
         }
-        let (presence, here) = (self.collection("presence"), find::presence_at(room, peers.id));
+        let (presence, here) = (
+            self.collection("presence"),
+            find::presence_at(room, peers.id),
+        );
         if attendance.users.is_empty() {
-            self.limited(presence.delete_one(here).write_concern(light())).await.map_err(error)?;
+            self.limited(presence.delete_one(here).write_concern(light()))
+                .await
+                .map_err(error)?;
         } else {
             let document = documents::new_attendance(attendance);
-            let replace = presence.replace_one(here, document).upsert(true).write_concern(light());
+            let replace = presence
+                .replace_one(here, document)
+                .upsert(true)
+                .write_concern(light());
             self.limited(replace).await.map_err(error)?;
         }
         Ok(())
     }
 
     pub(super) async fn attendance(&self, room: &RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
-        let read = |document: &_| Ok((documents::process(document)?, documents::attendance(document)?));
+        let read = |document: &_| {
+            Ok((
+                documents::process(document)?,
+                documents::attendance(document)?,
+            ))
+        };
         let mut all = self.find(find::presence(room), read).await?;
         all.retain(|(process, _)| !self.is_me(*process));
         Ok(all)
@@ -83,7 +120,9 @@ impl Inner {
 
     pub(super) async fn announce(&self, signal: &Signal) -> Result<()> {
         let signals = self.collection("signals");
-        let insert = signals.insert_one(documents::new_signal(signal)).write_concern(light());
+        let insert = signals
+            .insert_one(documents::new_signal(signal))
+            .write_concern(light());
         self.limited(insert).await.map_err(error)?;
         Ok(())
     }

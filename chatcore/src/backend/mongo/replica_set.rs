@@ -1,7 +1,7 @@
 //! Batches and other changes as transactions, on a replica set or a sharded cluster.
 //!
-//! Commits go first: they have a session of their own. All other changes share a few sessions, so that
-//! however many are asked for, commits meet few of them.
+//! Commits go first: they have a session of their own. All other changes share a few sessions, so
+//! that however many are asked for, commits meet few of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
@@ -34,8 +34,9 @@ const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// This process on a replica set.
 pub(super) struct ReplicaSet {
-    /// Session of every batch. A new transaction in it ends one that was left open, and a command of
-    /// that one which comes late is refused; the lock makes sure that nobody waits for it any more.
+    /// Session of every batch. A new transaction in it ends one that was left open, and a command
+    /// of that one which comes late is refused; the lock makes sure that nobody waits for it any
+    /// more.
     commits: Mutex<ClientSession>,
     /// Sessions of the other changes that nobody uses. There are as many as changes at once.
     idle: std::sync::Mutex<Vec<ClientSession>>,
@@ -54,10 +55,18 @@ impl ReplicaSet {
             idle.push(client.start_session().await.map_err(error)?);
         }
 
-        let ids: Vec<_> = std::iter::once(&commits).chain(&idle).map(|s| s.id().clone()).collect();
+        let ids: Vec<_> = std::iter::once(&commits)
+            .chain(&idle)
+            .map(|s| s.id().clone())
+            .collect();
         let (peers, slot) = Peers::join(database, &ids).await?;
         let pending_counts = PendingCounts::new(slot, defers_counts);
-        Ok(Self { commits: Mutex::new(commits), idle: idle.into(), peers, pending_counts })
+        Ok(Self {
+            commits: Mutex::new(commits),
+            idle: idle.into(),
+            peers,
+            pending_counts,
+        })
     }
 
     /// Moves what another process, or this one before, left in tallies.
@@ -65,7 +74,11 @@ impl ReplicaSet {
         let mut session = self.commits().await;
         let own = self.pending_counts.slot();
         // Where no tally is read, none may hold anything.
-        let slots = if self.pending_counts.defers() { own..own + 1 } else { 0..pending_counts::SLOTS };
+        let slots = if self.pending_counts.defers() {
+            own..own + 1
+        } else {
+            0..pending_counts::SLOTS
+        };
         for slot in slots {
             flush(mongo, &mut session, slot).await?;
         }
@@ -88,7 +101,12 @@ impl ReplicaSet {
         self.append_in(mongo, &mut session, batch).await
     }
 
-    async fn append_in(&self, mongo: &Inner, session: &mut ClientSession, batch: &Batch) -> Result<Append> {
+    async fn append_in(
+        &self,
+        mongo: &Inner,
+        session: &mut ClientSession,
+        batch: &Batch,
+    ) -> Result<Append> {
         let counts = self.pending_counts.split(&batch.counts);
         if self.pending_counts.is_full(&counts) {
             flush(mongo, session, self.pending_counts.slot()).await?;
@@ -101,7 +119,12 @@ impl ReplicaSet {
                 None => return Ok(Append::NameClaimed),
             },
         };
-        let plan = Plan { batch, claims, counts, joining: joining(mongo, batch).await? };
+        let plan = Plan {
+            batch,
+            claims,
+            counts,
+            joining: joining(mongo, batch).await?,
+        };
 
         let deadline = Instant::now() + mongo.timeout;
         let mut commit_failed = false;
@@ -132,7 +155,8 @@ impl ReplicaSet {
                 }
                 Stop::Refused(refused) => return Ok(refused),
                 Stop::Failed(e)
-                    if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) || Instant::now() >= deadline =>
+                    if !e.contains_label(TRANSIENT_TRANSACTION_ERROR)
+                        || Instant::now() >= deadline =>
                 {
                     // After a commit without an answer no error says that nothing was stored.
                     let unknown = Error::Unavailable(e.kind.to_string());
@@ -143,13 +167,18 @@ impl ReplicaSet {
         }
     }
 
-    /// Makes the writes of a batch. Two processes meet at the heads; the earlier a transaction meets
-    /// another, the less it has done in vain, so only new members come before them.
+    /// Makes the writes of a batch. Two processes meet at the heads; the earlier a transaction
+    /// meets another, the less it has done in vain, so only new members come before them.
     async fn write(
         &self,
         mongo: &Inner,
         session: &mut ClientSession,
-        Plan { batch, claims, counts, joining }: &Plan<'_>,
+        Plan {
+            batch,
+            claims,
+            counts,
+            joining,
+        }: &Plan<'_>,
     ) -> Result<(), Stop> {
         let members = new_members(batch, joining);
         if !members.is_empty() {
@@ -164,8 +193,18 @@ impl ReplicaSet {
             expected += 1;
         }
         let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
-        counters::add_statements(&mut updates, &counts.direct, |id| rawdoc! { "_id": id }, grow);
-        let moved = mongo.write(rawdoc! { "update": "counters", "updates": updates }, Some(session)).await;
+        counters::add_statements(
+            &mut updates,
+            &counts.direct,
+            |id| rawdoc! { "_id": id },
+            grow,
+        );
+        let moved = mongo
+            .write(
+                rawdoc! { "update": "counters", "updates": updates },
+                Some(session),
+            )
+            .await;
         let moved = match moved {
             Ok(moved) => moved,
             Err(e) => return Err(met(e).await),
@@ -177,7 +216,8 @@ impl ReplicaSet {
             document
         };
         if moved.duplicate.is_some()
-            || lacking > 0 && !counters::create_missing(mongo, session, &counts.direct, lacking, new).await?
+            || lacking > 0
+                && !counters::create_missing(mongo, session, &counts.direct, lacking, new).await?
         {
             // Another head, or a name has been claimed.
             self.pending_counts.guests.mark_uncertain().await;
@@ -187,17 +227,26 @@ impl ReplicaSet {
         let new_buckets = buckets::new_buckets(batch);
         if new_buckets.is_empty() {
             let evidence = rawdoc! { "_id": documents::batch_id(batch.id), "at": DateTime::now() };
-            expect_none(mongo.write(step::insert("commits", evidence), Some(session)).await)?;
+            expect_none(
+                mongo
+                    .write(step::insert("commits", evidence), Some(session))
+                    .await,
+            )?;
         } else {
             let messages = rawdoc! { "insert": "messages", "documents": new_buckets };
             match mongo.write(messages, Some(session)).await?.duplicate {
-                Some(index) if is_of_nonces(&index) => return Err(Stop::Refused(Append::NonceTaken)),
+                Some(index) if is_of_nonces(&index) => {
+                    return Err(Stop::Refused(Append::NonceTaken));
+                }
                 Some(_) => return Err(Stop::Refused(Append::HeadMoved)),
                 None => {}
             }
         }
 
-        for command in changes::commands(batch)?.into_iter().chain(changes::mentions_of_posts(batch)) {
+        for command in changes::commands(batch)?
+            .into_iter()
+            .chain(changes::mentions_of_posts(batch))
+        {
             expect_none(mongo.write(command, Some(session)).await)?;
         }
         Ok(())
@@ -228,18 +277,27 @@ impl ReplicaSet {
                 }
             };
             match made {
-                Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause(CHANGE_PAUSE).await,
+                Err(e) if is_worth_another(&e) && Instant::now() < deadline => {
+                    pause(CHANGE_PAUSE).await
+                }
                 made => break made.map_err(error),
             }
         };
 
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(session);
         made
     }
 
     /// Takes a session. There is one, unless a task that had it panicked.
     async fn take_session(&self, mongo: &Inner) -> Result<ClientSession> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         match idle {
             Some(session) => Ok(session),
             None => mongo.database.client().start_session().await.map_err(error),
@@ -270,7 +328,9 @@ async fn flush(mongo: &Inner, session: &mut ClientSession, slot: i32) -> Result<
             }
         };
         match done {
-            Err(e) if is_worth_another(&e) && Instant::now() < deadline => pause(COMMIT_PAUSE).await,
+            Err(e) if is_worth_another(&e) && Instant::now() < deadline => {
+                pause(COMMIT_PAUSE).await
+            }
             done => return done.map_err(error),
         }
     }
@@ -288,7 +348,8 @@ impl From<mongodb::error::Error> for Stop {
     }
 }
 
-/// Turns an error at the heads into a refusal if another transaction is moving one of them just now.
+/// Turns an error at the heads into a refusal if another transaction is moving one of them just
+/// now.
 async fn met(e: mongodb::error::Error) -> Stop {
     if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) {
         pause(COMMIT_PAUSE).await;
@@ -300,23 +361,35 @@ async fn met(e: mongodb::error::Error) -> Stop {
 /// Senders of each room of a batch who are no members. Looked up after they posted, so a membership
 /// that ends later ends after the post.
 async fn joining<'a>(mongo: &Inner, batch: &'a Batch) -> Result<Vec<Vec<&'a Username>>> {
-    let unknown: Vec<_> =
-        batch.rooms.iter().flat_map(|room| room.members.iter().map(move |user| (&room.room, user))).collect();
+    let unknown: Vec<_> = batch
+        .rooms
+        .iter()
+        .flat_map(|room| room.members.iter().map(move |user| (&room.room, user)))
+        .collect();
     if unknown.is_empty() {
         return Ok(batch.rooms.iter().map(|_| Vec::new()).collect());
     }
 
-    let found = mongo.find(find::memberships_among(&unknown), documents::membership).await?;
+    let found = mongo
+        .find(find::memberships_among(&unknown), documents::membership)
+        .await?;
     let members: HashSet<(RoomName, Username)> = found.into_iter().collect();
-    let is_new = |room: &RoomBatch, user: &Username| !members.contains(&(room.room.clone(), user.clone()));
-    let of_room = |room: &'a RoomBatch| room.members.iter().filter(|user| is_new(room, user)).collect();
+    let is_new =
+        |room: &RoomBatch, user: &Username| !members.contains(&(room.room.clone(), user.clone()));
+    let of_room = |room: &'a RoomBatch| {
+        room.members
+            .iter()
+            .filter(|user| is_new(room, user))
+            .collect()
+    };
     Ok(batch.rooms.iter().map(of_room).collect())
 }
 
 fn new_members(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let each = batch.rooms.iter().zip(joining);
     let each = each.flat_map(|(room, joining)| joining.iter().map(move |user| (room, *user)));
-    each.map(|(room, user)| documents::member_of_public(&room.room, user, room.created_at())).collect()
+    each.map(|(room, user)| documents::member_of_public(&room.room, user, room.created_at()))
+        .collect()
 }
 
 /// Moves of heads that are alike, so that one statement makes all of them.
@@ -332,10 +405,11 @@ struct Advance {
 
 /// Returns the statements that move the heads of a batch, each where it is as the batch expects.
 ///
-/// A statement costs the server more than a document does, so rooms whose heads move alike share one.
-/// It does not look at `last_seq`: if another process has moved that, the first message which it
-/// stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a change
-/// in that way, so a part with changes looks at `last_change`, and has a statement of its own.
+/// A statement costs the server more than a document does, so rooms whose heads move alike share
+/// one. It does not look at `last_seq`: if another process has moved that, the first message which
+/// it stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a
+/// change in that way, so a part with changes looks at `last_change`, and has a statement of its
+/// own.
 fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();
     let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();
@@ -350,7 +424,12 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
             statements.push(advance_with_changes(room, &after, joining));
             continue;
         }
-        let Head { seq, departures, closings, .. } = after;
+        let Head {
+            seq,
+            departures,
+            closings,
+            ..
+        } = after;
         let advance = Advance {
             messages: head.seq.get() - seq.get(),
             joining,
@@ -358,10 +437,23 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
             closings,
             departures: room.assumes_members.then_some(departures),
         };
-        alike.entry(advance).or_default().push(documents::room_id(&room.room));
+        alike
+            .entry(advance)
+            .or_default()
+            .push(documents::room_id(&room.room));
     }
 
-    for (Advance { messages, joining, last_timestamp, closings, departures }, rooms) in alike {
+    for (
+        Advance {
+            messages,
+            joining,
+            last_timestamp,
+            closings,
+            departures,
+        },
+        rooms,
+    ) in alike
+    {
         let mut found = rawdoc! { "_id": { "$in": rooms }, "closings": closings };
         if let Some(departures) = departures {
             found.append(cstr!("departures"), departures);
@@ -417,8 +509,13 @@ async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
 }
 
 async fn start(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
-    let transaction = session.start_transaction().read_concern(ReadConcern::majority());
-    mongo.limited_step(transaction.write_concern(durable(mongo.timeout))).await.map_err(error)
+    let transaction = session
+        .start_transaction()
+        .read_concern(ReadConcern::majority());
+    mongo
+        .limited_step(transaction.write_concern(durable(mongo.timeout)))
+        .await
+        .map_err(error)
 }
 
 /// The database was not as a transaction expected, and the next attempt expects less of it.
@@ -436,10 +533,16 @@ fn is_worth_another(e: &mongodb::error::Error) -> bool {
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction
 /// by its number and commits it once. Only an error that is labelled as transient says that the
 /// transaction is no more.
-async fn commit(mongo: &Inner, session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
+async fn commit(
+    mongo: &Inner,
+    session: &mut ClientSession,
+    deadline: Instant,
+) -> mongodb::error::Result<()> {
     loop {
         match mongo.limited_step(session.commit_transaction()).await {
-            Err(e) if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline => {
+            Err(e)
+                if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline =>
+            {
                 pause(COMMIT_PAUSE).await
             }
             result => return result,
@@ -447,17 +550,25 @@ async fn commit(mongo: &Inner, session: &mut ClientSession, deadline: Instant) -
     }
 }
 
-/// Tells if the batch is stored: a message of it carries its id, or if it has none, the id is kept by
-/// itself.
+/// Tells if the batch is stored: a message of it carries its id, or if it has none, the id is kept
+/// by itself.
 async fn is_stored(mongo: &Inner, batch: &Batch) -> Result<bool> {
     let id = documents::batch_id(batch.id);
-    let first = batch.rooms.iter().find_map(|part| Some((&part.room, part.messages.first()?.seq)));
+    let first = batch
+        .rooms
+        .iter()
+        .find_map(|part| Some((&part.room, part.messages.first()?.seq)));
     let is_at = async |newest_state| {
         let Some((room, seq)) = first else {
-            return Ok(!mongo.find(find::commit(batch.id, newest_state), |_| Ok(())).await?.is_empty());
+            return Ok(!mongo
+                .find(find::commit(batch.id, newest_state), |_| Ok(()))
+                .await?
+                .is_empty());
         };
         let query = find::batch_at(room, seq, newest_state);
-        let found = mongo.find(query, |d| Ok(d.get_object_id("batch").ok())).await?;
+        let found = mongo
+            .find(query, |d| Ok(d.get_object_id("batch").ok()))
+            .await?;
         Ok::<_, Error>(found.first() == Some(&Some(id)))
     };
     if !is_at(true).await? {
@@ -467,7 +578,9 @@ async fn is_stored(mongo: &Inner, batch: &Batch) -> Result<bool> {
         return Ok(true);
     }
     // Neither lost nor safe.
-    Err(Error::Unavailable("a majority does not have the batch yet".into()))
+    Err(Error::Unavailable(
+        "a majority does not have the batch yet".into(),
+    ))
 }
 
 /// Waits for a random while, so that two processes do not meet in step.

@@ -50,7 +50,10 @@ pub(super) struct Server {
 pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Result<Server> {
     let server = server(database).await?;
     let state = database.collection::<Document>("state");
-    let stored = state.find_one(doc! { "_id": "schema" }).await.map_err(error)?;
+    let stored = state
+        .find_one(doc! { "_id": "schema" })
+        .await
+        .map_err(error)?;
     match stored.as_ref().map(|schema| schema.get_i64("version")) {
         None | Some(Ok(VERSION)) => {}
         Some(Ok(newer)) if newer > VERSION => {
@@ -63,10 +66,17 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
                 "it was written by an older version (schema {older}, this version knows {VERSION})"
             )));
         }
-        Some(_) => return Err(Error::Open("the database belongs to another program".into())),
+        Some(_) => {
+            return Err(Error::Open(
+                "the database belongs to another program".into(),
+            ));
+        }
     }
     let existing = database.list_collection_names().await.map_err(error)?;
-    for name in COLLECTIONS.into_iter().filter(|name| !existing.iter().any(|e| e == name)) {
+    for name in COLLECTIONS
+        .into_iter()
+        .filter(|name| !existing.iter().any(|e| e == name))
+    {
         // A transaction must not have to create a collection. Another process may be faster.
         match database.create_collection(name).await {
             Err(e) if !is_code(&e, NAMESPACE_EXISTS) => return Err(error(e)),
@@ -76,7 +86,11 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
     create_indexes(database, session_idle).await?;
     if stored.is_none() {
         let version = doc! { "$setOnInsert": { "version": VERSION } };
-        state.update_one(doc! { "_id": "schema" }, version).upsert(true).await.map_err(error)?;
+        state
+            .update_one(doc! { "_id": "schema" }, version)
+            .upsert(true)
+            .await
+            .map_err(error)?;
     }
     Ok(server)
 }
@@ -90,32 +104,55 @@ fn is_code(e: &mongodb::error::Error, code: i32) -> bool {
 
 async fn server(database: &Database) -> Result<Server> {
     let admin = database.client().database("admin");
-    let build = admin.run_command(doc! { "buildInfo": 1 }).await.map_err(error)?;
+    let build = admin
+        .run_command(doc! { "buildInfo": 1 })
+        .await
+        .map_err(error)?;
     let version = build.get_str("version").unwrap_or_default().to_owned();
     let mut numbers = version.split('.').map_while(|n| n.parse().ok());
-    if numbers.next().zip(numbers.next()).is_none_or(|found| found < OLDEST_SERVER) {
+    if numbers
+        .next()
+        .zip(numbers.next())
+        .is_none_or(|found| found < OLDEST_SERVER)
+    {
         let (major, minor) = OLDEST_SERVER;
-        return Err(Error::Open(format!("MongoDB {version} is older than {major}.{minor}")));
+        return Err(Error::Open(format!(
+            "MongoDB {version} is older than {major}.{minor}"
+        )));
     }
-    let hello = admin.run_command(doc! { "hello": 1 }).await.map_err(error)?;
+    let hello = admin
+        .run_command(doc! { "hello": 1 })
+        .await
+        .map_err(error)?;
     let (kind, transactions) = if hello.contains_key("setName") {
         ("replica set", true)
     } else if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
         ("sharded cluster", true)
     } else if hello.get_bool("isreplicaset").unwrap_or(false) {
-        return Err(Error::Unavailable("the replica set has not been initiated".into()));
+        return Err(Error::Unavailable(
+            "the replica set has not been initiated".into(),
+        ));
     } else {
         ("standalone", false)
     };
-    Ok(Server { version, kind, transactions, sharded: kind == "sharded cluster" })
+    Ok(Server {
+        version,
+        kind,
+        transactions,
+        sharded: kind == "sharded cluster",
+    })
 }
 
 async fn create_indexes(database: &Database, session_idle: Duration) -> Result<()> {
-    let index =
-        |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
+    let index = |keys: Document, options: IndexOptions| {
+        IndexModel::builder().keys(keys).options(options).build()
+    };
     let messages = [
         // Not unique: the guard on the head sees to that, and a check here would cost every insert.
-        index(doc! { "_id.room": 1, "last_timestamp": 1 }, IndexOptions::default()),
+        index(
+            doc! { "_id.room": 1, "last_timestamp": 1 },
+            IndexOptions::default(),
+        ),
         index(
             // Refuses a nonce of another document. Within a batch the committer has seen to that.
             doc! { "_id.room": 1, "nonces.sender": 1, "nonces.nonce": 1 },
@@ -125,47 +162,78 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
                 .build(),
         ),
     ];
-    database.collection::<Document>("messages").create_indexes(messages).await.map_err(error)?;
+    database
+        .collection::<Document>("messages")
+        .create_indexes(messages)
+        .await
+        .map_err(error)?;
 
     create_indexes_of_changes(database).await?;
 
-    let of_private =
-        || IndexOptions::builder().partial_filter_expression(doc! { "private": { "$exists": true } }).build();
+    let of_private = || {
+        IndexOptions::builder()
+            .partial_filter_expression(doc! { "private": { "$exists": true } })
+            .build()
+    };
     let counters = database.collection::<Document>("counters");
     let by_privacy = index(doc! { "private": 1, "_id": 1 }, of_private());
     counters.create_index(by_privacy).await.map_err(error)?;
     let members = database.collection::<Document>("members");
     let by_user = [
-        index(doc! { "_id.user": 1, "_id.room": 1 }, IndexOptions::default()),
-        index(doc! { "private": 1, "_id.user": 1, "_id.room": 1 }, of_private()),
+        index(
+            doc! { "_id.user": 1, "_id.room": 1 },
+            IndexOptions::default(),
+        ),
+        index(
+            doc! { "private": 1, "_id.user": 1, "_id.room": 1 },
+            of_private(),
+        ),
     ];
     members.create_indexes(by_user).await.map_err(error)?;
     let bans = database.collection::<Document>("bans");
-    let by_name = index(doc! { "_id.room": 1, "username": 1 }, IndexOptions::default());
+    let by_name = index(
+        doc! { "_id.room": 1, "username": 1 },
+        IndexOptions::default(),
+    );
     bans.create_index(by_name).await.map_err(error)?;
     let presence = database.collection::<Document>("presence");
     let by_process = index(doc! { "_id.process": 1 }, IndexOptions::default());
     presence.create_index(by_process).await.map_err(error)?;
     let signals = database.collection::<Document>("signals");
     let passing = IndexOptions::builder().expire_after(SIGNALS).build();
-    signals.create_index(index(doc! { "at": 1 }, passing)).await.map_err(error)?;
+    signals
+        .create_index(index(doc! { "at": 1 }, passing))
+        .await
+        .map_err(error)?;
 
     let tallies = IndexOptions::builder()
         .unique(true)
         .partial_filter_expression(doc! { "tally": { "$exists": true } })
         .build();
     let processes = database.collection::<Document>("processes");
-    processes.create_index(index(doc! { "tally": 1 }, tallies)).await.map_err(error)?;
+    processes
+        .create_index(index(doc! { "tally": 1 }, tallies))
+        .await
+        .map_err(error)?;
 
     let sessions = database.collection::<Document>("sessions");
     let sparse = IndexOptions::builder().sparse(true).build();
-    sessions.create_index(index(doc! { "guest": 1 }, sparse)).await.map_err(error)?;
     sessions
-        .create_index(index(doc! { "username": 1, "created_at": 1 }, IndexOptions::default()))
+        .create_index(index(doc! { "guest": 1 }, sparse))
+        .await
+        .map_err(error)?;
+    sessions
+        .create_index(index(
+            doc! { "username": 1, "created_at": 1 },
+            IndexOptions::default(),
+        ))
         .await
         .map_err(error)?;
     let expiring = IndexOptions::builder().expire_after(session_idle).build();
-    match sessions.create_index(index(doc! { "used": 1 }, expiring)).await {
+    match sessions
+        .create_index(index(doc! { "used": 1 }, expiring))
+        .await
+    {
         // Made earlier for another idle time.
         Err(e) if is_code(&e, INDEX_OPTIONS_CONFLICT) => {
             let seconds = i64::try_from(session_idle.as_secs()).unwrap_or(i64::MAX);
@@ -183,17 +251,29 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
 async fn create_indexes_of_changes(database: &Database) -> Result<()> {
     let commits = IndexOptions::builder().expire_after(COMMITS).build();
     for (collection, keys, options) in [
-        ("changes", doc! { "_id.room": 1, "change": 1 }, IndexOptions::default()),
+        (
+            "changes",
+            doc! { "_id.room": 1, "change": 1 },
+            IndexOptions::default(),
+        ),
         (
             "reactions",
             doc! { "_id.room": 1, "_id.seq": 1, "_id.emoji": 1, "position": 1 },
             IndexOptions::default(),
         ),
-        ("mentions", doc! { "_id.user": 1, "timestamp": -1 }, IndexOptions::default()),
+        (
+            "mentions",
+            doc! { "_id.user": 1, "timestamp": -1 },
+            IndexOptions::default(),
+        ),
         ("commits", doc! { "at": 1 }, commits),
     ] {
         let index = IndexModel::builder().keys(keys).options(options).build();
-        database.collection::<Document>(collection).create_index(index).await.map_err(error)?;
+        database
+            .collection::<Document>(collection)
+            .create_index(index)
+            .await
+            .map_err(error)?;
     }
     Ok(())
 }

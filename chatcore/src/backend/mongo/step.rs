@@ -45,7 +45,10 @@ impl<'a> Writer<'a> {
         self.session.is_some()
     }
 
-    pub(super) async fn write(&mut self, mut command: RawDocumentBuf) -> mongodb::error::Result<Written> {
+    pub(super) async fn write(
+        &mut self,
+        mut command: RawDocumentBuf,
+    ) -> mongodb::error::Result<Written> {
         if !self.is_in_transaction() {
             command.append(cstr!("writeConcern"), journaled());
         }
@@ -58,7 +61,10 @@ impl<'a> Writer<'a> {
             Some(session) => self.mongo.find_in(query, session, |_| Ok(())).await?,
             None => {
                 let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
-                self.mongo.find(query, |_| Ok(())).await.map_err(unreadable)?
+                self.mongo
+                    .find(query, |_| Ok(()))
+                    .await
+                    .map_err(unreadable)?
             }
         };
         Ok(!found.is_empty())
@@ -89,7 +95,10 @@ pub(super) fn insert(collection: &str, document: RawDocumentBuf) -> RawDocumentB
     rawdoc! { "insert": collection, "documents": list(document) }
 }
 
-pub(super) fn delete_all(collection: &str, filter: Document) -> mongodb::error::Result<RawDocumentBuf> {
+pub(super) fn delete_all(
+    collection: &str,
+    filter: Document,
+) -> mongodb::error::Result<RawDocumentBuf> {
     let statement = rawdoc! { "q": RawDocumentBuf::try_from(&filter)?, "limit": 0 };
     Ok(rawdoc! { "delete": collection, "deletes": list(statement) })
 }

@@ -22,7 +22,12 @@ type UserReaction = (RoomName, Seq, Emoji, Username);
 
 fn user_reaction(document: &RawDocument) -> Result<UserReaction> {
     let id = document.get_document("_id").map_err(corrupt)?;
-    Ok((text(id, "room")?, seq(id, "seq")?, text(id, "emoji")?, text(id, "user")?))
+    Ok((
+        text(id, "room")?,
+        seq(id, "seq")?,
+        text(id, "emoji")?,
+        text(id, "user")?,
+    ))
 }
 
 /// Messages that were found, by place.
@@ -35,8 +40,13 @@ struct Found {
 
 impl Found {
     fn add(&mut self, place: Place, message: Result<Message>, location: Result<i64>) {
-        let stored =
-            message.and_then(|message| Ok(Stored { message, location: location?, reactions: Vec::new() }));
+        let stored = message.and_then(|message| {
+            Ok(Stored {
+                message,
+                location: location?,
+                reactions: Vec::new(),
+            })
+        });
         self.messages.insert(place, stored);
     }
 
@@ -57,7 +67,8 @@ impl Found {
         let held = (room.clone(), bucket.first)..=(room.clone(), bucket.last);
         for place in wanted.range(held) {
             let message = bucket.at(place.1);
-            let message = message.and_then(|message| message.ok_or_else(|| corrupt("a bucket is short")));
+            let message =
+                message.and_then(|message| message.ok_or_else(|| corrupt("a bucket is short")));
             self.add(place.clone(), message, Ok(bucket.first.get()));
         }
         Ok(())
@@ -75,7 +86,9 @@ impl Found {
         };
         let blank = self.messages.iter().filter(|(_, stored)| is_blank(stored));
         let blank: Vec<_> = blank.map(|(place, _)| place.clone()).collect();
-        blank.iter().for_each(|place| drop(self.messages.remove(place)));
+        blank
+            .iter()
+            .for_each(|place| drop(self.messages.remove(place)));
         blank
     }
 }
@@ -90,7 +103,10 @@ struct Reactions {
 /// Returns the reaction that a query is about, unless the message has none with that emoji.
 fn asked<'a>(message: &'a Message, query: &ReactionQuery) -> Option<&'a Reaction> {
     let content = message.content.as_ref()?;
-    content.reactions.iter().find(|reaction| reaction.emoji == query.emoji)
+    content
+        .reactions
+        .iter()
+        .find(|reaction| reaction.emoji == query.emoji)
 }
 
 /// Returns true if the message itself names the first `n` users who reacted, or all of them.
@@ -101,16 +117,28 @@ fn names_first(reaction: &Reaction, n: usize) -> bool {
 
 impl Reactions {
     fn answer(&self, message: &Message, query: &ReactionQuery) -> ReactionAnswer {
-        let Some(reaction) = asked(message, query) else { return ReactionAnswer::default() };
+        let Some(reaction) = asked(message, query) else {
+            return ReactionAnswer::default();
+        };
         let reacted = |user: &&Username| {
-            let key = (message.room.clone(), message.seq, query.emoji, (*user).clone());
+            let key = (
+                message.room.clone(),
+                message.seq,
+                query.emoji,
+                (*user).clone(),
+            );
             reaction.users.contains(user) || self.there.contains(&key)
         };
-        let first = self.first.get(&(message.room.clone(), message.seq, query.emoji));
+        let first = self
+            .first
+            .get(&(message.room.clone(), message.seq, query.emoji));
         let first = first.unwrap_or(&reaction.users).iter();
         ReactionAnswer {
             users: query.users.iter().filter(reacted).cloned().collect(),
-            first: first.take(usize::try_from(query.first).unwrap_or(usize::MAX)).cloned().collect(),
+            first: first
+                .take(usize::try_from(query.first).unwrap_or(usize::MAX))
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -127,8 +155,10 @@ impl Inner {
             Mode::ReplicaSet(_) => None,
         };
 
-        let places: BTreeSet<Place> =
-            targets.iter().map(|target| (target.room.clone(), target.seq)).collect();
+        let places: BTreeSet<Place> = targets
+            .iter()
+            .map(|target| (target.room.clone(), target.seq))
+            .collect();
         let mut found = self.find_places(places, state).await?;
         let reactions = self.find_reactions(targets, &found, state).await?;
 
@@ -138,7 +168,10 @@ impl Inner {
                 return found.unreadable.clone().map_or(Ok(None), Err);
             };
             let mut stored = stored.clone()?;
-            let answers = target.reactions.iter().map(|query| reactions.answer(&stored.message, query));
+            let answers = target
+                .reactions
+                .iter()
+                .map(|query| reactions.answer(&stored.message, query));
             stored.reactions = answers.collect();
             Ok(Some(stored))
         };
@@ -150,8 +183,12 @@ impl Inner {
         let list: Vec<_> = places.iter().cloned().collect();
         self.find_changed(&list, state, &mut found).await?;
 
-        // A reply may be too small for all of them. One that has nothing new says that the rest is not there.
-        let mut wanted: BTreeSet<_> = places.into_iter().filter(|place| found.lacks(place)).collect();
+        // A reply may be too small for all of them. One that has nothing new says that the rest is
+        // not there.
+        let mut wanted: BTreeSet<_> = places
+            .into_iter()
+            .filter(|place| found.lacks(place))
+            .collect();
         while !wanted.is_empty() {
             let before = wanted.len();
             let list: Vec<_> = wanted.iter().cloned().collect();
@@ -173,13 +210,26 @@ impl Inner {
         // Changed after the first look.
         let blank = found.take_blank();
         self.find_changed(&blank, state, &mut found).await?;
-        for place in blank.into_iter().filter(|place| found.lacks(place)).collect::<Vec<_>>() {
-            found.add(place, Err(corrupt("a message has no text and no change")), Ok(0));
+        for place in blank
+            .into_iter()
+            .filter(|place| found.lacks(place))
+            .collect::<Vec<_>>()
+        {
+            found.add(
+                place,
+                Err(corrupt("a message has no text and no change")),
+                Ok(0),
+            );
         }
         Ok(found)
     }
 
-    async fn find_changed(&self, places: &[Place], state: ReadState, found: &mut Found) -> Result<()> {
+    async fn find_changed(
+        &self,
+        places: &[Place],
+        state: ReadState,
+        found: &mut Found,
+    ) -> Result<()> {
         for places in places.chunks(MAX_PLACES) {
             let read = |document: &RawDocument| {
                 found.add_changed(document);
@@ -191,19 +241,32 @@ impl Inner {
     }
 
     /// Finds out what the messages themselves do not say of their reactions.
-    async fn find_reactions(&self, targets: &[Target], found: &Found, state: ReadState) -> Result<Reactions> {
+    async fn find_reactions(
+        &self,
+        targets: &[Target],
+        found: &Found,
+        state: ReadState,
+    ) -> Result<Reactions> {
         let (mut users, mut first) = (Vec::new(), Vec::new());
         for target in targets {
-            let Some(Ok(Stored { message, .. })) = found.messages.get(&(target.room.clone(), target.seq))
+            let Some(Ok(Stored { message, .. })) =
+                found.messages.get(&(target.room.clone(), target.seq))
             else {
                 continue;
             };
             for query in &target.reactions {
-                let Some(reaction) = asked(message, query) else { continue };
+                let Some(reaction) = asked(message, query) else {
+                    continue;
+                };
                 if !names_first(reaction, usize::MAX) {
-                    let unknown = query.users.iter().filter(|user| !reaction.users.contains(user));
+                    let unknown = query
+                        .users
+                        .iter()
+                        .filter(|user| !reaction.users.contains(user));
                     users.extend(
-                        unknown.map(|user| (target.room.clone(), target.seq, query.emoji, user.clone())),
+                        unknown.map(|user| {
+                            (target.room.clone(), target.seq, query.emoji, user.clone())
+                        }),
                     );
                 }
                 if !names_first(reaction, usize::try_from(query.first).unwrap_or(usize::MAX)) {
@@ -219,10 +282,16 @@ impl Inner {
         }
         let one = async |(room, seq, emoji, limit): (RoomName, Seq, Emoji, u32)| {
             let query = find::first_reactions(&room, seq, emoji, limit).of(state);
-            let users = self.find(query, |document| Ok(user_reaction(document)?.3)).await?;
+            let users = self
+                .find(query, |document| Ok(user_reaction(document)?.3))
+                .await?;
             Ok::<_, Error>(((room, seq, emoji), users))
         };
-        reactions.first = futures_util::stream::iter(first).map(one).buffered(LOOKUPS).try_collect().await?;
+        reactions.first = futures_util::stream::iter(first)
+            .map(one)
+            .buffered(LOOKUPS)
+            .try_collect()
+            .await?;
         Ok(reactions)
     }
 
@@ -233,11 +302,17 @@ impl Inner {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        let places = self.find(find::mentions(user, before, limit), documents::place).await?;
+        let places = self
+            .find(find::mentions(user, before, limit), documents::place)
+            .await?;
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let target = |(room, seq)| Target { room, seq, reactions: Vec::new() };
+        let target = |(room, seq)| Target {
+            room,
+            seq,
+            reactions: Vec::new(),
+        };
         let targets: Vec<_> = places.into_iter().map(target).collect();
         let found = self.targets(&targets, ReadState::Durable).await?;
         let messages: Result<Vec<_>> = found.into_iter().filter_map(Result::transpose).collect();

@@ -26,23 +26,39 @@ async fn post(store: &ChatStore, sender: &str) {
 }
 
 async fn count(store: &ChatStore, user: &str) -> u64 {
-    store.message_count(&user.parse().expect("a name")).await.expect("a count")
+    store
+        .message_count(&user.parse().expect("a name"))
+        .await
+        .expect("a count")
 }
 
 /// Opens the store as it is opened on a sharded cluster.
 async fn open_as_sharded(address: &str) -> ChatStore {
     let options = Options::default();
     let database = database(address).await;
-    let server = schema::prepare(&database, options.session_idle).await.expect("prepared");
-    let server = Server { sharded: true, ..server };
-    ChatStore::over(start(database, &server, options.timeout, POOL).await.expect("a backend"), options)
+    let server = schema::prepare(&database, options.session_idle)
+        .await
+        .expect("prepared");
+    let server = Server {
+        sharded: true,
+        ..server
+    };
+    ChatStore::over(
+        start(database, &server, options.timeout, POOL)
+            .await
+            .expect("a backend"),
+        options,
+    )
 }
 
 /// `n` messages of bob's after `head`.
 fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     let sender: Username = "bob".parse().expect("a name");
     let message = |seq: i64| BatchMessage {
-        content: Content { sender: sender.clone(), ..testing::content(&seq.to_string()) },
+        content: Content {
+            sender: sender.clone(),
+            ..testing::content(&seq.to_string())
+        },
         ..testing::batch_message(seq)
     };
     let messages = (1..=n).map(|i| message(head.seq.get() + i)).collect();
@@ -60,12 +76,19 @@ fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
     for kind in [Kind::ReplicaSet, Kind::Standalone] {
-        let backend = open(&mongod::database(kind), &Options::default()).await.expect("a backend");
+        let backend = open(&mongod::database(kind), &Options::default())
+            .await
+            .expect("a backend");
         let room: RoomName = "a".parse().expect("a name");
         let mut head = Head::EMPTY;
         let mut all = Vec::new();
         for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
-            all.extend(part(&room, head, size).messages.iter().map(|message| message.to_message(&room)));
+            all.extend(
+                part(&room, head, size)
+                    .messages
+                    .iter()
+                    .map(|message| message.to_message(&room)),
+            );
             head = append(&*backend, head, id, size).await;
         }
         for limit in [1, 7, 16, 50, 200] {
@@ -76,8 +99,15 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
                 ranges.extend([Range::Before(seq), Range::After(seq), Range::Since(time)]);
             }
             for range in ranges {
-                let read = backend.messages(room.clone(), range, limit).await.expect("read");
-                assert_eq!(read, model(&all, range, limit as usize), "{kind:?} {range:?} {limit}");
+                let read = backend
+                    .messages(room.clone(), range, limit)
+                    .await
+                    .expect("read");
+                assert_eq!(
+                    read,
+                    model(&all, range, limit as usize),
+                    "{kind:?} {range:?} {limit}"
+                );
             }
         }
     }
@@ -87,9 +117,21 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
 async fn append(backend: &dyn Backend, head: Head, id: u8, size: i64) -> Head {
     let part = part(&"a".parse().expect("a name"), head, size);
     let after = part.head();
-    let counts = vec![CountChange { user: "bob".parse().expect("a name"), added: size, removed: 0 }];
-    let batch = Batch { id: BatchId([id; 12]), rooms: vec![part], counts, guests: Vec::new() };
-    assert_eq!(backend.append(Arc::new(batch)).await.expect("stored"), Append::Committed);
+    let counts = vec![CountChange {
+        user: "bob".parse().expect("a name"),
+        added: size,
+        removed: 0,
+    }];
+    let batch = Batch {
+        id: BatchId([id; 12]),
+        rooms: vec![part],
+        counts,
+        guests: Vec::new(),
+    };
+    assert_eq!(
+        backend.append(Arc::new(batch)).await.expect("stored"),
+        Append::Committed
+    );
     after
 }
 
@@ -98,7 +140,9 @@ async fn a_page_reads_few_more_messages_than_it_has() {
     const PAGE: i64 = 50;
     let capacity = i64::try_from(buckets::CAPACITY).expect("small");
     let address = mongod::database(Kind::ReplicaSet);
-    let backend = open(&address, &Options::default()).await.expect("a backend");
+    let backend = open(&address, &Options::default())
+        .await
+        .expect("a backend");
     let room: RoomName = "a".parse().expect("a name");
     // Full buckets, then buckets of one message each.
     let mut head = Head::EMPTY;
@@ -122,16 +166,36 @@ async fn a_page_reads_few_more_messages_than_it_has() {
         (Range::Before(place(full + 20)), in_single),
         (Range::Since(time(full - 20)), in_single),
     ] {
-        database.run_command(doc! { "profile": 2 }).await.expect("profiled");
-        let read = backend.messages(room.clone(), range, PAGE as u32).await.expect("read");
+        database
+            .run_command(doc! { "profile": 2 })
+            .await
+            .expect("profiled");
+        let read = backend
+            .messages(room.clone(), range, PAGE as u32)
+            .await
+            .expect("read");
         assert_eq!(read.len() as i64, PAGE, "{range:?}");
-        database.run_command(doc! { "profile": 0 }).await.expect("not profiled");
+        database
+            .run_command(doc! { "profile": 0 })
+            .await
+            .expect("not profiled");
         let of_messages = doc! { "command.find": "messages" };
-        let queries: Vec<_> =
-            profile.find(of_messages).await.expect("read").try_collect().await.expect("read");
+        let queries: Vec<_> = profile
+            .find(of_messages)
+            .await
+            .expect("read")
+            .try_collect()
+            .await
+            .expect("read");
         profile.drop().await.expect("dropped");
-        let documents: i32 = queries.iter().map(|query| query.get_i32("nreturned").expect("a number")).sum();
-        assert!((1..=most).contains(&i64::from(documents)), "{range:?}: {documents} of at most {most}");
+        let documents: i32 = queries
+            .iter()
+            .map(|query| query.get_i32("nreturned").expect("a number"))
+            .sum();
+        assert!(
+            (1..=most).contains(&i64::from(documents)),
+            "{range:?}: {documents} of at most {most}"
+        );
         assert!(queries.len() <= 2, "{range:?}: {queries:?}");
     }
 }
@@ -144,23 +208,38 @@ async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
     for n in 1..=3 {
         post(&with, "ann").await;
         post(&with, "a.n$n%").await;
-        assert_eq!((count(&with, "ann").await, count(&with, "a.n$n%").await), (n, n));
+        assert_eq!(
+            (count(&with, "ann").await, count(&with, "a.n$n%").await),
+            (n, n)
+        );
     }
     with.close().await.expect("closed");
 
     let without = open_as_sharded(&address).await;
-    assert_eq!((count(&without, "ann").await, count(&without, "a.n$n%").await), (3, 3));
+    assert_eq!(
+        (
+            count(&without, "ann").await,
+            count(&without, "a.n$n%").await
+        ),
+        (3, 3)
+    );
     for _ in 0..2 {
         post(&without, "ann").await;
         post(&without, "bob").await;
     }
-    assert_eq!((count(&without, "ann").await, count(&without, "bob").await), (5, 2));
+    assert_eq!(
+        (count(&without, "ann").await, count(&without, "bob").await),
+        (5, 2)
+    );
     without.close().await.expect("closed");
 
     let with = ChatStore::open(&address).await.expect("a store");
     for n in 3..=5 {
         post(&with, "bob").await;
-        assert_eq!((count(&with, "ann").await, count(&with, "bob").await), (5, n));
+        assert_eq!(
+            (count(&with, "ann").await, count(&with, "bob").await),
+            (5, n)
+        );
     }
     assert_eq!(count(&with, "a.n$n%").await, 3);
 }
@@ -171,14 +250,26 @@ async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
     let store = ChatStore::open(&address).await.expect("a store");
     post(&store, "ann").await;
     // As if a flush of the tally came between a reader's look at the tally and at the counter.
-    let counters = database(&address).await.collection::<RawDocumentBuf>("counters");
+    let counters = database(&address)
+        .await
+        .collection::<RawDocumentBuf>("counters");
     let ann = doc! { "_id": { "user": "ann" } };
     let folded = doc! { "$set": { "message_count": 1_i64, "folded": { "0": 2_i64 } } };
-    counters.update_one(ann, folded).upsert(true).await.expect("written");
+    counters
+        .update_one(ann, folded)
+        .upsert(true)
+        .await
+        .expect("written");
     let ann = "ann".parse().expect("a name");
-    assert!(matches!(store.message_count(&ann).await, Err(Error::Unavailable(_))));
+    assert!(matches!(
+        store.message_count(&ann).await,
+        Err(Error::Unavailable(_))
+    ));
     let after = doc! { "$set": { "folds": 2_i64, "counts": {} } };
-    counters.update_one(doc! { "_id": { "tally": 0 } }, after).await.expect("written");
+    counters
+        .update_one(doc! { "_id": { "tally": 0 } }, after)
+        .await
+        .expect("written");
     assert_eq!(store.message_count(&ann).await.expect("a count"), 1);
 }
 
@@ -192,33 +283,71 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     // The plan and two of three buckets of a batch that a crash ended.
     let room: RoomName = "a".parse().expect("a name");
     let size = 2 * i64::try_from(buckets::CAPACITY).expect("small") + 1;
-    let (after, last) = (Head { seq: Seq::ZERO.next(), ..Head::EMPTY }, 1 + size);
-    let part = RoomBatch { after: Some(after), ..part(&room, after, size) };
-    let batch = Batch { id: BatchId([7; 12]), rooms: vec![part], counts: Vec::new(), guests: Vec::new() };
+    let (after, last) = (
+        Head {
+            seq: Seq::ZERO.next(),
+            ..Head::EMPTY
+        },
+        1 + size,
+    );
+    let part = RoomBatch {
+        after: Some(after),
+        ..part(&room, after, size)
+    };
+    let batch = Batch {
+        id: BatchId([7; 12]),
+        rooms: vec![part],
+        counts: Vec::new(),
+        guests: Vec::new(),
+    };
     let written = buckets::new_buckets(&batch);
     let written: Vec<_> = written
         .into_iter()
-        .map(|bucket| bucket.expect("BSON").as_document().expect("a document").to_owned())
+        .map(|bucket| {
+            bucket
+                .expect("BSON")
+                .as_document()
+                .expect("a document")
+                .to_owned()
+        })
         .collect();
     assert_eq!(written.len(), 3);
     let database = database(&address).await;
     let there = [written[0].clone(), written[2].clone()];
-    database.collection::<RawDocumentBuf>("messages").insert_many(there).await.expect("written");
+    database
+        .collection::<RawDocumentBuf>("messages")
+        .insert_many(there)
+        .await
+        .expect("written");
     let plan = doc! {
         "_id": "batch", "number": 2_i64, "id": ObjectId::from_bytes([7; 12]),
         "rooms": [{ "room": "a", "after": 1_i64, "last": last }],
         "is_complete": false, "counts": [], "changes": [], "more_changes": 0_i64,
     };
     let state = database.collection::<Document>("state");
-    state.replace_one(doc! { "_id": "batch" }, plan).upsert(true).await.expect("written");
+    state
+        .replace_one(doc! { "_id": "batch" }, plan)
+        .upsert(true)
+        .await
+        .expect("written");
 
     let store = ChatStore::open(&address).await.expect("a store");
     let arrived = 1 + i64::try_from(buckets::CAPACITY).expect("small");
-    let read = store.messages(&room, Range::Newest, 200).await.expect("read");
-    assert_eq!(read.iter().map(|m| m.seq.get()).collect::<Vec<_>>(), (1..=arrived).collect::<Vec<_>>());
+    let read = store
+        .messages(&room, Range::Newest, 200)
+        .await
+        .expect("read");
+    assert_eq!(
+        read.iter().map(|m| m.seq.get()).collect::<Vec<_>>(),
+        (1..=arrived).collect::<Vec<_>>()
+    );
     assert_eq!(count(&store, "bob").await.cast_signed(), arrived - 1);
     let found = store.room(&room).await.expect("a room");
-    assert_eq!((found.last_seq.get(), found.users), (arrived, 2), "ann and bob are members");
+    assert_eq!(
+        (found.last_seq.get(), found.users),
+        (arrived, 2),
+        "ann and bob are members"
+    );
     post(&store, "ann").await;
     let next = store.messages(&room, Range::Newest, 1).await.expect("read");
     assert_eq!(next[0].seq.get(), arrived + 1);
@@ -230,14 +359,20 @@ async fn a_room_that_cannot_be_read_fails_alone() {
         let address = mongod::database(kind);
         let store = ChatStore::open(&address).await.expect("a store");
         let message = |room: &str| {
-            let (room, sender) = (room.parse().expect("a name"), "ann".parse().expect("a name"));
+            let (room, sender) = (
+                room.parse().expect("a name"),
+                "ann".parse().expect("a name"),
+            );
             NewMessage::new(room, sender, "x".parse().expect("a text"))
         };
         store.post(message("broken")).await.expect("stored");
         store.close().await.expect("closed");
         let counters = database(&address).await.collection::<Document>("counters");
         let wrong = doc! { "$set": { "last_seq": "many" } };
-        counters.update_one(doc! { "_id": { "room": "broken" } }, wrong).await.expect("written");
+        counters
+            .update_one(doc! { "_id": { "room": "broken" } }, wrong)
+            .await
+            .expect("written");
 
         let store = ChatStore::open(&address).await.expect("a store");
         // All at once, so that they share batches.
@@ -246,7 +381,10 @@ async fn a_room_that_cannot_be_read_fails_alone() {
             let message = message(if i == 0 { "broken" } else { "whole" });
             tokio::spawn(async move { (i == 0, store.post(message).await) })
         });
-        for (is_broken, posted) in futures_util::future::try_join_all(posts).await.expect("no panic") {
+        for (is_broken, posted) in futures_util::future::try_join_all(posts)
+            .await
+            .expect("no panic")
+        {
             match is_broken {
                 true => assert!(matches!(posted, Err(Error::Corrupt(_))), "{posted:?}"),
                 false => assert!(posted.is_ok(), "{posted:?}"),
@@ -260,9 +398,15 @@ async fn a_room_that_cannot_be_read_fails_alone() {
 async fn a_removal_that_a_standalone_cut_off_lets_nobody_post() {
     let address = mongod::database(Kind::Standalone);
     let store = ChatStore::open(&address).await.expect("a store");
-    let (ann, bob): (Username, Username) = ("ann".parse().expect("a name"), "bob".parse().expect("a name"));
+    let (ann, bob): (Username, Username) = (
+        "ann".parse().expect("a name"),
+        "bob".parse().expect("a name"),
+    );
     for user in [&ann, &bob] {
-        store.register(user, &"correct horse".parse().expect("a password"), "").await.expect("registered");
+        store
+            .register(user, &"correct horse".parse().expect("a password"), "")
+            .await
+            .expect("registered");
     }
     let name = address.rsplit('/').next().expect("a name").to_owned();
     let admin = database(&address).await.client().database("admin");
@@ -270,7 +414,10 @@ async fn a_removal_that_a_standalone_cut_off_lets_nobody_post() {
     // Each of its writes to the room is lost in turn.
     for (command, collection) in [("update", "counters"), ("delete", "members")] {
         let room: RoomName = collection.parse().expect("a name");
-        store.create_room_for(&room, &ann, crate::types::Privacy::Private).await.expect("created");
+        store
+            .create_room_for(&room, &ann, crate::types::Privacy::Private)
+            .await
+            .expect("created");
         store.invite(&room, &bob).await.expect("invited");
         let by_bob = || NewMessage {
             verified: true,
@@ -281,11 +428,19 @@ async fn a_removal_that_a_standalone_cut_off_lets_nobody_post() {
         let data = doc! {
             "failCommands": [command], "errorCode": 11_602, "namespace": format!("{name}.{collection}"),
         };
-        let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
+        let fail =
+            doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
         admin.run_command(fail).await.expect("set");
         assert!(store.remove(&room, &bob).await.is_err(), "{command}");
         store.remove(&room, &bob).await.expect("removed");
-        assert!(matches!(store.post(by_bob()).await, Err(Error::RoomNotFound)), "{command}");
-        assert_eq!(store.room(&room).await.expect("a room").users, 1, "{command}");
+        assert!(
+            matches!(store.post(by_bob()).await, Err(Error::RoomNotFound)),
+            "{command}"
+        );
+        assert_eq!(
+            store.room(&room).await.expect("a room").users,
+            1,
+            "{command}"
+        );
     }
 }

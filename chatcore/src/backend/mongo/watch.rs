@@ -24,16 +24,16 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long it may take to begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
-/// Time within which a stream that broke is resumed where it was. What was committed in a longer time is read
-/// from the store sooner than it is heard of.
+/// Time within which a stream that broke is resumed where it was. What was committed in a longer
+/// time is read from the store sooner than it is heard of.
 const RESUME: Duration = Duration::from_secs(60);
 /// The pause before that is tried again, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Codes of the server for a place that it cannot go on from: what came after it is not kept any more
-/// (`ChangeStreamHistoryLost`), the stream ended there (`ChangeStreamFatalError`), or it is none
-/// (`InvalidResumeToken`).
+/// Codes of the server for a place that it cannot go on from: what came after it is not kept any
+/// more (`ChangeStreamHistoryLost`), the stream ended there (`ChangeStreamFatalError`), or it is
+/// none (`InvalidResumeToken`).
 const NO_SUCH_PLACE: [i32; 3] = [286, 280, 260];
 
 type Changes = ChangeStream<RawDocumentBuf>;
@@ -45,10 +45,14 @@ pub(super) async fn watch(inner: &Inner, peers: &Peers, feed: &Feed) -> Result<(
     peers.echo.begin();
     feed.begin_epoch();
     loop {
-        let Err(broken) = hear(inner, peers, feed, &mut changes, &mut place).await else { return Ok(()) };
+        let Err(broken) = hear(inner, peers, feed, &mut changes, &mut place).await else {
+            return Ok(());
+        };
         feed.pause();
         tracing::warn!(error = %broken, "the change stream broke; it is resumed where it was");
-        let Some(place) = place.clone() else { return Err(broken) };
+        let Some(place) = place.clone() else {
+            return Err(broken);
+        };
         // A stream that breaks as soon as it begins is not begun again without a pause.
         sleep(FIRST_PAUSE).await;
         changes = resume(inner, peers, feed, place).await?;
@@ -56,8 +60,8 @@ pub(super) async fn watch(inner: &Inner, peers: &Peers, feed: &Feed) -> Result<(
     }
 }
 
-/// Feeds every change of a stream to `feed`, until something fails or the feed is closed. `place` is
-/// where the next stream goes on.
+/// Feeds every change of a stream to `feed`, until something fails or the feed is closed. `place`
+/// is where the next stream goes on.
 async fn hear(
     inner: &Inner,
     peers: &Peers,
@@ -67,7 +71,11 @@ async fn hear(
 ) -> Result<()> {
     let silent = |_| Error::Unavailable("the stream of changes is silent".into());
     while !feed.is_closed() {
-        match timeout(SILENCE, changes.next_if_any()).await.map_err(silent)?.map_err(error)? {
+        match timeout(SILENCE, changes.next_if_any())
+            .await
+            .map_err(silent)?
+            .map_err(error)?
+        {
             Some(change) => take(inner, peers, feed, &change),
             // As after the database was dropped. It cannot be resumed.
             None if !changes.is_alive() => {
@@ -136,7 +144,11 @@ async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Resu
         "operationType": { "$in": ["insert", "replace", "update", "delete"] },
         "$or": [new, told, own_beats],
     } };
-    let watch = inner.database.watch().pipeline([only]).max_await_time(AWAIT);
+    let watch = inner
+        .database
+        .watch()
+        .pipeline([only])
+        .max_await_time(AWAIT);
     let begun = async {
         let watch = match place {
             Some(place) => watch.resume_after(place),
@@ -160,7 +172,11 @@ fn not_begun(e: mongodb::error::Error) -> Error {
 
 /// The time of the last change that a majority has.
 async fn majority_time(inner: &Inner) -> Result<Timestamp> {
-    let hello = inner.database.run_command(doc! { "hello": 1 }).await.map_err(error)?;
+    let hello = inner
+        .database
+        .run_command(doc! { "hello": 1 })
+        .await
+        .map_err(error)?;
     // A router of a sharded cluster tells no more than its own time.
     hello
         .get_document("lastWrite")
@@ -170,8 +186,8 @@ async fn majority_time(inner: &Inner) -> Result<Timestamp> {
         .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))
 }
 
-/// Feeds a change to `feed`. One that cannot be read is skipped, and the room it names is read from the
-/// store.
+/// Feeds a change to `feed`. One that cannot be read is skipped, and the room it names is read from
+/// the store.
 fn take(inner: &Inner, peers: &Peers, feed: &Feed, change: &RawDocument) {
     let parts = Parts::new(change);
     if let Err(error) = parts.feed_to(inner, peers, feed) {
@@ -198,16 +214,27 @@ impl<'a> Parts<'a> {
     fn new(change: &'a RawDocument) -> Self {
         let part = |document: &'a RawDocument, key| document.get_document(key).ok();
         Self {
-            collection: part(change, "ns").and_then(|ns| ns.get_str("coll").ok()).unwrap_or_default(),
+            collection: part(change, "ns")
+                .and_then(|ns| ns.get_str("coll").ok())
+                .unwrap_or_default(),
             key: part(change, "documentKey"),
             document: part(change, "fullDocument"),
-            updated: part(change, "updateDescription").and_then(|update| part(update, "updatedFields")),
+            updated: part(change, "updateDescription")
+                .and_then(|update| part(update, "updatedFields")),
         }
     }
 
     /// The room that the change is about, if it says so.
     fn room(&self) -> Option<RoomName> {
-        let of_signal = |kind| self.document?.get_document(kind).ok()?.get_str("room").ok()?.parse().ok();
+        let of_signal = |kind| {
+            self.document?
+                .get_document(kind)
+                .ok()?
+                .get_str("room")
+                .ok()?
+                .parse()
+                .ok()
+        };
         let of_key = self.key.and_then(|key| documents::room_name(key).ok());
         of_key.or_else(|| documents::SIGNALS_OF_ROOMS.into_iter().find_map(of_signal))
     }
@@ -252,7 +279,11 @@ impl<'a> Parts<'a> {
             },
             ("marks", document, Some(key)) => {
                 let (user, room) = documents::marked(key)?;
-                if let Some(seq) = document.or(self.updated).map(documents::marked_seq).transpose()? {
+                if let Some(seq) = document
+                    .or(self.updated)
+                    .map(documents::marked_seq)
+                    .transpose()?
+                {
                     feed.hear_mark(&user, &room, seq);
                 }
             }

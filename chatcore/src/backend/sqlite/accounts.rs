@@ -13,9 +13,17 @@ use crate::types::Username;
 
 /// The account of a name, in any case.
 pub(super) fn find(connection: &Connection, name: &Fold) -> rusqlite::Result<Option<Account>> {
-    let read =
-        |row: &Row<'_>| Ok(Account { username: parsed(row, 0)?, hash: row.get(1)?, version: row.get(2)? });
-    connection.prepare_cached(sql::ACCOUNT)?.query_row([name.as_str()], read).optional()
+    let read = |row: &Row<'_>| {
+        Ok(Account {
+            username: parsed(row, 0)?,
+            hash: row.get(1)?,
+            version: row.get(2)?,
+        })
+    };
+    connection
+        .prepare_cached(sql::ACCOUNT)?
+        .query_row([name.as_str()], read)
+        .optional()
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
@@ -45,7 +53,8 @@ impl Sqlite {
                     return Ok(false);
                 }
                 let NewSession { token, session } = new;
-                c.prepare_cached(sql::DROP_EXPIRED_SESSIONS)?.execute([expired.as_micros()])?;
+                c.prepare_cached(sql::DROP_EXPIRED_SESSIONS)?
+                    .execute([expired.as_micros()])?;
                 c.prepare_cached(sql::ADD_SESSION)?.execute(params![
                     token.0,
                     session.id.to_string(),
@@ -64,15 +73,22 @@ impl Sqlite {
     }
 }
 
-fn end_others(c: &Connection, user: &Username, except: Option<SessionId>) -> rusqlite::Result<usize> {
+fn end_others(
+    c: &Connection,
+    user: &Username,
+    except: Option<SessionId>,
+) -> rusqlite::Result<usize> {
     let except = except.map(|id| id.to_string()).unwrap_or_default();
-    c.prepare_cached(sql::END_SESSIONS_OF)?.execute([user.as_str(), &except])
+    c.prepare_cached(sql::END_SESSIONS_OF)?
+        .execute([user.as_str(), &except])
 }
 
 #[async_trait]
 impl Accounts for Sqlite {
     async fn account(&self, name: Fold) -> Result<Option<Account>> {
-        self.readers.run(Priority::Normal, move |c| find(c, &name)).await
+        self.readers
+            .run(Priority::Normal, move |c| find(c, &name))
+            .await
     }
 
     async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
@@ -87,14 +103,19 @@ impl Accounts for Sqlite {
     async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
         self.add(first, move |c, _| {
             let fold = Fold::from(&account.username);
-            let Account { username, hash, version } = account;
+            let Account {
+                username,
+                hash,
+                version,
+            } = account;
             let added = c.prepare_cached(sql::ADD_ACCOUNT)?.execute(params![
                 fold.as_str(),
                 username.as_str(),
                 hash,
                 version
             ])?;
-            c.prepare_cached(sql::END_GUESTS)?.execute([fold.as_str()])?;
+            c.prepare_cached(sql::END_GUESTS)?
+                .execute([fold.as_str()])?;
             Ok(added > 0)
         })
         .await
@@ -104,7 +125,11 @@ impl Accounts for Sqlite {
         self.writer
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
-                let Account { username, hash, version } = account;
+                let Account {
+                    username,
+                    hash,
+                    version,
+                } = account;
                 let fold = Fold::from(&username);
                 let key = params![fold.as_str(), version - 1, hash];
                 if c.prepare_cached(sql::CHANGE_PASSWORD)?.execute(key)? == 0 {
@@ -128,7 +153,10 @@ impl Accounts for Sqlite {
     }
 
     async fn add_guest(&self, new: NewSession) -> Result<bool> {
-        self.add(new, |c, new| Ok(find(c, &Fold::from(&new.session.username))?.is_none())).await
+        self.add(new, |c, new| {
+            Ok(find(c, &Fold::from(&new.session.username))?.is_none())
+        })
+        .await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
@@ -143,7 +171,9 @@ impl Accounts for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let key = params![token.0, alive_since.as_micros()];
-                c.prepare_cached(sql::SESSION)?.query_row(key, session).optional()
+                c.prepare_cached(sql::SESSION)?
+                    .query_row(key, session)
+                    .optional()
             })
             .await
     }
@@ -151,7 +181,9 @@ impl Accounts for Sqlite {
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.writer
             .run(Priority::Normal, move |c| {
-                c.prepare_cached(sql::TOUCH_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
+                c.prepare_cached(sql::TOUCH_SESSION)?
+                    .execute(params![token.0, now.as_micros()])
+                    .map(drop)
             })
             .await
     }
@@ -159,7 +191,9 @@ impl Accounts for Sqlite {
     async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.writer
             .run(Priority::Normal, move |c| {
-                c.prepare_cached(sql::RENEW_SESSION)?.execute(params![token.0, now.as_micros()]).map(drop)
+                c.prepare_cached(sql::RENEW_SESSION)?
+                    .execute(params![token.0, now.as_micros()])
+                    .map(drop)
             })
             .await
     }
@@ -168,7 +202,9 @@ impl Accounts for Sqlite {
         self.writer
             .run(Priority::Normal, move |c| {
                 let whose = |row: &Row<'_>| parsed(row, 0);
-                c.prepare_cached(sql::END_SESSION)?.query_row([token.0], whose).optional()
+                c.prepare_cached(sql::END_SESSION)?
+                    .query_row([token.0], whose)
+                    .optional()
             })
             .await
     }
@@ -177,7 +213,9 @@ impl Accounts for Sqlite {
         self.readers
             .run(Priority::Normal, move |c| {
                 let key = params![user.as_str(), alive_since.as_micros()];
-                c.prepare_cached(sql::SESSIONS)?.query_map(key, session)?.collect()
+                c.prepare_cached(sql::SESSIONS)?
+                    .query_map(key, session)?
+                    .collect()
             })
             .await
     }
@@ -185,14 +223,19 @@ impl Accounts for Sqlite {
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
         self.writer
             .run(Priority::Normal, move |c| {
-                let ended =
-                    c.prepare_cached(sql::END_SESSION_OF)?.execute([user.as_str(), &id.to_string()])?;
+                let ended = c
+                    .prepare_cached(sql::END_SESSION_OF)?
+                    .execute([user.as_str(), &id.to_string()])?;
                 Ok(ended > 0)
             })
             .await
     }
 
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.writer.run(Priority::Normal, move |c| Ok(end_others(c, &user, except)? as u64)).await
+        self.writer
+            .run(Priority::Normal, move |c| {
+                Ok(end_others(c, &user, except)? as u64)
+            })
+            .await
     }
 }

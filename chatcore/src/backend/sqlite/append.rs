@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
 use super::{accounts, columns, sql};
 use crate::backend::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
@@ -36,20 +38,29 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
             make_change(&transaction, room_id, change)?;
         }
     }
-    transaction.prepare_cached(sql::SET_LAST_BATCH)?.execute([batch.id.0])?;
+    transaction
+        .prepare_cached(sql::SET_LAST_BATCH)?
+        .execute([batch.id.0])?;
     transaction.commit()?;
     Ok(Append::Committed)
 }
 
 /// Tells if a batch was the last one. The committer asks for no other.
 pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
-    let last: Vec<u8> = connection.prepare_cached(sql::LAST_BATCH)?.query_row([], |row| row.get(0))?;
+    let last: Vec<u8> = connection
+        .prepare_cached(sql::LAST_BATCH)?
+        .query_row([], |row| row.get(0))?;
     Ok(last == batch.id.0)
 }
 
 /// Moves the head of a room; `None` if it was not where the batch expects it.
 fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<Option<i64>> {
-    let Head { seq, timestamp, change, .. } = room.head();
+    let Head {
+        seq,
+        timestamp,
+        change,
+        ..
+    } = room.head();
     let (seq, timestamp, change) = (seq.get(), timestamp.as_micros(), change.get());
     match room.after {
         Some(after) => {
@@ -69,11 +80,15 @@ fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<
                 |row| row.get(0),
             )
         }
-        None => transaction
-            .prepare_cached(sql::CREATE_HEAD)?
-            .query_row(params![room.room.as_str(), seq, timestamp, room.created_at().as_micros()], |row| {
-                row.get(0)
-            }),
+        None => transaction.prepare_cached(sql::CREATE_HEAD)?.query_row(
+            params![
+                room.room.as_str(),
+                seq,
+                timestamp,
+                room.created_at().as_micros()
+            ],
+            |row| row.get(0),
+        ),
     }
     .optional()
 }
@@ -85,7 +100,13 @@ fn add_messages(
     senders: &HashMap<&Username, i64>,
 ) -> rusqlite::Result<()> {
     let mut add = transaction.prepare_cached(sql::ADD_MESSAGE)?;
-    for BatchMessage { seq, timestamp, content, nonce } in &room.messages {
+    for BatchMessage {
+        seq,
+        timestamp,
+        content,
+        nonce,
+    } in &room.messages
+    {
         add.execute(params![
             room_id,
             seq.get(),
@@ -99,55 +120,95 @@ fn add_messages(
         ])?;
         for user in &content.mentions {
             let mention = params![user.as_str(), room_id, seq.get(), timestamp.as_micros()];
-            transaction.prepare_cached(sql::ADD_MENTION)?.execute(mention)?;
+            transaction
+                .prepare_cached(sql::ADD_MENTION)?
+                .execute(mention)?;
         }
     }
     let mut join = transaction.prepare_cached(sql::ADD_MEMBER)?;
     for user in &room.members {
-        join.execute(params![room_id, user.as_str(), room.created_at().as_micros(), room.room.as_str()])?;
+        join.execute(params![
+            room_id,
+            user.as_str(),
+            room.created_at().as_micros(),
+            room.room.as_str()
+        ])?;
     }
     Ok(())
 }
 
 /// Brings a stored message to its new state.
-fn make_change(transaction: &Transaction<'_>, room_id: i64, change: &MessageChange) -> rusqlite::Result<()> {
+fn make_change(
+    transaction: &Transaction<'_>,
+    room_id: i64,
+    change: &MessageChange,
+) -> rusqlite::Result<()> {
     let (seq, number) = (change.after.seq.get(), change.number().get());
     match &change.after.content {
-        Some(Content { text, mentions, edited_at, reactions, .. }) => {
-            transaction.prepare_cached(sql::CHANGE_MESSAGE)?.execute(params![
-                room_id,
-                seq,
-                text.as_str(),
-                columns::mentions(mentions),
-                edited_at.map(|time| time.as_micros()),
-                columns::reactions(reactions),
-                number,
-            ])?;
+        Some(Content {
+            text,
+            mentions,
+            edited_at,
+            reactions,
+            ..
+        }) => {
+            transaction
+                .prepare_cached(sql::CHANGE_MESSAGE)?
+                .execute(params![
+                    room_id,
+                    seq,
+                    text.as_str(),
+                    columns::mentions(mentions),
+                    edited_at.map(|time| time.as_micros()),
+                    columns::reactions(reactions),
+                    number,
+                ])?;
         }
         None => {
-            transaction.prepare_cached(sql::DELETE_MESSAGE)?.execute(params![room_id, seq, number])?;
+            transaction
+                .prepare_cached(sql::DELETE_MESSAGE)?
+                .execute(params![room_id, seq, number])?;
             let before = change.before.message.content.as_ref();
             if before.is_some_and(|before| !before.reactions.is_empty()) {
-                transaction.prepare_cached(sql::REMOVE_REACTIONS)?.execute(params![room_id, seq])?;
+                transaction
+                    .prepare_cached(sql::REMOVE_REACTIONS)?
+                    .execute(params![room_id, seq])?;
             }
         }
     }
 
-    for ReactionChange { emoji, user, position, .. } in &change.reactions {
+    for ReactionChange {
+        emoji,
+        user,
+        position,
+        ..
+    } in &change.reactions
+    {
         let key = (room_id, seq, emoji.as_str(), user.as_str());
         match position {
             Some(position) => transaction
                 .prepare_cached(sql::ADD_REACTION)?
                 .execute(params![key.0, key.1, key.2, key.3, position])?,
-            None => transaction.prepare_cached(sql::REMOVE_REACTION)?.execute(key)?,
+            None => transaction
+                .prepare_cached(sql::REMOVE_REACTION)?
+                .execute(key)?,
         };
     }
     for user in change.new_mentions() {
-        let mention = params![user.as_str(), room_id, seq, change.after.timestamp.as_micros()];
-        transaction.prepare_cached(sql::ADD_MENTION)?.execute(mention)?;
+        let mention = params![
+            user.as_str(),
+            room_id,
+            seq,
+            change.after.timestamp.as_micros()
+        ];
+        transaction
+            .prepare_cached(sql::ADD_MENTION)?
+            .execute(mention)?;
     }
     for user in change.lost_mentions() {
-        transaction.prepare_cached(sql::REMOVE_MENTION)?.execute(params![user.as_str(), room_id, seq])?;
+        transaction
+            .prepare_cached(sql::REMOVE_MENTION)?
+            .execute(params![user.as_str(), room_id, seq])?;
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! The lock (`flock`) is on the file itself, so it holds by whatever name the file is opened. The
 //! system frees it with the process.
 //!
-//! SQLite's own locks (`fcntl`) are on the same file, and a process loses all of these as soon as it
-//! closes any descriptor of it. So this module opens no file that a store of this process has, and
-//! closes one after the connections.
+//! SQLite's own locks (`fcntl`) are on the same file, and a process loses all of these as soon as
+//! it closes any descriptor of it. So this module opens no file that a store of this process has,
+//! and closes one after the connections.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -32,7 +32,10 @@ struct FileId {
 
 impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
     }
 }
 
@@ -56,7 +59,12 @@ impl FileLock {
             return Err(in_use(this_process()));
         }
 
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .clone();
         let file = options.open(path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         let id = FileId::from(&metadata);
@@ -77,7 +85,11 @@ impl FileLock {
                 "the file has more than one name; SQLite keeps its log beside the name in use, so use only one"
             );
         }
-        let lock = Self { file: Some(file), id, path: path.canonicalize().map_err(cannot)? };
+        let lock = Self {
+            file: Some(file),
+            id,
+            path: path.canonicalize().map_err(cannot)?,
+        };
         held.insert(id);
         // The lock takes itself out again if it is dropped.
         drop(held);
@@ -95,8 +107,12 @@ impl FileLock {
         let path = self.path.display();
         match std::fs::metadata(&self.path) {
             Ok(found) if FileId::from(&found) == self.id => Ok(()),
-            Ok(_) => Err(Error::Unavailable(format!("the file at {path} was replaced"))),
-            Err(e) => Err(Error::Unavailable(format!("the file at {path} was removed: {e}"))),
+            Ok(_) => Err(Error::Unavailable(format!(
+                "the file at {path} was replaced"
+            ))),
+            Err(e) => Err(Error::Unavailable(format!(
+                "the file at {path} was removed: {e}"
+            ))),
         }
     }
 }
@@ -116,7 +132,9 @@ fn this_process() -> String {
 
 /// The process that has the lock on a file, if the system tells.
 fn holder(file: FileId) -> String {
-    let pid = std::fs::read_to_string("/proc/locks").ok().and_then(|locks| holder_in(&locks, file));
+    let pid = std::fs::read_to_string("/proc/locks")
+        .ok()
+        .and_then(|locks| holder_in(&locks, file));
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
@@ -126,10 +144,12 @@ fn holder_in(locks: &str, file: FileId) -> Option<u32> {
     let minor = file.device & 0xff | file.device >> 12 & 0xfff00;
     let wanted = format!("{major:02x}:{minor:02x}:{}", file.inode);
     locks.lines().find_map(|line| {
-        // A number, the kind, "ADVISORY", "WRITE", the process, the file. Who waits has "->" before the
-        // kind.
+        // A number, the kind, "ADVISORY", "WRITE", the process, the file. Who waits has "->" before
+        // the kind.
         let fields: Vec<_> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, _, pid, found, ..] = fields[..] else { return None };
+        let [_, "FLOCK", _, _, pid, found, ..] = fields[..] else {
+            return None;
+        };
         // 0 is a process that cannot be seen from here.
         pid.parse().ok().filter(|pid| found == wanted && *pid != 0)
     })
@@ -147,7 +167,15 @@ mod tests {
             4: FLOCK  ADVISORY  WRITE 13 fe:00:7 0 EOF\n\
             4: -> FLOCK  ADVISORY  WRITE 14 fe:00:9 0 EOF\n\
             rubbish\n";
-        let holder = |inode| holder_in(locks, FileId { device: 0xfe00, inode });
+        let holder = |inode| {
+            holder_in(
+                locks,
+                FileId {
+                    device: 0xfe00,
+                    inode,
+                },
+            )
+        };
         assert_eq!((holder(7), holder(8), holder(9)), (Some(13), None, None));
     }
 }

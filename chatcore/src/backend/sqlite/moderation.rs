@@ -10,20 +10,30 @@ use crate::error::Result;
 use crate::timestamp::Timestamp;
 use crate::types::{Privacy, RoomName, Username};
 
-fn access(c: &Connection, room: &RoomName, user: Option<&Username>) -> rusqlite::Result<Option<Access>> {
+fn access(
+    c: &Connection,
+    room: &RoomName,
+    user: Option<&Username>,
+) -> rusqlite::Result<Option<Access>> {
     let (name, fold) = (user.map_or("", Username::as_str), user.map(Fold::from));
     let key = [room.as_str(), name, fold.as_ref().map_or("", Fold::as_str)];
     let read = |row: &Row<'_>| {
         let private: bool = row.get(0)?;
         Ok(Access {
-            privacy: if private { Privacy::Private } else { Privacy::Public },
+            privacy: if private {
+                Privacy::Private
+            } else {
+                Privacy::Public
+            },
             restricted: row.get(1)?,
             owner: owner(row, 2)?,
             member: row.get(3)?,
             banned: row.get(4)?,
         })
     };
-    c.prepare_cached(sql::ACCESS)?.query_row(key, read).optional()
+    c.prepare_cached(sql::ACCESS)?
+        .query_row(key, read)
+        .optional()
 }
 
 /// The owner of a room, if it has one.
@@ -50,15 +60,23 @@ pub(super) fn join(
         Some(_) => Joined::Member,
     };
     if joined == Joined::Member {
-        c.prepare_cached(sql::JOIN)?.execute(params![room.as_str(), user.as_str(), now.as_micros()])?;
+        c.prepare_cached(sql::JOIN)?.execute(params![
+            room.as_str(),
+            user.as_str(),
+            now.as_micros()
+        ])?;
     }
     Ok(joined)
 }
 
 /// Ends a membership and counts the departure, if there was one.
 pub(super) fn leave(c: &Connection, room: &RoomName, user: &Username) -> rusqlite::Result<()> {
-    if c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])? > 0 {
-        c.prepare_cached(sql::COUNT_DEPARTURE)?.execute([room.as_str()])?;
+    if c.prepare_cached(sql::LEAVE)?
+        .execute([room.as_str(), user.as_str()])?
+        > 0
+    {
+        c.prepare_cached(sql::COUNT_DEPARTURE)?
+            .execute([room.as_str()])?;
     }
     Ok(())
 }
@@ -92,26 +110,45 @@ impl Moderation for Sqlite {
             .run(Priority::Normal, move |c| {
                 let after = page.after.as_ref().map_or("", RoomName::as_str);
                 let key = params![user.as_str(), after, page.limit];
-                c.prepare_cached(sql::PRIVATE_ROOMS)?.query_map(key, |row| parsed(row, 0))?.collect()
+                c.prepare_cached(sql::PRIVATE_ROOMS)?
+                    .query_map(key, |row| parsed(row, 0))?
+                    .collect()
             })
             .await
     }
 
-    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
+    async fn access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Option<(Access, Vec<Access>)>> {
         self.readers
             .run(Priority::Normal, move |c| {
                 // One transaction, so that all queries see the same state.
                 let c = c.transaction()?;
-                let Some(everyone) = access(&c, &room, None)? else { return Ok(None) };
-                let each = users.iter().filter_map(|user| access(&c, &room, Some(user)).transpose());
+                let Some(everyone) = access(&c, &room, None)? else {
+                    return Ok(None);
+                };
+                let each = users
+                    .iter()
+                    .filter_map(|user| access(&c, &room, Some(user)).transpose());
                 Ok(Some((everyone, each.collect::<rusqlite::Result<_>>()?)))
             })
             .await
     }
 
-    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+    async fn admissions(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Vec<Option<Access>>> {
         self.readers
-            .run(Priority::Commit, move |c| users.iter().map(|user| access(c, &room, Some(user))).collect())
+            .run(Priority::Commit, move |c| {
+                users
+                    .iter()
+                    .map(|user| access(c, &room, Some(user)))
+                    .collect()
+            })
             .await
     }
 
@@ -123,7 +160,8 @@ impl Moderation for Sqlite {
                 let ban = params![room.as_str(), fold.as_str(), user.as_str(), now.as_micros()];
                 c.prepare_cached(sql::BAN)?.execute(ban)?;
                 c.prepare_cached(sql::RESTRICT)?.execute([room.as_str()])?;
-                c.prepare_cached(sql::LEAVE)?.execute([room.as_str(), user.as_str()])?;
+                c.prepare_cached(sql::LEAVE)?
+                    .execute([room.as_str(), user.as_str()])?;
                 c.commit()
             })
             .await
@@ -134,8 +172,12 @@ impl Moderation for Sqlite {
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
                 let fold = Fold::from(&user);
-                let lifted = c.prepare_cached(sql::UNBAN)?.execute([room.as_str(), fold.as_str()])? > 0;
-                c.prepare_cached(sql::OPEN_WITHOUT_BANS)?.execute([room.as_str()])?;
+                let lifted = c
+                    .prepare_cached(sql::UNBAN)?
+                    .execute([room.as_str(), fold.as_str()])?
+                    > 0;
+                c.prepare_cached(sql::OPEN_WITHOUT_BANS)?
+                    .execute([room.as_str()])?;
                 c.commit()?;
                 Ok(lifted)
             })
@@ -147,7 +189,9 @@ impl Moderation for Sqlite {
             .run(Priority::Normal, move |c| {
                 let after = page.after.as_ref().map_or("", Username::as_str);
                 let key = params![room.as_str(), after, page.limit];
-                c.prepare_cached(sql::BANS)?.query_map(key, |row| parsed(row, 0))?.collect()
+                c.prepare_cached(sql::BANS)?
+                    .query_map(key, |row| parsed(row, 0))?
+                    .collect()
             })
             .await
     }

@@ -71,11 +71,17 @@ impl Queue {
     fn next(&self) -> Option<Job> {
         let mut waiting = self.lock();
         loop {
-            let job = waiting.commits.pop_front().or_else(|| waiting.normal.pop_front());
+            let job = waiting
+                .commits
+                .pop_front()
+                .or_else(|| waiting.normal.pop_front());
             if job.is_some() || waiting.closed {
                 return job;
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self
+                .changed
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -93,7 +99,10 @@ impl Pool {
         lock: Option<&Arc<FileLock>>,
     ) -> Result<Self> {
         let (running, ended) = watch::channel(());
-        let pool = Self { queue: Arc::default(), ended };
+        let pool = Self {
+            queue: Arc::default(),
+            ended,
+        };
         for connection in connections {
             let (queue, lock, running) = (pool.queue.clone(), lock.cloned(), running.clone());
             let thread = move || {
@@ -119,7 +128,10 @@ impl Pool {
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(priority, Box::new(move |connection| drop(reply.send(job(connection)))))?;
+        self.queue.push(
+            priority,
+            Box::new(move |connection| drop(reply.send(job(connection)))),
+        )?;
         match answer.await {
             Ok(result) => result.map_err(super::error),
             Err(_) => Err(Error::Unavailable("a call ended without an answer".into())),
@@ -178,14 +190,20 @@ mod tests {
 
     fn push(pool: &Pool, priority: Priority, done: &mpsc::Sender<usize>, id: usize) -> Result<()> {
         let done = done.clone();
-        pool.queue.push(priority, Box::new(move |_| done.send(id).unwrap_or(())))
+        pool.queue
+            .push(priority, Box::new(move |_| done.send(id).unwrap_or(())))
     }
 
     #[tokio::test]
     async fn commits_go_before_whatever_else_waits() {
         let (pool, release) = busy_pool().await;
         let (done, order) = mpsc::channel();
-        let calls = [Priority::Normal, Priority::Commit, Priority::Normal, Priority::Commit];
+        let calls = [
+            Priority::Normal,
+            Priority::Commit,
+            Priority::Normal,
+            Priority::Commit,
+        ];
         for (id, priority) in calls.into_iter().enumerate() {
             push(&pool, priority, &done, id).expect("accepted");
         }

@@ -9,20 +9,21 @@ use crate::error::{Error, Result};
 const APPLICATION_ID: i64 = 0x6368_6174;
 /// Memory of a connection for pages of the file.
 const CACHE_KIB: i64 = 16 * 1024;
-/// Pages in the log before they are moved to the file. Posts to many rooms change many pages, each of
-/// them again and again: the longer the log, the more of that is moved once.
+/// Pages in the log before they are moved to the file. Posts to many rooms change many pages, each
+/// of them again and again: the longer the log, the more of that is moved once.
 const CHECKPOINT_PAGES: i64 = 16 * 1024;
 /// Version of the tables. Files of other versions are refused.
 const VERSION: i64 = 6;
 
 /// Tables of an empty store.
 ///
-/// A deleted message has no text. It keeps its sender while a nonce has to be told from that of others;
-/// else it has the sender 0, whose name is empty. `messages.mentions` and `messages.reactions` are JSON, to be
-/// shown with the message; the tables of those names have a row for each. `messages.change` is the number of
-/// the last change, so that an index is the log of changes. `members.room` and `members.private` are the name and
-/// the privacy of the room, so that an index finds a user's rooms in order. `rooms.members` is kept by the two
-/// triggers, so that no description of a room counts its members.
+/// A deleted message has no text. It keeps its sender while a nonce has to be told from that of
+/// others; else it has the sender 0, whose name is empty. `messages.mentions` and
+/// `messages.reactions` are JSON, to be shown with the message; the tables of those names have a
+/// row for each. `messages.change` is the number of the last change, so that an index is the log of
+/// changes. `members.room` and `members.private` are the name and the privacy of the room, so that
+/// an index finds a user's rooms in order. `rooms.members` is kept by the two triggers, so that no
+/// description of a room counts its members.
 const TABLES: &str = "
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
@@ -163,12 +164,20 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
         (0, 0) if tables == 0 => {}
         (APPLICATION_ID, VERSION) => {}
         (APPLICATION_ID, other) => {
-            let age = if other > VERSION { "a newer" } else { "an older" };
+            let age = if other > VERSION {
+                "a newer"
+            } else {
+                "an older"
+            };
             return Err(Error::Open(format!(
                 "it was written by {age} version (schema {other}, this version knows {VERSION})"
             )));
         }
-        _ => return Err(Error::Open("the file is an SQLite database of another program".into())),
+        _ => {
+            return Err(Error::Open(
+                "the file is an SQLite database of another program".into(),
+            ));
+        }
     }
     configure(connection, tables == 0).map_err(error)
 }
@@ -196,13 +205,19 @@ mod tests {
 
     #[test]
     fn a_file_of_another_version_is_refused_and_left_as_it_was() {
-        for (version, age) in [(VERSION - 1, "an older version"), (VERSION + 1, "a newer version")] {
+        for (version, age) in [
+            (VERSION - 1, "an older version"),
+            (VERSION + 1, "a newer version"),
+        ] {
             let mut file = Connection::open_in_memory().expect("memory");
             prepare(&mut file).expect("made");
             prepare(&mut file).expect("opened again");
-            file.pragma_update(None, "user_version", version).expect("set");
+            file.pragma_update(None, "user_version", version)
+                .expect("set");
             assert!(matches!(prepare(&mut file), Err(Error::Open(reason)) if reason.contains(age)));
-            let left: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("read");
+            let left: i64 = file
+                .query_row("PRAGMA user_version", [], |row| row.get(0))
+                .expect("read");
             assert_eq!(left, version);
         }
     }

@@ -119,17 +119,21 @@ mod tests {
 
     /// The steps of a plan that read a table or index from one end to the other, or sort.
     fn unindexed_steps(connection: &Connection, sql: &str) -> Vec<String> {
-        let mut explain =
-            connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a valid statement");
+        let mut explain = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .expect("a valid statement");
         let count = explain.parameter_count();
         let bindings = std::iter::repeat_n(rusqlite::types::Null, count);
         let steps = explain
-            .query_map(rusqlite::params_from_iter(bindings), |row| row.get::<_, String>(3))
+            .query_map(rusqlite::params_from_iter(bindings), |row| {
+                row.get::<_, String>(3)
+            })
             .expect("a plan");
         let steps = steps.map(|step| step.expect("text"));
         steps
             .filter(|step| {
-                step.starts_with("SCAN") && step != "SCAN CONSTANT ROW" || step.contains("TEMP B-TREE")
+                step.starts_with("SCAN") && step != "SCAN CONSTANT ROW"
+                    || step.contains("TEMP B-TREE")
             })
             .collect()
     }
@@ -139,12 +143,23 @@ mod tests {
         let mut connection = Connection::open_in_memory().expect("memory");
         schema::prepare(&mut connection).expect("tables");
         for (name, sql) in ALL {
-            assert_eq!(unindexed_steps(&connection, sql), Vec::<String>::new(), "{name}");
+            assert_eq!(
+                unindexed_steps(&connection, sql),
+                Vec::<String>::new(),
+                "{name}"
+            );
         }
         // The check itself notices a scan and a sort.
-        assert_eq!(unindexed_steps(&connection, "SELECT * FROM messages WHERE text = ?1").len(), 1);
         assert_eq!(
-            unindexed_steps(&connection, "SELECT * FROM users WHERE name > 'a' ORDER BY message_count").len(),
+            unindexed_steps(&connection, "SELECT * FROM messages WHERE text = ?1").len(),
+            1
+        );
+        assert_eq!(
+            unindexed_steps(
+                &connection,
+                "SELECT * FROM users WHERE name > 'a' ORDER BY message_count"
+            )
+            .len(),
             1
         );
     }

@@ -17,7 +17,9 @@ use crate::feed::Feed;
 use crate::read_marks::ReadMark;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
-use crate::types::{ChangeSeq, Message, Privacy, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
+use crate::types::{
+    ChangeSeq, Message, Privacy, Range, Room, RoomName, Seq, Topic, UserRoom, Username,
+};
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +125,13 @@ impl Backend for Faulty {
             Fault::Overtaken => {
                 self.release.notify_one();
                 let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
-                while self.inner.heads(rooms.clone()).await?.iter().all(|head| matches!(head, Ok(None))) {
+                while self
+                    .inner
+                    .heads(rooms.clone())
+                    .await?
+                    .iter()
+                    .all(|head| matches!(head, Ok(None)))
+                {
                     tokio::task::yield_now().await;
                 }
                 out_of_reach()
@@ -158,7 +166,11 @@ impl Backend for Faulty {
     async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.inner.by_nonce(keys).await
     }
-    async fn targets(&self, targets: Vec<Target>, state: ReadState) -> Result<Vec<Result<Option<Stored>>>> {
+    async fn targets(
+        &self,
+        targets: Vec<Target>,
+        state: ReadState,
+    ) -> Result<Vec<Result<Option<Stored>>>> {
         self.inner.targets(targets, state).await
     }
     fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
@@ -169,14 +181,23 @@ impl Backend for Faulty {
     }
     async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
         match &self.peer {
-            Some(peer) => peer.reads.count(self.inner.changed(room, after, limit)).await,
+            Some(peer) => {
+                peer.reads
+                    .count(self.inner.changed(room, after, limit))
+                    .await
+            }
             None => self.inner.changed(room, after, limit).await,
         }
     }
     async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
         self.inner.set_topic(room, topic).await
     }
-    async fn mentions(&self, user: Username, before: Timestamp, limit: u32) -> Result<Vec<Message>> {
+    async fn mentions(
+        &self,
+        user: Username,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
         self.inner.mentions(user, before, limit).await
     }
     async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
@@ -194,7 +215,13 @@ impl Backend for Faulty {
     async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
         self.inner.users(room, page).await
     }
-    async fn join(&self, room: RoomName, user: Username, invited: bool, now: Timestamp) -> Result<Joined> {
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined> {
         self.inner.join(room, user, invited, now).await
     }
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
@@ -202,7 +229,11 @@ impl Backend for Faulty {
     }
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
         match &self.peer {
-            Some(peer) => peer.reads.count(self.inner.messages(room, range, limit)).await,
+            Some(peer) => {
+                peer.reads
+                    .count(self.inner.messages(room, range, limit))
+                    .await
+            }
             None => self.inner.messages(room, range, limit).await,
         }
     }
@@ -210,7 +241,9 @@ impl Backend for Faulty {
         self.peer.is_some()
     }
     async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
-        let Some(peer) = &self.peer else { return self.inner.watch(feed).await };
+        let Some(peer) = &self.peer else {
+            return self.inner.watch(feed).await;
+        };
         let mut hears = peer.hears.subscribe();
         hears.wait_for(|hears| *hears).await.unwrap();
         feed.begin_epoch();
@@ -219,7 +252,11 @@ impl Backend for Faulty {
     }
     async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
         match &self.peer {
-            Some(peer) => peer.presence.count(self.inner.attend(room, attendance)).await,
+            Some(peer) => {
+                peer.presence
+                    .count(self.inner.attend(room, attendance))
+                    .await
+            }
             None => self.inner.attend(room, attendance).await,
         }
     }
@@ -309,11 +346,19 @@ impl Moderation for Faulty {
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.inner.private_rooms(user, page).await
     }
-    async fn access(&self, room: RoomName, users: Vec<Username>) -> Result<Option<(Access, Vec<Access>)>> {
+    async fn access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Option<(Access, Vec<Access>)>> {
         self.accesses.fetch_add(1, Ordering::SeqCst);
         self.inner.access(room, users).await
     }
-    async fn admissions(&self, room: RoomName, users: Vec<Username>) -> Result<Vec<Option<Access>>> {
+    async fn admissions(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Vec<Option<Access>>> {
         self.accesses.fetch_add(1, Ordering::SeqCst);
         self.inner.admissions(room, users).await
     }

@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 use super::*;
 use crate::follow::Update;
 
-/// Rooms that are followed, those of them in which another process posts unheard, and those in which
-/// somebody is present.
+/// Rooms that are followed, those of them in which another process posts unheard, and those in
+/// which somebody is present.
 const ROOMS: usize = 2_000;
 const MISSED: usize = 300;
 const UNCHANGED_TO: usize = ROOMS - MISSED;
@@ -19,7 +19,12 @@ fn room(i: usize) -> RoomName {
 }
 
 async fn post_to(store: &ChatStore, rooms: impl Iterator<Item = usize>, text: &str) {
-    let post = |i| store.post(NewMessage { room: room(i), ..message(text) });
+    let post = |i| {
+        store.post(NewMessage {
+            room: room(i),
+            ..message(text)
+        })
+    };
     let posted = join_all(rooms.map(post)).await;
     posted.into_iter().for_each(|posted| drop(posted.unwrap()));
 }
@@ -54,7 +59,10 @@ fn follow(store: &ChatStore, i: usize) -> Arc<Mutex<Vec<String>>> {
     got
 }
 
-async fn until_all_got(followers: &[Arc<Mutex<Vec<String>>>], expected: impl Fn(usize) -> Vec<&'static str>) {
+async fn until_all_got(
+    followers: &[Arc<Mutex<Vec<String>>>],
+    expected: impl Fn(usize) -> Vec<&'static str>,
+) {
     for (i, got) in followers.iter().enumerate() {
         let expected = expected(i);
         let complete = async {
@@ -63,7 +71,11 @@ async fn until_all_got(followers: &[Arc<Mutex<Vec<String>>>], expected: impl Fn(
             }
         };
         let complete = tokio::time::timeout(Duration::from_secs(60), complete).await;
-        assert!(complete.is_ok() && *got.lock().unwrap() == expected, "{i}: {:?}", got.lock().unwrap());
+        assert!(
+            complete.is_ok() && *got.lock().unwrap() == expected,
+            "{i}: {:?}",
+            got.lock().unwrap()
+        );
     }
 }
 
@@ -111,8 +123,17 @@ async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_miss
         ("heads", &peer.heads, 3, ROOMS / 10),
         ("presence", &peer.presence, FEW, 4 * WATCHED),
     ] {
-        let (most, all) = (calls.most.load(Ordering::SeqCst), calls.all.load(Ordering::SeqCst));
-        assert!(most <= at_once && all <= in_all, "{name}: {most} at once, {all} in all");
+        let (most, all) = (
+            calls.most.load(Ordering::SeqCst),
+            calls.all.load(Ordering::SeqCst),
+        );
+        assert!(
+            most <= at_once && all <= in_all,
+            "{name}: {most} at once, {all} in all"
+        );
     }
-    assert!(peer.presence.all.load(Ordering::SeqCst) >= WATCHED, "all are asked for again");
+    assert!(
+        peer.presence.all.load(Ordering::SeqCst) >= WATCHED,
+        "all are asked for again"
+    );
 }

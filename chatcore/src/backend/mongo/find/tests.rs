@@ -13,28 +13,41 @@ fn stages(plan: &Document, found: &mut Vec<String>) {
     for value in plan.values() {
         match value {
             Bson::Document(inner) => stages(inner, found),
-            Bson::Array(list) => {
-                list.iter().filter_map(Bson::as_document).for_each(|inner| stages(inner, found))
-            }
+            Bson::Array(list) => list
+                .iter()
+                .filter_map(Bson::as_document)
+                .for_each(|inner| stages(inner, found)),
             _ => {}
         }
     }
 }
 
 async fn explain(database: &Database, command: Document) -> Vec<String> {
-    let explained =
-        database.run_command(doc! { "explain": command, "verbosity": "queryPlanner" }).await.expect("a plan");
+    let explained = database
+        .run_command(doc! { "explain": command, "verbosity": "queryPlanner" })
+        .await
+        .expect("a plan");
     let planner = explained.get_document("queryPlanner").expect("a planner");
     let mut found = Vec::new();
-    stages(planner.get_document("winningPlan").expect("a winner"), &mut found);
+    stages(
+        planner.get_document("winningPlan").expect("a winner"),
+        &mut found,
+    );
     found
 }
 
 async fn find(database: &Database, query: Query) -> Vec<String> {
-    let Query { collection, filter, sort, projection, hint, limit, .. } = query;
+    let Query {
+        collection,
+        filter,
+        sort,
+        projection,
+        hint,
+        limit,
+        ..
+    } = query;
     let limit = i64::from(limit);
-    let mut find =
-        doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit };
+    let mut find = doc! { "find": collection, "filter": filter, "sort": sort, "projection": projection, "limit": limit };
     if let Some(keys) = hint {
         find.insert("hint", keys);
     }
@@ -42,7 +55,11 @@ async fn find(database: &Database, query: Query) -> Vec<String> {
 }
 
 async fn delete(database: &Database, collection: &str, filter: Document) -> Vec<String> {
-    explain(database, doc! { "delete": collection, "deletes": [{ "q": filter, "limit": 0 }] }).await
+    explain(
+        database,
+        doc! { "delete": collection, "deletes": [{ "q": filter, "limit": 0 }] },
+    )
+    .await
 }
 
 #[tokio::test]
@@ -50,7 +67,9 @@ async fn every_query_has_an_index() {
     let address = mongod::database(Kind::ReplicaSet);
     let client = Client::with_uri_str(&address).await.expect("a client");
     let database = client.default_database().expect("named in the address");
-    schema::prepare(&database, SESSION_IDLE).await.expect("indexes");
+    schema::prepare(&database, SESSION_IDLE)
+        .await
+        .expect("indexes");
     // So that the scan below is the only way, and is allowed.
     database
         .collection::<Document>("counters")
@@ -64,25 +83,47 @@ async fn every_query_has_an_index() {
     let seq = Seq::new(5).expect("a place");
     let time = crate::testing::time(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
-    let head = Some(Head { seq, timestamp: time, ..Head::EMPTY });
+    let head = Some(Head {
+        seq,
+        timestamp: time,
+        ..Head::EMPTY
+    });
     let change = ChangeSeq::ZERO.next();
     let [thumb, heart]: [Emoji; 2] = ["👍", "❤️"].map(|text| text.parse().expect("an emoji"));
-    let places_of_two = [(name.clone(), seq), ("b".parse().expect("a name"), seq.next())];
+    let places_of_two = [
+        (name.clone(), seq),
+        ("b".parse().expect("a name"), seq.next()),
+    ];
     let mut plans = Vec::new();
-    for range in [Range::Newest, Range::Before(seq), Range::After(seq), Range::Since(time)] {
+    for range in [
+        Range::Newest,
+        Range::Before(seq),
+        Range::After(seq),
+        Range::Since(time),
+    ] {
         for bound in [None, head] {
-            plans.push((format!("{range:?}"), find(&database, messages(&name, range, 50, bound)).await));
+            plans.push((
+                format!("{range:?}"),
+                find(&database, messages(&name, range, 50, bound)).await,
+            ));
         }
     }
     for query in [
         heads(&[name.clone(), "b".parse().expect("a name")]),
         room(&name),
-        rooms(&Page { after: None, limit: 10 }),
+        rooms(&Page {
+            after: None,
+            limit: 10,
+        }),
         batch_buckets(&name, seq, seq, 10),
         batch_at(&name, seq, true),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
         counts(std::slice::from_ref(&user), pending_counts::SLOTS),
-        counters(&[CountChange { user: user.clone(), added: 1, removed: 0 }]),
+        counters(&[CountChange {
+            user: user.clone(),
+            added: 1,
+            removed: 0,
+        }]),
         commit(BatchId([0; 12]), true),
         changes_between(&name, seq, seq.next()),
         changes_at(&places_of_two),
@@ -98,21 +139,48 @@ async fn every_query_has_an_index() {
         first_reactions(&name, seq, thumb, 11),
         mentions(&user, time, 10),
         memberships_among(&[(&name, &user)]),
-        members(&name, &Page { after: Some(user.clone()), limit: 10 }),
+        members(
+            &name,
+            &Page {
+                after: Some(user.clone()),
+                limit: 10,
+            },
+        ),
         session(token, time),
         claims(3),
-        memberships(&user, &Page { after: Some(name.clone()), limit: 10 }),
+        memberships(
+            &user,
+            &Page {
+                after: Some(name.clone()),
+                limit: 10,
+            },
+        ),
         ends(std::slice::from_ref(&name)),
         marks(&user, std::slice::from_ref(&name)),
         presence(&name),
         sessions(&user, time),
-        private_rooms(&user, &Page { after: None, limit: 10 }),
+        private_rooms(
+            &user,
+            &Page {
+                after: None,
+                limit: 10,
+            },
+        ),
         bans_of(&name, std::slice::from_ref(&fold)),
-        bans(&name, &Page { after: None, limit: 10 }),
+        bans(
+            &name,
+            &Page {
+                after: None,
+                limit: 10,
+            },
+        ),
         members_among(&name, std::slice::from_ref(&user)),
         accounts(&[fold.clone(), Fold::from(&user)]),
     ] {
-        plans.push((format!("{} {}", query.collection, query.filter), find(&database, query).await));
+        plans.push((
+            format!("{} {}", query.collection, query.filter),
+            find(&database, query).await,
+        ));
     }
     for (collection, filter) in [
         ("messages", places(&name, seq, seq)),
@@ -129,15 +197,33 @@ async fn every_query_has_an_index() {
         ("sessions", session_of(&user, id)),
         ("sessions", sessions_of(&user, Some(id))),
     ] {
-        plans.push((format!("delete {collection} {filter}"), delete(&database, collection, filter).await));
+        plans.push((
+            format!("delete {collection} {filter}"),
+            delete(&database, collection, filter).await,
+        ));
     }
     for (what, stages) in plans {
-        let slow = stages.iter().find(|stage| matches!(stage.as_str(), "COLLSCAN" | "SORT"));
+        let slow = stages
+            .iter()
+            .find(|stage| matches!(stage.as_str(), "COLLSCAN" | "SORT"));
         assert_eq!(slow, None, "{what}: {stages:?}");
-        let indexed = stages.iter().any(|stage| matches!(stage.as_str(), "IXSCAN" | "IDHACK"));
+        let indexed = stages
+            .iter()
+            .any(|stage| matches!(stage.as_str(), "IXSCAN" | "IDHACK"));
         assert!(indexed, "{what}: {stages:?}");
     }
     // The check itself notices a sort.
-    let sorted = Query { sort: doc! { "created_at": 1 }, ..rooms(&Page { after: None, limit: 10 }) };
-    assert!(find(&database, sorted).await.iter().any(|stage| stage == "SORT"));
+    let sorted = Query {
+        sort: doc! { "created_at": 1 },
+        ..rooms(&Page {
+            after: None,
+            limit: 10,
+        })
+    };
+    assert!(
+        find(&database, sorted)
+            .await
+            .iter()
+            .any(|stage| stage == "SORT")
+    );
 }

@@ -42,9 +42,15 @@ impl Plan {
         Ok(Self {
             number: plan.get_i64("number").map_err(corrupt)?,
             id: plan.get_object_id("id").map_err(corrupt)?,
-            rooms: documents_of(plan, "rooms")?.into_iter().map(Part::read).collect::<Result<_>>()?,
+            rooms: documents_of(plan, "rooms")?
+                .into_iter()
+                .map(Part::read)
+                .collect::<Result<_>>()?,
             is_complete: plan.get_bool("is_complete").map_err(corrupt)?,
-            counts: documents_of(plan, "counts")?.into_iter().map(count).collect::<Result<_>>()?,
+            counts: documents_of(plan, "counts")?
+                .into_iter()
+                .map(count)
+                .collect::<Result<_>>()?,
             changes: commands(plan)?,
             more_changes: plan.get_i64("more_changes").map_err(corrupt)?,
         })
@@ -57,17 +63,23 @@ impl Part {
             room: text(part, "room")?,
             after: seq(part, "after")?,
             last: seq(part, "last")?,
-            change: is_there(part, "change").then(|| change_seq(part, "change")).transpose()?,
+            change: is_there(part, "change")
+                .then(|| change_seq(part, "change"))
+                .transpose()?,
         })
     }
 }
 
 fn documents_of<'a>(document: &'a RawDocument, key: &str) -> Result<Vec<&'a RawDocument>> {
     let read = |value: mongodb::bson::RawBsonRef<'a>| {
-        value.as_document().ok_or_else(|| corrupt(format!("no document in {key}")))
+        value
+            .as_document()
+            .ok_or_else(|| corrupt(format!("no document in {key}")))
     };
     let list = document.get_array(key).map_err(corrupt)?;
-    list.into_iter().map(|value| read(value.map_err(corrupt)?)).collect()
+    list.into_iter()
+        .map(|value| read(value.map_err(corrupt)?))
+        .collect()
 }
 
 fn count(document: &RawDocument) -> Result<CountChange> {
@@ -80,24 +92,39 @@ fn count(document: &RawDocument) -> Result<CountChange> {
 
 fn commands(plan: &RawDocument) -> Result<Vec<RawDocumentBuf>> {
     let read = |value: mongodb::bson::RawBsonRef<'_>| {
-        let binary = value.as_binary().ok_or_else(|| corrupt("a command is no binary"))?;
+        let binary = value
+            .as_binary()
+            .ok_or_else(|| corrupt("a command is no binary"))?;
         RawDocumentBuf::from_bytes(binary.bytes.to_vec()).map_err(corrupt)
     };
     let list = plan.get_array("changes").map_err(corrupt)?;
-    list.into_iter().map(|value| read(value.map_err(corrupt)?)).collect()
+    list.into_iter()
+        .map(|value| read(value.map_err(corrupt)?))
+        .collect()
 }
 
 impl Guarded {
-    /// Brings changes, counters, members and heads in line with the last plan, as far as it arrived; returns
-    /// the number of that plan. Changes nothing if they are.
+    /// Brings changes, counters, members and heads in line with the last plan, as far as it
+    /// arrived; returns the number of that plan. Changes nothing if they are.
     pub(super) async fn repair(&self, mongo: &Inner) -> Result<i64> {
         let state: Collection<RawDocumentBuf> = mongo.database.collection("state");
-        let Some(plan) = state.find_one(doc! { "_id": "batch" }).await.map_err(error)? else {
+        let Some(plan) = state
+            .find_one(doc! { "_id": "batch" })
+            .await
+            .map_err(error)?
+        else {
             return Ok(0);
         };
         let broken = |e: Error| Error::Corrupt(format!("the plan of the last batch: {e}"));
-        let Plan { number, id, rooms: parts, is_complete, counts, changes, more_changes } =
-            Plan::read(&plan).map_err(broken)?;
+        let Plan {
+            number,
+            id,
+            rooms: parts,
+            is_complete,
+            counts,
+            changes,
+            more_changes,
+        } = Plan::read(&plan).map_err(broken)?;
         let has_changes = is_complete && !changes.is_empty();
 
         let mut arrived = Vec::new();
@@ -121,20 +148,40 @@ impl Guarded {
                 change: part.change.filter(|_| has_changes),
             };
             if head.last.is_some() || head.change.is_some() {
-                let created_at = arrived.span.map_or(Timestamp::EPOCH, |(created_at, _)| created_at);
-                rooms.push(Effect { room: &part.room, head, members: &arrived.members, created_at });
+                let created_at = arrived
+                    .span
+                    .map_or(Timestamp::EPOCH, |(created_at, _)| created_at);
+                rooms.push(Effect {
+                    room: &part.room,
+                    head,
+                    members: &arrived.members,
+                    created_at,
+                });
             }
         }
         // The heads go last: where they are, everything is, and members may have left since.
         let names: Vec<_> = rooms.iter().map(|effect| effect.room.clone()).collect();
-        let applied =
-            mongo.find(find::heads(&names), |d| Ok(d.get_i64("batch").unwrap_or(0) >= number)).await?;
+        let applied = mongo
+            .find(find::heads(&names), |d| {
+                Ok(d.get_i64("batch").unwrap_or(0) >= number)
+            })
+            .await?;
         if applied.len() == names.len() && applied.into_iter().all(|applied| applied) {
             return Ok(number);
         }
 
-        let posted = || posted.into_iter().map(|(user, added)| CountChange { user, added, removed: 0 });
-        let counts = if has_changes { counts } else { posted().collect() };
+        let posted = || {
+            posted.into_iter().map(|(user, added)| CountChange {
+                user,
+                added,
+                removed: 0,
+            })
+        };
+        let counts = if has_changes {
+            counts
+        } else {
+            posted().collect()
+        };
         if has_changes {
             for command in changes {
                 self.step(mongo, command).await?;
@@ -142,17 +189,29 @@ impl Guarded {
             for at in 1..=more_changes {
                 let part = doc! { "_id": { "batch": at }, "number": number };
                 let part = state.find_one(part).await.map_err(error)?;
-                let part = part.ok_or_else(|| corrupt("a part of the plan of the last batch is missing"))?;
+                let part =
+                    part.ok_or_else(|| corrupt("a part of the plan of the last batch is missing"))?;
                 for command in commands(&part)? {
                     self.step(mongo, command).await?;
                 }
             }
         }
         let messages = arrived.iter().flat_map(|arrived| &arrived.mentioning);
-        let mentions = changes::new_mentions(
-            messages.map(|message| (&message.room, message.seq, message.timestamp, message.mentions())),
-        );
-        let effects = Effects { number, repeats: true, counts: Cow::Owned(counts), mentions, rooms };
+        let mentions = changes::new_mentions(messages.map(|message| {
+            (
+                &message.room,
+                message.seq,
+                message.timestamp,
+                message.mentions(),
+            )
+        }));
+        let effects = Effects {
+            number,
+            repeats: true,
+            counts: Cow::Owned(counts),
+            mentions,
+            rooms,
+        };
         self.apply(mongo, effects).await?;
         Ok(number)
     }
@@ -160,7 +219,11 @@ impl Guarded {
     /// Counts the members of the room whose members were changed last.
     pub(super) async fn recount_members(&self, mongo: &Inner) -> Result<()> {
         let state: Collection<RawDocumentBuf> = mongo.database.collection("state");
-        let Some(plan) = state.find_one(doc! { "_id": "members" }).await.map_err(error)? else {
+        let Some(plan) = state
+            .find_one(doc! { "_id": "members" })
+            .await
+            .map_err(error)?
+        else {
             return Ok(());
         };
         let room: RoomName = documents::text(&plan, "room")?;
@@ -177,12 +240,20 @@ impl Guarded {
 /// Notes that the members of a room are about to change, so that they are counted after a crash.
 pub(super) fn members_plan(room: &RoomName) -> RawDocumentBuf {
     let plan = rawdoc! { "room": room.as_str() };
-    step::update("state", rawdoc! { "q": { "_id": "members" }, "u": { "$set": plan }, "upsert": true })
+    step::update(
+        "state",
+        rawdoc! { "q": { "_id": "members" }, "u": { "$set": plan }, "upsert": true },
+    )
 }
 
 /// Forgets the last such note: the change is done.
 pub(super) async fn forget_members_plan(mongo: &Inner) -> Result<()> {
-    mongo.collection("state").delete_one(doc! { "_id": "members" }).await.map(drop).map_err(error)
+    mongo
+        .collection("state")
+        .delete_one(doc! { "_id": "members" })
+        .await
+        .map(drop)
+        .map_err(error)
 }
 
 /// What is there of a batch's part of a room.
@@ -196,9 +267,12 @@ struct Arrived {
     mentioning: Vec<Message>,
 }
 
-/// Reads the messages of a part that belong to the batch `id`, up to the first bucket that is missing.
+/// Reads the messages of a part that belong to the batch `id`, up to the first bucket that is
+/// missing.
 async fn arrived_messages(mongo: &Inner, part: &Part, id: ObjectId) -> Result<Arrived> {
-    let Part { room, after, last, .. } = part;
+    let Part {
+        room, after, last, ..
+    } = part;
     let mut arrived = Arrived::default();
     if last <= after {
         return Ok(arrived);
@@ -209,11 +283,25 @@ async fn arrived_messages(mongo: &Inner, part: &Part, id: ObjectId) -> Result<Ar
     let stored = mongo.find(query, |d| {
         let bucket = Bucket::new(room, d)?;
         let follows = bucket.first == expected && bucket.batch() == Some(id);
-        expected = if follows { bucket.last.next() } else { Seq::ZERO };
-        if follows { Ok((bucket.all()?, bucket.head()?)) } else { Ok((Vec::new(), Head::EMPTY)) }
+        expected = if follows {
+            bucket.last.next()
+        } else {
+            Seq::ZERO
+        };
+        if follows {
+            Ok((bucket.all()?, bucket.head()?))
+        } else {
+            Ok((Vec::new(), Head::EMPTY))
+        }
     });
-    for (messages, head) in stored.await?.into_iter().take_while(|(messages, _)| !messages.is_empty()) {
-        let first = messages.first().map_or(head.timestamp, |message| message.timestamp);
+    for (messages, head) in stored
+        .await?
+        .into_iter()
+        .take_while(|(messages, _)| !messages.is_empty())
+    {
+        let first = messages
+            .first()
+            .map_or(head.timestamp, |message| message.timestamp);
         arrived.span = Some((arrived.span.map_or(first, |(first, _)| first), head));
         for message in messages {
             if let Some(sender) = message.sender() {
