@@ -1,6 +1,6 @@
 //! Who makes a request, and whether the request comes from a page of ours.
 
-use chatcore::{Privacy, RoomName, SessionToken, View};
+use chatcore::{Actor, Privacy, RoomName, SessionToken, UserStore};
 use cookie::{Cookie, SameSite, time};
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE,
@@ -46,7 +46,7 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
 
 /// A room as whoever makes a request may see it.
 pub(crate) struct Sight {
-    pub(crate) view: View,
+    pub(crate) view: UserStore,
     /// Who looks, if that was asked.
     pub(crate) who: Option<Who>,
     is_public: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Sight {
 pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Sight> {
     if app.store().privacy(room).await? == Some(Privacy::Public) {
         return Ok(Sight {
-            view: app.store().view(None),
+            view: app.store().as_user(Actor::Anonymous),
             who: None,
             is_public: true,
         });
@@ -67,11 +67,11 @@ pub(crate) async fn sight(app: &App, headers: &HeaderMap, room: &RoomName) -> Re
         Credentials::Session { who, .. } => Some(who),
         Credentials::None | Credentials::Ended => None,
     };
-    let user = who
+    let actor = who
         .as_ref()
-        .map(|who| (&who.session.username, who.session.verified));
+        .map_or(Actor::Anonymous, |who| who.session.actor());
     Ok(Sight {
-        view: app.store().view(user),
+        view: app.store().as_user(actor),
         who,
         is_public: false,
     })

@@ -25,7 +25,7 @@ use crate::address::Network;
 use crate::config::Settings;
 use crate::error::{HttpError, Result};
 use crate::permits::{Allowance, NetworkLimit, NetworkPermit};
-use crate::server::places;
+use crate::server::connection_limit;
 use crate::throttle::{Buckets, NetworkBuckets};
 
 /// A burst is this many seconds' worth of posts.
@@ -120,7 +120,7 @@ pub(crate) struct Attempt<'a> {
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
         let posts = f64::from(settings.post_rate);
-        let connections = places::allowance(settings);
+        let connections = connection_limit::allowance(settings);
         // Without a session: a quarter of the connections of one client, and half of all.
         let streams = Allowance {
             each: connections.each.div_ceil(4),

@@ -3,9 +3,9 @@
 mod events;
 mod frames;
 mod handshake;
-mod news;
 mod pace;
-pub(crate) mod proof;
+mod room_events;
+pub(crate) mod session_monitor;
 mod socket;
 mod wire;
 mod work;

@@ -210,7 +210,10 @@ async fn draw_rooms(
         error: Option<&'a str>,
     }
     let after = call.query.parsed("after")?;
-    let found = call.view(app).rooms(after.as_ref(), MAX_NAMES).await?;
+    let found = call
+        .user_store(app)
+        .rooms(after.as_ref(), MAX_NAMES)
+        .await?;
     let rooms: Vec<_> = found
         .iter()
         .map(|room| Link {
@@ -250,7 +253,7 @@ async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
     };
     let from = call.network(app);
     app.limits().room(from)?;
-    if !call.view(app).create_room(&room, privacy).await? {
+    if !call.user_store(app).create_room(&room, privacy).await? {
         app.limits().no_room(from);
     }
     Ok(room)

@@ -4,7 +4,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatcore::{ChangeSeq, Emoji, Invalid, RoomName, Seq, Session, SessionToken, Username, View};
+use chatcore::{
+    Actor, ChangeSeq, Emoji, Invalid, RoomName, Seq, Session, SessionToken, UserStore, Username,
+};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
@@ -96,10 +98,12 @@ impl Call {
     }
 
     /// The store as whoever makes the request may see it, on routes that ask who that is.
-    pub(crate) fn view(&self, app: &App) -> View {
-        let session = self.who.as_ref().map(|who| &who.session);
-        app.store()
-            .view(session.map(|session| (&session.username, session.verified)))
+    pub(crate) fn user_store(&self, app: &App) -> UserStore {
+        let actor = self
+            .who
+            .as_ref()
+            .map_or(Actor::Anonymous, |who| who.session.actor());
+        app.store().as_user(actor)
     }
 
     /// Where the request comes from, as limits count it.

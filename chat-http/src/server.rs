@@ -1,7 +1,7 @@
 //! Connections: taking them, limiting them, and ending them in good order.
 
-pub(crate) mod patient;
-pub(crate) mod places;
+pub(crate) mod connection_limit;
+pub(crate) mod write_timeout;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use self::patient::Patient;
-use self::places::Places;
+use self::connection_limit::ConnectionLimit;
+use self::write_timeout::WriteTimeout;
 use crate::error::Result;
 use crate::{App, host, router};
 
@@ -76,7 +76,7 @@ impl Connection {
 pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let places = Places::new(app.settings());
+    let places = ConnectionLimit::new(app.settings());
     let on_loopback = listener
         .local_addr()
         .is_ok_and(|at| at.ip().to_canonical().is_loopback());
@@ -139,7 +139,7 @@ async fn serve(stream: TcpStream, connection: Connection, patience: Duration) {
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
         .with_upgrades();
     // In memory of its own, which is free again when the connection is handed over.
     let mut connection = Box::pin(connection);

@@ -59,15 +59,15 @@ fn normal(text: &str) -> Arc<str> {
 /// A name without regard to case: Unicode's full case folding, in NFC. Names that differ only in
 /// case have the same one, and at most one of them has an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Fold(Arc<str>);
+pub(crate) struct NameKey(Arc<str>);
 
-impl Fold {
+impl NameKey {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl From<&Username> for Fold {
+impl From<&Username> for NameKey {
     fn from(name: &Username) -> Self {
         let name = name.as_str();
         if name.is_ascii() {
@@ -94,7 +94,7 @@ impl Username {
         if a.is_ascii() && b.is_ascii() {
             return a.eq_ignore_ascii_case(b);
         }
-        Fold::from(self) == Fold::from(other)
+        NameKey::from(self) == NameKey::from(other)
     }
 }
 

@@ -276,7 +276,7 @@ impl RoomBatch {
 }
 
 /// What became of a batch. An error instead of it means: stored whole, in part that no reader
-/// sees and the next call completes or removes, or not at all. Only [`Backend::holds`] tells.
+/// sees and the next call completes or removes, or not at all. Only [`Backend::is_stored`] tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Append {
     /// Stored, durably, and visible to every reader.
@@ -295,7 +295,7 @@ pub(crate) struct ProcessId(pub(crate) [u8; 12]);
 
 /// Who is connected to a room at one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attendance {
+pub(crate) struct ProcessPresence {
     /// Grows with each change that the process tells of.
     pub(crate) version: i64,
     pub(crate) users: Vec<Username>,
@@ -339,7 +339,7 @@ pub(crate) trait Backend: Accounts + Moderation {
     /// that it is refused.
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
     /// Whether the batch is stored. Waits for an attempt to store it that is still under way.
-    async fn holds(&self, batch: Arc<Batch>) -> Result<bool>;
+    async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool>;
     /// Messages that are to be changed, in the order asked for; `None` for one that does not exist.
     /// One that cannot be read is an error of its own.
     async fn targets(
@@ -415,12 +415,12 @@ pub(crate) trait Backend: Accounts + Moderation {
         Ok(())
     }
     /// Tells other processes who is connected to this one.
-    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+    async fn attend(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
         let _ = (room, attendance);
         Ok(())
     }
     /// Who is connected to other processes.
-    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
         let _ = room;
         Ok(Vec::new())
     }

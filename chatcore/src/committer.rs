@@ -260,7 +260,9 @@ impl Worker {
         committed.unwrap_or_else(|_| {
             self.rooms.clear();
             // It may be stored.
-            batch.into_iter().for_each(|batch| self.doubt(batch));
+            batch
+                .into_iter()
+                .for_each(|batch| self.mark_uncertain(batch));
             Err(Error::Unavailable("a commit panicked".into()))
         })
     }
@@ -300,7 +302,7 @@ impl Worker {
         // Before anyone is let in: a head that was read later would guard the batch by what came
         // after.
         self.read_heads_for_replies(pending, deadline).await?;
-        self.turn_away(pending, deadline).await?;
+        self.reject_unauthorized(pending, deadline).await?;
         let now = (self.clock)();
         self.refuse_untimed(pending, now);
         self.refuse_wrong_replies(pending);
@@ -337,7 +339,7 @@ impl Worker {
             Err(error) => {
                 if matches!(error, Error::Unavailable(_)) {
                     self.forget(&batch);
-                    self.doubt(batch);
+                    self.mark_uncertain(batch);
                 }
                 Err(error)
             }
@@ -346,8 +348,8 @@ impl Worker {
 
     /// Keeps readers of the batch's rooms from trusting the feed until the store says what became
     /// of the batch.
-    fn doubt(&self, batch: Arc<Batch>) {
-        self.feed.doubt(&batch);
+    fn mark_uncertain(&self, batch: Arc<Batch>) {
+        self.feed.mark_uncertain(&batch);
         let (backend, feed, timeout) = (
             Arc::downgrade(&self.backend),
             self.feed.clone(),
@@ -356,7 +358,8 @@ impl Worker {
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             while let Some(backend) = backend.upgrade() {
-                let found = within(Instant::now() + timeout, backend.holds(batch.clone())).await;
+                let found =
+                    within(Instant::now() + timeout, backend.is_stored(batch.clone())).await;
                 if matches!(found, Ok(_) | Err(Error::Closed)) {
                     break;
                 }
@@ -364,7 +367,7 @@ impl Worker {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            feed.settle(&batch);
+            feed.resolve(&batch);
         });
     }
 
@@ -670,7 +673,7 @@ impl Worker {
         pause: &mut Duration,
     ) -> Result<bool> {
         loop {
-            match within(self.limit(deadline), self.backend.holds(batch.clone())).await {
+            match within(self.limit(deadline), self.backend.is_stored(batch.clone())).await {
                 Ok(is_stored) => return Ok(is_stored),
                 Err(error) => tracing::debug!(%error, "it is not known whether a batch is stored"),
             }

@@ -8,13 +8,13 @@
 //! changes. While that stream is not live, and while the result of a commit is unknown, no reader
 //! is told from the ring that there is nothing new.
 
-mod attendance;
+mod access_cache;
 mod counts;
-mod door;
-mod people;
+mod freshness;
+mod presence;
 mod ring;
 mod room;
-mod trust;
+mod room_presence;
 mod users;
 
 use std::collections::HashMap;
@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 
+pub(crate) use self::access_cache::{AccessRequest, Permission};
 use self::counts::{Counts, Reading};
-pub(crate) use self::door::{Visitor, Wish};
+pub(crate) use self::freshness::Refresh;
 use self::ring::Ring;
 pub(crate) use self::room::RoomFeed;
-pub(crate) use self::trust::Refresh;
 pub use self::users::UserUpdate;
 use self::users::Users;
 use crate::backend::Batch;
@@ -66,7 +66,7 @@ pub(crate) struct Feed {
     pub(crate) read_marks: ReadMarks,
     counts: Counts,
     /// Commits whose result is unknown, over all rooms.
-    doubts: AtomicU32,
+    uncertain: AtomicU32,
 }
 
 /// A room whose people changed, and when to show it. A room is due at most once at a time.
@@ -112,7 +112,7 @@ impl Feed {
             users: Users::default(),
             read_marks: ReadMarks::default(),
             counts: Counts::default(),
-            doubts: AtomicU32::new(0),
+            uncertain: AtomicU32::new(0),
         };
         (feed, shown)
     }
@@ -190,7 +190,7 @@ impl Feed {
     pub(crate) fn count(&self, user: &Username) -> Option<u64> {
         let known = self.counts.get(user)?;
         // Asked last, as above.
-        let trusted = self.is_live() && self.doubts.load(Ordering::SeqCst) == 0;
+        let trusted = self.is_live() && self.uncertain.load(Ordering::SeqCst) == 0;
         trusted.then_some(known)
     }
 
@@ -349,9 +349,9 @@ impl Feed {
     }
 
     /// Has everyone who is in a room looked up again: a private room of this name was created.
-    pub(crate) fn close_door(&self, room: &RoomName) {
+    pub(crate) fn forget_access(&self, room: &RoomName) {
         if let Some(room) = self.get(room) {
-            room.close_door();
+            room.forget_access();
         }
     }
 
@@ -417,7 +417,7 @@ impl Feed {
             Arc::strong_count(room) == 1
                 && !room.is_followed()
                 && room.people().is_idle()
-                && room.doubts.load(Ordering::SeqCst) == 0
+                && room.uncertain.load(Ordering::SeqCst) == 0
         };
         let mut idle: Vec<_> = rooms
             .values()

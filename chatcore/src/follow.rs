@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{broadcast, watch};
 
 use crate::error::{Error, Result};
-use crate::feed::{RoomFeed, UserUpdate, Visitor};
+use crate::feed::{AccessRequest, RoomFeed, UserUpdate};
 use crate::live::NextChanges;
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
@@ -25,7 +25,7 @@ pub struct Follower {
     wake: watch::Receiver<()>,
     after: Seq,
     /// Who follows, unless it is the program itself.
-    visitor: Option<Visitor>,
+    visitor: Option<AccessRequest>,
 }
 
 impl fmt::Debug for Follower {
@@ -42,7 +42,7 @@ impl Follower {
         store: ChatStore,
         room: Arc<RoomFeed>,
         after: Seq,
-        visitor: Option<Visitor>,
+        visitor: Option<AccessRequest>,
     ) -> Self {
         let wake = room.listen();
         Self {
@@ -374,29 +374,29 @@ impl Drop for UserWatcher {
 
 /// A user's presence in a room; ends when it is dropped. Made by [`ChatStore::attend`].
 #[must_use = "the presence ends when this is dropped"]
-pub struct Attending {
+pub struct PresenceGuard {
     store: ChatStore,
     room: Arc<RoomFeed>,
     user: Username,
 }
 
-impl Attending {
+impl PresenceGuard {
     pub(crate) fn new(store: ChatStore, room: Arc<RoomFeed>, user: Username) -> Self {
         store.0.feed.enter(&room, &user);
         Self { store, room, user }
     }
 }
 
-impl fmt::Debug for Attending {
+impl fmt::Debug for PresenceGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attending")
+        f.debug_struct("PresenceGuard")
             .field("room", &self.room.name)
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Attending {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         self.store.0.feed.leave(&self.room, &self.user);
     }

@@ -7,6 +7,7 @@ compile_error!(
 );
 
 mod account;
+mod actor;
 mod backend;
 mod committer;
 mod error;
@@ -23,12 +24,13 @@ mod store;
 mod testing;
 mod timestamp;
 mod types;
-mod view;
+mod user_store;
 
 pub use account::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password};
+pub use actor::Actor;
 pub use error::{Error, Invalid, Result};
 pub use feed::{LiveCounts, UserUpdate};
-pub use follow::{Attending, Follower, Update, UserWatcher, Watcher};
+pub use follow::{Follower, PresenceGuard, Update, UserWatcher, Watcher};
 pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
 pub use shared::SharedMessage;
@@ -40,4 +42,4 @@ pub use types::{
     NewMessage, Nonce, Posted, Privacy, Range, Reaction, Room, RoomName, Seq, Topic, UserRoom,
     Username,
 };
-pub use view::View;
+pub use user_store::UserStore;

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::tasks::start;
 use crate::backend::{Page, Signal};
 use crate::error::{Error, Invalid, Result};
-use crate::feed::{LiveCounts, RoomFeed, Visitor};
-use crate::follow::{Attending, Follower, UserWatcher, Watcher};
+use crate::feed::{AccessRequest, LiveCounts, RoomFeed};
+use crate::follow::{Follower, PresenceGuard, UserWatcher, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
 use crate::types::{
@@ -75,7 +75,7 @@ impl ChatStore {
         range: Range,
         limit: u32,
         patience: Duration,
-        visitor: Option<&Visitor>,
+        visitor: Option<&AccessRequest>,
     ) -> Result<Vec<SharedMessage>> {
         let deadline = Instant::now() + patience;
         let mut wake = self.0.feed.room(room).listen();
@@ -129,7 +129,7 @@ impl ChatStore {
         room: &RoomName,
         after: Seq,
         changes_after: Option<ChangeSeq>,
-        visitor: Option<Visitor>,
+        visitor: Option<AccessRequest>,
     ) -> Watcher {
         let room = self.0.feed.room(room);
         Watcher::new(
@@ -155,8 +155,8 @@ impl ChatStore {
     }
 
     /// Counts a user as present in a room until the returned value is dropped.
-    pub fn attend(&self, room: &RoomName, user: &Username) -> Attending {
-        Attending::new(self.clone(), self.0.feed.room(room), user.clone())
+    pub fn enter(&self, room: &RoomName, user: &Username) -> PresenceGuard {
+        PresenceGuard::new(self.clone(), self.0.feed.room(room), user.clone())
     }
 
     /// Tells those who watch a room that a user types in it; holds for 5 seconds. Said again within
@@ -324,7 +324,7 @@ impl ChatStore {
         after: ChangeSeq,
         limit: u32,
         patience: Duration,
-        visitor: Option<&Visitor>,
+        visitor: Option<&AccessRequest>,
     ) -> Result<Vec<SharedMessage>> {
         self.check_open()?;
         let deadline = Instant::now() + patience;
@@ -470,13 +470,13 @@ impl ChatStore {
         room: &RoomName,
         range: Range,
         limit: u32,
-        visitor: Option<&Visitor>,
+        visitor: Option<&AccessRequest>,
         afresh: bool,
     ) -> Result<Vec<SharedMessage>> {
         if let Some(found) = self.at_hand(room, range, limit, visitor.is_some()) {
             return Ok(found);
         }
-        if visitor.is_some_and(|visitor| !visitor.verified)
+        if visitor.is_some_and(|visitor| !visitor.actor.is_account())
             && self.0.feed.privacy(room) == Some(Privacy::Private)
         {
             return Ok(Vec::new());

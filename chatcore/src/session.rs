@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::actor::Actor;
 use crate::error::{Error, Invalid, Result};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
@@ -125,6 +126,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Returns the actor that the session stands for.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::named(self.username.clone(), self.verified)
+    }
+
     pub(crate) fn new(
         username: Username,
         verified: bool,

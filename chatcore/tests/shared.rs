@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_testkit::mongod::{self, Deployment, Kind, with_database};
 use chatcore::{
-    ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username,
+    Actor, ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username,
     Watcher,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -108,11 +108,11 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     let room = "a".parse().expect("a name");
     post(&there, "x").await;
     // Ann was there before anybody here looked.
-    let ann = there.attend(&room, &user("ann"));
+    let ann = there.enter(&room, &user("ann"));
     let mut watcher = here.watch(&room, Seq::ZERO, None);
-    let bob = here.attend(&room, &user("bob"));
+    let bob = here.enter(&room, &user("bob"));
     until_present(&mut watcher, &["ann", "bob"]).await;
-    let eve = there.attend(&room, &user("eve"));
+    let eve = there.enter(&room, &user("eve"));
     drop(bob);
     until_present(&mut watcher, &["ann", "eve"]).await;
 
@@ -223,7 +223,7 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
         .register(&user("ann"), &password, "")
         .await
         .expect("registered");
-    let ann = there.view(Some((&user("ann"), true)));
+    let ann = there.as_user(Actor::Account(user("ann")));
     assert!(
         ann.create_room(&room, Privacy::Private)
             .await
@@ -251,7 +251,7 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
     };
     let followers: Vec<_> = (0..FOLLOWERS)
         .map(|i| {
-            let (view, room) = (here.view(Some((&user(&name(i)), true))), room.clone());
+            let (view, room) = (here.as_user(Actor::Account(user(&name(i)))), room.clone());
             tokio::spawn(async move {
                 let mut got = Vec::new();
                 let mut follower = view.follow(&room, Seq::ZERO).await.expect("let in");

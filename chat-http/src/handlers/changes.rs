@@ -10,7 +10,7 @@ use super::messages::{DEFAULT_LIMIT, answer, patience};
 use crate::App;
 use crate::auth::sight;
 use crate::error::Result;
-use crate::live::proof::{Proof, ended};
+use crate::live::session_monitor::{SessionMonitor, ended};
 use crate::request::Call;
 use crate::response::{Response, json, no_content};
 
@@ -22,7 +22,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let patience = patience(&call.query)?.unwrap_or_default();
 
     let sight = sight(&app, &call.headers, &room).await?;
-    let mut proof = sight.who.as_ref().map(|who| Proof::new(&app, who));
+    let mut proof = sight.who.as_ref().map(|who| SessionMonitor::new(&app, who));
     let mut stopping = call.connection.stopping.clone();
     let found = match patience {
         Duration::ZERO => sight.view.changes(&room, after, limit).await?,
@@ -50,7 +50,7 @@ pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
 
     json(
         StatusCode::OK,
-        &call.view(&app).edit_message(&room, seq, text).await?,
+        &call.user_store(&app).edit_message(&room, seq, text).await?,
     )
 }
 
@@ -59,18 +59,28 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
     let (room, seq) = (call.room()?, call.seq()?);
     app.limits().post(&call.charged(&app))?;
 
-    call.view(&app).delete_message(&room, seq).await?;
+    call.user_store(&app).delete_message(&room, seq).await?;
     Ok(no_content())
 }
 
 pub(crate) async fn add_reaction(app: App, call: Call) -> Result<Response> {
     let (room, seq, emoji) = begin_reaction(&app, &call)?;
-    reactions(&*call.view(&app).add_reaction(&room, seq, emoji).await?)
+    reactions(
+        &*call
+            .user_store(&app)
+            .add_reaction(&room, seq, emoji)
+            .await?,
+    )
 }
 
 pub(crate) async fn remove_reaction(app: App, call: Call) -> Result<Response> {
     let (room, seq, emoji) = begin_reaction(&app, &call)?;
-    reactions(&*call.view(&app).remove_reaction(&room, seq, emoji).await?)
+    reactions(
+        &*call
+            .user_store(&app)
+            .remove_reaction(&room, seq, emoji)
+            .await?,
+    )
 }
 
 /// Charges a request that reacts to a message, and returns what it names.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chatcore::{
-    Error, Message, NewMessage, Nonce, Posted, Range, RoomName, Session, SharedMessage, Username,
+    Actor, Error, Message, NewMessage, Nonce, Posted, Range, RoomName, Session, SharedMessage,
+    Username,
 };
 use hyper::StatusCode;
 use hyper::header::HeaderName;
@@ -15,7 +16,7 @@ use crate::address::Network;
 use crate::auth::sight;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
-use crate::live::proof::{Proof, ended};
+use crate::live::session_monitor::{SessionMonitor, ended};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
 
@@ -32,7 +33,10 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
         return Err(HttpError::bad_request("wait goes with since or after"));
     }
     let patience = patience.filter(|patience| !patience.is_zero());
-    let at_hand = app.store().view(None).messages_at_hand(&room, range, limit);
+    let at_hand = app
+        .store()
+        .as_user(Actor::Anonymous)
+        .messages_at_hand(&room, range, limit);
     if let Some(messages) = at_hand.filter(|found| patience.is_none() || !found.is_empty()) {
         return Ok(answer(&call, &messages));
     }
@@ -57,7 +61,7 @@ async fn look_and_wait(
     patience: Duration,
 ) -> Result<Response> {
     let sight = sight(app, &call.headers, room).await?;
-    let mut proof = sight.who.as_ref().map(|who| Proof::new(app, who));
+    let mut proof = sight.who.as_ref().map(|who| SessionMonitor::new(app, who));
     let mut stopping = call.connection.stopping.clone();
     let found = match patience {
         Duration::ZERO => sight.view.messages(room, range, limit).await?,

@@ -1,6 +1,6 @@
 //! Members and bans of a room.
 
-use chatcore::{MAX_NAMES, RoomName, View};
+use chatcore::{MAX_NAMES, RoomName, UserStore};
 use hyper::StatusCode;
 
 use crate::App;
@@ -9,10 +9,10 @@ use crate::request::Call;
 use crate::response::{Response, done, json, no_content};
 
 /// The room of a request that says who may be in it, as the user sees it.
-fn begin(app: &App, call: &Call) -> Result<(View, RoomName)> {
+fn begin(app: &App, call: &Call) -> Result<(UserStore, RoomName)> {
     call.session()?;
     app.limits().moderation(&call.charged(app))?;
-    Ok((call.view(app), call.room()?))
+    Ok((call.user_store(app), call.room()?))
 }
 
 pub(crate) async fn invite(app: App, call: Call) -> Result<Response> {
@@ -36,7 +36,7 @@ pub(crate) async fn bans(app: App, call: Call) -> Result<Response> {
     json(
         StatusCode::OK,
         &call
-            .view(&app)
+            .user_store(&app)
             .bans(&call.room()?, after.as_ref(), limit)
             .await?,
     )

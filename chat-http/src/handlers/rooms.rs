@@ -27,7 +27,7 @@ pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
         call.query.parsed("after")?,
         call.query.limit(MAX_NAMES, MAX_NAMES)?,
     );
-    let rooms = call.view(&app).rooms(after.as_ref(), limit).await?;
+    let rooms = call.user_store(&app).rooms(after.as_ref(), limit).await?;
     // With a session, the list has rooms that others do not see.
     if call.who.is_some() {
         json(StatusCode::OK, &rooms)
@@ -50,7 +50,7 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     }
     let from = call.network(&app);
     app.limits().room(from)?;
-    let view = call.view(&app);
+    let view = call.user_store(&app);
     let created = view.create_room(&room, privacy).await?;
     if !created {
         app.limits().no_room(from);
@@ -70,7 +70,7 @@ pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
 
     json(
         StatusCode::OK,
-        &call.view(&app).set_topic(&room, topic).await?,
+        &call.user_store(&app).set_topic(&room, topic).await?,
     )
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     json(
         StatusCode::OK,
         &Read {
-            read_seq: call.view(&app).mark_read(&room, seq).await?,
+            read_seq: call.user_store(&app).mark_read(&room, seq).await?,
         },
     )
 }
@@ -129,7 +129,7 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     if app.store().privacy(&room).await? != Some(Privacy::Public) {
         app.limits().room(call.network(&app))?;
     }
-    call.view(&app).join(&room).await?;
+    call.user_store(&app).join(&room).await?;
     done()
 }
 
@@ -137,6 +137,6 @@ pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
     call.session()?;
     let room = call.room()?;
     app.limits().post(&call.charged(&app))?;
-    call.view(&app).leave(&room).await?;
+    call.user_store(&app).leave(&room).await?;
     done()
 }

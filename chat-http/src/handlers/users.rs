@@ -49,7 +49,7 @@ pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
     );
     json(
         StatusCode::OK,
-        &call.view(&app).mentions(before, limit).await?,
+        &call.user_store(&app).mentions(before, limit).await?,
     )
 }
 

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::anonymous_permit;
-use super::frames::{Say, check_places};
-use super::news::{News, news};
-use super::proof::{Proof, ended};
+use super::frames::{ServerFrame, check_places};
+use super::room_events::{RoomEvent, news};
+use super::session_monitor::{SessionMonitor, ended};
 use crate::App;
 use crate::error::Result;
 use crate::permits::NetworkPermit;
@@ -30,11 +30,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: u32 = 1_000;
 
 struct Events {
-    room: BoxStream<'static, News>,
+    room: BoxStream<'static, RoomEvent>,
     /// Places reached, among the messages and among the changes.
     position: (Seq, ChangeSeq),
     /// The session by which the room is read.
-    proof: Option<Proof>,
+    proof: Option<SessionMonitor>,
     stopping: watch::Receiver<()>,
     /// When the client is told that the stream is alive, unless something else is written before.
     next_comment: Instant,
@@ -43,7 +43,7 @@ struct Events {
 
 /// `GET /chat/{room}/events`
 pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
-    let (view, room) = (call.view(&app), call.room()?);
+    let (view, room) = (call.user_store(&app), call.room()?);
     let permit = anonymous_permit(&app, &call)?;
     let position = match start(&call)? {
         (Some(after), Some(changes_after)) => (after, changes_after),
@@ -57,7 +57,7 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         .follow(&room, after)
         .await?
         .with_changes(Some(changes_after));
-    let proof = call.who.as_ref().map(|who| Proof::new(&app, who));
+    let proof = call.who.as_ref().map(|who| SessionMonitor::new(&app, who));
     let events = Events {
         room: news(watcher).boxed(),
         position,
@@ -147,12 +147,12 @@ impl Events {
 
     /// Encodes what is new, which is nothing for a reader of a stream if it is about people; `None`
     /// if there will be nothing more.
-    fn encode(&mut self, news: News) -> Option<Bytes> {
-        let News {
+    fn encode(&mut self, event: RoomEvent) -> Option<Bytes> {
+        let RoomEvent {
             room,
             update,
             position,
-        } = news;
+        } = event;
         // Messages do not move the place among the changes, nor changes that among the messages.
         let (seq, change) = self.position;
         self.position = (position.0, position.1.unwrap_or(change));
@@ -182,11 +182,11 @@ impl Events {
                     &mut text,
                     "resync",
                     &id,
-                    &Say::Resync { room: &room }.encode(),
+                    &ServerFrame::Resync { room: &room }.encode(),
                 );
             }
             Update::Topic(topic) => {
-                let data = Say::Room {
+                let data = ServerFrame::Room {
                     room: &room,
                     topic: &topic,
                 }

@@ -8,7 +8,7 @@ use crate::request::Fields;
 
 /// What a client says.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum ClientFrame {
     Subscribe {
         room: RoomName,
         after: Option<Seq>,
@@ -40,7 +40,7 @@ pub(super) struct Post {
 /// What the server says, but for messages, which are encoded once for all.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum Say<'a> {
+pub(super) enum ServerFrame<'a> {
     Subscribed {
         room: &'a RoomName,
         last_seq: Seq,
@@ -82,7 +82,7 @@ pub(super) enum Say<'a> {
     },
 }
 
-impl<'a> Say<'a> {
+impl<'a> ServerFrame<'a> {
     pub(super) fn error(subject: &'a Subject, error: &'a HttpError) -> Self {
         Self::Error {
             subject,
@@ -119,7 +119,7 @@ impl Subject {
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) subject: Subject,
-    pub(super) said: Result<Said>,
+    pub(super) said: Result<ClientFrame>,
 }
 
 impl Frame {
@@ -156,32 +156,32 @@ pub(super) fn check_places(after: Option<Seq>, changes_after: Option<ChangeSeq>)
     }
 }
 
-fn read(fields: &Fields) -> Result<Said> {
+fn read(fields: &Fields) -> Result<ClientFrame> {
     let room = || fields.required("room");
     match fields.text("type")? {
         Some("subscribe") => {
             let (after, changes_after) = (fields.seq("after")?, fields.change("changes_after")?);
             check_places(after, changes_after)?;
-            Ok(Said::Subscribe {
+            Ok(ClientFrame::Subscribe {
                 room: room()?,
                 after,
                 changes_after,
             })
         }
-        Some("unsubscribe") => Ok(Said::Unsubscribe { room: room()? }),
-        Some("post") => Ok(Said::Post(Box::new(Post {
+        Some("unsubscribe") => Ok(ClientFrame::Unsubscribe { room: room()? }),
+        Some("post") => Ok(ClientFrame::Post(Box::new(Post {
             room: room()?,
             sender: fields.get("sender")?,
             text: fields.required("text")?,
             nonce: fields.get("nonce")?,
             reply_to: fields.seq("reply_to")?,
         }))),
-        Some("typing") => Ok(Said::Typing { room: room()? }),
+        Some("typing") => Ok(ClientFrame::Typing { room: room()? }),
         Some("read") => {
             let seq = fields
                 .seq("seq")?
                 .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
-            Ok(Said::Read { room: room()?, seq })
+            Ok(ClientFrame::Read { room: room()?, seq })
         }
         Some(_) => Err(HttpError::bad_request(
             "type must be one of subscribe, unsubscribe, post, typing and read",

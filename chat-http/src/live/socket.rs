@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chatcore::{
-    Attending, ChangeSeq, NewMessage, Nonce, RoomName, Seq, Session, Update, UserUpdate,
-    UserWatcher, View,
+    Actor, ChangeSeq, NewMessage, Nonce, PresenceGuard, RoomName, Seq, Session, Update, UserStore,
+    UserUpdate, UserWatcher,
 };
 use futures_util::future::{self, AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
-use super::frames::{Frame, Post, Said, Say, Subject};
-use super::news::{News, Over, news, next_of};
+use super::frames::{ClientFrame, Frame, Post, ServerFrame, Subject};
 use super::pace::Pace;
-use super::proof::{Looked, Proof, next_look};
+use super::room_events::{EndReason, RoomEvent, news, next_of};
+use super::session_monitor::{Looked, SessionMonitor, next_look};
 use super::wire::{Arrived, End, Flow, Wire};
 use super::work::{Done, Subscribed, Work};
 use crate::App;
@@ -65,8 +65,8 @@ struct Socket<C> {
     wire: Wire<C>,
     /// What is new with the user, if it is known who that is, and whether the session goes on.
     user: Option<UserWatcher>,
-    proof: Option<Proof>,
-    rooms: SelectAll<Abortable<BoxStream<'static, News>>>,
+    proof: Option<SessionMonitor>,
+    rooms: SelectAll<Abortable<BoxStream<'static, RoomEvent>>>,
     subscriptions: HashMap<RoomName, Subscription>,
     work: Work,
     /// Frames about mentions of the user, or none where the user may not read the message.
@@ -82,7 +82,7 @@ struct Socket<C> {
 /// A room that is followed. Ends when it is dropped.
 struct Subscription {
     stream: AbortHandle,
-    _attending: Option<Attending>,
+    _attending: Option<PresenceGuard>,
 }
 
 impl Drop for Subscription {
@@ -105,7 +105,7 @@ pub(super) async fn run<C>(
     let user = who
         .as_ref()
         .map(|who| app.store().watch_user(&who.session.username));
-    let proof = who.as_ref().map(|who| Proof::new(&app, who));
+    let proof = who.as_ref().map(|who| SessionMonitor::new(&app, who));
     let mut socket = Socket {
         app,
         charged: Charged::new(who.as_ref().map(|who| &who.session), from),
@@ -202,7 +202,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             self.heed(looked).await?;
         }
 
-        while self.proof.as_ref().is_none_or(Proof::is_current)
+        while self.proof.as_ref().is_none_or(SessionMonitor::is_current)
             && let Some(frame) = self.work.take()
         {
             self.begin(frame);
@@ -223,7 +223,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     "the session has ended",
                 ))
             }
-            Looked::Failed(_) if self.proof.as_ref().is_none_or(Proof::is_current) => Ok(()),
+            Looked::Failed(_) if self.proof.as_ref().is_none_or(SessionMonitor::is_current) => {
+                Ok(())
+            }
             Looked::Failed(error) => {
                 for Frame { subject, said } in self.work.take_all() {
                     let error = said.err().unwrap_or_else(|| error.clone().into());
@@ -236,20 +238,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     fn begin(&mut self, Frame { subject, said }: Frame) {
-        let alone = !matches!(said, Ok(Said::Post(_)));
+        let alone = !matches!(said, Ok(ClientFrame::Post(_)));
         let begun = said.and_then(|said| match said {
-            Said::Subscribe {
+            ClientFrame::Subscribe {
                 room,
                 after,
                 changes_after,
             } => self.subscribe(room, after, changes_after),
-            Said::Unsubscribe { room } => {
+            ClientFrame::Unsubscribe { room } => {
                 self.subscriptions.remove(&room);
                 Ok(future::ready(Ok(Done::Answer(None))).boxed())
             }
-            Said::Post(post) => self.post(*post),
-            Said::Typing { room } => self.type_in(room),
-            Said::Read { room, seq } => self.mark_read(room, seq),
+            ClientFrame::Post(post) => self.post(*post),
+            ClientFrame::Typing { room } => self.type_in(room),
+            ClientFrame::Read { room, seq } => self.mark_read(room, seq),
         });
 
         let work = async move {
@@ -286,7 +288,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         // Each time the others are told that somebody is there.
         self.app.limits().post(&self.charged)?;
 
-        let view = self.view();
+        let view = self.user_store();
         Ok(Box::pin(async move {
             let (last_seq, last_change) = view.ends(&room).await?;
             let (after, changes_after) = (
@@ -309,11 +311,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     /// The store as the user of the socket may see it.
-    fn view(&self) -> View {
-        self.app.store().view(
-            self.session()
-                .map(|session| (&session.username, session.verified)),
-        )
+    fn user_store(&self) -> UserStore {
+        let session = self.session();
+        let actor = session.map_or(Actor::Anonymous, Session::actor);
+        self.app.store().as_user(actor)
     }
 
     /// Fails unless it is known who the client is.
@@ -333,7 +334,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
         self.app.limits().post(&self.charged)?;
 
-        let view = self.view();
+        let view = self.user_store();
         Ok(Box::pin(async move {
             view.type_in(&room).await?;
             Ok(Done::Answer(None))
@@ -345,7 +346,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.check_user()?;
         self.app.limits().mark(&self.charged)?;
 
-        let view = self.view();
+        let view = self.user_store();
         Ok(Box::pin(async move {
             view.mark_read(&room, seq).await?;
             Ok(Done::Answer(None))
@@ -378,7 +379,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             };
             let posted = messages::store(&app, message, &caller, from).await?;
             let nonce = nonce.as_ref().map(Nonce::as_str);
-            let said = Say::Posted {
+            let said = ServerFrame::Posted {
                 room: &room,
                 seq: posted.message.seq,
                 nonce,
@@ -405,7 +406,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 let (handle, registration) = AbortHandle::new_pair();
                 self.rooms
                     .push(Abortable::new(news(watcher).boxed(), registration));
-                let answer = Say::Subscribed {
+                let answer = ServerFrame::Subscribed {
                     room: &room,
                     last_seq,
                     last_change,
@@ -423,7 +424,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    async fn pass_on(&mut self, news: News) -> Flow {
+    async fn pass_on(&mut self, news: RoomEvent) -> Flow {
         self.say_news(news).await?;
         for _ in 1..AT_ONCE {
             match self.rooms.next().now_or_never() {
@@ -434,13 +435,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         Ok(())
     }
 
-    async fn say_news(&mut self, News { room, update, .. }: News) -> Flow {
+    async fn say_news(&mut self, RoomEvent { room, update, .. }: RoomEvent) -> Flow {
         let update = match update {
             Ok(update) => update,
-            Err(Over::Closed) => {
+            Err(EndReason::Closed) => {
                 return Err(End::Close(CloseCode::GOING_AWAY, "the store is closed"));
             }
-            Err(Over::TurnedAway(error)) => {
+            Err(EndReason::TurnedAway(error)) => {
                 self.subscriptions.remove(&room);
                 return self.refuse(&Subject::room(&room), &error).await;
             }
@@ -458,11 +459,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                         .await?;
                 }
             }
-            Update::Resync => self.wire.say(Say::Resync { room: &room }.encode()).await?,
+            Update::Resync => {
+                self.wire
+                    .say(ServerFrame::Resync { room: &room }.encode())
+                    .await?
+            }
             Update::Topic(topic) => {
                 self.wire
                     .say(
-                        Say::Room {
+                        ServerFrame::Room {
                             room: &room,
                             topic: &topic,
                         }
@@ -479,7 +484,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 for username in &users {
                     self.wire
                         .say(
-                            Say::Typing {
+                            ServerFrame::Typing {
                                 room: &room,
                                 username,
                             }
@@ -498,7 +503,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let closed = |_| End::Close(CloseCode::GOING_AWAY, "the store is closed");
         match update.map_err(closed)? {
             UserUpdate::Read(room, seq) => {
-                self.wire.say(Say::Read { room: &room, seq }.encode()).await
+                self.wire
+                    .say(ServerFrame::Read { room: &room, seq }.encode())
+                    .await
             }
             UserUpdate::Mentioned(room, seq) => {
                 self.look_up_mention(room, seq);
@@ -520,10 +527,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
         self.known_mentions.push_back(mention);
 
-        let view = self.view();
+        let view = self.user_store();
         self.mentions.push_back(Box::pin(async move {
             let message = view.mention(&room, seq).await.ok().flatten();
-            message.map(|_| Say::Mention { room: &room, seq }.encode())
+            message.map(|_| ServerFrame::Mention { room: &room, seq }.encode())
         }));
     }
 
@@ -535,7 +542,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     async fn refuse(&mut self, subject: &Subject, error: &HttpError) -> Flow {
-        self.wire.say(Say::error(subject, error).encode()).await
+        self.wire
+            .say(ServerFrame::error(subject, error).encode())
+            .await
     }
 
     /// Now and then: whether the client is still there.
@@ -566,7 +575,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 }
 
 fn refusal(subject: &Subject, error: &HttpError) -> Done {
-    Done::Answer(Some(Say::error(subject, error).encode().into()))
+    Done::Answer(Some(ServerFrame::error(subject, error).encode().into()))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use chatcore::{Attending, ChangeSeq, RoomName, Seq, Watcher};
+use chatcore::{ChangeSeq, PresenceGuard, RoomName, Seq, Watcher};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 
-use super::frames::{Frame, Said};
+use super::frames::{ClientFrame, Frame};
 
 /// Frames that wait or are under way. While there are so many, nothing more is read.
 const MAX_FRAMES: usize = 32;
@@ -30,7 +30,7 @@ pub(super) struct Subscribed {
     pub(super) last_seq: Seq,
     pub(super) last_change: ChangeSeq,
     pub(super) watcher: Watcher,
-    pub(super) attending: Option<Attending>,
+    pub(super) attending: Option<PresenceGuard>,
 }
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl Work {
 
     /// Takes the frame that may begin now.
     pub(super) fn take(&mut self) -> Option<Frame> {
-        let is_post = matches!(self.waiting.front()?.said, Ok(Said::Post(_)));
+        let is_post = matches!(self.waiting.front()?.said, Ok(ClientFrame::Post(_)));
         let is_free = if is_post {
             !self.is_blocked
         } else {

@@ -101,7 +101,7 @@ struct About {
 impl About {
     /// Fails for a room that does not exist, or that the user may not know of.
     async fn of(app: &App, call: &Call, room: &RoomName) -> Result<Self> {
-        let view = call.view(app);
+        let view = call.user_store(app);
         let found = view.room(room).await?;
         let user = verified(call);
         let owns = user.is_some() && found.owner.as_ref() == user;
@@ -239,7 +239,7 @@ async fn draw_room(
         members,
         bans,
     } = About::of(app, call, room).await?;
-    let read = call.view(app).messages(room, range, MESSAGES).await?;
+    let read = call.user_store(app).messages(room, range, MESSAGES).await?;
     let page = room_page(app, room);
     let first = read.first().map_or(0, |m| m.seq.get());
     let user = verified(call);
@@ -342,7 +342,10 @@ pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
 async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
     call.session()?;
     app.limits().moderation(&call.charged(app))?;
-    let (view, user) = (call.view(app), fields.required::<Username>("username")?);
+    let (view, user) = (
+        call.user_store(app),
+        fields.required::<Username>("username")?,
+    );
     match fields.text("do")? {
         Some("invite") => view.invite(room, &user).await?,
         Some("remove") => view.remove(room, &user).await?,
@@ -366,7 +369,7 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
         call.session()?;
         app.limits().post(&call.charged(&app))?;
         Ok(call
-            .view(&app)
+            .user_store(&app)
             .delete_message(&room, fields.required::<Seq>("seq")?)
             .await?)
     };

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::account::{Account, Fold};
+use crate::account::{Account, NameKey};
 use crate::error::Result;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
@@ -18,9 +18,9 @@ pub(crate) struct NewSession {
 #[async_trait]
 pub(crate) trait Accounts: Send + Sync + 'static {
     /// The account of this name, in any case.
-    async fn account(&self, name: Fold) -> Result<Option<Account>>;
+    async fn account(&self, name: NameKey) -> Result<Option<Account>>;
     /// For each of these names, in any case, the name that has the account, if one has.
-    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>>;
+    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>>;
     /// Makes an account with its first session and ends the guests' sessions of its name, in any
     /// case. Says whether it did; it does not if the name, in any case, has an account.
     ///

@@ -16,7 +16,6 @@ mod counters;
 mod documents;
 mod echo;
 mod find;
-mod guarded;
 mod lease;
 mod moderation;
 mod names;
@@ -25,6 +24,7 @@ mod pending_counts;
 mod people;
 mod replica_set;
 mod schema;
+mod standalone;
 mod step;
 mod targets;
 #[cfg(test)]
@@ -44,12 +44,12 @@ use mongodb::{Client, Database};
 use tokio::sync::Semaphore;
 
 use self::count_batcher::CountBatcher;
-use self::guarded::Guarded;
 use self::replica_set::ReplicaSet;
 use self::schema::Server;
+use self::standalone::Standalone;
 use super::{
-    Append, Attendance, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId,
-    ReadState, RoomBatch, Signal, Stored, Target,
+    Append, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId,
+    ProcessPresence, ReadState, RoomBatch, Signal, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -98,7 +98,7 @@ enum Mode {
     /// A replica set or a sharded cluster.
     ReplicaSet(Box<ReplicaSet>),
     /// A standalone mongod.
-    Guarded(Guarded),
+    Standalone(Standalone),
 }
 
 struct Mongo {
@@ -160,7 +160,7 @@ async fn start(
         true => Mode::ReplicaSet(Box::new(
             ReplicaSet::open(&database, !server.sharded).await?,
         )),
-        false => Mode::Guarded(Guarded::open(&database).await?),
+        false => Mode::Standalone(Standalone::open(&database).await?),
     };
     let inner = Arc::new(Inner {
         database,
@@ -168,7 +168,7 @@ async fn start(
         mode,
     });
     match &inner.mode {
-        Mode::Guarded(guarded) => guarded.settle(&inner).await?,
+        Mode::Standalone(guarded) => guarded.resolve(&inner).await?,
         Mode::ReplicaSet(replica_set) => replica_set.flush_all(&inner).await?,
     }
 
@@ -267,8 +267,8 @@ impl Mongo {
 impl Backend for Mongo {
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
         self.run_commit(|this| async move {
-            if let Mode::Guarded(guarded) = &this.mode {
-                guarded.settle(&this).await?;
+            if let Mode::Standalone(guarded) = &this.mode {
+                guarded.resolve(&this).await?;
             }
             let read = |document: &_| {
                 let room = documents::room_name(document).map_err(|e| e.to_string());
@@ -291,17 +291,17 @@ impl Backend for Mongo {
         self.run_commit(|this| async move {
             match &this.mode {
                 Mode::ReplicaSet(replica_set) => replica_set.append(&this, &batch).await,
-                Mode::Guarded(guarded) => guarded.append(&this, &batch).await,
+                Mode::Standalone(guarded) => guarded.append(&this, &batch).await,
             }
         })
         .await
     }
 
-    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+    async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool> {
         self.run_commit(|this| async move {
             match &this.mode {
-                Mode::ReplicaSet(replica_set) => replica_set.holds(&this, &batch).await,
-                Mode::Guarded(guarded) => Ok(guarded.holds(&batch).await),
+                Mode::ReplicaSet(replica_set) => replica_set.is_stored(&this, &batch).await,
+                Mode::Standalone(guarded) => Ok(guarded.is_stored(&batch).await),
             }
         })
         .await
@@ -440,12 +440,12 @@ impl Backend for Mongo {
             .await
     }
 
-    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+    async fn attend(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
         self.run_change(|this| async move { this.attend(&room, &attendance).await })
             .await
     }
 
-    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
         self.run(|this| async move { this.attendance(&room).await })
             .await
     }
@@ -464,13 +464,13 @@ impl Backend for Mongo {
             Mode::ReplicaSet(replica_set) => {
                 watch::watch(&self.inner, &replica_set.peers, &feed).await
             }
-            Mode::Guarded(guarded) => watch::watch_lease(guarded, &feed).await,
+            Mode::Standalone(guarded) => watch::watch_lease(guarded, &feed).await,
         }
     }
 
     async fn ping(&self) -> Result<()> {
         self.run(|this| async move {
-            if let Mode::Guarded(guarded) = &this.mode {
+            if let Mode::Standalone(guarded) = &this.mode {
                 guarded.may_write()?;
             }
             this.database
@@ -486,7 +486,7 @@ impl Backend for Mongo {
         self.run_commit(|this| async move {
             match &this.mode {
                 Mode::ReplicaSet(replica_set) => replica_set.close().await,
-                Mode::Guarded(guarded) => guarded.close(&this).await,
+                Mode::Standalone(guarded) => guarded.close(&this).await,
             }
             Ok(())
         })

@@ -195,7 +195,7 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+    async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool> {
         self.writer
             .run(Priority::Commit, move |c| append::is_last(c, &batch))
             .await

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::Worker;
 use super::moderation::LOOKUPS;
 use super::pending::{Pending, PendingChange};
+use crate::actor::Actor;
 use crate::backend::{
     Head, MessageChange, ReactionAnswer, ReactionChange, ReactionQuery, ReadState, Stored, Target,
 };
 use crate::error::{Error, Result};
-use crate::feed::{Visitor, Wish};
+use crate::feed::{AccessRequest, Permission};
 use crate::timestamp::Timestamp;
 use crate::types::{
     ChangeSeq, Content, Emoji, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageText, Reaction,
@@ -357,10 +358,9 @@ impl Worker {
         for found in found {
             let (room, actors, found) = found?;
             for ((actor, verified), access) in actors.into_iter().zip(found) {
-                let visitor = Visitor {
-                    user: Some(actor.clone()),
-                    verified,
-                    wish: Wish::TakePart,
+                let visitor = AccessRequest {
+                    actor: Actor::named(actor.clone(), verified),
+                    permission: Permission::Participate,
                 };
                 if let Err(error) = visitor.check(access.as_ref()) {
                     denied.insert((room.clone(), actor, verified), error);

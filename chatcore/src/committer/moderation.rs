@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::pending::Pending;
 use super::{Admitted, MAX_MEMBERS, Worker, fail_room, out_of_time};
-use crate::account::{Fold, open_to_guests};
+use crate::account::{NameKey, open_to_guests};
+use crate::actor::Actor;
 use crate::error::{Error, Result};
-use crate::feed::{Visitor, Wish};
+use crate::feed::{AccessRequest, Permission};
 use crate::types::{RoomName, Username};
 
 /// Rooms whose senders are looked up side by side.
@@ -17,18 +18,18 @@ pub(super) const LOOKUPS: usize = 16;
 
 impl Worker {
     /// Fails and removes the requests in restricted rooms of those who may not take part there.
-    pub(super) async fn turn_away(
+    pub(super) async fn reject_unauthorized(
         &mut self,
         pending: &mut Vec<Pending>,
         deadline: Instant,
     ) -> Result<()> {
         // What is left of a post that a guest sent too is another question.
-        while self.turn_away_unknown(pending, deadline).await? {}
+        while self.reject_unauthorized_unknown(pending, deadline).await? {}
         Ok(())
     }
 
     /// The same for those of whom it is not known; says whether there were any.
-    async fn turn_away_unknown(
+    async fn reject_unauthorized_unknown(
         &mut self,
         pending: &mut Vec<Pending>,
         deadline: Instant,
@@ -88,10 +89,9 @@ impl Worker {
                 known.admitted = Admitted::default();
             }
             for ((sender, verified), access) in senders.into_iter().zip(found) {
-                let writer = Visitor {
-                    user: Some(sender.clone()),
-                    verified,
-                    wish: Wish::TakePart,
+                let writer = AccessRequest {
+                    actor: Actor::named(sender.clone(), verified),
+                    permission: Permission::Participate,
                 };
                 match writer.check(access.as_ref()) {
                     Ok(()) => drop(known.admitted[usize::from(verified)].insert(sender)),
@@ -135,7 +135,7 @@ impl Worker {
         }
         let names: Vec<_> = guests
             .iter()
-            .map(|((_, name, _), _)| Fold::from(name))
+            .map(|((_, name, _), _)| NameKey::from(name))
             .collect();
         let owners = self
             .persist(deadline, || self.backend.owners(names.clone()))
@@ -162,7 +162,7 @@ impl Worker {
             .iter()
             .filter(|request| is_guest(request))
             .filter_map(Pending::actor);
-        let names: Vec<_> = guests.map(|(name, _)| Fold::from(name)).collect();
+        let names: Vec<_> = guests.map(|(name, _)| NameKey::from(name)).collect();
         let mut owners = self
             .persist(deadline, || self.backend.owners(names.clone()))
             .await?

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use self::faulty::{Fault, Faulty, Peer};
 use super::*;
+use crate::actor::Actor;
 use crate::backend::Moderation as _;
 use crate::follow::Update;
 use crate::store::{ChatStore, Options};
@@ -461,7 +462,7 @@ async fn changes_and_posts_that_come_together_are_few_commits() {
 /// A task that follows a room as a user until it may not any more: how many messages it got.
 fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified: bool) -> Watching {
     let (view, room) = (
-        store.view(Some((&name.parse().unwrap(), verified))),
+        store.as_user(Actor::named(name.parse().unwrap(), verified)),
         room.clone(),
     );
     let got = Arc::new(AtomicUsize::new(0));

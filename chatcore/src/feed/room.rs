@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::door::{Door, Moment, Visitor};
-use super::people::People;
+use super::access_cache::{AccessCache, AccessRequest, Moment};
 use super::ring::Ring;
-use crate::backend::{Access, Attendance, Head, ProcessId};
+use super::room_presence::RoomPresence;
+use crate::backend::{Access, Head, ProcessId, ProcessPresence};
 use crate::error::Result;
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
@@ -19,8 +19,8 @@ use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 pub(crate) struct RoomFeed {
     pub(crate) name: RoomName,
     pub(super) ring: Mutex<Ring>,
-    pub(super) people: Mutex<People>,
-    door: Mutex<Door>,
+    pub(super) people: Mutex<RoomPresence>,
+    access_cache: Mutex<AccessCache>,
     /// Whether everyone may read, and whether everyone may take part, so that those who may need no
     /// lock.
     public: AtomicBool,
@@ -29,7 +29,7 @@ pub(crate) struct RoomFeed {
     topic: Mutex<(u64, Option<Topic>)>,
     pub(super) wake: watch::Sender<()>,
     /// Commits whose result is unknown.
-    pub(super) doubts: AtomicU32,
+    pub(super) uncertain: AtomicU32,
     /// The feed's epoch in which what is here was last brought up to date. In another one it is
     /// stale.
     pub(super) epoch: AtomicU64,
@@ -51,12 +51,12 @@ impl RoomFeed {
             name,
             ring: Mutex::default(),
             people: Mutex::default(),
-            door: Mutex::default(),
+            access_cache: Mutex::default(),
             public: AtomicBool::new(false),
             open: AtomicBool::new(false),
             topic: Mutex::default(),
             wake: watch::Sender::new(()),
-            doubts: AtomicU32::new(0),
+            uncertain: AtomicU32::new(0),
             epoch: AtomicU64::new(epoch),
             watchers: AtomicUsize::new(0),
             used: AtomicU64::new(0),
@@ -70,17 +70,20 @@ impl RoomFeed {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn people(&self) -> MutexGuard<'_, People> {
+    pub(super) fn people(&self) -> MutexGuard<'_, RoomPresence> {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the door or changes it.
-    fn door<T>(&self, visit: impl FnOnce(&mut Door) -> T) -> T {
-        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = visit(&mut door);
-        self.open.store(door.is_open(), Ordering::SeqCst);
+    /// Reads or changes the access cache, and keeps `open` and `public` in step with it.
+    fn access<T>(&self, visit: impl FnOnce(&mut AccessCache) -> T) -> T {
+        let mut cache = self
+            .access_cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let result = visit(&mut cache);
+        self.open.store(cache.is_open(), Ordering::SeqCst);
         self.public
-            .store(door.privacy() == Some(Privacy::Public), Ordering::SeqCst);
+            .store(cache.privacy() == Some(Privacy::Public), Ordering::SeqCst);
         result
     }
 
@@ -93,23 +96,23 @@ impl RoomFeed {
     pub(crate) fn privacy(&self) -> Option<Privacy> {
         match self.public.load(Ordering::SeqCst) {
             true => Some(Privacy::Public),
-            false => self.door(|door| door.privacy()),
+            false => self.access(|cache| cache.privacy()),
         }
     }
 
     /// Whether it is known that a visitor is let in.
-    pub(crate) fn lets_in(&self, visitor: &Visitor) -> bool {
-        self.is_open() || self.door(|door| door.lets_in(visitor))
+    pub(crate) fn lets_in(&self, visitor: &AccessRequest) -> bool {
+        self.is_open() || self.access(|cache| cache.lets_in(visitor))
     }
 
     /// Begins a question to the store of how the room stands to everyone.
     pub(crate) fn ask(&self) -> Moment {
-        self.door(Door::ask)
+        self.access(AccessCache::ask)
     }
 
     /// Takes in the answer to a question that began at `asked`.
     pub(crate) fn learn(&self, asked: Moment, access: Option<&Access>) {
-        self.door(|door| door.learn(asked, access));
+        self.access(|cache| cache.learn(asked, access));
     }
 
     /// Looks up how the room stands to a user, by a question that begins after this call. Users who
@@ -122,24 +125,24 @@ impl RoomFeed {
     where
         F: Future<Output = Result<Option<(Access, Vec<Access>)>>>,
     {
-        let since = self.door(|door| door.wait_for(user));
+        let since = self.access(|cache| cache.wait_for(user));
         let _asking = self.asking.lock().await;
-        if let Some(answer) = self.door(|door| door.answer(user, since)) {
+        if let Some(answer) = self.access(|cache| cache.answer(user, since)) {
             return answer;
         }
         // Followers who were woken together come together.
         tokio::task::yield_now().await;
-        let (asked, users) = self.door(|door| door.ask_about(user));
+        let (asked, users) = self.access(|cache| cache.ask_about(user));
         let answer = ask(users.clone()).await;
-        self.door(|door| {
-            door.learn_about(asked, users, &answer);
-            door.answer(user, since).unwrap_or(Ok(None))
+        self.access(|cache| {
+            cache.learn_about(asked, users, &answer);
+            cache.answer(user, since).unwrap_or(Ok(None))
         })
     }
 
     pub(super) fn committed_after(&self, head: Option<Head>) {
         if head.is_some_and(|head| head.restricted) || !self.public.load(Ordering::SeqCst) {
-            self.door(|door| door.committed_after(head));
+            self.access(|cache| cache.committed_after(head));
         }
     }
 
@@ -148,32 +151,32 @@ impl RoomFeed {
     /// posted.
     pub(super) fn will_show_of_others(&self) {
         if !self.public.load(Ordering::SeqCst) {
-            self.door(Door::forget);
+            self.access(AccessCache::forget);
         }
     }
 
     /// Has everyone who is in the room looked up again.
-    pub(super) fn close_door(&self) {
-        self.door(Door::forget);
+    pub(super) fn forget_access(&self) {
+        self.access(AccessCache::forget);
         self.wake.send_replace(());
     }
 
     /// Has one name, in any case, looked up again. Followers are woken, because nobody knows which
     /// of them it is; the others find in memory that they may stay.
     pub(super) fn evict(&self, user: &Username) {
-        self.door(|door| door.evict(user));
+        self.access(|cache| cache.evict(user));
         self.wake.send_replace(());
     }
 
     /// Takes note that removals and bans may have gone unheard.
     pub(super) fn miss_removals(&self) {
-        self.door(Door::miss_changes);
+        self.access(AccessCache::miss_changes);
     }
 
     /// Takes in the head that the store answered to a question that began at `asked`. Returns
     /// whether followers have to be looked up again.
     pub(super) fn confirm_access(&self, asked: Moment, head: Head) -> bool {
-        self.door(|door| door.confirm(asked, head))
+        self.access(|cache| cache.confirm(asked, head))
     }
 
     pub(super) fn set_topic(&self, topic: Topic) {
@@ -303,7 +306,11 @@ impl RoomFeed {
     }
 
     /// Takes in who is connected to other processes, as it was asked for at `generation`.
-    pub(crate) fn load_people(&self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
+    pub(crate) fn load_people(
+        &self,
+        generation: u64,
+        elsewhere: Vec<(ProcessId, ProcessPresence)>,
+    ) {
         self.people().load(generation, elsewhere);
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::types::{RoomName, Seq, Username};
 
 /// Events that a connection may lag behind. It learns no more of those it lost.
@@ -32,7 +32,7 @@ pub(crate) struct Users(Mutex<Watched>);
 
 /// Senders by name. Names that differ only in case stand together, so that all of them are found at
 /// once.
-type Watched = HashMap<Fold, HashMap<Username, broadcast::Sender<UserUpdate>>>;
+type Watched = HashMap<NameKey, HashMap<Username, broadcast::Sender<UserUpdate>>>;
 
 impl Users {
     fn lock(&self) -> MutexGuard<'_, Watched> {
@@ -42,7 +42,7 @@ impl Users {
     /// Subscribes to what happens to a user from now on.
     pub(crate) fn listen(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
         let mut users = self.lock();
-        let same = users.entry(Fold::from(user)).or_default();
+        let same = users.entry(NameKey::from(user)).or_default();
         same.entry(user.clone())
             .or_insert_with(|| broadcast::channel(LAG).0)
             .subscribe()
@@ -50,7 +50,7 @@ impl Users {
 
     /// Forgets a user to whom nobody listens any more.
     pub(crate) fn forget(&self, user: &Username) {
-        let name = Fold::from(user);
+        let name = NameKey::from(user);
         let mut users = self.lock();
         let Some(same) = users.get_mut(&name) else {
             return;
@@ -69,7 +69,7 @@ impl Users {
     pub(crate) fn tell(&self, user: &Username, event: UserUpdate) {
         if let Some(sender) = self
             .lock()
-            .get(&Fold::from(user))
+            .get(&NameKey::from(user))
             .and_then(|same| same.get(user))
         {
             let _ = sender.send(event);
@@ -81,7 +81,7 @@ impl Users {
     pub(crate) fn sessions_ended(&self, user: &Username) {
         for sender in self
             .lock()
-            .get(&Fold::from(user))
+            .get(&NameKey::from(user))
             .into_iter()
             .flat_map(HashMap::values)
         {

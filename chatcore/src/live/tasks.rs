@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::FOLLOW_LIMIT;
-use crate::backend::{Attendance, Backend};
+use crate::backend::{Backend, ProcessPresence};
 use crate::error::Result;
 use crate::feed::{Due, Feed, Refresh, RoomFeed};
 use crate::store::{ChatStore, MAX_MESSAGES, Shared, within};
@@ -99,7 +99,7 @@ async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
         done = elsewhere.map(|elsewhere| room.load_people(generation, elsewhere));
     }
     if let Some(users) = to_tell {
-        let attendance = Attendance {
+        let attendance = ProcessPresence {
             version: feed.next_version(),
             users,
         };

@@ -1,7 +1,7 @@
 //! Accounts: registering, logging in, changing the password.
 
 use super::ChatStore;
-use crate::account::{Account, Fold, Password, Verdict};
+use crate::account::{Account, NameKey, Password, Verdict};
 use crate::error::{Error, Result};
 use crate::session::{Session, SessionToken};
 use crate::types::Username;
@@ -104,7 +104,9 @@ impl ChatStore {
 
     /// The account of this name, if this is its password.
     async fn verified(&self, user: &Username, password: &str) -> Result<Account> {
-        let account = self.call(self.0.backend.account(Fold::from(user))).await?;
+        let account = self
+            .call(self.0.backend.account(NameKey::from(user)))
+            .await?;
         // The account may be that of another case.
         let account = account.filter(|account| account.username == *user);
         let hash = account.as_ref().map(|account| account.hash.clone());
@@ -152,7 +154,7 @@ mod tests {
         assert!(backend.claim(account, first).await.unwrap());
         let stored = async || {
             backend
-                .account(Fold::from(&ann))
+                .account(NameKey::from(&ann))
                 .await
                 .unwrap()
                 .unwrap()

@@ -1,12 +1,12 @@
 //! Changes of stored messages, by the program itself: who may make them is up to it. What one user
-//! may do is in [`View`](crate::View).
+//! may do is in [`UserStore`](crate::UserStore).
 
 use super::{ChatStore, MAX_MESSAGES, checked, within};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::backend::Signal;
 use crate::committer::Change;
 use crate::error::{Error, Result};
-use crate::feed::Visitor;
+use crate::feed::AccessRequest;
 use crate::mentions;
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
@@ -26,7 +26,7 @@ impl ChatStore {
         &self,
         room: &RoomName,
         seq: Seq,
-        visitor: Option<&Visitor>,
+        visitor: Option<&AccessRequest>,
     ) -> Result<SharedMessage> {
         let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
         let found = self
@@ -197,7 +197,7 @@ impl ChatStore {
 
     /// Lists at most `limit` messages that mention a user, newest first, from before `before` if
     /// that is given. Those of rooms that the user may not read are among them: see
-    /// [`View::mentions`](crate::View::mentions).
+    /// [`UserStore::mentions`](crate::UserStore::mentions).
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl ChatStore {
             .call(
                 self.0
                     .backend
-                    .owners(names.iter().map(Fold::from).collect()),
+                    .owners(names.iter().map(NameKey::from).collect()),
             )
             .await?;
         let mut mentioned = Vec::with_capacity(names.len());

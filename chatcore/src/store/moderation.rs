@@ -1,10 +1,10 @@
 //! Private rooms and bans, by the program itself: who may do what is up to it.
-//! What one user may do is in [`View`](crate::View).
+//! What one user may do is in [`UserStore`](crate::UserStore).
 
 use super::{ChatStore, checked};
 use crate::backend::{Access, Joined, Page};
 use crate::error::{Error, Result};
-use crate::feed::{RoomFeed, Visitor, Wish};
+use crate::feed::{AccessRequest, Permission, RoomFeed};
 use crate::store::MAX_NAMES;
 use crate::types::{Privacy, RoomName, Username};
 
@@ -30,7 +30,7 @@ impl ChatStore {
         // Whoever followed a room that did not exist yet may not follow a private one. Those of a
         // room that was there are not looked up again for it.
         if privacy == Privacy::Private && !matches!(created, Ok(false)) {
-            self.0.feed.close_door(room);
+            self.0.feed.forget_access(room);
         }
         created
     }
@@ -177,13 +177,15 @@ impl ChatStore {
     pub(crate) async fn let_in(
         &self,
         room: &RoomFeed,
-        visitor: &Visitor,
+        visitor: &AccessRequest,
         afresh: bool,
     ) -> Result<()> {
         match room.privacy() {
             // A public room stays public, and a private one private.
-            Some(Privacy::Public) if visitor.wish == Wish::Read => return Ok(()),
-            Some(Privacy::Private) if !visitor.verified => return Err(Error::RoomNotFound),
+            Some(Privacy::Public) if visitor.permission == Permission::Read => return Ok(()),
+            Some(Privacy::Private) if !visitor.actor.is_account() => {
+                return Err(Error::RoomNotFound);
+            }
             _ => {}
         }
         // Before and after: what was missed while one looked must not count.
@@ -194,7 +196,7 @@ impl ChatStore {
                 return Ok(());
             }
         }
-        let access = self.look_up(room, visitor.user.as_ref()).await?;
+        let access = self.look_up(room, visitor.actor.username()).await?;
         visitor.check(access.as_ref())
     }
 
@@ -218,10 +220,11 @@ impl ChatStore {
 #[cfg(feature = "sqlite")]
 mod tests {
     use super::*;
+    use crate::actor::Actor;
     use crate::store::Options;
 
     #[tokio::test]
-    async fn a_door_is_closed_by_a_ban_and_not_by_opening_the_room_again() {
+    async fn an_access_cache_is_closed_by_a_ban_and_not_by_opening_the_room_again() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options::default();
         let backend = crate::backend::sqlite::open(folder.path().join("chat.db"), &options)
@@ -233,7 +236,7 @@ mod tests {
             .register(&ann, &"correct horse".parse().unwrap(), "")
             .await
             .unwrap();
-        let view = store.view(Some((&ann, true)));
+        let view = store.as_user(Actor::Account(ann.clone()));
         assert!(view.create_room(&room, Privacy::Public).await.unwrap());
         let _watching = view.watch(&room, crate::Seq::ZERO, None).await.unwrap();
         let is_open = || store.0.feed.room(&room).is_open();

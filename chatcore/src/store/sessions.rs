@@ -1,7 +1,7 @@
 //! Sessions: starting, using, listing and ending them.
 
 use super::ChatStore;
-use crate::account::{Fold, open_to_guests};
+use crate::account::{NameKey, open_to_guests};
 use crate::backend::NewSession;
 use crate::error::{Error, Result};
 use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
@@ -55,7 +55,7 @@ impl ChatStore {
     /// [`Error::Unavailable`].
     pub async fn owner(&self, user: &Username) -> Result<Option<Username>> {
         let owners = self
-            .call(self.0.backend.owners(vec![Fold::from(user)]))
+            .call(self.0.backend.owners(vec![NameKey::from(user)]))
             .await?;
         Ok(owners.into_iter().next().flatten())
     }

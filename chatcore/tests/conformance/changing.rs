@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chatcore::{
-    ChangeSeq, ChatStore, Emoji, Error, Message, NewMessage, Privacy, Range, Seq, SharedMessage,
-    Topic, Update, Watcher,
+    Actor, ChangeSeq, ChatStore, Emoji, Error, Message, NewMessage, Privacy, Range, Seq,
+    SharedMessage, Topic, Update, Watcher,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -90,7 +90,7 @@ pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place
         view(&store, "bob"),
         guest(&store, "ann"),
         guest(&store, "guest"),
-        store.view(None),
+        store.as_user(Actor::Anonymous),
     ] {
         is_forbidden(who.edit_message(&q, seq(1), text()).await);
     }
@@ -252,7 +252,12 @@ pub(crate) async fn a_user_reacts_once_with_each_emoji(place: &Place) {
         .add_reaction(&q, seq(1), emoji("👍🏽"))
         .await;
     assert!(matches!(claimed, Err(Error::NameClaimed)), "{claimed:?}");
-    is_forbidden(store.view(None).add_reaction(&q, seq(1), emoji("👍🏽")).await);
+    is_forbidden(
+        store
+            .as_user(Actor::Anonymous)
+            .add_reaction(&q, seq(1), emoji("👍🏽"))
+            .await,
+    );
     is_hidden(
         ann.add_reaction(&room("nowhere"), seq(1), emoji("👍🏽"))
             .await,

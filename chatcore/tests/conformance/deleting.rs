@@ -1,4 +1,4 @@
-use chatcore::{ChangeSeq, Error, Privacy, Range, Update};
+use chatcore::{Actor, ChangeSeq, Error, Privacy, Range, Update};
 use tokio::time::timeout;
 
 use crate::moderation::{SOON, guest, is_forbidden, is_hidden, register, say, seq, view};
@@ -27,7 +27,7 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         watchers.push(store.watch(&q, last.seq, Some(ChangeSeq::ZERO)));
         watchers.push(
             store
-                .view(None)
+                .as_user(Actor::Anonymous)
                 .follow(&q, last.seq)
                 .await
                 .expect("let in")
@@ -45,7 +45,7 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         view(&store, "bob"),
         guest(&store, "guest"),
         guest(&store, "bob"),
-        store.view(None),
+        store.as_user(Actor::Anonymous),
     ] {
         is_forbidden(who.delete_message(&q, seq(19)).await);
     }

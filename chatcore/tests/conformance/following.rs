@@ -200,10 +200,10 @@ pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place:
     let store = place.open().await;
     let mut watcher = store.watch(&room("a"), Seq::ZERO, None);
     until_present(&mut watcher, &[]).await;
-    let ann = store.attend(&room("a"), &user("ann"));
-    let ann_again = store.attend(&room("a"), &user("ann"));
-    let bob = store.attend(&room("a"), &user("bob"));
-    let _elsewhere = store.attend(&room("b"), &user("eve"));
+    let ann = store.enter(&room("a"), &user("ann"));
+    let ann_again = store.enter(&room("a"), &user("ann"));
+    let bob = store.enter(&room("a"), &user("bob"));
+    let _elsewhere = store.enter(&room("b"), &user("eve"));
     until_present(&mut watcher, &["ann", "bob"]).await;
     drop((ann, bob));
     until_present(&mut watcher, &["ann"]).await;
@@ -369,7 +369,7 @@ pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
         let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
         held.push((
             store.watch(&name, Seq::ZERO, None),
-            store.attend(&name, &who),
+            store.enter(&name, &who),
             store.watch_user(&who),
         ));
     }

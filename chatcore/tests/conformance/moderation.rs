@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use chatcore::{ChatStore, Error, NewMessage, Privacy, Range, Result, Seq, Update, View};
+use chatcore::{
+    Actor, ChatStore, Error, NewMessage, Privacy, Range, Result, Seq, Update, UserStore,
+};
 use tokio::time::timeout;
 
 use crate::{Place, message, post, room, user, with_nonce};
@@ -18,12 +20,12 @@ pub(crate) async fn register(store: &ChatStore, names: &[&str]) {
     }
 }
 
-pub(crate) fn view(store: &ChatStore, name: &str) -> View {
-    store.view(Some((&user(name), true)))
+pub(crate) fn view(store: &ChatStore, name: &str) -> UserStore {
+    store.as_user(Actor::Account(user(name)))
 }
 
-pub(crate) fn guest(store: &ChatStore, name: &str) -> View {
-    store.view(Some((&user(name), false)))
+pub(crate) fn guest(store: &ChatStore, name: &str) -> UserStore {
+    store.as_user(Actor::Guest(user(name)))
 }
 
 pub(crate) fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
@@ -75,7 +77,7 @@ async fn private(place: &Place) -> [ChatStore; 2] {
     stores
 }
 
-async fn sees_nothing(store: &ChatStore, view: &View) {
+async fn sees_nothing(store: &ChatStore, view: &UserStore) {
     let p = room("p");
     is_hidden(view.room(&p).await);
     is_hidden(view.users(&p, None, 10).await);
@@ -113,7 +115,7 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
             view(store, "eve"),
             guest(store, "guest"),
             guest(store, "ann"),
-            store.view(None),
+            store.as_user(Actor::Anonymous),
         ] {
             sees_nothing(store, &view).await;
         }
@@ -217,7 +219,7 @@ pub(crate) async fn private_and_public_rooms_are_listed_in_one_order(place: &Pla
                 .expect("created")
         );
     }
-    let listed = async |view: &View, after: Option<&str>, limit| {
+    let listed = async |view: &UserStore, after: Option<&str>, limit| {
         let rooms = view
             .rooms(after.map(room).as_ref(), limit)
             .await
@@ -232,7 +234,10 @@ pub(crate) async fn private_and_public_rooms_are_listed_in_one_order(place: &Pla
     assert_eq!(listed(&view(&store, "ann"), Some("f"), 3).await, "g");
     assert_eq!(listed(&view(&store, "bob"), None, 10).await, "bdef");
     assert_eq!(listed(&guest(&store, "bob"), None, 10).await, "bdf");
-    assert_eq!(listed(&store.view(None), None, 10).await, "bdf");
+    assert_eq!(
+        listed(&store.as_user(Actor::Anonymous), None, 10).await,
+        "bdf"
+    );
 }
 
 pub(crate) async fn whether_a_room_is_private_never_changes(place: &Place) {
@@ -275,7 +280,7 @@ pub(crate) async fn whether_a_room_is_private_never_changes(place: &Place) {
     ));
     is_forbidden(
         store
-            .view(None)
+            .as_user(Actor::Anonymous)
             .create_room(&room("s"), Privacy::Private)
             .await,
     );
@@ -522,7 +527,15 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
             .len(),
         1
     );
-    assert_eq!(other.view(None).room(&q).await.expect("a room").users, 0);
+    assert_eq!(
+        other
+            .as_user(Actor::Anonymous)
+            .room(&q)
+            .await
+            .expect("a room")
+            .users,
+        0
+    );
     post(&other, "q", "eve", "y").await;
     guest(&other, "eve")
         .watch(&q, Seq::ZERO, None)

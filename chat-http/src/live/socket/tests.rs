@@ -2,13 +2,13 @@
 
 use futures_util::SinkExt as _;
 use tokio_tungstenite::WebSocketStream as Client;
-use tokio_tungstenite::tungstenite::Message as Said;
+use tokio_tungstenite::tungstenite::Message as ClientFrame;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::super::wire::GOODBYE;
 use super::*;
 use crate::Settings;
-use crate::server::patient::{PATIENCE, Patient};
+use crate::server::write_timeout::{PATIENCE, WriteTimeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,7 +29,7 @@ async fn serve() -> (
         let (_running, stopping) = watch::channel(());
         let began = Instant::now();
         let from = std::net::IpAddr::from([127, 0, 0, 1]).into();
-        run(app, None, from, Patient::new(server), stopping).await;
+        run(app, None, from, WriteTimeout::new(server), stopping).await;
         began.elapsed()
     });
     (client, served, folder)
@@ -53,7 +53,7 @@ async fn a_client_that_answers_when_asked_stays() {
     // The library answers pings by itself while it reads.
     let _ = timeout(10 * MINUTE, async {
         while let Some(Ok(said)) = client.next().await {
-            asked += usize::from(matches!(said, Said::Ping(_)));
+            asked += usize::from(matches!(said, ClientFrame::Ping(_)));
         }
     })
     .await;
@@ -66,7 +66,13 @@ async fn a_client_that_takes_nothing_is_let_go() {
     let (client, served, _folder) = serve().await;
     let mut client = Client::from_raw_socket(client, Role::Client, None).await;
     // Each is answered with an error; nobody reads the answers.
-    let frames = async { while client.send(Said::text("x".repeat(100))).await.is_ok() {} };
+    let frames = async {
+        while client
+            .send(ClientFrame::text("x".repeat(100)))
+            .await
+            .is_ok()
+        {}
+    };
     let (took, ()) = tokio::join!(served, frames);
     let took = took.expect("no panic");
     // Until the buffers are full, and then no longer.

@@ -90,7 +90,7 @@ impl Inner {
             Mode::ReplicaSet(_) => timeout(limit, command)
                 .await
                 .unwrap_or_else(|_| Err(Late.into())),
-            Mode::Guarded(_) => command.await,
+            Mode::Standalone(_) => command.await,
         }
     }
 
@@ -189,7 +189,7 @@ impl Inner {
     /// The head up to which a room may be shown, where a batch is not seen all at once.
     pub(super) fn committed_head(&self, room: &RoomName) -> Result<Option<Head>> {
         match &self.mode {
-            Mode::Guarded(guarded) => guarded.committed_head(room),
+            Mode::Standalone(guarded) => guarded.committed_head(room),
             Mode::ReplicaSet(_) => Ok(None),
         }
     }
@@ -200,7 +200,7 @@ impl Inner {
         range: Range,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        let Mode::Guarded(guarded) = &self.mode else {
+        let Mode::Standalone(guarded) = &self.mode else {
             return Ok(self.read_messages(room, range, limit, None).await?.messages);
         };
         // What is being stored just now is not durable yet, so it is not shown. The second look is
@@ -371,7 +371,7 @@ impl Inner {
         // A standalone mongod may have been a replica set.
         let tallies = match &self.mode {
             Mode::ReplicaSet(replica_set) if !replica_set.pending_counts.defers() => 0,
-            Mode::ReplicaSet(_) | Mode::Guarded(_) => pending_counts::SLOTS,
+            Mode::ReplicaSet(_) | Mode::Standalone(_) => pending_counts::SLOTS,
         };
         let mut counts = vec![None; users.len()];
         // Parts only grow, so their sum was true at some moment of the read, as long as the counter

@@ -12,7 +12,7 @@ use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
 use super::step::{self, Step, Writer};
 use super::{Inner, Mode, Mongo, documents, error, find, names};
-use crate::account::{Account, Fold};
+use crate::account::{Account, NameKey};
 use crate::backend::{Accounts, NewSession};
 use crate::error::Result;
 use crate::session::{Session, SessionId, TokenHash};
@@ -30,9 +30,9 @@ enum Change {
 
 #[async_trait]
 impl Step for Change {
-    fn claims(&self) -> Option<Fold> {
+    fn claims(&self) -> Option<NameKey> {
         match self {
-            Self::Claim(account, _) => Some(Fold::from(&account.username)),
+            Self::Claim(account, _) => Some(NameKey::from(&account.username)),
             _ => None,
         }
     }
@@ -42,7 +42,7 @@ impl Step for Change {
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         match &*self {
             Self::Claim(account, first) => {
-                let fold = Fold::from(&account.username);
+                let fold = NameKey::from(&account.username);
                 if !writer.is_in_transaction() {
                     // First, so that a crash in between leaves no guest with a claimed name.
                     writer
@@ -77,7 +77,7 @@ impl Step for Change {
                 Ok(writer.write(step::update("names", statement)).await?.n == 1)
             }
             Self::Guest(new) => {
-                let fold = Fold::from(&new.session.username);
+                let fold = NameKey::from(&new.session.username);
                 let used = writer.write(use_by_guest(&fold)).await?;
                 Ok(
                     used.duplicate.is_none()
@@ -96,7 +96,7 @@ impl Step for Change {
 
 /// Makes sure that nobody claims a name before the transaction ends. A duplicate key says that it
 /// has an account.
-fn use_by_guest(name: &Fold) -> RawDocumentBuf {
+fn use_by_guest(name: &NameKey) -> RawDocumentBuf {
     let statement = rawdoc! {
         "q": { "_id": name.as_str(), "account": { "$exists": false } },
         "u": { "$inc": { "uses": 1_i64 } },
@@ -108,7 +108,7 @@ fn use_by_guest(name: &Fold) -> RawDocumentBuf {
 /// An account with this version of the password.
 fn proved(user: &Username, version: i64) -> RawDocumentBuf {
     rawdoc! {
-        "_id": Fold::from(user).as_str(),
+        "_id": NameKey::from(user).as_str(),
         "account.username": user.as_str(),
         "account.version": version,
     }
@@ -120,7 +120,7 @@ fn insert(new: &NewSession) -> RawDocumentBuf {
 
 #[async_trait]
 impl Accounts for Mongo {
-    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+    async fn account(&self, name: NameKey) -> Result<Option<Account>> {
         self.run(|this| async move {
             let read = |document: &RawDocument| {
                 Ok((
@@ -144,7 +144,7 @@ impl Accounts for Mongo {
         .await
     }
 
-    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
         self.run_commit(|this| async move { this.owners(&names).await })
             .await
     }
@@ -163,7 +163,7 @@ impl Accounts for Mongo {
 
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
         self.run_change(|this| async move {
-            let fold = Fold::from(&account.username);
+            let fold = NameKey::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
             this.limited(this.collection("names").update_one(stored, better))
@@ -269,7 +269,7 @@ impl Accounts for Mongo {
 
 impl Inner {
     /// For each of these names, in any case, who has an account of it.
-    pub(super) async fn owners(&self, names: &[Fold]) -> Result<Vec<Option<Username>>> {
+    pub(super) async fn owners(&self, names: &[NameKey]) -> Result<Vec<Option<Username>>> {
         let found: HashMap<_, _> = self
             .find(find::accounts(names), documents::owner)
             .await?

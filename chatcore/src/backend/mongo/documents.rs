@@ -39,8 +39,10 @@ use mongodb::bson::{
     Binary, DateTime, Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc,
 };
 
-use crate::account::{Account, Fold};
-use crate::backend::{Access, Attendance, BatchId, Head, NewSession, ProcessId, RoomBatch, Signal};
+use crate::account::{Account, NameKey};
+use crate::backend::{
+    Access, BatchId, Head, NewSession, ProcessId, ProcessPresence, RoomBatch, Signal,
+};
 use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
@@ -248,14 +250,14 @@ pub(super) fn process(document: &RawDocument) -> Result<ProcessId> {
     Ok(ProcessId(id.bytes()))
 }
 
-pub(super) fn attendance(document: &RawDocument) -> Result<Attendance> {
-    Ok(Attendance {
+pub(super) fn attendance(document: &RawDocument) -> Result<ProcessPresence> {
+    Ok(ProcessPresence {
         version: document.get_i64("version").map_err(corrupt)?,
         users: names(document, "users")?,
     })
 }
 
-pub(super) fn new_attendance(attendance: &Attendance) -> Document {
+pub(super) fn new_attendance(attendance: &ProcessPresence) -> Document {
     let users: Vec<_> = attendance.users.iter().map(Username::as_str).collect();
     doc! { "version": attendance.version, "users": users }
 }
@@ -445,7 +447,7 @@ pub(super) fn new_session(
         "used": session_used(at),
     };
     if !session.verified {
-        document.append(cstr!("guest"), Fold::from(&session.username).as_str());
+        document.append(cstr!("guest"), NameKey::from(&session.username).as_str());
     }
     document
 }

@@ -8,7 +8,7 @@ use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
 use super::{buckets, documents, pending_counts};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::backend::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
 use crate::error::Result;
 use crate::session::{SessionId, TokenHash};
@@ -156,12 +156,12 @@ pub(super) fn private_rooms(user: &Username, page: &Page<RoomName>) -> Query {
     }
 }
 
-pub(super) fn ban(room: &RoomName, name: &Fold) -> Document {
+pub(super) fn ban(room: &RoomName, name: &NameKey) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": name.as_str() } }
 }
 
 /// Whether names are banned.
-pub(super) fn bans_of(room: &RoomName, names: &[Fold]) -> Query {
+pub(super) fn bans_of(room: &RoomName, names: &[NameKey]) -> Query {
     let ids: Vec<_> = names
         .iter()
         .map(|name| doc! { "room": room.as_str(), "user": name.as_str() })
@@ -588,8 +588,8 @@ pub(super) fn presence_of(process: ObjectId) -> Document {
 }
 
 /// The names, in any case, that have an account.
-pub(super) fn accounts(names: &[Fold]) -> Query {
-    let ids: Vec<_> = names.iter().map(Fold::as_str).collect();
+pub(super) fn accounts(names: &[NameKey]) -> Query {
+    let ids: Vec<_> = names.iter().map(NameKey::as_str).collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let filter = doc! { "_id": { "$in": ids }, "account": { "$exists": true } };
     Query {
@@ -598,7 +598,7 @@ pub(super) fn accounts(names: &[Fold]) -> Query {
     }
 }
 
-pub(super) fn name(name: &Fold) -> Document {
+pub(super) fn name(name: &NameKey) -> Document {
     doc! { "_id": name.as_str() }
 }
 
@@ -617,7 +617,7 @@ pub(super) fn tallies() -> Document {
     doc! { "_id": { "$gte": { "tally": Bson::MinKey }, "$lte": { "tally": Bson::MaxKey } } }
 }
 
-pub(super) fn guests_of(name: &Fold) -> Document {
+pub(super) fn guests_of(name: &NameKey) -> Document {
     doc! { "guest": name.as_str() }
 }
 

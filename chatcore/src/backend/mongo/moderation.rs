@@ -8,7 +8,7 @@ use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 use super::find::Query;
 use super::step::{self, Step, Writer};
 use super::{Inner, Mongo, documents, find};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::backend::{Access, Joined, Moderation, Page, Signal};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
@@ -87,7 +87,7 @@ impl Step for Departure<'_> {
 
         if let Some(at) = self.banned {
             let ban = rawdoc! {
-                "q": RawDocumentBuf::try_from(&find::ban(self.room, &Fold::from(self.user)))?,
+                "q": RawDocumentBuf::try_from(&find::ban(self.room, &NameKey::from(self.user)))?,
                 "u": { "$setOnInsert": { "username": self.user.as_str(), "banned_at": at.as_micros() } },
                 "upsert": true,
             };
@@ -206,7 +206,7 @@ struct Pardon<'a> {
 #[async_trait]
 impl Step for Pardon<'_> {
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
-        let ban = find::ban(self.room, &Fold::from(self.user));
+        let ban = find::ban(self.room, &NameKey::from(self.user));
         self.lifted = writer.write(step::delete_all("bans", ban)?).await?.n > 0;
 
         let any = Page {
@@ -252,7 +252,7 @@ impl Inner {
         };
         let (mut members, mut banned) = (HashSet::new(), HashSet::new());
         if everyone.restricted && !users.is_empty() {
-            let names: Vec<_> = users.iter().map(Fold::from).collect();
+            let names: Vec<_> = users.iter().map(NameKey::from).collect();
             let bans = self.find(state(find::bans_of(room, &names)), documents::banned);
             let among = async {
                 match everyone.privacy {
@@ -264,12 +264,12 @@ impl Inner {
                 }
             };
             let (found, among) = futures_util::future::try_join(bans, among).await?;
-            banned.extend(found.iter().map(Fold::from));
+            banned.extend(found.iter().map(NameKey::from));
             members.extend(among);
         }
         let of = |user: &Username| Access {
             member: members.contains(user),
-            banned: banned.contains(&Fold::from(user)),
+            banned: banned.contains(&NameKey::from(user)),
             ..everyone.clone()
         };
         let all = users.iter().map(of).collect();

@@ -17,7 +17,7 @@ use mongodb::bson::{RawBson, RawDocument, doc};
 use tokio::sync::Mutex;
 
 use super::{Inner, error, find};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::error::Result;
 use crate::types::Username;
 
@@ -26,7 +26,7 @@ const MAX_NAMES: usize = 65_536;
 
 /// Names that have no account.
 #[derive(Default)]
-pub(super) struct OpenNames(HashSet<Fold>);
+pub(super) struct OpenNames(HashSet<NameKey>);
 
 impl OpenNames {
     /// Tells if one of these names, in any case, has an account.
@@ -35,7 +35,7 @@ impl OpenNames {
         mongo: &Inner,
         guests: &[Username],
     ) -> Result<bool> {
-        let mut unknown: Vec<_> = guests.iter().map(Fold::from).collect();
+        let mut unknown: Vec<_> = guests.iter().map(NameKey::from).collect();
         unknown.retain(|name| !self.0.contains(name));
         if unknown.is_empty() {
             return Ok(false);
@@ -56,7 +56,7 @@ impl OpenNames {
         Ok(false)
     }
 
-    pub(super) fn forget(&mut self, name: &Fold) {
+    pub(super) fn forget(&mut self, name: &NameKey) {
         self.0.remove(name);
     }
 }
@@ -135,7 +135,7 @@ impl Guests {
 
 /// Tells every process of a claim that is stored. When this returns, no batch is stored that rests
 /// on what was before it.
-pub(super) async fn publish_claim(mongo: &Inner, name: &Fold) -> Result<()> {
+pub(super) async fn publish_claim(mongo: &Inner, name: &NameKey) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
     let counters = mongo.collection("counters");
     mongo

@@ -6,7 +6,7 @@ use mongodb::bson::{RawArrayBuf, rawdoc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 
 use super::{Inner, Mode, documents, error, find};
-use crate::backend::{Attendance, Head, Page, ProcessId, Signal};
+use crate::backend::{Head, Page, ProcessId, ProcessPresence, Signal};
 use crate::error::{Error, Result};
 use crate::read_marks::ReadMark;
 use crate::types::{RoomName, Seq, UserRoom, Username};
@@ -78,7 +78,7 @@ impl Inner {
         Ok(rooms.into_iter().map(seen).collect())
     }
 
-    pub(super) async fn attend(&self, room: &RoomName, attendance: &Attendance) -> Result<()> {
+    pub(super) async fn attend(&self, room: &RoomName, attendance: &ProcessPresence) -> Result<()> {
         let Mode::ReplicaSet(replica_set) = &self.mode else {
             return Ok(());
         };
@@ -106,7 +106,10 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) async fn attendance(&self, room: &RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+    pub(super) async fn attendance(
+        &self,
+        room: &RoomName,
+    ) -> Result<Vec<(ProcessId, ProcessPresence)>> {
         let read = |document: &_| {
             Ok((
                 documents::process(document)?,

@@ -253,7 +253,7 @@ impl ReplicaSet {
     }
 
     /// Tells if the batch is stored. Waits for an attempt that is still under way.
-    pub(super) async fn holds(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
+    pub(super) async fn is_stored(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
         let _no_attempt_is_under_way = self.commits().await;
         is_stored(mongo, batch).await
     }

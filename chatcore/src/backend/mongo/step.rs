@@ -8,7 +8,7 @@ use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use super::access::Written;
 use super::find::Query;
 use super::{Inner, Mode, names};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::error::{Error, Result};
 use crate::types::RoomName;
 
@@ -16,7 +16,7 @@ use crate::types::RoomName;
 #[async_trait]
 pub(super) trait Step: Send + Sync {
     /// Name that the step claims.
-    fn claims(&self) -> Option<Fold> {
+    fn claims(&self) -> Option<NameKey> {
         None
     }
 
@@ -114,7 +114,7 @@ impl Inner {
                 }
                 Ok(made)
             }
-            Mode::Guarded(guarded) => guarded.change(self, step).await,
+            Mode::Standalone(guarded) => guarded.change(self, step).await,
         }
     }
 }

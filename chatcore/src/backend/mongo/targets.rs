@@ -151,7 +151,7 @@ impl Inner {
         state: ReadState,
     ) -> Result<Vec<Result<Option<Stored>>>> {
         let _no_batch_is_being_stored = match &self.mode {
-            Mode::Guarded(guarded) => Some(guarded.settled(self).await?),
+            Mode::Standalone(guarded) => Some(guarded.settled(self).await?),
             Mode::ReplicaSet(_) => None,
         };
 

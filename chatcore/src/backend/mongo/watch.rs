@@ -9,8 +9,8 @@ use mongodb::error::ErrorKind;
 use tokio::time::{sleep, timeout};
 
 use super::buckets::Bucket;
-use super::guarded::Guarded;
 use super::peers::Peers;
+use super::standalone::Standalone;
 use super::{Inner, changes, documents, error};
 use crate::backend::Signal;
 use crate::error::{Error, Result};
@@ -114,7 +114,7 @@ async fn resume(inner: &Inner, peers: &Peers, feed: &Feed, place: ResumeToken) -
 
 /// On a standalone mongod nobody else writes, as long as the lease is valid. Once another process
 /// has it the store is lost.
-pub(super) async fn watch_lease(guarded: &Guarded, feed: &Feed) -> Result<()> {
+pub(super) async fn watch_lease(guarded: &Standalone, feed: &Feed) -> Result<()> {
     let mut live = true;
     while !feed.is_closed() {
         if let Err(lost) = guarded.may_read() {
@@ -272,7 +272,7 @@ impl<'a> Parts<'a> {
             ("signals", Some(document), _) => match documents::signal(document)? {
                 Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
                 Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
-                Some(Signal::RoomClosed(room)) => feed.close_door(&room),
+                Some(Signal::RoomClosed(room)) => feed.forget_access(&room),
                 Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
                 Some(Signal::TopicSet(room, topic)) => feed.hear_topic(&room, &topic),
                 None => {}

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Priority, Sqlite, parsed, sql, time};
-use crate::account::{Account, Fold};
+use crate::account::{Account, NameKey};
 use crate::backend::{Accounts, NewSession};
 use crate::error::Result;
 use crate::session::{Session, SessionId, TokenHash, expired_before};
@@ -12,7 +12,7 @@ use crate::timestamp::Timestamp;
 use crate::types::Username;
 
 /// The account of a name, in any case.
-pub(super) fn find(connection: &Connection, name: &Fold) -> rusqlite::Result<Option<Account>> {
+pub(super) fn find(connection: &Connection, name: &NameKey) -> rusqlite::Result<Option<Account>> {
     let read = |row: &Row<'_>| {
         Ok(Account {
             username: parsed(row, 0)?,
@@ -59,7 +59,7 @@ impl Sqlite {
                     token.0,
                     session.id.to_string(),
                     session.username.as_str(),
-                    Fold::from(&session.username).as_str(),
+                    NameKey::from(&session.username).as_str(),
                     session.verified,
                     session.user_agent,
                     session.created_at.as_micros(),
@@ -85,13 +85,13 @@ fn end_others(
 
 #[async_trait]
 impl Accounts for Sqlite {
-    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+    async fn account(&self, name: NameKey) -> Result<Option<Account>> {
         self.readers
             .run(Priority::Normal, move |c| find(c, &name))
             .await
     }
 
-    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
         self.readers
             .run(Priority::Normal, move |c| {
                 let owner = |name| Ok(find(c, name)?.map(|account| account.username));
@@ -102,7 +102,7 @@ impl Accounts for Sqlite {
 
     async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
         self.add(first, move |c, _| {
-            let fold = Fold::from(&account.username);
+            let fold = NameKey::from(&account.username);
             let Account {
                 username,
                 hash,
@@ -130,7 +130,7 @@ impl Accounts for Sqlite {
                     hash,
                     version,
                 } = account;
-                let fold = Fold::from(&username);
+                let fold = NameKey::from(&username);
                 let key = params![fold.as_str(), version - 1, hash];
                 if c.prepare_cached(sql::CHANGE_PASSWORD)?.execute(key)? == 0 {
                     return Ok(false);
@@ -145,7 +145,7 @@ impl Accounts for Sqlite {
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
         self.writer
             .run(Priority::Normal, move |c| {
-                let fold = Fold::from(&account.username);
+                let fold = NameKey::from(&account.username);
                 let key = params![fold.as_str(), old, account.hash];
                 c.prepare_cached(sql::UPGRADE_HASH)?.execute(key).map(drop)
             })
@@ -154,14 +154,14 @@ impl Accounts for Sqlite {
 
     async fn add_guest(&self, new: NewSession) -> Result<bool> {
         self.add(new, |c, new| {
-            Ok(find(c, &Fold::from(&new.session.username))?.is_none())
+            Ok(find(c, &NameKey::from(&new.session.username))?.is_none())
         })
         .await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
         let proved = move |c: &Transaction<'_>, new: &NewSession| {
-            let account = find(c, &Fold::from(&new.session.username))?;
+            let account = find(c, &NameKey::from(&new.session.username))?;
             Ok(account.is_some_and(|account| account.version == version))
         };
         self.add(new, proved).await

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Priority, Sqlite, parsed, sql};
-use crate::account::Fold;
+use crate::account::NameKey;
 use crate::backend::{Access, Joined, Moderation, Page};
 use crate::error::Result;
 use crate::timestamp::Timestamp;
@@ -15,8 +15,12 @@ fn access(
     room: &RoomName,
     user: Option<&Username>,
 ) -> rusqlite::Result<Option<Access>> {
-    let (name, fold) = (user.map_or("", Username::as_str), user.map(Fold::from));
-    let key = [room.as_str(), name, fold.as_ref().map_or("", Fold::as_str)];
+    let (name, fold) = (user.map_or("", Username::as_str), user.map(NameKey::from));
+    let key = [
+        room.as_str(),
+        name,
+        fold.as_ref().map_or("", NameKey::as_str),
+    ];
     let read = |row: &Row<'_>| {
         let private: bool = row.get(0)?;
         Ok(Access {
@@ -156,7 +160,7 @@ impl Moderation for Sqlite {
         self.writer
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
-                let fold = Fold::from(&user);
+                let fold = NameKey::from(&user);
                 let ban = params![room.as_str(), fold.as_str(), user.as_str(), now.as_micros()];
                 c.prepare_cached(sql::BAN)?.execute(ban)?;
                 c.prepare_cached(sql::RESTRICT)?.execute([room.as_str()])?;
@@ -171,7 +175,7 @@ impl Moderation for Sqlite {
         self.writer
             .run(Priority::Normal, move |c| {
                 let c = c.transaction()?;
-                let fold = Fold::from(&user);
+                let fold = NameKey::from(&user);
                 let lifted = c
                     .prepare_cached(sql::UNBAN)?
                     .execute([room.as_str(), fold.as_str()])?

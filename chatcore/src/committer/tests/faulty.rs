@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
-use crate::account::{Account, Fold};
+use crate::account::{Account, NameKey};
 use crate::backend::{
-    Access, Accounts, Append, Attendance, Backend, Batch, Head, Joined, MessageChange, Moderation,
-    NewSession, NonceKey, Page, ProcessId, ReadState, RoomBatch, Stored, Target,
+    Access, Accounts, Append, Backend, Batch, Head, Joined, MessageChange, Moderation, NewSession,
+    NonceKey, Page, ProcessId, ProcessPresence, ReadState, RoomBatch, Stored, Target,
 };
 use crate::error::{Error, Result};
 use crate::feed::Feed;
@@ -148,9 +148,9 @@ impl Backend for Faulty {
         }
     }
 
-    async fn holds(&self, batch: Arc<Batch>) -> Result<bool> {
+    async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool> {
         match next(&self.looks) {
-            Fault::None => self.inner.holds(batch).await,
+            Fault::None => self.inner.is_stored(batch).await,
             Fault::Hangs => std::future::pending().await,
             Fault::Full => Err(Error::Full),
             _ => out_of_reach(),
@@ -250,7 +250,7 @@ impl Backend for Faulty {
         hears.wait_for(|hears| !*hears).await.unwrap();
         out_of_reach()
     }
-    async fn attend(&self, room: RoomName, attendance: Attendance) -> Result<()> {
+    async fn attend(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
         match &self.peer {
             Some(peer) => {
                 peer.presence
@@ -260,7 +260,7 @@ impl Backend for Faulty {
             None => self.inner.attend(room, attendance).await,
         }
     }
-    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, Attendance)>> {
+    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
         match &self.peer {
             Some(peer) => peer.presence.count(self.inner.attendance(room)).await,
             None => self.inner.attendance(room).await,
@@ -288,10 +288,10 @@ impl Backend for Faulty {
 
 #[async_trait]
 impl Accounts for Faulty {
-    async fn account(&self, name: Fold) -> Result<Option<Account>> {
+    async fn account(&self, name: NameKey) -> Result<Option<Account>> {
         self.inner.account(name).await
     }
-    async fn owners(&self, names: Vec<Fold>) -> Result<Vec<Option<Username>>> {
+    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
         self.inner.owners(names).await
     }
     async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {

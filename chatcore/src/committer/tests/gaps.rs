@@ -40,7 +40,7 @@ fn follow(store: &ChatStore, i: usize) -> Arc<Mutex<Vec<String>>> {
         };
         // On a slow machine a read may take longer than a call may; then it goes on.
         if watches {
-            let _attending = store.attend(&room(i), &"ann".parse().unwrap());
+            let _attending = store.enter(&room(i), &"ann".parse().unwrap());
             let mut watcher = store.watch(&room(i), Seq::ZERO, None);
             while !store.is_closed() {
                 if let Ok(Update::Messages(messages)) = watcher.next().await {

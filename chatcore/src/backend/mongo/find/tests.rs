@@ -79,7 +79,7 @@ async fn every_query_has_an_index() {
 
     let name: RoomName = "a".parse().expect("a name");
     let user: Username = "ann".parse().expect("a name");
-    let fold = Fold::from(&user);
+    let fold = NameKey::from(&user);
     let seq = Seq::new(5).expect("a place");
     let time = crate::testing::time(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
@@ -175,7 +175,7 @@ async fn every_query_has_an_index() {
             },
         ),
         members_among(&name, std::slice::from_ref(&user)),
-        accounts(&[fold.clone(), Fold::from(&user)]),
+        accounts(&[fold.clone(), NameKey::from(&user)]),
     ] {
         plans.push((
             format!("{} {}", query.collection, query.filter),

@@ -434,14 +434,14 @@ async fn a_batch_with_changes_is_stored_once_however_often_it_is_tried() {
             id: BatchId([8; 12]),
             ..Batch::clone(&batch)
         });
-        assert!(!backend.holds(batch.clone()).await.expect("an answer"));
+        assert!(!backend.is_stored(batch.clone()).await.expect("an answer"));
         assert_eq!(
             backend.append(batch.clone()).await.expect("stored"),
             Append::Committed
         );
         for _ in 0..2 {
-            assert!(backend.holds(batch.clone()).await.expect("an answer"));
-            assert!(!backend.holds(other.clone()).await.expect("an answer"));
+            assert!(backend.is_stored(batch.clone()).await.expect("an answer"));
+            assert!(!backend.is_stored(other.clone()).await.expect("an answer"));
             assert_eq!(
                 backend.append(other.clone()).await.expect("refused"),
                 Append::HeadMoved
@@ -478,11 +478,11 @@ async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
                 .expect("a plan");
             let number = last.get_i64("number").expect("a number") + 1;
             let changes = changes::commands(&batch).expect("BSON");
-            let mut commands = guarded::plan(&batch, number, &changes);
+            let mut commands = standalone::plan(&batch, number, &changes);
             assert_eq!(commands.len(), 1);
             if with_messages {
                 let new = mongodb::bson::rawdoc! { "insert": "messages", "documents": buckets::new_buckets(&batch) };
-                commands.extend([new, guarded::complete(number)]);
+                commands.extend([new, standalone::complete(number)]);
             }
             let before_changes = commands.len();
             commands.extend(changes);
@@ -831,7 +831,7 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
         if kind == Kind::Standalone {
             backend.close().await.expect("closed");
             let changes = changes::commands(&batch).expect("BSON");
-            for command in guarded::plan(&batch, 1_000, &changes) {
+            for command in standalone::plan(&batch, 1_000, &changes) {
                 database(&address)
                     .await
                     .run_raw_command(command)

@@ -12,16 +12,16 @@ use crate::error::HttpError;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What is new in a room.
-pub(super) struct News {
+pub(super) struct RoomEvent {
     pub(super) room: RoomName,
-    pub(super) update: Result<Update, Over>,
+    pub(super) update: Result<Update, EndReason>,
     /// Places of the follower after the update, among the messages and among the changes, once both
     /// are known.
     pub(super) position: (Seq, Option<ChangeSeq>),
 }
 
 /// Why there will be nothing more.
-pub(super) enum Over {
+pub(super) enum EndReason {
     /// The store is closed, or lost to another process.
     Closed,
     /// The user may not be in the room, or not any more.
@@ -29,15 +29,15 @@ pub(super) enum Over {
 }
 
 /// What is new in a room, for as long as the socket wants it and may have it.
-pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
+pub(super) fn news(watcher: Watcher) -> impl Stream<Item = RoomEvent> {
     stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
         loop {
             let update = match watcher.next().await {
                 Ok(update) => Ok(update),
-                Err(Error::Closed) => Err(Over::Closed),
+                Err(Error::Closed) => Err(EndReason::Closed),
                 Err(error @ (Error::RoomNotFound | Error::Banned)) => {
-                    Err(Over::TurnedAway(error.into()))
+                    Err(EndReason::TurnedAway(error.into()))
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a follower waits for the store");
@@ -49,7 +49,7 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = News> {
             let (room, position) = (watcher.room().clone(), watcher.position());
             let rest = update.is_ok().then_some(watcher);
             return Some((
-                News {
+                RoomEvent {
                     room,
                     update,
                     position,

@@ -51,7 +51,7 @@ use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Seq, Username};
 
-pub(super) struct Guarded {
+pub(super) struct Standalone {
     lease: Lease,
     /// Held while a batch is being stored, or another change is made.
     progress: tokio::sync::Mutex<Progress>,
@@ -134,7 +134,7 @@ async fn count_members(mongo: &Inner, room: &RoomName) -> Result<i64> {
     Ok(i64::try_from(counted).unwrap_or(i64::MAX))
 }
 
-impl Guarded {
+impl Standalone {
     /// Takes the lease. What another process left half done has to be [settled](Self::settle).
     pub(super) async fn open(database: &Database) -> Result<Self> {
         let lease = Lease::acquire(database).await?;
@@ -208,12 +208,12 @@ impl Guarded {
         self.withdrawals.load(Ordering::Acquire)
     }
 
-    pub(super) async fn holds(&self, batch: &Batch) -> bool {
+    pub(super) async fn is_stored(&self, batch: &Batch) -> bool {
         self.progress.lock().await.last == Some((batch.id, true))
     }
 
     /// Completes or cuts off a batch that was begun and not finished.
-    pub(super) async fn settle(&self, mongo: &Inner) -> Result<()> {
+    pub(super) async fn resolve(&self, mongo: &Inner) -> Result<()> {
         self.settled(mongo).await.map(drop)
     }
 

@@ -7,7 +7,7 @@ use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
-use super::{Effect, Effects, Guarded, count_members};
+use super::{Effect, Effects, Standalone, count_members};
 use crate::backend::mongo::buckets::Bucket;
 use crate::backend::mongo::documents::{HeadMove, change_seq, corrupt, is_there, seq, text};
 use crate::backend::mongo::{Inner, changes, documents, error, find, step};
@@ -103,7 +103,7 @@ fn commands(plan: &RawDocument) -> Result<Vec<RawDocumentBuf>> {
         .collect()
 }
 
-impl Guarded {
+impl Standalone {
     /// Brings changes, counters, members and heads in line with the last plan, as far as it
     /// arrived; returns the number of that plan. Changes nothing if they are.
     pub(super) async fn repair(&self, mongo: &Inner) -> Result<i64> {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::actor::Actor;
 use crate::backend::{Access, Page};
 use crate::committer::Change;
 use crate::error::{Error, Result};
-use crate::feed::{Visitor, Wish};
-use crate::follow::{Attending, Follower, Watcher};
+use crate::feed::{AccessRequest, Permission};
+use crate::follow::{Follower, PresenceGuard, Watcher};
 use crate::shared::SharedMessage;
 use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
 use crate::timestamp::Timestamp;
@@ -20,7 +21,7 @@ use crate::types::{
 const MAX_PAGES: usize = 8;
 
 /// The store as one user may see and change it, or as somebody unknown may. Made by
-/// [`ChatStore::view`].
+/// [`ChatStore::as_user`].
 ///
 /// A private room of which the user is not a member is to all of this as if it did not exist: there
 /// is nothing to read in it, and everything else fails with [`Error::RoomNotFound`]. That holds for
@@ -29,65 +30,55 @@ const MAX_PAGES: usize = 8;
 /// Posts are not made here: whether a sender may post is decided by [`ChatStore::post`] for
 /// everyone.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct UserStore {
     store: ChatStore,
-    /// Who it is, and whether that is proved.
-    user: Option<(Username, bool)>,
+    actor: Actor,
 }
 
 impl ChatStore {
-    /// The store as a user may see and change it, or, without one, as everyone may. `verified` says
-    /// whether the user has proved to be who the name says: only then private rooms are seen, and
-    /// rooms and messages are the user's own.
+    /// Returns the store as an actor may see and change it.
     ///
     /// ```
-    /// # use chatcore::{ChatStore, Error, Privacy};
+    /// # use chatcore::{Actor, ChatStore, Error, Privacy, Username};
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("chat.db");
     /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
-    /// let (ann, room) = ("ann".parse()?, "plans".parse()?);
+    /// let (ann, room): (Username, _) = ("ann".parse()?, "plans".parse()?);
     /// store.register(&ann, &"correct horse".parse()?, "").await?;
-    /// store.view(Some((&ann, true))).create_room(&room, Privacy::Private).await?;
-    /// assert!(matches!(store.view(None).room(&room).await, Err(Error::RoomNotFound)));
+    /// store.as_user(Actor::Account(ann)).create_room(&room, Privacy::Private).await?;
+    /// assert!(matches!(store.as_user(Actor::Anonymous).room(&room).await, Err(Error::RoomNotFound)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
     #[must_use]
-    pub fn view(&self, user: Option<(&Username, bool)>) -> View {
-        View {
+    pub fn as_user(&self, actor: Actor) -> UserStore {
+        UserStore {
             store: self.clone(),
-            user: user.map(|(user, verified)| (user.clone(), verified)),
+            actor,
         }
     }
 }
 
-impl View {
+impl UserStore {
     /// The user, if the name is proved.
     fn verified(&self) -> Option<&Username> {
-        self.user
-            .as_ref()
-            .filter(|(_, verified)| *verified)
-            .map(|(user, _)| user)
+        self.actor.account()
     }
 
-    fn visitor(&self, wish: Wish) -> Visitor {
-        match &self.user {
-            Some((user, verified)) => Visitor {
-                user: Some(user.clone()),
-                verified: *verified,
-                wish,
-            },
-            None => Visitor::unknown(),
+    fn visitor(&self, permission: Permission) -> AccessRequest {
+        AccessRequest {
+            actor: self.actor.clone(),
+            permission,
         }
     }
 
     /// What the user may do in a room that the user may know of.
     async fn access(&self, room: &RoomName) -> Result<Access> {
-        let visitor = self.visitor(Wish::Read);
+        let visitor = self.visitor(Permission::Read);
         let access = self
             .store
-            .access(room, visitor.user.as_ref())
+            .access(room, visitor.actor.username())
             .await?
             .ok_or(Error::RoomNotFound)?;
         visitor.check(Some(&access)).map(|()| access)
@@ -118,7 +109,13 @@ impl View {
     ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
         self.store
-            .read(room, range, limit, Some(&self.visitor(Wish::Read)), true)
+            .read(
+                room,
+                range,
+                limit,
+                Some(&self.visitor(Permission::Read)),
+                true,
+            )
             .await
     }
 
@@ -155,7 +152,7 @@ impl View {
                 range,
                 limit,
                 patience,
-                Some(&self.visitor(Wish::Read)),
+                Some(&self.visitor(Permission::Read)),
             )
             .await
     }
@@ -178,7 +175,7 @@ impl View {
     /// is not a member of, so that neither can be told from the other; [`Error::Unavailable`].
     pub async fn follow(&self, room: &RoomName, after: Seq) -> Result<Follower> {
         self.check_exists(room).await?;
-        let visitor = self.visitor(Wish::Read);
+        let visitor = self.visitor(Permission::Read);
         let feed = self.store.0.feed.room(room);
         self.store.let_in(&feed, &visitor, true).await?;
         Ok(Follower::new(
@@ -201,13 +198,13 @@ impl View {
         room: &RoomName,
         after: Seq,
         changes_after: Option<ChangeSeq>,
-    ) -> Result<(Watcher, Option<Attending>)> {
+    ) -> Result<(Watcher, Option<PresenceGuard>)> {
         self.check_exists(room).await?;
         let visitor = self.take_part(room, true).await?;
         let attending = visitor
-            .user
-            .as_ref()
-            .map(|user| self.store.attend(room, user));
+            .actor
+            .username()
+            .map(|user| self.store.enter(room, user));
         Ok((
             self.store
                 .watch_as(room, after, changes_after, Some(visitor)),
@@ -225,8 +222,8 @@ impl View {
     }
 
     /// Fails unless the user, or somebody unknown, may be seen in the room.
-    async fn take_part(&self, room: &RoomName, afresh: bool) -> Result<Visitor> {
-        let visitor = self.visitor(Wish::TakePart);
+    async fn take_part(&self, room: &RoomName, afresh: bool) -> Result<AccessRequest> {
+        let visitor = self.visitor(Permission::Participate);
         self.store
             .let_in(&self.store.0.feed.room(room), &visitor, afresh)
             .await?;
@@ -240,8 +237,8 @@ impl View {
     /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
     /// [`Error::Banned`], [`Error::Unavailable`].
     pub async fn type_in(&self, room: &RoomName) -> Result<()> {
-        if let Some(user) = self.take_part(room, false).await?.user {
-            self.store.type_in(room, &user);
+        if let Some(user) = self.take_part(room, false).await?.actor.username() {
+            self.store.type_in(room, user);
         }
         Ok(())
     }
@@ -376,9 +373,8 @@ impl View {
     }
 
     fn user(&self) -> Result<&Username> {
-        self.user
-            .as_ref()
-            .map(|(user, _)| user)
+        self.actor
+            .username()
             .ok_or(Error::Forbidden("it is not known who this is"))
     }
 
@@ -455,7 +451,7 @@ impl View {
     /// [`Error::Unavailable`].
     pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
         self.store
-            .message_as(room, seq, Some(&self.visitor(Wish::Read)))
+            .message_as(room, seq, Some(&self.visitor(Permission::Read)))
             .await
     }
 
@@ -488,7 +484,7 @@ impl View {
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = checked(limit, MAX_MESSAGES)?;
-        let visitor = self.visitor(Wish::Read);
+        let visitor = self.visitor(Permission::Read);
         self.store
             .wait_for_changes_as(room, after, limit, patience, Some(&visitor))
             .await
@@ -638,7 +634,7 @@ impl View {
         before: Option<Timestamp>,
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
-        let (user, visitor) = (self.user()?, self.visitor(Wish::TakePart));
+        let (user, visitor) = (self.user()?, self.visitor(Permission::Participate));
         let wanted = usize::try_from(checked(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
         let mut readable: Vec<SharedMessage> = Vec::new();
         let mut before = before;

@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Time over which all sessions are looked at that may have ended unheard.
 const SPREAD: Duration = Duration::from_secs(5);
 
-pub(crate) struct Proof {
+pub(crate) struct SessionMonitor {
     store: ChatStore,
     token: SessionToken,
     user: UserWatcher,
@@ -40,7 +40,7 @@ pub(crate) enum Looked {
     Failed(Error),
 }
 
-impl Proof {
+impl SessionMonitor {
     /// The session of a request. It is looked at again as soon as its end would be heard of: it may
     /// have ended before.
     pub(crate) fn new(app: &App, who: &Who) -> Self {
@@ -135,7 +135,7 @@ async fn under_way(
 }
 
 /// Waits until a session has ended, if there is one.
-pub(crate) async fn ended(proof: &mut Option<Proof>) {
+pub(crate) async fn ended(proof: &mut Option<SessionMonitor>) {
     match proof {
         Some(proof) => proof.ended().await,
         None => std::future::pending().await,
@@ -143,7 +143,7 @@ pub(crate) async fn ended(proof: &mut Option<Proof>) {
 }
 
 /// Waits for the result of the next look at a session, if there is one.
-pub(super) async fn next_look(proof: &mut Option<Proof>) -> Looked {
+pub(super) async fn next_look(proof: &mut Option<SessionMonitor>) -> Looked {
     match proof {
         Some(proof) => proof.next().await,
         None => std::future::pending().await,

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::account::Fold;
+use crate::account::NameKey;
+use crate::actor::Actor;
 use crate::backend::{Access, Head};
 use crate::error::{Error, Result};
 use crate::types::{Privacy, Username};
@@ -14,33 +15,21 @@ const MAX_ASKED: usize = 1_000;
 
 /// What somebody wants in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Permission {
     /// To read it.
     Read,
     /// To be seen in it, and to write.
-    TakePart,
+    Participate,
 }
 
-/// Somebody who wants something in rooms.
+/// A permission that an actor asks for in rooms.
 #[derive(Debug, Clone)]
-pub(crate) struct Visitor {
-    /// Who that is, if it is known.
-    pub(crate) user: Option<Username>,
-    /// Whether that is proved.
-    pub(crate) verified: bool,
-    pub(crate) wish: Wish,
+pub(crate) struct AccessRequest {
+    pub(crate) actor: Actor,
+    pub(crate) permission: Permission,
 }
 
-impl Visitor {
-    /// Somebody of whom nothing is known, who reads.
-    pub(crate) fn unknown() -> Self {
-        Self {
-            user: None,
-            verified: false,
-            wish: Wish::Read,
-        }
-    }
-
+impl AccessRequest {
     /// Whether a room lets this visitor in. A room that does not exist hides nothing.
     pub(crate) fn check(&self, access: Option<&Access>) -> Result<()> {
         match access {
@@ -50,8 +39,10 @@ impl Visitor {
                 member,
                 banned,
                 ..
-            }) if !self.verified || !member || *banned => Err(Error::RoomNotFound),
-            Some(access) if access.banned && self.wish == Wish::TakePart => Err(Error::Banned),
+            }) if !self.actor.is_account() || !member || *banned => Err(Error::RoomNotFound),
+            Some(access) if access.banned && self.permission == Permission::Participate => {
+                Err(Error::Banned)
+            }
             Some(_) => Ok(()),
         }
     }
@@ -70,7 +61,7 @@ struct Answers {
 
 /// What is known of a room's access. Only what is allowed is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Door {
+pub(super) struct AccessCache {
     /// Never changes once it is known.
     privacy: Option<Privacy>,
     /// Whether there is no such room.
@@ -81,7 +72,7 @@ pub(super) struct Door {
     /// Users who may take part.
     admitted: HashSet<Username>,
     /// Names, in any case, that were or may have been removed or banned, and since when.
-    evicted: HashMap<Fold, Moment>,
+    evicted: HashMap<NameKey, Moment>,
     /// Grows with each question and each change, so that an answer to a question from before a
     /// change is not taken for an answer after it.
     now: Moment,
@@ -98,7 +89,7 @@ pub(super) struct Door {
     closings: Option<i64>,
 }
 
-impl Door {
+impl AccessCache {
     fn tick(&mut self) -> Moment {
         self.now += 1;
         self.now
@@ -114,26 +105,30 @@ impl Door {
     }
 
     /// Whether it is known that the visitor is let in.
-    pub(super) fn lets_in(&self, visitor: &Visitor) -> bool {
+    pub(super) fn lets_in(&self, visitor: &AccessRequest) -> bool {
         let is_admitted = || {
             visitor
-                .user
-                .as_ref()
+                .actor
+                .username()
                 .is_some_and(|user| self.admitted.contains(user))
         };
         let is_evicted = || {
             visitor
-                .user
-                .as_ref()
-                .is_some_and(|user| self.evicted.contains_key(&Fold::from(user)))
+                .actor
+                .username()
+                .is_some_and(|user| self.evicted.contains_key(&NameKey::from(user)))
         };
         match self.privacy {
             // Nobody can ban who has no name.
-            Some(Privacy::Public) if visitor.wish == Wish::Read || visitor.user.is_none() => true,
+            Some(Privacy::Public)
+                if visitor.permission == Permission::Read || visitor.actor == Actor::Anonymous =>
+            {
+                true
+            }
             _ if self.doubted => false,
             None => self.missing,
             Some(Privacy::Public) => is_admitted() || self.open && !is_evicted(),
-            Some(Privacy::Private) => visitor.verified && is_admitted(),
+            Some(Privacy::Private) => visitor.actor.is_account() && is_admitted(),
         }
     }
 
@@ -233,15 +228,14 @@ impl Door {
     }
 
     fn admit(&mut self, asked: Moment, user: &Username, access: &Access) {
-        let name = Fold::from(user);
+        let name = NameKey::from(user);
         if asked < self.believed_from || self.evicted.get(&name).is_some_and(|since| *since > asked)
         {
             return;
         }
-        let writer = Visitor {
-            user: None,
-            verified: true,
-            wish: Wish::TakePart,
+        let writer = AccessRequest {
+            actor: Actor::Account(user.clone()),
+            permission: Permission::Participate,
         };
         if writer.check(Some(access)).is_err() {
             self.admitted.remove(user);
@@ -287,7 +281,7 @@ impl Door {
         self.missing = false;
         self.admitted
             .retain(|admitted| !admitted.is_same_but_for_case(user));
-        self.evicted.insert(Fold::from(user), now);
+        self.evicted.insert(NameKey::from(user), now);
     }
 
     /// Takes note that changes may have gone unheard.
@@ -347,20 +341,19 @@ mod tests {
         name.parse().expect("a name")
     }
 
-    fn answer(door: &mut Door, name: &str, access: &Access) {
-        let (asked, users) = door.ask_about(&user(name));
-        door.learn_about(
+    fn answer(cache: &mut AccessCache, name: &str, access: &Access) {
+        let (asked, users) = cache.ask_about(&user(name));
+        cache.learn_about(
             asked,
             users,
             &Ok(Some((access.clone(), vec![access.clone()]))),
         );
     }
 
-    fn visitor(name: Option<&str>, wish: Wish) -> Visitor {
-        Visitor {
-            user: name.map(|name| name.parse().expect("a name")),
-            verified: name.is_some(),
-            wish,
+    fn visitor(name: Option<&str>, permission: Permission) -> AccessRequest {
+        AccessRequest {
+            actor: name.map_or(Actor::Anonymous, |name| Actor::Account(user(name))),
+            permission,
         }
     }
 
@@ -376,26 +369,29 @@ mod tests {
     }
 
     #[test]
-    fn a_door_lets_in_whom_the_store_would() {
-        let (nobody, ann) = (visitor(None, Wish::Read), visitor(Some("ann"), Wish::Read));
-        let ann_writes = visitor(Some("ann"), Wish::TakePart);
+    fn an_access_cache_lets_in_whom_the_store_would() {
+        let (nobody, ann) = (
+            visitor(None, Permission::Read),
+            visitor(Some("ann"), Permission::Read),
+        );
+        let ann_writes = visitor(Some("ann"), Permission::Participate);
         let private = access(Privacy::Private, false, false);
         assert!(matches!(
             nobody.check(Some(&private)),
             Err(Error::RoomNotFound)
         ));
-        let mut door = Door::default();
-        assert!(!door.lets_in(&nobody));
-        answer(&mut door, "ann", &private);
-        assert!(!door.lets_in(&nobody) && !door.lets_in(&ann));
-        answer(&mut door, "ann", &access(Privacy::Private, true, false));
-        assert!(!door.lets_in(&nobody) && door.lets_in(&ann) && door.lets_in(&ann_writes));
-        let guest = Visitor {
-            verified: false,
+        let mut cache = AccessCache::default();
+        assert!(!cache.lets_in(&nobody));
+        answer(&mut cache, "ann", &private);
+        assert!(!cache.lets_in(&nobody) && !cache.lets_in(&ann));
+        answer(&mut cache, "ann", &access(Privacy::Private, true, false));
+        assert!(!cache.lets_in(&nobody) && cache.lets_in(&ann) && cache.lets_in(&ann_writes));
+        let guest = AccessRequest {
+            actor: Actor::Guest(user("ann")),
             ..ann_writes.clone()
         };
         assert!(
-            !door.lets_in(&guest)
+            !cache.lets_in(&guest)
                 && guest
                     .check(Some(&access(Privacy::Private, true, false)))
                     .is_err()
@@ -407,133 +403,138 @@ mod tests {
             ann_writes.check(Some(&banned)),
             Err(Error::Banned)
         ));
-        let mut door = Door::default();
-        answer(&mut door, "ann", &banned);
-        assert!(door.lets_in(&ann) && !door.lets_in(&ann_writes) && !door.is_open());
+        let mut cache = AccessCache::default();
+        answer(&mut cache, "ann", &banned);
+        assert!(cache.lets_in(&ann) && !cache.lets_in(&ann_writes) && !cache.is_open());
         assert!(
-            !door.lets_in(&visitor(Some("bob"), Wish::TakePart)),
+            !cache.lets_in(&visitor(Some("bob"), Permission::Participate)),
             "of whom nothing is known"
         );
     }
 
     #[test]
     fn what_was_asked_before_a_change_is_not_believed_after_it() {
-        let ann = visitor(Some("ann"), Wish::Read);
+        let ann = visitor(Some("ann"), Permission::Read);
         let member = access(Privacy::Private, true, false);
-        for change in [Door::forget, |door: &mut Door| door.evict(&user("ANN"))] {
-            let mut door = Door::default();
-            let (asked, users) = door.ask_about(&user("ann"));
-            change(&mut door);
-            door.learn_about(
+        for change in [AccessCache::forget, |cache: &mut AccessCache| {
+            cache.evict(&user("ANN"))
+        }] {
+            let mut cache = AccessCache::default();
+            let (asked, users) = cache.ask_about(&user("ann"));
+            change(&mut cache);
+            cache.learn_about(
                 asked,
                 users,
                 &Ok(Some((member.clone(), vec![member.clone()]))),
             );
-            assert!(!door.lets_in(&ann));
+            assert!(!cache.lets_in(&ann));
             assert_eq!(
-                door.privacy(),
+                cache.privacy(),
                 Some(Privacy::Private),
                 "which never changes"
             );
-            answer(&mut door, "ann", &member);
-            assert!(door.lets_in(&ann));
+            answer(&mut cache, "ann", &member);
+            assert!(cache.lets_in(&ann));
         }
     }
 
     #[test]
     fn an_eviction_concerns_one_name_and_the_others_stay_known() {
-        let takes_part = |name| visitor(Some(name), Wish::TakePart);
+        let takes_part = |name| visitor(Some(name), Permission::Participate);
         let public = access(Privacy::Public, false, false);
-        let mut door = Door::default();
-        let asked = door.ask();
-        door.learn(asked, Some(&public));
-        assert!(door.is_open());
-        let early = door.ask();
-        door.evict(&user("Bob"));
+        let mut cache = AccessCache::default();
+        let asked = cache.ask();
+        cache.learn(asked, Some(&public));
+        assert!(cache.is_open());
+        let early = cache.ask();
+        cache.evict(&user("Bob"));
         assert!(
-            door.lets_in(&takes_part("ann"))
-                && !door.lets_in(&takes_part("bob"))
-                && !door.is_open()
+            cache.lets_in(&takes_part("ann"))
+                && !cache.lets_in(&takes_part("bob"))
+                && !cache.is_open()
         );
         // The ban is lifted, and an answer from before it comes late.
-        let late = door.ask();
-        door.learn(late, Some(&access(Privacy::Public, false, true)));
-        door.learn(early, Some(&public));
-        assert!(!door.lets_in(&takes_part("bob")) && !door.is_open());
+        let late = cache.ask();
+        cache.learn(late, Some(&access(Privacy::Public, false, true)));
+        cache.learn(early, Some(&public));
+        assert!(!cache.lets_in(&takes_part("bob")) && !cache.is_open());
         assert!(
-            door.lets_in(&takes_part("ann")),
+            cache.lets_in(&takes_part("ann")),
             "of the others nobody was banned"
         );
-        let asked = door.ask();
-        door.learn(asked, Some(&public));
-        assert!(door.is_open() && door.lets_in(&takes_part("bob")));
+        let asked = cache.ask();
+        cache.learn(asked, Some(&public));
+        assert!(cache.is_open() && cache.lets_in(&takes_part("bob")));
 
         let member = access(Privacy::Private, true, false);
-        let mut door = Door::default();
-        answer(&mut door, "ann", &member);
-        answer(&mut door, "bob", &member);
-        door.evict(&user("bob"));
-        assert!(door.lets_in(&takes_part("ann")) && !door.lets_in(&takes_part("bob")));
+        let mut cache = AccessCache::default();
+        answer(&mut cache, "ann", &member);
+        answer(&mut cache, "bob", &member);
+        cache.evict(&user("bob"));
+        assert!(cache.lets_in(&takes_part("ann")) && !cache.lets_in(&takes_part("bob")));
     }
 
     #[test]
     fn after_a_gap_the_head_tells_whether_anybody_was_removed() {
-        let ann = visitor(Some("ann"), Wish::TakePart);
+        let ann = visitor(Some("ann"), Permission::Participate);
         let head = |closings, restricted| Head {
             closings,
             restricted,
             ..Head::EMPTY
         };
-        let mut door = Door::default();
-        answer(&mut door, "ann", &access(Privacy::Private, true, false));
+        let mut cache = AccessCache::default();
+        answer(&mut cache, "ann", &access(Privacy::Private, true, false));
         for (closings, looks_again) in [(1, true), (1, false), (2, true)] {
-            answer(&mut door, "ann", &access(Privacy::Private, true, false));
-            door.miss_changes();
-            assert!(!door.lets_in(&ann));
-            let asked = door.ask();
+            answer(&mut cache, "ann", &access(Privacy::Private, true, false));
+            cache.miss_changes();
+            assert!(!cache.lets_in(&ann));
+            let asked = cache.ask();
             assert_eq!(
-                door.confirm(asked, head(closings, true)),
+                cache.confirm(asked, head(closings, true)),
                 looks_again,
                 "{closings}"
             );
-            assert_eq!(door.lets_in(&ann), !looks_again, "{closings}");
+            assert_eq!(cache.lets_in(&ann), !looks_again, "{closings}");
         }
 
         // Who is banned after the head was asked for stays out.
-        let mut door = Door::default();
-        door.miss_changes();
-        let asked = door.ask();
-        door.evict(&user("bob"));
-        assert!(!door.confirm(asked, head(0, false)));
-        assert!(door.lets_in(&ann) && !door.lets_in(&visitor(Some("bob"), Wish::TakePart)));
+        let mut cache = AccessCache::default();
+        cache.miss_changes();
+        let asked = cache.ask();
+        cache.evict(&user("bob"));
+        assert!(!cache.confirm(asked, head(0, false)));
+        assert!(
+            cache.lets_in(&ann) && !cache.lets_in(&visitor(Some("bob"), Permission::Participate))
+        );
     }
 
     #[test]
     fn all_who_wait_are_asked_about_at_once() {
-        let mut door = Door::default();
-        let since = ["ann", "bob", "eve"].map(|name| door.wait_for(&user(name)));
-        let (_dropped, users) = door.ask_about(&user("ann"));
+        let mut cache = AccessCache::default();
+        let since = ["ann", "bob", "eve"].map(|name| cache.wait_for(&user(name)));
+        let (_dropped, users) = cache.ask_about(&user("ann"));
         assert_eq!(users.len(), 3);
-        let (asked, users) = door.ask_about(&user("bob"));
+        let (asked, users) = cache.ask_about(&user("bob"));
         assert_eq!(users.len(), 3);
-        let late = door.wait_for(&user("joe"));
+        let late = cache.wait_for(&user("joe"));
         let all = vec![access(Privacy::Private, true, false); 3];
-        door.learn_about(asked, users, &Ok(Some((all[0].clone(), all))));
+        cache.learn_about(asked, users, &Ok(Some((all[0].clone(), all))));
         for (name, since) in ["ann", "bob", "eve"].into_iter().zip(since) {
             assert!(
-                matches!(door.answer(&user(name), since), Some(Ok(Some(_)))),
+                matches!(cache.answer(&user(name), since), Some(Ok(Some(_)))),
                 "{name}"
             );
         }
         assert!(
-            door.answer(&user("joe"), late).is_none() && door.answer(&user("ann"), late).is_none()
+            cache.answer(&user("joe"), late).is_none()
+                && cache.answer(&user("ann"), late).is_none()
         );
-        assert_eq!(door.ask_about(&user("joe")).1, [user("joe")]);
+        assert_eq!(cache.ask_about(&user("joe")).1, [user("joe")]);
     }
 
     #[test]
     fn a_commit_after_a_closing_makes_members_be_looked_up() {
-        let ann = visitor(Some("ann"), Wish::Read);
+        let ann = visitor(Some("ann"), Permission::Read);
         let head = |closings| {
             Some(Head {
                 closings,
@@ -541,12 +542,12 @@ mod tests {
                 ..Head::EMPTY
             })
         };
-        let mut door = Door::default();
-        door.committed_after(head(1));
-        answer(&mut door, "ann", &access(Privacy::Private, true, false));
-        door.committed_after(head(1));
-        assert!(door.lets_in(&ann));
-        door.committed_after(head(2));
-        assert!(!door.lets_in(&ann));
+        let mut cache = AccessCache::default();
+        cache.committed_after(head(1));
+        answer(&mut cache, "ann", &access(Privacy::Private, true, false));
+        cache.committed_after(head(1));
+        assert!(cache.lets_in(&ann));
+        cache.committed_after(head(2));
+        assert!(!cache.lets_in(&ann));
     }
 }

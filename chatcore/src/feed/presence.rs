@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::people::People;
+use super::room_presence::RoomPresence;
 use super::{Feed, RoomFeed};
-use crate::backend::{Attendance, ProcessId};
+use crate::backend::{ProcessId, ProcessPresence};
 use crate::types::{RoomName, Username};
 
 impl Feed {
@@ -14,7 +14,7 @@ impl Feed {
     pub(super) fn change_people<T>(
         &self,
         room: &Arc<RoomFeed>,
-        change: impl FnOnce(&mut People) -> T,
+        change: impl FnOnce(&mut RoomPresence) -> T,
     ) -> T {
         let mut people = room.people();
         let result = change(&mut people);
@@ -28,7 +28,7 @@ impl Feed {
     /// Has a watcher told who is in the room, until [`end_watch`](Self::end_watch).
     pub(crate) fn begin_watch(&self, room: &Arc<RoomFeed>) {
         room.count_watcher();
-        self.change_people(room, People::want);
+        self.change_people(room, RoomPresence::want);
     }
 
     pub(crate) fn end_watch(&self, room: &RoomFeed) {
@@ -70,7 +70,7 @@ impl Feed {
         &self,
         room: &RoomName,
         process: ProcessId,
-        there: Option<Attendance>,
+        there: Option<ProcessPresence>,
     ) {
         let Some(room) = self.get(room) else { return };
         self.change_people(&room, |people| match there {

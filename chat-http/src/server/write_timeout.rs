@@ -17,7 +17,7 @@ const LEAST: usize = 16 * 1024;
 
 /// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
 /// the system's buffers are full, and ends when everything is written.
-pub(crate) struct Patient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     /// Since the client holds up a write; not there for the many who do not.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -25,7 +25,7 @@ pub(crate) struct Patient<S> {
     taken: usize,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -64,7 +64,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -74,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -130,7 +130,7 @@ mod tests {
                 }
             }
         });
-        let mut stream = Patient::new(ours);
+        let mut stream = WriteTimeout::new(ours);
         let started = Instant::now();
         let written = stream.write_all(&[0; 256 * 1024]).await;
         let ended = started.elapsed();
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_between_two_answers_is_nobodys_fault() {
         let (ours, mut theirs) = duplex(1_024);
-        let mut stream = Patient::new(ours);
+        let mut stream = WriteTimeout::new(ours);
         let mut buffer = [0; 2_048];
         for _ in 0..3 {
             let read = async {

@@ -6,7 +6,7 @@
 //! - the room is of the present *epoch*. An epoch ends with a gap, in which commits may have gone
 //!   unheard. What was known of a room before is stale then, until the room is renewed: by the next
 //!   reader, or, if it is followed, by a refresh, of which few run at once;
-//! - the room has no *doubts*: commits of this process whose result is unknown;
+//! - the room has no *uncertain* commits: commits of this process whose result is unknown;
 //! - its ring knows where the room ends, which it learns from the store or from a commit of this
 //!   process.
 //!
@@ -16,9 +16,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::door::Moment;
-use super::people::People;
+use super::access_cache::Moment;
 use super::ring::Ring;
+use super::room_presence::RoomPresence;
 use super::{Feed, RoomFeed, senders};
 use crate::backend::{Batch, Head};
 use crate::types::{RoomName, Seq};
@@ -37,7 +37,7 @@ impl Feed {
     /// between two calls that give the same epoch is.
     pub(crate) fn trusted_in(&self, room: &RoomFeed) -> Option<u64> {
         self.heard_in(room)
-            .filter(|_| room.doubts.load(Ordering::SeqCst) == 0 && !self.is_closed())
+            .filter(|_| room.uncertain.load(Ordering::SeqCst) == 0 && !self.is_closed())
     }
 
     pub(crate) fn is_trusted(&self, room: &RoomFeed) -> bool {
@@ -73,36 +73,36 @@ impl Feed {
     }
 
     /// From now until [`settle`](Self::settle) the batch may be committed unheard.
-    pub(crate) fn doubt(&self, batch: &Batch) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn mark_uncertain(&self, batch: &Batch) {
+        self.uncertain.fetch_add(1, Ordering::SeqCst);
         self.counts.forget(senders(batch));
         batch
             .rooms
             .iter()
-            .for_each(|part| self.doubt_room(&part.room));
+            .for_each(|part| self.mark_room_uncertain(&part.room));
     }
 
     /// The batch is committed or never will be.
-    pub(crate) fn settle(&self, batch: &Batch) {
+    pub(crate) fn resolve(&self, batch: &Batch) {
         batch
             .rooms
             .iter()
-            .for_each(|part| self.settle_room(&part.room));
+            .for_each(|part| self.resolve_room(&part.room));
         self.counts.forget(senders(batch));
-        self.doubts.fetch_sub(1, Ordering::SeqCst);
+        self.uncertain.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn doubt_room(&self, room: &RoomName) {
+    fn mark_room_uncertain(&self, room: &RoomName) {
         let room = self.room(room);
-        room.doubts.fetch_add(1, Ordering::SeqCst);
+        room.uncertain.fetch_add(1, Ordering::SeqCst);
         self.forget(&room);
     }
 
-    fn settle_room(&self, room: &RoomName) {
+    fn resolve_room(&self, room: &RoomName) {
         if let Some(room) = self.get(room) {
             // In this order: what is read from now on is the result.
             self.forget(&room);
-            room.doubts.fetch_sub(1, Ordering::SeqCst);
+            room.uncertain.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -155,8 +155,8 @@ impl Feed {
     pub(crate) fn miss_changes_of(&self, room: &RoomName) {
         let Some(room) = self.get(room) else { return };
         self.change(&room, Ring::miss_changes);
-        self.change_people(&room, People::unload);
-        room.close_door();
+        self.change_people(&room, RoomPresence::unload);
+        room.forget_access();
     }
 
     /// The rooms that are followed and may miss something.

@@ -26,7 +26,7 @@ const REFUSED: &str = "HTTP/1.1 429 Too Many Requests\r\n\
     {\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"too many connections come from this address\"}    ";
 
 /// The places for connections.
-pub(super) struct Places {
+pub(super) struct ConnectionLimit {
     all: Arc<Semaphore>,
     most: usize,
     by_network: NetworkLimit,
@@ -59,7 +59,7 @@ pub(crate) fn allowance(settings: &Settings) -> Allowance {
     }
 }
 
-impl Places {
+impl ConnectionLimit {
     pub(super) fn new(settings: &Settings) -> Self {
         let most = count();
         Self {
@@ -124,7 +124,7 @@ mod tests {
             trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
             ..Settings::default()
         };
-        let places = Places::new(&settings);
+        let places = ConnectionLimit::new(&settings);
         let peer = |text: &str| SocketAddr::new(text.parse().expect("an address"), 1);
         let first = places.share(peer("192.0.2.1")).expect("a place");
         let _second = places.share(peer("192.0.2.1")).expect("a place");

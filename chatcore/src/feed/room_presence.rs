@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::backend::{Attendance, ProcessId};
+use crate::backend::{ProcessId, ProcessPresence};
 use crate::presence::{MAX_PRESENT, Presence};
 use crate::types::{RoomName, Username};
 
@@ -20,11 +20,11 @@ const PAUSE_PER_USER: Duration = Duration::from_millis(1);
 
 /// What one process knows of the people in a room.
 #[derive(Default)]
-pub(super) struct People {
+pub(super) struct RoomPresence {
     /// The users connected to this process, and how often each is.
     here: BTreeMap<Username, usize>,
     /// Those connected to other processes.
-    elsewhere: HashMap<ProcessId, Attendance>,
+    elsewhere: HashMap<ProcessId, ProcessPresence>,
     /// Whether `elsewhere` was read since changes are heard of.
     loaded: bool,
     /// Grows with each of these changes, so that an answer which was asked for before is not taken
@@ -44,7 +44,7 @@ pub(super) struct People {
     typed: u64,
 }
 
-impl People {
+impl RoomPresence {
     pub(super) fn enter(&mut self, user: &Username) {
         let connections = self.here.entry(user.clone()).or_insert(0);
         *connections += 1;
@@ -69,12 +69,12 @@ impl People {
     }
 
     /// Takes note of who is connected to another process. Older news than what is known is ignored.
-    pub(super) fn hear(&mut self, process: ProcessId, attendance: Attendance) {
+    pub(super) fn hear(&mut self, process: ProcessId, attendance: ProcessPresence) {
         self.generation += 1;
         self.take(process, attendance);
     }
 
-    fn take(&mut self, process: ProcessId, attendance: Attendance) {
+    fn take(&mut self, process: ProcessId, attendance: ProcessPresence) {
         let known = self
             .elsewhere
             .get(&process)
@@ -98,7 +98,7 @@ impl People {
 
     /// Takes in an answer, unless something was heard since it was asked for; then it has to be
     /// asked for again.
-    pub(super) fn load(&mut self, generation: u64, elsewhere: Vec<(ProcessId, Attendance)>) {
+    pub(super) fn load(&mut self, generation: u64, elsewhere: Vec<(ProcessId, ProcessPresence)>) {
         self.dirty = true;
         if generation != self.generation {
             return;
@@ -239,7 +239,7 @@ mod tests {
         "a".parse().expect("a name")
     }
 
-    fn shown(people: &mut People, now: Instant) -> Option<Vec<String>> {
+    fn shown(people: &mut RoomPresence, now: Instant) -> Option<Vec<String>> {
         people.schedule(now)?;
         people.refresh();
         people.show(&room(), now);
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_user_is_there_while_any_connection_is() {
         let now = Instant::now();
-        let mut people = People::default();
+        let mut people = RoomPresence::default();
         people.enter(&user("ann"));
         people.enter(&user("ann"));
         people.enter(&user("bob"));
@@ -269,8 +269,8 @@ mod tests {
     #[test]
     fn older_news_of_another_process_is_ignored() {
         let (now, other) = (Instant::now(), ProcessId([1; 12]));
-        let mut people = People::default();
-        let attendance = |version, name| Attendance {
+        let mut people = RoomPresence::default();
+        let attendance = |version, name| ProcessPresence {
             version,
             users: vec![user(name)],
         };
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn changes_are_shown_together() {
         let now = Instant::now();
-        let mut people = People::default();
+        let mut people = RoomPresence::default();
         people.enter(&user("ann"));
         assert_eq!(people.schedule(now), Some(now), "the first at once");
         people.refresh();
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn typing_expires_and_is_not_repeated_at_once() {
         let now = Instant::now();
-        let mut people = People::default();
+        let mut people = RoomPresence::default();
         assert!(people.hear_typing(&user("ann"), now));
         assert!(!people.hear_typing(&user("ann"), now));
         assert!(people.hear_typing(&user("ann"), now + TYPING_PAUSE));

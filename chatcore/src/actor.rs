@@ -1,0 +1,56 @@
+//! The actor of a request.
+
+use crate::types::Username;
+
+/// The user on whose behalf the program asks: nobody in particular, a name that anyone may write,
+/// or an account.
+///
+/// The store takes the program's word for it. [`ChatStore::session`](crate::ChatStore::session)
+/// turns a token into a [`Session`](crate::Session), and [`Session::actor`](crate::Session::actor)
+/// into this.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// Somebody whose name is not known. Reads public rooms.
+    Anonymous,
+    /// Somebody who uses a name without proving it. Reads and takes part in public rooms, as long
+    /// as nobody has an account of that name, in any case.
+    Guest(Username),
+    /// The owner of an account, who has proved it. Sees private rooms as a member of them, owns
+    /// rooms, and may edit and delete messages.
+    Account(Username),
+}
+
+impl Actor {
+    /// Returns the actor that uses a name, after proving it or not.
+    pub(crate) fn named(username: Username, is_proved: bool) -> Self {
+        if is_proved {
+            Self::Account(username)
+        } else {
+            Self::Guest(username)
+        }
+    }
+
+    /// Returns the name of the actor, proved or not.
+    #[must_use]
+    pub fn username(&self) -> Option<&Username> {
+        match self {
+            Self::Anonymous => None,
+            Self::Guest(name) | Self::Account(name) => Some(name),
+        }
+    }
+
+    /// Returns the name of the actor's account.
+    #[must_use]
+    pub fn account(&self) -> Option<&Username> {
+        match self {
+            Self::Account(name) => Some(name),
+            Self::Anonymous | Self::Guest(_) => None,
+        }
+    }
+
+    /// Returns true if the actor has proved to own an account.
+    #[must_use]
+    pub fn is_account(&self) -> bool {
+        self.account().is_some()
+    }
+}
