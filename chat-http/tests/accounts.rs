@@ -412,9 +412,8 @@ async fn only_accounts_write_where_guests_are_denied(server: &Running) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cookie_is_renewed_at_half_its_lifetime_however_much_its_session_is_used() {
     let day = Arc::new(AtomicU32::new(1));
-    let mut options = Options::default();
     let today = day.clone();
-    options.clock = Arc::new(move || {
+    let options = Options::default().clock(move || {
         let day = today.load(Ordering::SeqCst);
         format!("2100-{:02}-{:02}T00:00:00Z", day / 31 + 1, day % 31 + 1)
             .parse()

@@ -449,9 +449,8 @@ async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_answers_503_and_stores_nothing_of_it() {
     let mongo = Deployment::start(Kind::ReplicaSet, 1);
-    let mut options = Options::default();
-    options.queue = 2;
-    let store = ChatStore::open_with(&with_database(&mongo.uri(), "outage"), options)
+    let address = with_database(&mongo.uri(), "outage");
+    let store = ChatStore::open_with(&address, Options::default().queue(2))
         .await
         .expect("a store");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

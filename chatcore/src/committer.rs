@@ -26,7 +26,7 @@ use self::recent::Recent;
 use crate::backend::{Append, Backend, Batch, BatchId, BatchMessage, CountChange, Head, RoomBatch};
 use crate::error::{Error, Invalid, Result};
 use crate::feed::Feed;
-use crate::store::Clock;
+use crate::options::Clock;
 use crate::timestamp::Timestamp;
 use crate::types::{Content, Message, NewMessage, Posted, RoomName, Seq, Username};
 

@@ -15,6 +15,7 @@ mod feed;
 mod follow;
 mod live;
 mod mentions;
+mod options;
 mod presence;
 mod read_marks;
 mod session;
@@ -31,10 +32,11 @@ pub use actor::Actor;
 pub use error::{Error, Invalid, Result};
 pub use feed::{LiveCounts, UserUpdate};
 pub use follow::{Follower, PresenceGuard, Update, UserWatcher, Watcher};
+pub use options::{Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
 pub use shared::SharedMessage;
-pub use store::{ChatStore, Clock, MAX_MESSAGES, MAX_NAMES, Options};
+pub use store::ChatStore;
 pub use timestamp::Timestamp;
 pub use types::{
     ChangeSeq, Content, Emoji, MAX_COUNTED_MENTIONS, MAX_MENTIONS, MAX_NAME_CHARS, MAX_NONCE_CHARS,

@@ -13,8 +13,9 @@ use crate::backend::{Page, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::feed::{AccessRequest, LiveCounts, RoomFeed};
 use crate::follow::{Follower, PresenceGuard, UserWatcher, Watcher};
+use crate::options::{MAX_MESSAGES, MAX_NAMES, check_limit};
 use crate::shared::SharedMessage;
-use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
+use crate::store::ChatStore;
 use crate::types::{
     ChangeSeq, MAX_COUNTED_MENTIONS, Privacy, Range, RoomName, Seq, UserRoom, Username,
 };
@@ -65,8 +66,14 @@ impl ChatStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        self.wait(room, range, checked(limit, MAX_MESSAGES)?, patience, None)
-            .await
+        self.wait(
+            room,
+            range,
+            check_limit(limit, MAX_MESSAGES)?,
+            patience,
+            None,
+        )
+        .await
     }
 
     pub(crate) async fn wait(
@@ -233,7 +240,7 @@ impl ChatStore {
     ) -> Result<Vec<UserRoom>> {
         let page = Page {
             after: after.cloned(),
-            limit: checked(limit, MAX_NAMES)?,
+            limit: check_limit(limit, MAX_NAMES)?,
         };
         // Before the rooms are read, so that no mark lies after the end that is shown with it.
         let marks = self.0.feed.read_marks.of(user);
@@ -314,8 +321,14 @@ impl ChatStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        self.wait_for_changes_as(room, after, checked(limit, MAX_MESSAGES)?, patience, None)
-            .await
+        self.wait_for_changes_as(
+            room,
+            after,
+            check_limit(limit, MAX_MESSAGES)?,
+            patience,
+            None,
+        )
+        .await
     }
 
     pub(crate) async fn wait_for_changes_as(

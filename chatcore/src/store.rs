@@ -7,7 +7,6 @@ mod sessions;
 
 use std::fmt;
 use std::future::Future;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,83 +15,14 @@ use tokio::sync::Mutex;
 use crate::account::Hasher;
 use crate::backend::{Backend, Page};
 use crate::committer::Committer;
-use crate::error::{Error, Invalid, Result};
+use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::live;
-use crate::session::{SESSION_IDLE, expired_before};
+use crate::options::{MAX_MESSAGES, MAX_NAMES, Options, check_limit};
+use crate::session::expired_before;
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{NewMessage, Posted, Privacy, Range, Room, RoomName, Username};
-
-/// The most messages that one call returns.
-pub const MAX_MESSAGES: u32 = 200;
-/// The most names that one call returns.
-pub const MAX_NAMES: u32 = 1_000;
-
-/// Where a store takes the time from.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// How a store behaves.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Options {
-    /// How long one call may take before it fails with [`Error::Unavailable`]. A post may take
-    /// twice that, in the queue and in the commit together. 5 s; from 1 ms to 1 hour.
-    pub timeout: Duration,
-    /// Number of posts that may wait for a commit before [`Error::Busy`]. 4,096; from 1 to
-    /// 1,048,576.
-    pub queue: usize,
-    /// Lifetime of a session that is not used. 30 days; from 1 s to 3,650 days.
-    pub session_idle: Duration,
-    /// The system clock, unless a test has another.
-    pub clock: Clock,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            queue: 4_096,
-            session_idle: SESSION_IDLE,
-            clock: Arc::new(Timestamp::now),
-        }
-    }
-}
-
-impl Options {
-    const TIMEOUT: RangeInclusive<Duration> =
-        Duration::from_millis(1)..=Duration::from_secs(60 * 60);
-    const QUEUE: RangeInclusive<usize> = 1..=1_048_576;
-    const SESSION_IDLE: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(3_650 * 24 * 60 * 60);
-
-    /// Fails for an option out of its range.
-    fn check(&self) -> Result<(), Invalid> {
-        if !Self::TIMEOUT.contains(&self.timeout) {
-            return Err(Invalid::new("timeout", "must be from 1 ms to 1 hour"));
-        }
-        if !Self::QUEUE.contains(&self.queue) {
-            return Err(Invalid::new("queue", "must be from 1 to 1048576"));
-        }
-        if !Self::SESSION_IDLE.contains(&self.session_idle) {
-            return Err(Invalid::new(
-                "session_idle",
-                "must be from 1 second to 3650 days",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("timeout", &self.timeout)
-            .field("queue", &self.queue)
-            .field("session_idle", &self.session_idle)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Rooms, messages, counters, accounts and sessions, kept in SQLite or MongoDB.
 ///
@@ -257,7 +187,7 @@ impl ChatStore {
         range: Range,
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = checked(limit, MAX_MESSAGES)?;
+        let limit = check_limit(limit, MAX_MESSAGES)?;
         self.read(room, range, limit, None, false).await
     }
 
@@ -303,7 +233,7 @@ impl ChatStore {
     pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
         let page = Page {
             after: after.cloned(),
-            limit: checked(limit, MAX_NAMES)?,
+            limit: check_limit(limit, MAX_NAMES)?,
         };
         self.call(self.0.backend.rooms(page)).await
     }
@@ -333,7 +263,7 @@ impl ChatStore {
     ) -> Result<Vec<Username>> {
         let page = Page {
             after: after.cloned(),
-            limit: checked(limit, MAX_NAMES)?,
+            limit: check_limit(limit, MAX_NAMES)?,
         };
         self.call(self.0.backend.users(room.clone(), page))
             .await?
@@ -462,13 +392,6 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(timeout, call)
         .await
         .unwrap_or_else(late)
-}
-
-pub(crate) fn checked(limit: u32, most: u32) -> Result<u32> {
-    if (1..=most).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Invalid::new("limit", format!("must be a whole number from 1 to {most}")).into())
 }
 
 async fn open_backend(address: &str, options: &Options) -> Result<Arc<dyn Backend>> {

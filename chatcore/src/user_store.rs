@@ -9,8 +9,9 @@ use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::{AccessRequest, Permission};
 use crate::follow::{Follower, PresenceGuard, Watcher};
+use crate::options::{MAX_MESSAGES, MAX_NAMES, check_limit};
 use crate::shared::SharedMessage;
-use crate::store::{ChatStore, MAX_MESSAGES, MAX_NAMES, checked};
+use crate::store::ChatStore;
 use crate::timestamp::Timestamp;
 use crate::types::{
     ChangeSeq, Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username,
@@ -107,7 +108,7 @@ impl UserStore {
         range: Range,
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = checked(limit, MAX_MESSAGES)?;
+        let limit = check_limit(limit, MAX_MESSAGES)?;
         self.store
             .read(
                 room,
@@ -128,7 +129,7 @@ impl UserStore {
         range: Range,
         limit: u32,
     ) -> Option<Vec<SharedMessage>> {
-        checked(limit, MAX_MESSAGES)
+        check_limit(limit, MAX_MESSAGES)
             .ok()
             .and_then(|limit| self.store.at_hand(room, range, limit, true))
     }
@@ -145,7 +146,7 @@ impl UserStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = checked(limit, MAX_MESSAGES)?;
+        let limit = check_limit(limit, MAX_MESSAGES)?;
         self.store
             .wait(
                 room,
@@ -292,7 +293,7 @@ impl UserStore {
         after: Option<&Username>,
         limit: u32,
     ) -> Result<Vec<Username>> {
-        checked(limit, MAX_NAMES)?;
+        check_limit(limit, MAX_NAMES)?;
         self.access(room).await?;
         self.store.users(room, after, limit).await
     }
@@ -483,7 +484,7 @@ impl UserStore {
         limit: u32,
         patience: Duration,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = checked(limit, MAX_MESSAGES)?;
+        let limit = check_limit(limit, MAX_MESSAGES)?;
         let visitor = self.visitor(Permission::Read);
         self.store
             .wait_for_changes_as(room, after, limit, patience, Some(&visitor))
@@ -635,7 +636,7 @@ impl UserStore {
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
         let (user, visitor) = (self.user()?, self.visitor(Permission::Participate));
-        let wanted = usize::try_from(checked(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(check_limit(limit, MAX_MESSAGES)?).unwrap_or(usize::MAX);
         let mut readable: Vec<SharedMessage> = Vec::new();
         let mut before = before;
         let mut rooms: HashMap<RoomName, bool> = HashMap::new();

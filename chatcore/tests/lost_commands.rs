@@ -23,8 +23,7 @@ async fn setup() -> Setup {
         "mongodb://{}/lost?directConnection=true&maxPoolSize=2&minPoolSize=1",
         relay.address
     );
-    let mut options = Options::default();
-    options.timeout = TIMEOUT;
+    let options = Options::default().timeout(TIMEOUT);
     let store = ChatStore::open_with(&address, options)
         .await
         .expect("the store opens");

@@ -28,8 +28,8 @@ use super::{
     Stored, Target,
 };
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::read_marks::ReadMark;
-use crate::store::Options;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 

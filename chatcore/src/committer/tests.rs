@@ -13,7 +13,8 @@ use super::*;
 use crate::actor::Actor;
 use crate::backend::Moderation as _;
 use crate::follow::Update;
-use crate::store::{ChatStore, Options};
+use crate::options::Options;
+use crate::store::ChatStore;
 use crate::types::{ChangeSeq, Privacy, Range, Seq};
 
 struct Setup {

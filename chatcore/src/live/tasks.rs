@@ -13,7 +13,8 @@ use super::FOLLOW_LIMIT;
 use crate::backend::{Backend, ProcessPresence};
 use crate::error::Result;
 use crate::feed::{Due, Feed, Refresh, RoomFeed};
-use crate::store::{ChatStore, MAX_MESSAGES, Shared, within};
+use crate::options::MAX_MESSAGES;
+use crate::store::{ChatStore, Shared, within};
 use crate::types::Range;
 
 /// How often the feed is looked after, and how many of these looks lie between two sweeps.

@@ -133,7 +133,7 @@ impl ChatStore {
 mod tests {
     use super::*;
     use crate::account::tests::weak_hash;
-    use crate::store::Options;
+    use crate::options::Options;
 
     #[tokio::test]
     async fn a_log_in_replaces_a_hash_with_old_parameters() {

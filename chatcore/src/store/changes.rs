@@ -1,13 +1,14 @@
 //! Changes of stored messages, by the program itself: who may make them is up to it. What one user
 //! may do is in [`UserStore`](crate::UserStore).
 
-use super::{ChatStore, MAX_MESSAGES, checked, within};
+use super::{ChatStore, within};
 use crate::account::NameKey;
 use crate::backend::Signal;
 use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::AccessRequest;
 use crate::mentions;
+use crate::options::{MAX_MESSAGES, check_limit};
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username};
@@ -208,7 +209,7 @@ impl ChatStore {
         before: Option<Timestamp>,
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = checked(limit, MAX_MESSAGES)?;
+        let limit = check_limit(limit, MAX_MESSAGES)?;
         let before = before.unwrap_or(Timestamp::MAX);
         let found = self
             .call(self.0.backend.mentions(user.clone(), before, limit))

@@ -1,11 +1,12 @@
 //! Private rooms and bans, by the program itself: who may do what is up to it.
 //! What one user may do is in [`UserStore`](crate::UserStore).
 
-use super::{ChatStore, checked};
+use super::ChatStore;
 use crate::backend::{Access, Joined, Page};
 use crate::error::{Error, Result};
 use crate::feed::{AccessRequest, Permission, RoomFeed};
-use crate::store::MAX_NAMES;
+use crate::options::MAX_NAMES;
+use crate::options::check_limit;
 use crate::types::{Privacy, RoomName, Username};
 
 impl ChatStore {
@@ -118,7 +119,7 @@ impl ChatStore {
     ) -> Result<Vec<Username>> {
         let page = Page {
             after: after.cloned(),
-            limit: checked(limit, MAX_NAMES)?,
+            limit: check_limit(limit, MAX_NAMES)?,
         };
         self.call(self.0.backend.bans(room.clone(), page)).await
     }
@@ -221,7 +222,7 @@ impl ChatStore {
 mod tests {
     use super::*;
     use crate::actor::Actor;
-    use crate::store::Options;
+    use crate::options::Options;
 
     #[tokio::test]
     async fn an_access_cache_is_closed_by_a_ban_and_not_by_opening_the_room_again() {

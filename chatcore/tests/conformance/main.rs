@@ -265,9 +265,7 @@ impl TestClock {
 
     fn options(&self) -> Options {
         let time = self.0.clone();
-        let mut options = Options::default();
-        options.clock =
-            Arc::new(move || Timestamp::from_micros(time.load(Ordering::SeqCst)).expect("a time"));
-        options
+        Options::default()
+            .clock(move || Timestamp::from_micros(time.load(Ordering::SeqCst)).expect("a time"))
     }
 }

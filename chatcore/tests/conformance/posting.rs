@@ -98,8 +98,7 @@ pub(crate) async fn a_clock_at_the_end_of_time_fails_posts_and_nothing_else(plac
 
 pub(crate) async fn a_clock_that_panics_fails_the_posts_of_one_batch(place: &Place) {
     let broken = Arc::new(AtomicBool::new(true));
-    let mut options = Options::default();
-    options.clock = Arc::new({
+    let options = Options::default().clock({
         let broken = broken.clone();
         move || {
             assert!(

@@ -34,8 +34,8 @@ pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
 
 pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Place) {
     let clock = TestClock::at("2100-01-01T00:00:00Z");
-    let mut options = clock.options();
-    options.session_idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let options = clock.options().session_idle(idle);
     let store = place.open_with(options).await;
     let (idle, _) = store
         .log_in_guest(&user("ann"), "")
@@ -72,8 +72,8 @@ pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Plac
 
 pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used(place: &Place) {
     let clock = TestClock::at("2100-01-01T00:00:00Z");
-    let mut options = clock.options();
-    options.session_idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let idle = Duration::from_secs(30 * DAY.unsigned_abs());
+    let options = clock.options().session_idle(idle);
     let store = place.open_with(options).await;
     let (token, _) = store
         .log_in_guest(&user("ann"), "")

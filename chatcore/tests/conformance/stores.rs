@@ -131,25 +131,24 @@ pub(crate) async fn a_close_that_was_given_up_goes_on_and_can_be_repeated(place:
 }
 
 pub(crate) async fn options_out_of_their_range_are_refused_by_name(place: &Place) {
-    let refused = async |option: &str, change: &dyn Fn(&mut Options)| {
-        let mut options = Options::default();
-        change(&mut options);
-        match ChatStore::open_with(&place.address, options).await {
+    let refused =
+        async |option: &str, options: Options| match ChatStore::open_with(&place.address, options)
+            .await
+        {
             Err(Error::Invalid(invalid)) => assert_eq!(invalid.field, option),
             other => panic!("{option}: {other:?}"),
-        }
-    };
+        };
     for queue in [0, usize::MAX] {
-        refused("queue", &|options| options.queue = queue).await;
+        refused("queue", Options::default().queue(queue)).await;
     }
     for time in [Duration::ZERO, Duration::MAX] {
-        refused("timeout", &|options| options.timeout = time).await;
-        refused("session_idle", &|options| options.session_idle = time).await;
+        refused("timeout", Options::default().timeout(time)).await;
+        refused("session_idle", Options::default().session_idle(time)).await;
     }
-    let mut largest = Options::default();
-    largest.queue = 1_048_576;
-    largest.timeout = Duration::from_secs(60 * 60);
-    largest.session_idle = Duration::from_secs(3_650 * 24 * 60 * 60);
+    let largest = Options::default()
+        .queue(1_048_576)
+        .timeout(Duration::from_secs(60 * 60))
+        .session_idle(Duration::from_secs(3_650 * 24 * 60 * 60));
     let store = place.open_with(largest).await;
     post(&store, "a", "ann", "1").await;
 }

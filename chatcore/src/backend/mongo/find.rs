@@ -11,8 +11,8 @@ use super::{buckets, documents, pending_counts};
 use crate::account::NameKey;
 use crate::backend::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
 use crate::error::Result;
+use crate::options::MAX_NAMES;
 use crate::session::{SessionId, TokenHash};
-use crate::store::MAX_NAMES;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Emoji, Range, RoomName, Seq, Username};
 

@@ -5,7 +5,8 @@ use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
 
 use super::*;
 use crate::backend::{BatchId, BatchMessage, CountChange, RoomBatch};
-use crate::store::{ChatStore, Options};
+use crate::options::Options;
+use crate::store::ChatStore;
 use crate::testing::{self, model};
 use crate::types::{Content, NewMessage, Seq};
 
