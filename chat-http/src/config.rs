@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use hyper::Uri;
+use hyper::http::uri::Authority;
 
 use crate::address::Proxies;
-use crate::host::AllowedHost;
+use crate::paths;
 
 /// A chat server.
 #[derive(Debug, Parser)]
@@ -125,6 +126,39 @@ pub enum Guests {
     Deny,
 }
 
+/// A host that people reach the server by, such as `chat.example`, or with a port,
+/// `chat.example:8443`. Without one, any port is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost(Authority);
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "must be a host such as chat.example, or chat.example:8443".to_owned();
+        let host: Authority = text.trim().parse().map_err(|_| wrong())?;
+        let is_host = !host.as_str().contains('@') && !host.host().is_empty();
+        if is_host {
+            Ok(Self(host))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl AllowedHost {
+    pub(crate) fn matches(&self, host: &Authority) -> bool {
+        let same_port = self.0.port().is_none() || self.0.port_u16() == host.port_u16();
+        same_port && self.0.host().eq_ignore_ascii_case(host.host())
+    }
+}
+
 /// An `http` or `https` address without query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -180,7 +214,7 @@ impl FromStr for PublicUrl {
             return Err("must not have a query".into());
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        if crate::router::is_taken(prefix.split('/').nth(1).unwrap_or_default()) {
+        if paths::is_taken(prefix.split('/').nth(1).unwrap_or_default()) {
             return Err(format!(
                 "the path must not begin with {prefix}, as paths of the server itself do"
             ));
@@ -284,6 +318,16 @@ mod tests {
                 debug.contains(&format!("store: {shown:?},")) && !debug.contains("secret"),
                 "{debug}"
             );
+        }
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_host_and_nothing_else() {
+        for text in ["chat.example", "chat.example:8443", " [::1]:80 "] {
+            assert!(text.parse::<AllowedHost>().is_ok(), "{text}");
+        }
+        for text in ["", "a b", "u@a", ":80"] {
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
         }
     }
 }

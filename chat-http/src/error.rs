@@ -1,35 +1,22 @@
-//! What a client is told when a request fails. The only table of status codes.
+//! Failures of requests as clients are told of them. The only table of status codes.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use chatcore::{Error, Invalid, MAX_REACTIONS};
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
 };
-use serde::Serialize;
-
-use crate::response::{Response, whole};
-
 /// A failed request: a status and one sentence that a person can act on.
 #[derive(Debug)]
 pub(crate) struct HttpError {
     pub(crate) status: StatusCode,
     pub(crate) detail: Cow<'static, str>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 pub(crate) type Result<T, E = HttpError> = std::result::Result<T, E>;
-
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem<'a> {
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-}
 
 impl HttpError {
     fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -144,31 +131,6 @@ impl HttpError {
 
     pub(crate) fn title(&self) -> &'static str {
         self.status.canonical_reason().unwrap_or("Error")
-    }
-
-    pub(crate) fn into_response(self) -> Response {
-        let problem = Problem {
-            title: self.title(),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        self.respond("application/problem+json", body)
-    }
-
-    /// The same failure with another body.
-    pub(crate) fn respond(self, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-        let mut response = Response::new(whole(body));
-        *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        // It may be gone, or be another's, the next time.
-        response
-            .headers_mut()
-            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().extend(self.headers);
-        response
     }
 }
 

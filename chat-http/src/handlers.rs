@@ -1,10 +1,10 @@
-//! What each route does, by subject.
+//! Handlers of the routes, by subject.
 
 pub(crate) mod account;
-pub(crate) mod auth;
 pub(crate) mod changes;
 pub(crate) mod messages;
 pub(crate) mod moderation;
 pub(crate) mod operations;
 pub(crate) mod rooms;
+pub(crate) mod sessions;
 pub(crate) mod users;

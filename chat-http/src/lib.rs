@@ -22,90 +22,32 @@
 //! ```
 
 mod address;
-mod auth;
+mod app;
 mod config;
+mod connection;
+mod cookies;
+mod credentials;
 mod error;
 mod handlers;
 mod host;
 mod limits;
 mod live;
 mod metrics;
+mod origin;
+mod own_sessions;
 mod pages;
+mod paths;
 mod permits;
+mod posting;
 mod request;
 mod response;
 mod router;
 mod server;
+mod session_monitor;
 mod throttle;
-
-use std::sync::Arc;
-
-use chatcore::ChatStore;
+mod write_timeout;
 
 pub use address::Proxies;
-pub use config::{Config, Guests, PublicUrl, Settings, StoreAddress};
-pub use host::AllowedHost;
+pub use app::App;
+pub use config::{AllowedHost, Config, Guests, PublicUrl, Settings, StoreAddress};
 pub use server::run;
-
-/// What the server serves: a store, and how it behaves. A clone is another handle on the same.
-#[derive(Clone)]
-pub struct App(Arc<Shared>);
-
-struct Shared {
-    store: ChatStore,
-    settings: Settings,
-    limits: limits::Limits,
-    metrics: metrics::Metrics,
-    router: router::Router,
-}
-
-impl std::fmt::Debug for App {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App")
-            .field("settings", &self.0.settings)
-            .finish_non_exhaustive()
-    }
-}
-
-impl App {
-    /// Serves `store`. Closing the store when the server has stopped is up to the caller.
-    #[must_use]
-    pub fn new(store: ChatStore, settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            limits: limits::Limits::new(&settings),
-            metrics: metrics::Metrics::default(),
-            router: router::Router::new(),
-            store,
-            settings,
-        }))
-    }
-
-    fn store(&self) -> &ChatStore {
-        &self.0.store
-    }
-
-    fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
-    fn limits(&self) -> &limits::Limits {
-        &self.0.limits
-    }
-
-    fn metrics(&self) -> &metrics::Metrics {
-        &self.0.metrics
-    }
-
-    fn router(&self) -> &router::Router {
-        &self.0.router
-    }
-
-    /// What every link of a page begins with.
-    fn prefix(&self) -> &str {
-        self.0
-            .settings
-            .public_url
-            .as_ref()
-            .map_or("", PublicUrl::prefix)
-    }
-}

@@ -1,4 +1,4 @@
-//! What is limited, for whom, and to how much.
+//! Limits of rates and of concurrent use, and what they are charged to.
 //!
 //! # Guessing passwords
 //!
@@ -25,7 +25,6 @@ use crate::address::Network;
 use crate::config::Settings;
 use crate::error::{HttpError, Result};
 use crate::permits::{Allowance, NetworkLimit, NetworkPermit};
-use crate::server::connection_limit;
 use crate::throttle::{Buckets, NetworkBuckets};
 
 /// A burst is this many seconds' worth of posts.
@@ -120,7 +119,7 @@ pub(crate) struct Attempt<'a> {
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
         let posts = f64::from(settings.post_rate);
-        let connections = connection_limit::allowance(settings);
+        let connections = Allowance::of_connections(settings);
         // Without a session: a quarter of the connections of one client, and half of all.
         let streams = Allowance {
             each: connections.each.div_ceil(4),

@@ -3,20 +3,19 @@
 mod events;
 mod frames;
 mod handshake;
-mod pace;
 mod room_events;
-pub(crate) mod session_monitor;
 mod socket;
 mod wire;
 mod work;
 
 use hyper_util::rt::TokioIo;
 
+use crate::app::App;
 use crate::error::{HttpError, Result};
+use crate::origin;
 use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
-use crate::{App, auth};
 
 pub(crate) use events::events;
 
@@ -24,7 +23,7 @@ pub(crate) use events::events;
 pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     // A browser sends cookies to any site that a page names, and lets the page read what a socket
     // says, so a foreign page must not get one.
-    auth::check_origin(app.settings(), &call.headers)?;
+    origin::check(app.settings(), &call.headers)?;
     if call.ended {
         return Err(HttpError::no_session(true));
     }
@@ -32,7 +31,7 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     let (response, connection) = handshake::accept(&mut call)?;
     let stopping = call.connection.stopping.clone();
     let from = call.network(&app);
-    let who = call.who.take();
+    let who = call.user.take();
     let socket = async move {
         let _permit = permit;
         match connection.await {
@@ -46,7 +45,7 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
 
 /// Permit of something open that nobody's session stands for.
 fn anonymous_permit(app: &App, call: &Call) -> Result<Option<NetworkPermit>> {
-    match call.who {
+    match call.user {
         Some(_) => Ok(None),
         None => app.limits().anonymous_stream(call.network(app)).map(Some),
     }

@@ -2,8 +2,9 @@
 
 pub(crate) mod account;
 pub(crate) mod room;
+pub(crate) mod rooms;
 
-use chatcore::{MAX_NAMES, Privacy, RoomName};
+use chatcore::RoomName;
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -13,10 +14,10 @@ use serde::Serialize;
 use tinytemplate::TinyTemplate;
 
 use self::account::log_in_page;
-use crate::App;
+use crate::app::App;
 use crate::error::{HttpError, Result};
-use crate::request::{Call, Fields, Segments};
-use crate::response::{Response, bytes, cacheable, redirect, see_other};
+use crate::request::{Call, Segments};
+use crate::response::{Response, bytes, cacheable, problem, redirect, see_other};
 
 /// RFC 3986's unreserved characters stand for themselves in a path segment and in a query.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -79,7 +80,10 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn new(app: &'a App, call: &'a Call, title: &'a str) -> Self {
-        let user = call.who.as_ref().map(|who| who.session.username.as_str());
+        let user = call
+            .user
+            .as_ref()
+            .map(|user| user.session.username.as_str());
         Self {
             title,
             prefix: app.prefix(),
@@ -131,7 +135,7 @@ pub(crate) fn error(app: &App, error: HttpError) -> Response {
         },
     ) {
         Ok(page) => refused(error, page),
-        Err(_) => error.into_response(),
+        Err(_) => problem(error),
     }
 }
 
@@ -139,7 +143,7 @@ pub(crate) fn error(app: &App, error: HttpError) -> Response {
 /// belong to the page too.
 fn refused(error: HttpError, page: Response) -> Response {
     let (drawn, body) = page.into_parts();
-    let mut response = error.into_response();
+    let mut response = problem(error);
     response.headers_mut().extend(drawn.headers);
     *response.body_mut() = body;
     response
@@ -149,7 +153,7 @@ pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
     let found = FILES.iter().find(|(name, ..)| Some(*name) == call.file());
     let (_, content_type, body) =
         found.ok_or_else(|| HttpError::not_found("there is no such file"))?;
-    Ok(cacheable(&call, content_type, *body))
+    Ok(cacheable(&call.headers, content_type, *body))
 }
 
 /// Browsers ask for it by this name, whatever the pages say.
@@ -170,104 +174,10 @@ pub(crate) fn to_log_in_first(app: &App, route: &str, segments: &Segments) -> Re
     see_other(&format!("{}?next={}", log_in_page(app), encode(&next)))
 }
 
-// Rooms
-
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 fn room_page(app: &App, room: &RoomName) -> String {
     format!("{}/rooms/{}", app.prefix(), encode(room.as_str()))
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    name: &'a str,
-    href: String,
-}
-
-pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
-    draw_rooms(&app, &call, StatusCode::OK, "", None).await
-}
-
-async fn draw_rooms(
-    app: &App,
-    call: &Call,
-    status: StatusCode,
-    typed: &str,
-    error: Option<&str>,
-) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        rooms: Vec<Link<'a>>,
-        more: Option<String>,
-        count: u64,
-        /// What the form holds.
-        typed: &'a str,
-        /// Whether the user may make private rooms.
-        verified: bool,
-        error: Option<&'a str>,
-    }
-    let after = call.query.parsed("after")?;
-    let found = call
-        .user_store(app)
-        .rooms(after.as_ref(), MAX_NAMES)
-        .await?;
-    let rooms: Vec<_> = found
-        .iter()
-        .map(|room| Link {
-            name: room.as_str(),
-            href: room_page(app, room),
-        })
-        .collect();
-    let last = found.last().filter(|_| found.len() == MAX_NAMES as usize);
-    let more = last.map(|last| format!("{}/?after={}", app.prefix(), encode(last.as_str())));
-    let verified = call.who.as_ref().is_some_and(|who| who.session.verified);
-    let count = match &call.who {
-        Some(who) => app.store().message_count(&who.session.username).await?,
-        None => 0,
-    };
-    render(
-        status,
-        "rooms",
-        &Context {
-            head: Head::new(app, call, "Rooms"),
-            rooms,
-            more,
-            count,
-            typed,
-            verified,
-            error,
-        },
-    )
-}
-
-/// Creates the room that a form names, unless it is there.
-async fn open(app: &App, call: &Call, fields: &Fields) -> Result<RoomName> {
-    let room: RoomName = fields.required("room")?;
-    let privacy = if fields.text("private")?.is_some() {
-        Privacy::Private
-    } else {
-        Privacy::Public
-    };
-    let from = call.network(app);
-    app.limits().room(from)?;
-    if !call.user_store(app).create_room(&room, privacy).await? {
-        app.limits().no_room(from);
-    }
-    Ok(room)
-}
-
-/// Creates the room that was typed, unless it is there, and opens it.
-pub(crate) async fn open_room(app: App, call: Call) -> Result<Response> {
-    let fields = call.form()?;
-    match open(&app, &call, &fields).await {
-        Ok(room) => see_other(&room_page(&app, &room)),
-        Err(error) => {
-            let typed = fields.text("room")?.unwrap_or_default();
-            let page = draw_rooms(&app, &call, error.status, typed, Some(&error.detail)).await?;
-            Ok(refused(error, page))
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! How much each network may hold at once: connections, open streams, passwords that are checked.
+//! Limits of what each network holds at once: connections, open streams, passwords under check.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,6 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ipnet::IpNet;
 
 use crate::address::{Network, Tier};
+use crate::config::Settings;
+
+/// Connections at once, where the system has files for so many.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Files kept for the store and everything else.
+const RESERVED_FILES: u64 = 128;
 
 /// Most permits that may be held at once.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +24,30 @@ pub(crate) struct Allowance {
     pub(crate) all: usize,
 }
 
+/// Returns for how many connections the system has files.
+pub(crate) fn max_connections() -> usize {
+    let files = rlimit::Resource::NOFILE
+        .get_soft()
+        .unwrap_or(u64::MAX)
+        .saturating_sub(RESERVED_FILES);
+    usize::try_from(files)
+        .unwrap_or(MAX_CONNECTIONS)
+        .clamp(16, MAX_CONNECTIONS)
+}
+
 impl Allowance {
+    /// Connections that a network may have: one address a quarter of all if the settings do not
+    /// say, and a wide IPv6 network never more than half, because others need the rest.
+    pub(crate) fn of_connections(settings: &Settings) -> Self {
+        let all = max_connections();
+        let each = settings.connections_per_address.unwrap_or(all / 4);
+        Self {
+            each,
+            widest: all / 2,
+            all,
+        }
+    }
+
     fn of(&self, tier: Tier) -> usize {
         let most = self.each.saturating_mul(usize::from(tier.allowances));
         if tier.allowances == 1 {

@@ -1,22 +1,23 @@
-//! What a request says: path, query, body and credentials, read strictly.
+//! A request as handlers see it: path, query, body and credentials, read strictly.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chatcore::{
-    Actor, ChangeSeq, Emoji, Invalid, RoomName, Seq, Session, SessionToken, UserStore, Username,
+    Actor, ChangeSeq, Emoji, Invalid, Range, RoomName, Seq, Session, UserStore, Username,
 };
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use crate::App;
 use crate::address::{self, Network};
+use crate::app::App;
+use crate::connection::Connection;
+use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
-use crate::server::Connection;
 
 /// A request as a handler sees it.
 pub(crate) struct Call {
@@ -27,11 +28,11 @@ pub(crate) struct Call {
     pub(crate) segments: Segments,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
-    /// Who the credentials stand for, on routes that ask.
-    pub(crate) who: Option<Who>,
-    /// Whether there were credentials, of a session that has ended or never was.
+    /// The user whose credentials the request has, on routes that look them up.
+    pub(crate) user: Option<CurrentUser>,
+    /// Set if there were credentials of a session that has ended or never was.
     pub(crate) ended: bool,
-    /// What the request came by.
+    /// The connection of the request.
     pub(crate) connection: Arc<Connection>,
     /// The way to the bare connection, for a client that asks to speak another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
@@ -40,15 +41,9 @@ pub(crate) struct Call {
 /// The parts of a path that a route leaves open, in their order.
 pub(crate) type Segments = Vec<String>;
 
-/// A session, and the token that proved it.
-pub(crate) struct Who {
-    pub(crate) token: SessionToken,
-    pub(crate) session: Session,
-}
-
-/// The kinds of body that are understood.
+/// Formats of a body that are understood.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BodyFormat {
     Json,
     Form,
 }
@@ -89,20 +84,22 @@ impl Call {
         self.segments.first().map(String::as_str)
     }
 
+    /// The session, if the request has one.
+    pub(crate) fn known_session(&self) -> Option<&Session> {
+        self.user.as_ref().map(|user| &user.session)
+    }
+
     /// The session, on routes that need one.
     pub(crate) fn session(&self) -> Result<&Session> {
-        self.who
-            .as_ref()
-            .map(|who| &who.session)
+        self.known_session()
             .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
-    /// The store as whoever makes the request may see it, on routes that ask who that is.
+    /// The store as the user who makes the request may see it, on routes that look the user up.
     pub(crate) fn user_store(&self, app: &App) -> UserStore {
         let actor = self
-            .who
-            .as_ref()
-            .map_or(Actor::Anonymous, |who| who.session.actor());
+            .known_session()
+            .map_or(Actor::Anonymous, Session::actor);
         app.store().as_user(actor)
     }
 
@@ -116,19 +113,19 @@ impl Call {
         .into()
     }
 
-    /// Whom limits are charged to.
+    /// The caller as limits are charged.
     pub(crate) fn charged(&self, app: &App) -> Charged {
-        Charged::new(self.who.as_ref().map(|who| &who.session), self.network(app))
+        Charged::new(self.known_session(), self.network(app))
     }
 
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// What the body is said to be. JSON if nothing is said.
-    pub(crate) fn kind(&self) -> Result<Kind> {
+    /// Format that the request says its body has. JSON if it says nothing.
+    pub(crate) fn body_format(&self) -> Result<BodyFormat> {
         let Some(value) = self.headers.get(CONTENT_TYPE) else {
-            return Ok(Kind::Json);
+            return Ok(BodyFormat::Json);
         };
         let essence = value
             .to_str()
@@ -137,8 +134,8 @@ impl Call {
             .next()
             .unwrap_or_default();
         match essence.trim().to_ascii_lowercase().as_str() {
-            "application/json" => Ok(Kind::Json),
-            "application/x-www-form-urlencoded" => Ok(Kind::Form),
+            "application/json" => Ok(BodyFormat::Json),
+            "application/x-www-form-urlencoded" => Ok(BodyFormat::Form),
             _ => Err(HttpError::unsupported_media_type(
                 "the Content-Type must be application/json",
             )),
@@ -147,7 +144,7 @@ impl Call {
 
     /// The fields of a JSON body.
     pub(crate) fn json(&self) -> Result<Fields> {
-        if self.kind()? == Kind::Form {
+        if self.body_format()? == BodyFormat::Form {
             return Err(HttpError::unsupported_media_type(
                 "the Content-Type must be application/json",
             ));
@@ -157,7 +154,7 @@ impl Call {
 
     /// The fields of a form.
     pub(crate) fn form(&self) -> Result<Fields> {
-        if self.kind()? == Kind::Json {
+        if self.body_format()? == BodyFormat::Json {
             return Err(HttpError::unsupported_media_type(
                 "the Content-Type must be application/x-www-form-urlencoded",
             ));
@@ -173,7 +170,7 @@ impl Call {
 
     /// The fields of a body that may be either.
     pub(crate) fn fields(&self) -> Result<Fields> {
-        if self.kind()? == Kind::Form {
+        if self.body_format()? == BodyFormat::Form {
             self.form()
         } else {
             self.json()
@@ -337,6 +334,21 @@ impl Query {
         limit.ok_or_else(|| {
             HttpError::bad_request(format!("limit must be a whole number from 1 to {most}"))
         })
+    }
+
+    /// The messages that `since`, `after` or `before` asks for, or else the newest.
+    pub(crate) fn range(&self) -> Result<Range> {
+        let since = self.parsed("since")?.map(Range::Since);
+        let after = self.parsed("after")?.map(Range::After);
+        let before = self.parsed("before")?.map(Range::Before);
+        let mut given = [since, after, before].into_iter().flatten();
+        match (given.next(), given.next()) {
+            (None, _) => Ok(Range::Newest),
+            (Some(range), None) => Ok(range),
+            _ => Err(HttpError::bad_request(
+                "at most one of since, after and before may be given",
+            )),
+        }
     }
 }
 

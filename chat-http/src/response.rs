@@ -7,13 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
+};
 use hyper::{Response as HyperResponse, StatusCode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{HttpError, Result};
-use crate::request::Call;
 
 /// What is there at once, or what comes bit by bit.
 pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
@@ -41,6 +42,30 @@ pub(crate) fn bytes(
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Answers a failed request with a problem document (RFC 9457).
+pub(crate) fn problem(error: HttpError) -> Response {
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+    }
+
+    let problem = Problem {
+        title: error.title(),
+        status: error.status.as_u16(),
+        detail: &error.detail,
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = bytes(error.status, "application/problem+json", body);
+
+    let headers = response.headers_mut();
+    // It may be gone, or be another's, the next time.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(error.headers);
     response
 }
 
@@ -72,23 +97,23 @@ pub(crate) fn no_content() -> Response {
 }
 
 /// An answer that a client may keep and ask about again: `304` while nothing changed.
-pub(crate) fn cacheable_json(call: &Call, value: &impl Serialize) -> Result<Response> {
-    Ok(cacheable(call, JSON, encode(value)?))
+pub(crate) fn cacheable_json(headers: &HeaderMap, value: &impl Serialize) -> Result<Response> {
+    Ok(cacheable(headers, JSON, encode(value)?))
 }
 
 pub(crate) fn cacheable(
-    call: &Call,
+    headers: &HeaderMap,
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response {
     let body = body.into();
     let hash = Sha256::digest(&body);
-    cacheable_as(call, content_type, hash.into(), || body)
+    cacheable_as(headers, content_type, hash.into(), || body)
 }
 
 /// The same for a body that is made only if it is wanted; `hash` must be another if it is.
 pub(crate) fn cacheable_as<B: Into<Bytes>>(
-    call: &Call,
+    headers: &HeaderMap,
     content_type: &'static str,
     hash: [u8; 32],
     body: impl FnOnce() -> B,
@@ -96,8 +121,7 @@ pub(crate) fn cacheable_as<B: Into<Bytes>>(
     let mut tag = [b'"'; ETAG_LENGTH];
     // Fails only where there is too little room.
     let _ = URL_SAFE_NO_PAD.encode_slice(&hash[..ETAG_BYTES], &mut tag[1..ETAG_LENGTH - 1]);
-    let known = call
-        .headers
+    let known = headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .any(|value| matches(value, &tag));

@@ -5,7 +5,7 @@ mod access;
 mod body;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -18,18 +18,19 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
 use self::body::RequestBody;
-use crate::auth::{self as credentials, Credentials};
+use crate::app::App;
 use crate::config::Guests;
+use crate::connection::Connection;
+use crate::credentials::{self, Credentials};
 use crate::error::{HttpError, Result};
-use crate::handlers::{account, auth, changes, messages, moderation, operations, rooms, users};
+use crate::handlers::{account, changes, messages, moderation, operations, rooms, sessions, users};
 use crate::request::{Call, Query, Segments, decode};
-use crate::response::Response;
-use crate::server::Connection;
-use crate::{App, live, pages};
+use crate::response::{Response, problem};
+use crate::{host, live, origin, pages};
 
-/// Who reads the answer, and so the form of an error.
+/// Readers of an answer, which decide on the form of an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum For {
+enum Audience {
     Programs,
     /// Programs, and people by the forms of pages.
     Both,
@@ -38,7 +39,7 @@ enum For {
 
 /// Purpose of a route, which decides who may use it without an account's session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+enum Purpose {
     /// Everyone, by whatever host: probes of a server know its address and no name.
     Probe,
     /// Everyone.
@@ -49,24 +50,27 @@ enum Use {
     Write,
 }
 
-/// Whether a handler asks who makes the request.
+/// When the session of a request is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Session {
-    Asks,
-    Ignores,
+enum SessionLookup {
+    /// Always: the handler needs the user.
+    Always,
+    /// Only where guests are denied.
+    IfDenied,
 }
-use For::{Both, People, Programs};
-use Session::{Asks, Ignores};
-use Use::{Open, Probe, Read, Write};
+
+use Audience::{Both, People, Programs};
+use Purpose::{Open, Probe, Read, Write};
+use SessionLookup::{Always, IfDenied};
 
 type Handler = fn(App, Call) -> BoxFuture<'static, Result<Response>>;
 
 struct Route {
     method: Method,
     path: &'static str,
-    purpose: Use,
-    session: Session,
-    audience: For,
+    purpose: Purpose,
+    session: SessionLookup,
+    audience: Audience,
     handler: Handler,
 }
 
@@ -85,91 +89,79 @@ macro_rules! routes {
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = routes! {
-    POST   "/auth/login"               Open  Asks    Both     auth::log_in;
-    POST   "/auth/logout"              Open  Asks    Both     auth::log_out;
-    GET    "/auth/me"                  Read  Asks    Programs auth::me;
-    POST   "/auth/register"            Open  Asks    Both     account::register;
-    POST   "/auth/password"            Write Asks    Both     account::change_password;
-    GET    "/auth/sessions"            Read  Asks    Programs auth::sessions;
-    DELETE "/auth/sessions"            Write Asks    Programs auth::end_other_sessions;
-    DELETE "/auth/sessions/{id}"       Write Asks    Programs auth::end_session;
+    POST   "/auth/login"              Open  Always   Both     sessions::log_in;
+    POST   "/auth/logout"             Open  Always   Both     sessions::log_out;
+    GET    "/auth/me"                 Read  Always   Programs sessions::me;
+    POST   "/auth/register"           Open  Always   Both     account::register;
+    POST   "/auth/password"           Write Always   Both     account::change_password;
+    GET    "/auth/sessions"           Read  Always   Programs sessions::sessions;
+    DELETE "/auth/sessions"           Write Always   Programs sessions::end_other_sessions;
+    DELETE "/auth/sessions/{id}"      Write Always   Programs sessions::end_session;
 
-    GET    "/users/{username}/count"   Read  Ignores Programs users::count;
-    GET    "/users/{username}/rooms"   Read  Asks    Programs users::rooms;
-    GET    "/users/{username}/mentions" Read Asks    Programs users::mentions;
+    GET    "/users/{username}/count"  Read  IfDenied Programs users::count;
+    GET    "/users/{username}/rooms"  Read  Always   Programs users::rooms;
+    GET    "/users/{username}/mentions" Read  Always   Programs users::mentions;
 
-    GET    "/chat"                     Read  Ignores Programs rooms::to_list;
-    GET    "/chat/"                    Read  Asks    Programs rooms::list;
-    GET    "/chat/{room}"              Read  Ignores Programs rooms::get;
-    PUT    "/chat/{room}"              Write Asks    Programs rooms::create;
-    PATCH  "/chat/{room}"              Write Asks    Programs rooms::set_topic;
-    GET    "/chat/{room}/users"        Read  Ignores Programs rooms::users;
-    POST   "/chat/{room}/join"         Write Asks    Programs rooms::join;
-    POST   "/chat/{room}/leave"        Write Asks    Programs rooms::leave;
-    POST   "/chat/{room}/read"         Write Asks    Programs rooms::read;
-    GET    "/chat/{room}/messages"     Read  Ignores Programs messages::read;
-    POST   "/chat/{room}/messages"     Write Asks    Programs messages::post;
-    GET    "/chat/{room}/changes"      Read  Ignores Programs changes::read;
-    GET    "/chat/{room}/events"       Read  Asks    Programs live::events;
-    GET    "/ws"                       Read  Asks    Programs live::socket;
+    GET    "/chat"                    Read  IfDenied Programs rooms::to_list;
+    GET    "/chat/"                   Read  Always   Programs rooms::list;
+    GET    "/chat/{room}"             Read  IfDenied Programs rooms::get;
+    PUT    "/chat/{room}"             Write Always   Programs rooms::create;
+    PATCH  "/chat/{room}"             Write Always   Programs rooms::set_topic;
+    GET    "/chat/{room}/users"       Read  IfDenied Programs rooms::users;
+    POST   "/chat/{room}/join"        Write Always   Programs rooms::join;
+    POST   "/chat/{room}/leave"       Write Always   Programs rooms::leave;
+    POST   "/chat/{room}/read"        Write Always   Programs rooms::read;
+    GET    "/chat/{room}/messages"    Read  IfDenied Programs messages::read;
+    POST   "/chat/{room}/messages"    Write Always   Programs messages::post;
+    GET    "/chat/{room}/changes"     Read  IfDenied Programs changes::read;
+    GET    "/chat/{room}/events"      Read  Always   Programs live::events;
+    GET    "/ws"                      Read  Always   Programs live::socket;
 
-    PUT    "/chat/{room}/members/{username}" Write Asks    Programs moderation::invite;
-    DELETE "/chat/{room}/members/{username}" Write Asks    Programs moderation::remove;
-    GET    "/chat/{room}/bans"               Read  Asks    Programs moderation::bans;
-    PUT    "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::ban;
-    DELETE "/chat/{room}/bans/{username}"    Write Asks    Programs moderation::unban;
+    PUT    "/chat/{room}/members/{username}" Write Always   Programs moderation::invite;
+    DELETE "/chat/{room}/members/{username}" Write Always   Programs moderation::remove;
+    GET    "/chat/{room}/bans"        Read  Always   Programs moderation::bans;
+    PUT    "/chat/{room}/bans/{username}" Write Always   Programs moderation::ban;
+    DELETE "/chat/{room}/bans/{username}" Write Always   Programs moderation::unban;
 
-    GET    "/chat/{room}/messages/{seq}"     Read  Ignores Programs messages::get;
-    PATCH  "/chat/{room}/messages/{seq}"     Write Asks    Programs changes::edit;
-    DELETE "/chat/{room}/messages/{seq}"     Write Asks    Programs changes::delete;
-    PUT    "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Asks Programs changes::add_reaction;
-    DELETE "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Asks Programs changes::remove_reaction;
+    GET    "/chat/{room}/messages/{seq}" Read  IfDenied Programs messages::get;
+    PATCH  "/chat/{room}/messages/{seq}" Write Always   Programs changes::edit;
+    DELETE "/chat/{room}/messages/{seq}" Write Always   Programs changes::delete;
+    PUT    "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Always   Programs changes::add_reaction;
+    DELETE "/chat/{room}/messages/{seq}/reactions/{emoji}" Write Always   Programs changes::remove_reaction;
 
-    GET    "/"                         Read  Asks    People   pages::rooms;
-    GET    "/login"                    Open  Asks    People   pages::account::log_in;
-    GET    "/account"                  Read  Asks    People   pages::account::account;
-    POST   "/account/sessions"         Write Asks    People   pages::account::end_sessions;
-    POST   "/rooms"                    Write Asks    People   pages::open_room;
-    GET    "/rooms/{room}"             Read  Asks    People   pages::room::show;
-    POST   "/rooms/{room}"             Write Asks    People   pages::room::post;
-    POST   "/rooms/{room}/people"      Write Asks    People   pages::room::change_people;
-    POST   "/rooms/{room}/delete"      Write Asks    People   pages::room::delete;
-    GET    "/static/{file}"            Open  Ignores Programs pages::file;
-    GET    "/favicon.ico"              Open  Ignores Programs pages::favicon;
+    GET    "/"                        Read  Always   People   pages::rooms::show;
+    GET    "/login"                   Open  Always   People   pages::account::log_in;
+    GET    "/account"                 Read  Always   People   pages::account::account;
+    POST   "/account/sessions"        Write Always   People   pages::account::end_sessions;
+    POST   "/rooms"                   Write Always   People   pages::rooms::open;
+    GET    "/rooms/{room}"            Read  Always   People   pages::room::show;
+    POST   "/rooms/{room}"            Write Always   People   pages::room::post;
+    POST   "/rooms/{room}/people"     Write Always   People   pages::room::change_people;
+    POST   "/rooms/{room}/delete"     Write Always   People   pages::room::delete;
+    GET    "/static/{file}"           Open  IfDenied Programs pages::file;
+    GET    "/favicon.ico"             Open  IfDenied Programs pages::favicon;
 
-    GET    "/healthz"                  Probe Ignores Programs operations::healthz;
-    GET    "/readyz"                   Probe Ignores Programs operations::readyz;
-    GET    "/metrics"                  Probe Ignores Programs operations::metrics;
-    GET    "/openapi.json"             Open  Ignores Programs operations::openapi;
+    GET    "/healthz"                 Probe IfDenied Programs operations::healthz;
+    GET    "/readyz"                  Probe IfDenied Programs operations::readyz;
+    GET    "/metrics"                 Probe IfDenied Programs operations::metrics;
+    GET    "/openapi.json"            Open  IfDenied Programs operations::openapi;
 };
 
-/// Whether a path that begins with this segment belongs to a route, so that it cannot be a prefix.
-pub(crate) fn is_taken(segment: &str) -> bool {
-    !segment.is_empty()
-        && ROUTES
-            .iter()
-            .any(|route| route.path.split('/').nth(1) == Some(segment))
-}
-
-/// Finds the routes of a path.
-pub(crate) struct Router(matchit::Router<Vec<&'static Route>>);
-
-impl Router {
-    pub(crate) fn new() -> Self {
-        let mut router = matchit::Router::new();
-        for route in ROUTES {
-            let same_path = || ROUTES.iter().filter(|other| other.path == route.path);
-            if same_path()
-                .next()
-                .is_some_and(|first| std::ptr::eq(first, route))
-            {
-                // Fails only for a path that two others contradict, which a test rules out.
-                let _ = router.insert(route.path, same_path().collect());
-            }
+/// Routes by their paths.
+static ROUTER: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(|| {
+    let mut router = matchit::Router::new();
+    for route in ROUTES {
+        let same_path = || ROUTES.iter().filter(|other| other.path == route.path);
+        let is_first = same_path()
+            .next()
+            .is_some_and(|first| std::ptr::eq(first, route));
+        if is_first {
+            // Fails only for a path that two others contradict, which a test rules out.
+            let _ = router.insert(route.path, same_path().collect());
         }
-        Self(router)
     }
-}
+    router
+});
 
 /// Answers a request. A handler that panics costs its client a `500`, not the connection.
 pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
@@ -221,7 +213,7 @@ async fn answer(
         let is_for = |audience| at_path().iter().any(|route| route.audience == audience);
         match is_browser || is_for(People) || is_form && is_for(Both) {
             true => pages::error(app, error),
-            false => error.into_response(),
+            false => problem(error),
         }
     })
 }
@@ -253,8 +245,7 @@ fn routes_at<'a>(app: &'a App, head: &'a Parts) -> Result<Found<'a>> {
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    app.router()
-        .0
+    ROUTER
         .at(path)
         .map_err(|_| HttpError::not_found("nothing is at this path"))
 }
@@ -271,7 +262,12 @@ async fn route(
         .as_ref()
         .is_ok_and(|found| found.value.iter().any(|route| route.purpose == Probe));
     if !is_probe {
-        connection.check_host(&head.uri, &head.headers)?;
+        host::check(
+            app.settings(),
+            connection.on_loopback,
+            &head.uri,
+            &head.headers,
+        )?;
     }
     let found = found?;
 
@@ -315,7 +311,7 @@ async fn handle(
     let upgrade = head.extensions.remove();
     let changes_state = route.method != Method::GET;
     if changes_state {
-        credentials::check_origin(app.settings(), &head.headers)?;
+        origin::check(app.settings(), &head.headers)?;
     }
     let query = Query::parse(head.uri.query())?;
     // In memory of their own, which the many requests that need neither do not pass around.
@@ -326,29 +322,29 @@ async fn handle(
     };
     let guests = app.settings().guests;
     let known = match route.session {
-        Asks => Box::pin(credentials::look_up(app, &head.headers)).await?,
-        Ignores if guests == Guests::Deny && matches!(route.purpose, Read | Write) => {
+        Always => Box::pin(credentials::look_up(app, &head.headers)).await?,
+        IfDenied if guests == Guests::Deny && matches!(route.purpose, Read | Write) => {
             Box::pin(credentials::look_up(app, &head.headers)).await?
         }
-        Ignores => Credentials::None,
+        IfDenied => Credentials::None,
     };
     let ended = matches!(known, Credentials::Ended);
-    let (who, due) = match known {
-        Credentials::Session { who, renew_cookie } => {
-            let due = renew_cookie.then(|| who.token.clone());
-            (Some(who), due)
+    let (user, due) = match known {
+        Credentials::Session { user, renew_cookie } => {
+            let due = renew_cookie.then(|| user.token.clone());
+            (Some(user), due)
         }
         _ => (None, None),
     };
-    let who = match route.purpose {
-        Probe | Open => who,
+    let user = match route.purpose {
+        Probe | Open => user,
         // Where guests do not take part, a guest's session proves nothing.
-        Read | Write => who.filter(|who| guests == Guests::Allow || who.session.verified),
+        Read | Write => user.filter(|user| guests == Guests::Allow || user.session.verified),
     };
     let is_refused = match route.purpose {
         Probe | Open => false,
-        Read => guests == Guests::Deny && who.is_none(),
-        Write => guests != Guests::Allow && who.is_none(),
+        Read => guests == Guests::Deny && user.is_none(),
+        Write => guests != Guests::Allow && user.is_none(),
     };
     if is_refused {
         return match route.audience {
@@ -364,7 +360,7 @@ async fn handle(
         segments,
         query,
         body,
-        who,
+        user,
         ended,
         connection,
         upgrade,
@@ -384,10 +380,11 @@ mod tests {
     use hyper::StatusCode;
 
     use super::*;
+    use crate::paths::FIRST_SEGMENTS;
 
     #[test]
     fn every_route_is_found_by_its_own_path() {
-        let router = Router::new();
+        let router = &*ROUTER;
         let mut seen = HashSet::new();
         for route in ROUTES {
             assert!(
@@ -397,13 +394,23 @@ mod tests {
                 route.path
             );
             let path = route.path.replace(['{', '}'], "");
-            let found = router.0.at(&path).expect(route.path);
+            let found = router.at(&path).expect(route.path);
             assert!(
                 found.value.iter().any(|other| std::ptr::eq(*other, route)),
                 "{}",
                 route.path
             );
         }
+    }
+
+    #[test]
+    fn prefixes_are_told_from_routes_by_their_first_segments() {
+        let first = |route: &Route| route.path.split('/').nth(1).map(str::to_owned);
+        let mut segments: Vec<_> = ROUTES.iter().filter_map(first).collect();
+        segments.retain(|segment| !segment.is_empty());
+        segments.sort_unstable();
+        segments.dedup();
+        assert_eq!(segments, FIRST_SEGMENTS);
     }
 
     #[test]

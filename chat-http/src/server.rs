@@ -1,18 +1,13 @@
-//! Connections: taking them, limiting them, and ending them in good order.
+//! Listener: accepts connections, limits them, and ends them in good order.
 
-pub(crate) mod connection_limit;
-pub(crate) mod write_timeout;
+mod connection_limit;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use hyper::Uri;
-use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,13 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::connection_limit::ConnectionLimit;
-use self::write_timeout::WriteTimeout;
-use crate::error::Result;
-use crate::{App, host, router};
+use crate::app::App;
+use crate::connection::Connection;
+use crate::router;
+use crate::write_timeout::WriteTimeout;
 
 /// How long a client may take to send the head of a request, and stay silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same once places are scarce, so that they change hands quickly.
+/// The same once connections are scarce, so that they change hands quickly.
 const SCARCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The head of a request: larger ones get `431`.
 const MAX_HEAD: usize = 32 * 1024;
@@ -37,38 +33,6 @@ const GRACE: Duration = Duration::from_secs(8);
 /// The pause after the system could not give a connection, which is when it has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection as the handlers of its requests see it.
-pub(crate) struct Connection {
-    pub(crate) app: App,
-    /// Who is at the other end: the client, or a proxy.
-    pub(crate) peer: SocketAddr,
-    /// Changes when the server stops.
-    pub(crate) stopping: watch::Receiver<()>,
-    /// Tells if the server listens on the loopback interface alone.
-    on_loopback: bool,
-    /// What the connection does once it speaks HTTP no more.
-    next: Mutex<Option<BoxFuture<'static, ()>>>,
-}
-
-impl Connection {
-    /// Hands the connection over to `next` after the answer under way, which must be a `101`.
-    pub(crate) fn hand_over(&self, next: BoxFuture<'static, ()>) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-    }
-
-    /// Fails unless the server answers to the host of a request.
-    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
-        host::check(self.app.settings(), self.on_loopback, uri, headers)
-    }
-
-    fn taken_over(&self) -> Option<BoxFuture<'static, ()>> {
-        self.next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
 /// Serves `app` on `listener` until `shutdown` is done; then takes no new connections, and returns
 /// once the requests under way are answered, or after 8 seconds.
 ///
@@ -76,38 +40,32 @@ impl Connection {
 pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let (stop, stopping) = watch::channel(());
-    let places = ConnectionLimit::new(app.settings());
+    let limit = ConnectionLimit::new(app.settings());
     let on_loopback = listener
         .local_addr()
         .is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut connections = JoinSet::new();
     loop {
         let next = async {
-            let place = places.take().await;
-            (listener.accept().await, place)
+            let permit = limit.acquire().await;
+            (listener.accept().await, permit)
         };
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (accepted, place) = next => match accepted {
+            (accepted, permit) = next => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(place) = place else { break };
-                    let Some(share) = places.share(peer) else {
-                        places.refuse(stream, place);
+                    let Some(permit) = permit else { break };
+                    let Some(address_permit) = limit.acquire_for(peer) else {
+                        limit.refuse(stream, permit);
                         continue;
                     };
-                    let patience = if places.are_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
-                    let connection = Connection {
-                        app: app.clone(),
-                        peer,
-                        stopping: stopping.clone(),
-                        on_loopback,
-                        next: Mutex::default(),
-                    };
-                    let serving = serve(stream, connection, patience);
+                    let header_timeout = if limit.is_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
+                    let connection = Connection::new(app.clone(), peer, stopping.clone(), on_loopback);
+                    let serving = serve(stream, connection, header_timeout);
                     connections.spawn(async move {
                         serving.await;
-                        drop((place, share));
+                        drop((permit, address_permit));
                     });
                 }
                 Err(error) => {
@@ -125,7 +83,7 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     }
 }
 
-async fn serve(stream: TcpStream, connection: Connection, patience: Duration) {
+async fn serve(stream: TcpStream, connection: Connection, header_timeout: Duration) {
     let (app, mut stopping) = (connection.app.clone(), connection.stopping.clone());
     let this = Arc::new(connection);
     // Answers are written whole; waiting to fill a packet only delays them.
@@ -137,7 +95,7 @@ async fn serve(stream: TcpStream, connection: Connection, patience: Duration) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
         .with_upgrades();

@@ -1,74 +1,123 @@
-//! How often something may be done: a token bucket for each who does it, in bounded memory.
+//! Limits of rates: token buckets, one alone or one for each caller in bounded memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::time::Instant;
 
 use crate::address::{Network, Tier};
 
 /// Buckets remembered. A full one need not be.
-const MOST: usize = 50_000;
+const MAX_BUCKETS: usize = 50_000;
 
-/// A bucket for each key.
-pub(crate) struct Buckets<K> {
+/// Rate at which a bucket is filled, and its size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
     /// Tokens a second; 0 is no limit.
-    rate: f64,
-    full: f64,
-    buckets: Mutex<HashMap<K, Bucket>>,
+    pub(crate) per_second: f64,
+    /// Tokens of a full bucket.
+    pub(crate) burst: f64,
 }
 
-#[derive(Clone, Copy)]
-struct Bucket {
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenBucket {
+    /// Tokens at the time of `filled`; below zero if more were [spent](Self::spend) than there were.
     tokens: f64,
     filled: Instant,
 }
 
+impl TokenBucket {
+    /// A full bucket.
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+        Self {
+            tokens: rate.burst,
+            filled: now,
+        }
+    }
+
+    fn tokens(&self, rate: Rate, now: Instant) -> f64 {
+        let earned = now.saturating_duration_since(self.filled).as_secs_f64() * rate.per_second;
+        (self.tokens + earned).min(rate.burst)
+    }
+
+    /// Takes a part of a token, from 0 to 1, or returns how long until it is there.
+    fn take(&mut self, rate: Rate, part: f64, now: Instant) -> Result<(), Duration> {
+        let tokens = self.tokens(rate, now);
+        *self = Self {
+            tokens,
+            filled: now,
+        };
+        if tokens < part {
+            return Err(Duration::from_secs_f64((part - tokens) / rate.per_second));
+        }
+        self.tokens -= part;
+        Ok(())
+    }
+
+    /// Takes a token whether it is there or not.
+    pub(crate) fn spend(&mut self, rate: Rate, now: Instant) {
+        *self = Self {
+            tokens: self.tokens(rate, now) - 1.0,
+            filled: now,
+        };
+    }
+
+    /// Returns when there will be a token, or `None` if there is one now.
+    pub(crate) fn empty_until(&self, rate: Rate, now: Instant) -> Option<Instant> {
+        let missing = (1.0 - self.tokens).max(0.0);
+        let until = self.filled + Duration::from_secs_f64(missing / rate.per_second);
+        (until > now).then_some(until)
+    }
+
+    fn give_back(&mut self, rate: Rate, part: f64) {
+        self.tokens = (self.tokens + part).min(rate.burst);
+    }
+}
+
+/// A bucket for each key.
+pub(crate) struct Buckets<K> {
+    rate: Rate,
+    buckets: Mutex<HashMap<K, TokenBucket>>,
+}
+
 impl<K: Eq + Hash + Clone> Buckets<K> {
     /// Buckets that hold `burst` tokens and get `rate` a second.
-    pub(crate) fn new(rate: f64, burst: f64) -> Self {
+    pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         Self {
-            rate,
-            full: burst,
+            rate: Rate { per_second, burst },
             buckets: Mutex::default(),
         }
     }
 
-    /// Takes a token; without one, says how long until there is.
+    /// Takes a token, or returns how long until there is one.
     pub(crate) fn take(&self, key: &K) -> Result<(), Duration> {
         self.take_part(key, 1.0, Instant::now())
     }
 
     /// Takes a part of a token, from 0 to 1.
     fn take_part(&self, key: &K, part: f64, now: Instant) -> Result<(), Duration> {
-        if self.rate == 0.0 {
+        if self.rate.per_second == 0.0 {
             return Ok(());
         }
+
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST && !buckets.contains_key(key) {
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(key) {
             self.make_room(&mut buckets, now);
         }
-        let bucket = buckets.entry(key.clone()).or_insert(Bucket {
-            tokens: self.full,
-            filled: now,
-        });
-        *bucket = Bucket {
-            tokens: self.tokens(bucket, now),
-            filled: now,
-        };
-        if bucket.tokens < part {
-            return Err(Duration::from_secs_f64((part - bucket.tokens) / self.rate));
-        }
-        bucket.tokens -= part;
-        Ok(())
+        buckets
+            .entry(key.clone())
+            .or_insert_with(|| TokenBucket::new(self.rate, now))
+            .take(self.rate, part, now)
     }
 
     fn give_part_back(&self, key: &K, part: f64) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(key) {
-            bucket.tokens = (bucket.tokens + part).min(self.full);
+            bucket.give_back(self.rate, part);
         }
     }
 
@@ -77,31 +126,25 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets
             .get(key)
-            .is_some_and(|bucket| self.tokens(bucket, Instant::now()) < 1.0)
-    }
-
-    fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
-        let earned = now.saturating_duration_since(bucket.filled).as_secs_f64() * self.rate;
-        (bucket.tokens + earned).min(self.full)
+            .is_some_and(|bucket| bucket.tokens(self.rate, Instant::now()) < 1.0)
     }
 
     /// Forgets the buckets that are full again, and if that is not enough, the fuller half: whoever
     /// comes next is never refused for what others do.
-    fn make_room(&self, buckets: &mut HashMap<K, Bucket>, now: Instant) {
-        buckets.retain(|_, bucket| self.tokens(bucket, now) < self.full);
-        if buckets.len() < MOST {
+    fn make_room(&self, buckets: &mut HashMap<K, TokenBucket>, now: Instant) {
+        let level = |bucket: &TokenBucket| bucket.tokens(self.rate, now);
+        buckets.retain(|_, bucket| level(bucket) < self.rate.burst);
+        if buckets.len() < MAX_BUCKETS {
             return;
         }
-        let mut levels: Vec<f64> = buckets
-            .values()
-            .map(|bucket| self.tokens(bucket, now))
-            .collect();
+
+        let mut levels: Vec<f64> = buckets.values().map(level).collect();
         let middle = levels.len() / 2;
         let (_, median, _) = levels.select_nth_unstable_by(middle, f64::total_cmp);
         let median = *median;
-        buckets.retain(|_, bucket| self.tokens(bucket, now) < median);
+        buckets.retain(|_, bucket| level(bucket) < median);
         // All alike.
-        if buckets.len() >= MOST {
+        if buckets.len() >= MAX_BUCKETS {
             buckets.clear();
         }
     }
@@ -113,11 +156,11 @@ pub(crate) struct NetworkBuckets<K = ()>(Buckets<(K, IpNet)>);
 
 impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     /// Buckets that hold `burst` tokens for one client and get `rate` a second.
-    pub(crate) fn new(rate: f64, burst: f64) -> Self {
-        Self(Buckets::new(rate, burst))
+    pub(crate) fn new(per_second: f64, burst: f64) -> Self {
+        Self(Buckets::new(per_second, burst))
     }
 
-    /// Takes a token from each tier; without one in any of them, says how long until there is.
+    /// Takes a token from each tier, or none and returns how long until all have one.
     pub(crate) fn take(&self, key: &K, from: Network) -> Result<(), Duration> {
         let now = Instant::now();
         for (taken, tier) in from.tiers().enumerate() {
@@ -221,6 +264,29 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_that_is_overdrawn_is_empty_for_longer() {
+        let rate = Rate {
+            per_second: 100.0,
+            burst: 400.0,
+        };
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(rate, start);
+        for _ in 0..400 {
+            assert_eq!(bucket.empty_until(rate, start), None);
+            bucket.spend(rate, start);
+        }
+
+        let until = bucket.empty_until(rate, start).expect("a pause");
+        assert_eq!(until - start, Duration::from_millis(10));
+        let later = until + Duration::from_millis(1);
+        assert_eq!(bucket.empty_until(rate, later), None);
+        bucket.spend(rate, until);
+        assert!(bucket.empty_until(rate, later).is_some());
+        let rested = start + Duration::from_secs(60);
+        assert_eq!(bucket.empty_until(rate, rested), None);
+    }
+
+    #[test]
     fn memory_is_bounded_and_a_newcomer_is_not_refused() {
         let throttle = Buckets::new(0.001, 2.0);
         let start = Instant::now();
@@ -228,9 +294,9 @@ mod tests {
             throttle.take_at(&usize::MAX, start).is_ok()
                 && throttle.take_at(&usize::MAX, start).is_ok()
         );
-        for key in 0..MOST * 2 + 10 {
+        for key in 0..MAX_BUCKETS * 2 + 10 {
             assert!(throttle.take_at(&key, start).is_ok(), "{key}");
-            assert!(throttle.buckets.lock().unwrap().len() <= MOST);
+            assert!(throttle.buckets.lock().unwrap().len() <= MAX_BUCKETS);
         }
     }
 }

@@ -4,11 +4,11 @@ use chatcore::{Error, Password, Username};
 use hyper::StatusCode;
 use hyper::header::USER_AGENT;
 
-use super::auth::answer_start;
-use crate::App;
+use super::sessions::answer_start;
+use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::pages::account::{Form, account_page, draw_account, to_account};
-use crate::request::{Call, Fields, Kind};
+use crate::request::{BodyFormat, Call, Fields};
 use crate::response::{Response, done, see_other};
 
 pub(crate) async fn register(app: App, call: Call) -> Result<Response> {
@@ -35,7 +35,7 @@ pub(crate) async fn register(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn change_password(app: App, call: Call) -> Result<Response> {
     let fields = call.fields()?;
-    let is_form = call.kind()? == Kind::Form;
+    let is_form = call.body_format()? == BodyFormat::Form;
     match change(&app, &call, &fields).await {
         Ok(()) if is_form => see_other(&format!("{}?changed=", account_page(&app))),
         Ok(()) => done(),

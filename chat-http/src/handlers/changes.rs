@@ -6,29 +6,32 @@ use chatcore::{ChangeSeq, Emoji, Message, MessageText, Reaction, RoomName, Seq};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::messages::{DEFAULT_LIMIT, answer, patience};
-use crate::App;
-use crate::auth::sight;
+use super::messages::{DEFAULT_LIMIT, answer};
+use crate::app::App;
+use crate::credentials::RoomReader;
 use crate::error::Result;
-use crate::live::session_monitor::{SessionMonitor, ended};
 use crate::request::Call;
 use crate::response::{Response, json, no_content};
+use crate::session_monitor::{SessionMonitor, ended};
 
 /// Messages that changed after a change, as they are now.
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let after = call.query.parsed("after")?.unwrap_or(ChangeSeq::ZERO);
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
-    let patience = patience(&call.query)?.unwrap_or_default();
+    let wait = super::messages::wait(&call.query)?.unwrap_or_default();
 
-    let sight = sight(&app, &call.headers, &room).await?;
-    let mut proof = sight.who.as_ref().map(|who| SessionMonitor::new(&app, who));
+    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let mut monitor = reader
+        .user
+        .as_ref()
+        .map(|user| SessionMonitor::new(&app, user));
     let mut stopping = call.connection.stopping.clone();
-    let found = match patience {
-        Duration::ZERO => sight.view.changes(&room, after, limit).await?,
+    let found = match wait {
+        Duration::ZERO => reader.store.changes(&room, after, limit).await?,
         _ => tokio::select! {
-            found = sight.view.wait_for_changes(&room, after, limit, patience) => found?,
-            () = ended(&mut proof) => Vec::new(),
+            found = reader.store.wait_for_changes(&room, after, limit, wait) => found?,
+            () = ended(&mut monitor) => Vec::new(),
             _ = stopping.changed() => Vec::new(),
         },
     };
@@ -38,7 +41,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     Ok(if found.is_empty() {
         answer
     } else {
-        sight.keep(answer)
+        reader.restrict_caching(answer)
     })
 }
 

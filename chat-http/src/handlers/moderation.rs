@@ -3,7 +3,7 @@
 use chatcore::{MAX_NAMES, RoomName, UserStore};
 use hyper::StatusCode;
 
-use crate::App;
+use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, done, json, no_content};

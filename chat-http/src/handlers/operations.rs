@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use crate::App;
+use crate::app::App;
 use crate::error::Result;
 use crate::request::Call;
 use crate::response::{Response, bytes, cacheable};
@@ -28,5 +28,5 @@ pub(crate) async fn metrics(app: App, _: Call) -> Result<Response> {
 }
 
 pub(crate) async fn openapi(_: App, call: Call) -> Result<Response> {
-    Ok(cacheable(&call, "application/json", OPENAPI))
+    Ok(cacheable(&call.headers, "application/json", OPENAPI))
 }

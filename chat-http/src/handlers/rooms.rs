@@ -4,8 +4,8 @@ use chatcore::{MAX_NAMES, Privacy, Seq};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use crate::App;
-use crate::auth::sight;
+use crate::app::App;
+use crate::credentials::RoomReader;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
@@ -29,17 +29,20 @@ pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
     );
     let rooms = call.user_store(&app).rooms(after.as_ref(), limit).await?;
     // With a session, the list has rooms that others do not see.
-    if call.who.is_some() {
+    if call.user.is_some() {
         json(StatusCode::OK, &rooms)
     } else {
-        cacheable_json(&call, &rooms)
+        cacheable_json(&call.headers, &rooms)
     }
 }
 
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    let sight = sight(&app, &call.headers, &room).await?;
-    Ok(sight.keep(cacheable_json(&call, &sight.view.room(&room).await?)?))
+    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    Ok(reader.restrict_caching(cacheable_json(
+        &call.headers,
+        &reader.store.room(&room).await?,
+    )?))
 }
 
 pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
@@ -94,9 +97,9 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
         call.query.limit(MAX_NAMES, MAX_NAMES)?,
     );
     let room = call.room()?;
-    let sight = sight(&app, &call.headers, &room).await?;
-    let users = sight.view.users(&room, after.as_ref(), limit).await?;
-    Ok(sight.keep(cacheable_json(&call, &users)?))
+    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let users = reader.store.users(&room, after.as_ref(), limit).await?;
+    Ok(reader.restrict_caching(cacheable_json(&call.headers, &users)?))
 }
 
 /// How far the user has read.

@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::messages::DEFAULT_LIMIT;
-use crate::App;
+use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, json};
@@ -57,7 +57,7 @@ pub(crate) async fn count(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     let message_count = app.store().message_count(&username).await?;
     cacheable_json(
-        &call,
+        &call.headers,
         &Count {
             username,
             message_count,

@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use super::anonymous_permit;
 use super::frames::{ServerFrame, check_places};
 use super::room_events::{RoomEvent, news};
-use super::session_monitor::{SessionMonitor, ended};
-use crate::App;
+use crate::app::App;
 use crate::error::Result;
 use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
+use crate::session_monitor::{SessionMonitor, ended};
 
 /// Longest silence. Proxies and clients take a longer one for a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -57,7 +57,10 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         .follow(&room, after)
         .await?
         .with_changes(Some(changes_after));
-    let proof = call.who.as_ref().map(|who| SessionMonitor::new(&app, who));
+    let proof = call
+        .user
+        .as_ref()
+        .map(|user| SessionMonitor::new(&app, user));
     let events = Events {
         room: news(watcher).boxed(),
         position,

@@ -1,9 +1,10 @@
 //! What is said on a socket: one JSON object a frame.
 
-use chatcore::{ChangeSeq, MessageText, Nonce, RoomName, Seq, Topic, Username};
+use chatcore::{ChangeSeq, Nonce, RoomName, Seq, Topic, Username};
 use serde::Serialize;
 
 use crate::error::{HttpError, Result};
+use crate::posting::Post;
 use crate::request::Fields;
 
 /// What a client says.
@@ -25,16 +26,6 @@ pub(super) enum ClientFrame {
         room: RoomName,
         seq: Seq,
     },
-}
-
-/// A message that a client posts.
-#[derive(Debug)]
-pub(super) struct Post {
-    pub(super) room: RoomName,
-    pub(super) sender: Option<Username>,
-    pub(super) text: MessageText,
-    pub(super) nonce: Option<Nonce>,
-    pub(super) reply_to: Option<Seq>,
 }
 
 /// What the server says, but for messages, which are encoded once for all.

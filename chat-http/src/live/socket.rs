@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chatcore::{
-    Actor, ChangeSeq, NewMessage, Nonce, PresenceGuard, RoomName, Seq, Session, Update, UserStore,
-    UserUpdate, UserWatcher,
+    Actor, ChangeSeq, Nonce, PresenceGuard, RoomName, Seq, Session, Update, UserStore, UserUpdate,
+    UserWatcher,
 };
 use futures_util::future::{self, AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
@@ -20,19 +20,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
-use super::frames::{ClientFrame, Frame, Post, ServerFrame, Subject};
-use super::pace::Pace;
+use super::frames::{ClientFrame, Frame, ServerFrame, Subject};
 use super::room_events::{EndReason, RoomEvent, news, next_of};
-use super::session_monitor::{Looked, SessionMonitor, next_look};
 use super::wire::{Arrived, End, Flow, Wire};
 use super::work::{Done, Subscribed, Work};
-use crate::App;
 use crate::address::Network;
+use crate::app::App;
 use crate::config::Guests;
+use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
-use crate::handlers::messages;
 use crate::limits::Charged;
-use crate::request::Who;
+use crate::posting::{self, Post};
+use crate::session_monitor::{Looked, SessionMonitor, next_look};
+use crate::throttle::{Rate, TokenBucket};
 
 /// Rooms that one socket follows with a session.
 const MAX_SUBSCRIPTIONS: usize = 100;
@@ -52,12 +52,19 @@ const MAX_MENTION_LOOKUPS: usize = 8;
 /// commit of this process, and by the change stream.
 const MAX_KNOWN_MENTIONS: usize = 32;
 
+/// Frames that are taken from one socket. A client that sends faster is not answered with errors:
+/// it is read more slowly, until its own connection holds it back.
+const FRAME_RATE: Rate = Rate {
+    per_second: 100.0,
+    burst: 400.0,
+};
+
 /// Work of a frame, once it has been let through.
 type Begun = BoxFuture<'static, Result<Done>>;
 
 struct Socket<C> {
     app: App,
-    who: Option<Who>,
+    who: Option<CurrentUser>,
     /// Where the client comes from.
     from: Network,
     /// Whom limits are charged to.
@@ -73,7 +80,7 @@ struct Socket<C> {
     mentions: FuturesOrdered<BoxFuture<'static, Option<Vec<u8>>>>,
     /// Latest mentions that were looked up.
     known_mentions: VecDeque<(RoomName, Seq)>,
-    pace: Pace,
+    frames: TokenBucket,
     heard: Instant,
     /// Whether the client was asked if it is there, since it was heard last.
     asked: bool,
@@ -94,7 +101,7 @@ impl Drop for Subscription {
 /// Serves a socket on a connection until it ends.
 pub(super) async fn run<C>(
     app: App,
-    who: Option<Who>,
+    who: Option<CurrentUser>,
     from: Network,
     connection: C,
     stopping: watch::Receiver<()>,
@@ -119,7 +126,7 @@ pub(super) async fn run<C>(
         work: Work::default(),
         mentions: FuturesOrdered::new(),
         known_mentions: VecDeque::new(),
-        pace: Pace::new(Instant::now()),
+        frames: TokenBucket::new(FRAME_RATE, Instant::now()),
         heard: Instant::now(),
         asked: false,
     };
@@ -134,7 +141,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     async fn serve(&mut self, mut stopping: watch::Receiver<()>) -> Flow {
         let mut silence = Box::pin(sleep(SILENCE));
         loop {
-            let paused = self.pace.paused_until(Instant::now());
+            let paused = self.frames.empty_until(FRAME_RATE, Instant::now());
             let reads = paused.is_none() && self.work.has_room();
             tokio::select! {
                 arrived = self.wire.next(), if reads => self.take(arrived).await?,
@@ -159,7 +166,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let now = Instant::now();
         self.heard = now;
         self.asked = false;
-        self.pace.count(now);
+        self.frames.spend(FRAME_RATE, now);
         if message.is_text() {
             // Checked here, although the library checks too: it calls a text valid that ends inside
             // a character if the last frame is empty (0.13.3), and `as_text` gives it out as a
@@ -355,34 +362,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     /// Hands a message to the store. The store takes it before it takes the next one.
     fn post(&self, post: Post) -> Result<Begun> {
-        let Post {
-            room,
-            sender,
-            text,
-            nonce,
-            reply_to,
-        } = post;
         // The route lets everyone in who may read.
         if self.app.settings().guests != Guests::Allow {
             self.check_user()?;
         }
-        let (sender, verified) = messages::sender(self.session(), false, sender)?;
+        let message = post.into_message(self.session(), false)?;
 
         let (app, caller, from) = (self.app.clone(), self.charged.clone(), self.from);
         Ok(Box::pin(async move {
-            let message = NewMessage::new(room.clone(), sender, text);
-            let message = NewMessage {
-                nonce: nonce.clone(),
-                verified,
-                reply_to,
-                ..message
-            };
-            let posted = messages::store(&app, message, &caller, from).await?;
-            let nonce = nonce.as_ref().map(Nonce::as_str);
+            let nonce = message.nonce.clone();
+            let posted = posting::store(&app, message, &caller, from).await?;
             let said = ServerFrame::Posted {
-                room: &room,
+                room: &posted.message.room,
                 seq: posted.message.seq,
-                nonce,
+                nonce: nonce.as_ref().map(Nonce::as_str),
             };
             Ok(Done::Answer(Some(said.encode().into())))
         }))

@@ -5,10 +5,10 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::{Head, encode, refused, render};
-use crate::App;
+use crate::app::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
-use crate::handlers::auth;
+use crate::own_sessions;
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
 
@@ -223,10 +223,10 @@ pub(crate) async fn draw_account(
         seen: String,
         current: bool,
     }
-    let Some(who) = &call.who else {
+    let Some(user) = &call.user else {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
-    let sessions = auth::own_sessions(app, &who.session).await?;
+    let sessions = own_sessions::list(app, &user.session).await?;
     let minutes = |time: chatcore::Timestamp| {
         time.to_string()
             .get(..16)
@@ -238,7 +238,7 @@ pub(crate) async fn draw_account(
         device: session.user_agent.clone(),
         since: minutes(session.created_at),
         seen: minutes(session.last_seen),
-        current: session.id == who.session.id,
+        current: session.id == user.session.id,
     };
     let told = call.query.get("refused")?.map(|status| match status {
         "400" => password_rule("the new password"),
@@ -251,8 +251,8 @@ pub(crate) async fn draw_account(
         .or(told);
     let context = Context {
         head: Head::new(app, call, "Account"),
-        name: encode(who.session.username.as_str()),
-        verified: who.session.verified,
+        name: encode(user.session.username.as_str()),
+        verified: user.session.verified,
         changed: call.query.get("changed")?.is_some(),
         error,
         others: sessions.len() > 1,
@@ -274,8 +274,8 @@ pub(crate) async fn end_sessions(app: App, call: Call) -> Result<Response> {
     let current = call.session()?;
     match call.form()?.get::<SessionId>("id")? {
         // A session that is not there has ended, which is what was asked for.
-        Some(id) => drop(auth::end_own_session(&app, current, id).await?),
-        None => auth::end_own_other_sessions(&app, current).await?,
+        Some(id) => drop(own_sessions::end(&app, current, id).await?),
+        None => own_sessions::end_others(&app, current).await?,
     }
     see_other(&account_page(&app))
 }

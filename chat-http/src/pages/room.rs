@@ -2,19 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{
-    ChangeSeq, Invalid, MAX_NAMES, Message, NewMessage, Nonce, Range, RoomName, Seq, Timestamp,
-    Username,
-};
+use chatcore::{ChangeSeq, Invalid, MAX_NAMES, Message, Range, RoomName, Seq, Timestamp, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::account::log_in_page;
 use super::{Head, encode, refused, render, room_page};
-use crate::App;
+use crate::app::App;
 use crate::config::Guests;
 use crate::error::{HttpError, Result};
-use crate::handlers::messages;
+use crate::posting::{self, Post};
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
 
@@ -131,10 +128,10 @@ impl About {
 }
 
 fn verified(call: &Call) -> Option<&Username> {
-    call.who
+    call.user
         .as_ref()
-        .filter(|who| who.session.verified)
-        .map(|who| &who.session.username)
+        .filter(|user| user.session.verified)
+        .map(|user| &user.session.username)
 }
 
 /// The page of a room, or, alike for a room that does not exist and for one that the user may not
@@ -231,7 +228,7 @@ async fn draw_room(
         nonce: &'a str,
         error: Option<&'a str>,
     }
-    let range = messages::range(&call.query)?;
+    let range = call.query.range()?;
     let About {
         last_change,
         private,
@@ -312,21 +309,21 @@ async fn post_text(
     fields: &Fields,
 ) -> Result<()> {
     let session = call.session()?;
-    let nonce: Option<Nonce> = fields.get("nonce")?;
-    let message = NewMessage::new(room.clone(), session.username.clone(), text.parse()?);
     // An empty field of a form is one that was left out.
     let reply_to = fields.text("reply_to")?.filter(|seq| !seq.is_empty());
     let reply_to = reply_to.map(str::parse).transpose().map_err(|e| Invalid {
         field: "reply_to",
         ..e
     })?;
-    let message = NewMessage {
-        nonce,
-        verified: session.verified,
+    let post = Post {
+        room: room.clone(),
+        sender: None,
+        text: text.parse()?,
+        nonce: fields.get("nonce")?,
         reply_to,
-        ..message
     };
-    messages::store(app, message, &call.charged(app), call.network(app))
+    let message = post.into_message(Some(session), false)?;
+    posting::store(app, message, &call.charged(app), call.network(app))
         .await
         .map(drop)
 }

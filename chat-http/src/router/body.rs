@@ -83,7 +83,7 @@ impl RequestBody {
         }
     }
 
-    /// Returns whether the body ended within its limits.
+    /// Returns true if the body ended within its limits.
     async fn discard(&mut self) -> bool {
         let all = async {
             let mut discarded = 0;

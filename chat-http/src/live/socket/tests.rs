@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::super::wire::GOODBYE;
 use super::*;
 use crate::Settings;
-use crate::server::write_timeout::{PATIENCE, WriteTimeout};
+use crate::write_timeout::{WRITE_TIMEOUT, WriteTimeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -76,5 +76,8 @@ async fn a_client_that_takes_nothing_is_let_go() {
     let (took, ()) = tokio::join!(served, frames);
     let took = took.expect("no panic");
     // Until the buffers are full, and then no longer.
-    assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
+    assert!(
+        took >= WRITE_TIMEOUT && took < 2 * WRITE_TIMEOUT,
+        "{took:?}"
+    );
 }

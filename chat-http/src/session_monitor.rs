@@ -7,8 +7,8 @@ use chatcore::{ChatStore, Error, SessionToken, UserUpdate, UserWatcher};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-use crate::App;
-use crate::request::Who;
+use crate::app::App;
+use crate::credentials::CurrentUser;
 
 /// How often a session is looked at that may have expired.
 const LOOK: Duration = Duration::from_secs(30);
@@ -21,9 +21,9 @@ const SPREAD: Duration = Duration::from_secs(5);
 pub(crate) struct SessionMonitor {
     store: ChatStore,
     token: SessionToken,
-    user: UserWatcher,
+    watcher: UserWatcher,
     next_look: Instant,
-    /// The look that is under way: whether the session is still there.
+    /// The look that is under way: true if the session is still there.
     look: Option<BoxFuture<'static, chatcore::Result<bool>>>,
     /// Set once a look has found the session, until its end may have been published.
     is_current: bool,
@@ -43,11 +43,11 @@ pub(crate) enum Looked {
 impl SessionMonitor {
     /// The session of a request. It is looked at again as soon as its end would be heard of: it may
     /// have ended before.
-    pub(crate) fn new(app: &App, who: &Who) -> Self {
+    pub(crate) fn new(app: &App, user: &CurrentUser) -> Self {
         Self {
             store: app.store().clone(),
-            token: who.token.clone(),
-            user: app.store().watch_user(&who.session.username),
+            token: user.token.clone(),
+            watcher: app.store().watch_user(&user.session.username),
             next_look: Instant::now(),
             look: None,
             is_current: false,
@@ -69,7 +69,7 @@ impl SessionMonitor {
             tokio::select! {
                 // What was published first, because it decides whether a look still counts.
                 biased;
-                update = self.user.next() => match update {
+                update = self.watcher.next() => match update {
                     Ok(UserUpdate::Read(..) | UserUpdate::Mentioned(..)) => {}
                     Ok(UserUpdate::SessionsEnded) => {
                         self.is_current = false;
@@ -135,17 +135,17 @@ async fn under_way(
 }
 
 /// Waits until a session has ended, if there is one.
-pub(crate) async fn ended(proof: &mut Option<SessionMonitor>) {
-    match proof {
-        Some(proof) => proof.ended().await,
+pub(crate) async fn ended(monitor: &mut Option<SessionMonitor>) {
+    match monitor {
+        Some(monitor) => monitor.ended().await,
         None => std::future::pending().await,
     }
 }
 
 /// Waits for the result of the next look at a session, if there is one.
-pub(super) async fn next_look(proof: &mut Option<SessionMonitor>) -> Looked {
-    match proof {
-        Some(proof) => proof.next().await,
+pub(crate) async fn next_look(monitor: &mut Option<SessionMonitor>) -> Looked {
+    match monitor {
+        Some(monitor) => monitor.next().await,
         None => std::future::pending().await,
     }
 }

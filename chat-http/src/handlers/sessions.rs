@@ -5,13 +5,15 @@ use hyper::StatusCode;
 use hyper::header::USER_AGENT;
 use serde::Serialize;
 
+use crate::app::App;
 use crate::config::Guests;
+use crate::cookies;
 use crate::error::{HttpError, Result};
+use crate::own_sessions;
 use crate::pages;
 use crate::pages::account::Form;
-use crate::request::{Call, Fields, Kind};
+use crate::request::{BodyFormat, Call, Fields};
 use crate::response::{Response, done, json, no_content, see_other};
-use crate::{App, auth};
 
 #[derive(Serialize)]
 struct Me<'a> {
@@ -29,7 +31,7 @@ impl<'a> From<&'a Session> for Me<'a> {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ListedSession {
     id: SessionId,
     created_at: Timestamp,
     last_seen: Timestamp,
@@ -52,7 +54,7 @@ pub(super) async fn answer_start(
     started: Result<(SessionToken, Session)>,
     status: StatusCode,
 ) -> Result<Response> {
-    let is_form = call.kind()? == Kind::Form;
+    let is_form = call.body_format()? == BodyFormat::Form;
     let (token, session) = match started {
         Ok(started) => started,
         // A form is answered with a page, which says what is wrong with what was typed.
@@ -65,15 +67,15 @@ pub(super) async fn answer_start(
         Err(error) => return Err(error),
     };
     // The client forgets the token it had, so nobody would ever end that session.
-    if let Some(who) = &call.who {
-        app.store().log_out(&who.token).await?;
+    if let Some(user) = &call.user {
+        app.store().log_out(&user.token).await?;
     }
     let mut response = if is_form {
         see_other(&pages::account::after_log_in(app, fields))?
     } else {
         json(status, &Me::from(&session))?
     };
-    auth::set_cookie(app.settings(), &mut response, Some(&token));
+    cookies::set(app.settings(), &mut response, Some(&token));
     Ok(response)
 }
 
@@ -106,15 +108,15 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
 }
 
 pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
-    if let Some(who) = &call.who {
-        app.store().log_out(&who.token).await?;
+    if let Some(user) = &call.user {
+        app.store().log_out(&user.token).await?;
     }
     // What the body says does not matter, only whether a page sent it.
-    let mut response = match call.kind() {
-        Ok(Kind::Form) => see_other(&pages::account::log_in_page(&app))?,
+    let mut response = match call.body_format() {
+        Ok(BodyFormat::Form) => see_other(&pages::account::log_in_page(&app))?,
         _ => done()?,
     };
-    auth::set_cookie(app.settings(), &mut response, None);
+    cookies::set(app.settings(), &mut response, None);
     Ok(response)
 }
 
@@ -124,8 +126,8 @@ pub(crate) async fn me(_: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
     let current = call.session()?;
-    let sessions = own_sessions(&app, current).await?;
-    let listed = |session: &Session| Listed {
+    let sessions = own_sessions::list(&app, current).await?;
+    let listed = |session: &Session| ListedSession {
         id: session.id,
         created_at: session.created_at,
         last_seen: session.last_seen,
@@ -139,39 +141,13 @@ pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn end_session(app: App, call: Call) -> Result<Response> {
-    if !end_own_session(&app, call.session()?, call.id()?).await? {
+    if !own_sessions::end(&app, call.session()?, call.id()?).await? {
         return Err(HttpError::not_found("you have no session with this id"));
     }
     Ok(no_content())
 }
 
 pub(crate) async fn end_other_sessions(app: App, call: Call) -> Result<Response> {
-    end_own_other_sessions(&app, call.session()?).await?;
+    own_sessions::end_others(&app, call.session()?).await?;
     Ok(no_content())
-}
-
-// Anyone may go by a guest's name, so a guest's session is the only one that is the guest's own.
-
-/// The sessions of whoever has the current one.
-pub(crate) async fn own_sessions(app: &App, current: &Session) -> Result<Vec<Session>> {
-    match current.verified {
-        true => Ok(app.store().sessions(&current.username).await?),
-        false => Ok(vec![current.clone()]),
-    }
-}
-
-/// Ends one of them; says whether there was one with this id.
-pub(crate) async fn end_own_session(app: &App, current: &Session, id: SessionId) -> Result<bool> {
-    let is_own = current.verified || current.id == id;
-    Ok(is_own && app.store().end_session(&current.username, id).await?)
-}
-
-/// Ends all of them but the current one.
-pub(crate) async fn end_own_other_sessions(app: &App, current: &Session) -> Result<()> {
-    if current.verified {
-        app.store()
-            .end_sessions(&current.username, Some(current.id))
-            .await?;
-    }
-    Ok(())
 }

@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a client that holds up a write may take for [`LEAST`].
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes: less than anyone who wants to read takes in that time, and more than who only pretends
-/// to.
-const LEAST: usize = 16 * 1024;
+/// Time in which a client that holds up a write must accept [`MIN_ACCEPTED`] bytes.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Minimum bytes accepted in that time: below any real reader, above a slow-read attack.
+const MIN_ACCEPTED: usize = 16 * 1024;
 
 /// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
 /// the system's buffers are full, and ends when everything is written.
@@ -42,7 +41,7 @@ impl<S> WriteTimeout<S> {
         match &written {
             Poll::Ready(Ok(n)) => {
                 self.taken += n;
-                if self.taken >= LEAST {
+                if self.taken >= MIN_ACCEPTED {
                     self.waiting = None;
                 }
             }
@@ -53,7 +52,7 @@ impl<S> WriteTimeout<S> {
                 }
                 let waiting = self
                     .waiting
-                    .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                    .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
                 if waiting.as_mut().poll(context).is_ready() {
                     let late = "the client does not take the answer";
                     return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, late)));
@@ -152,7 +151,7 @@ mod tests {
                 Err(ErrorKind::TimedOut),
                 "{bytes} in {pause:?}"
             );
-            assert!(time <= PATIENCE + Duration::from_secs(1), "{time:?}");
+            assert!(time <= WRITE_TIMEOUT + Duration::from_secs(1), "{time:?}");
         }
     }
 
@@ -160,7 +159,7 @@ mod tests {
     async fn who_is_slow_but_reads_is_served() {
         let (time, written) = write_to_one_who_takes(4 * 1_024, Duration::from_secs(5)).await;
         assert!(
-            written.is_ok() && time > 5 * PATIENCE,
+            written.is_ok() && time > 5 * WRITE_TIMEOUT,
             "{time:?} {written:?}"
         );
     }
@@ -172,7 +171,7 @@ mod tests {
         let mut buffer = [0; 2_048];
         for _ in 0..3 {
             let read = async {
-                tokio::time::sleep(PATIENCE / 2).await;
+                tokio::time::sleep(WRITE_TIMEOUT / 2).await;
                 theirs.read_exact(&mut buffer).await
             };
             let (written, read) = tokio::join!(
@@ -184,7 +183,7 @@ mod tests {
             );
             written.expect("written");
             read.expect("read");
-            tokio::time::sleep(2 * PATIENCE).await;
+            tokio::time::sleep(2 * WRITE_TIMEOUT).await;
         }
     }
 }
