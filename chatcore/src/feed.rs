@@ -15,6 +15,7 @@ mod presence;
 mod ring;
 mod room;
 mod room_presence;
+mod sink;
 mod users;
 
 use std::collections::HashMap;
@@ -31,8 +32,8 @@ use self::ring::Ring;
 pub(crate) use self::room::RoomFeed;
 pub use self::users::UserUpdate;
 use self::users::Users;
-use crate::backend::Batch;
 use crate::error::Result;
+use crate::model::Batch;
 use crate::read_marks::ReadMarks;
 use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
@@ -250,10 +251,6 @@ impl Feed {
 
     /// Publishes messages that another process committed, in `seq` order, to the followers of their
     /// room.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
         if let Some(room) = self.get(room) {
             self.publish_to(&room, messages, [], false);
@@ -263,11 +260,7 @@ impl Feed {
 
     /// Publishes messages that another process changed, in the order of their changes, to the
     /// followers of their room.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
-    pub(crate) fn publish_changes(&self, room: &RoomName, changed: Vec<SharedMessage>) {
+    pub(crate) fn publish_changed(&self, room: &RoomName, changed: Vec<SharedMessage>) {
         let senders = changed.iter().filter_map(|message| message.sender());
         self.counts.forget(senders);
         if let Some(room) = self.get(room) {
@@ -339,10 +332,6 @@ impl Feed {
     }
 
     /// Takes in that a user's mark of what was read is stored, by whatever process.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn hear_mark(&self, user: &Username, room: &RoomName, seq: Seq) {
         let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
         self.read_marks.learn(user, room, seq, tell);

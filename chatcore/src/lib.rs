@@ -15,6 +15,7 @@ mod feed;
 mod follow;
 mod live;
 mod mentions;
+mod model;
 mod options;
 mod presence;
 mod read_marks;

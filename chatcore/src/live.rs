@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::tasks::start;
-use crate::backend::{Page, Signal};
 use crate::error::{Error, Invalid, Result};
 use crate::feed::{AccessRequest, LiveCounts, RoomFeed};
 use crate::follow::{Follower, PresenceGuard, UserWatcher, Watcher};
+use crate::model::{Page, Signal};
 use crate::options::{MAX_MESSAGES, MAX_NAMES, check_limit};
 use crate::shared::SharedMessage;
 use crate::store::ChatStore;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::error::{Error, Result};
+use crate::model::ReadMark;
 use crate::types::{RoomName, Seq, Username};
 
 /// Marks in memory, written or not. Once there are so many, those that are written go.
@@ -19,14 +20,6 @@ const MAX_WRITE: usize = 1_000;
 /// Time between the first mark that is not written and its write, and before a failed write is
 /// tried again.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
-
-/// A user has read a room up to a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReadMark {
-    pub(crate) user: Username,
-    pub(crate) room: RoomName,
-    pub(crate) seq: Seq,
-}
 
 #[derive(Default)]
 pub(crate) struct ReadMarks {

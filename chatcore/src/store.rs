@@ -13,11 +13,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::account::Hasher;
-use crate::backend::{Backend, Page};
+use crate::backend::Backend;
 use crate::committer::Committer;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::live;
+use crate::model::Page;
 use crate::options::{MAX_MESSAGES, MAX_NAMES, Options, check_limit};
 use crate::session::expired_before;
 use crate::shared::SharedMessage;

@@ -1,6 +1,6 @@
 //! What the unit tests of several modules need.
 
-use crate::backend::BatchMessage;
+use crate::model::BatchMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{Content, Message, Range, Seq};
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::actor::Actor;
-use crate::backend::{Access, Page};
 use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::{AccessRequest, Permission};
 use crate::follow::{Follower, PresenceGuard, Watcher};
+use crate::model::{Access, Page};
 use crate::options::{MAX_MESSAGES, MAX_NAMES, check_limit};
 use crate::shared::SharedMessage;
 use crate::store::ChatStore;

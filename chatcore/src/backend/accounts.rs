@@ -4,16 +4,10 @@ use async_trait::async_trait;
 
 use crate::account::{Account, NameKey};
 use crate::error::Result;
+use crate::model::NewSession;
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
-
-/// A session that is about to start.
-#[derive(Debug, Clone)]
-pub(crate) struct NewSession {
-    pub(crate) token: TokenHash,
-    pub(crate) session: Session,
-}
 
 #[async_trait]
 pub(crate) trait Accounts: Send + Sync + 'static {

@@ -3,34 +3,10 @@
 
 use async_trait::async_trait;
 
-use super::Page;
 use crate::error::Result;
+use crate::model::{Access, Page};
 use crate::timestamp::Timestamp;
 use crate::types::{Privacy, RoomName, Username};
-
-/// What is known of a room, and of one user in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Access {
-    pub(crate) privacy: Privacy,
-    /// Whether somebody was banned from it, or it is private.
-    pub(crate) restricted: bool,
-    pub(crate) owner: Option<Username>,
-    /// Whether the user is a member of it. Only said of private rooms.
-    pub(crate) member: bool,
-    pub(crate) banned: bool,
-}
-
-/// What became of a wish to join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joined {
-    /// The user is a member.
-    Member,
-    /// Nothing changed: the room is private and there was no invitation, or there was one to a room
-    /// that does not exist.
-    NoSuchRoom,
-    /// Nothing changed: the user is banned.
-    Banned,
-}
 
 #[async_trait]
 pub(crate) trait Moderation: Send + Sync + 'static {

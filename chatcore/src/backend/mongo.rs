@@ -47,14 +47,13 @@ use self::count_batcher::CountBatcher;
 use self::replica_set::ReplicaSet;
 use self::schema::Server;
 use self::standalone::Standalone;
-use super::{
-    Append, Backend, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId,
-    ProcessPresence, ReadState, RoomBatch, Signal, Stored, Target,
-};
+use super::{Backend, ChangeSink};
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::model::{
+    Append, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId, ProcessPresence,
+    ReadMark, ReadState, RoomBatch, Signal, Stored, Target,
+};
 use crate::options::Options;
-use crate::read_marks::ReadMark;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 
@@ -459,12 +458,12 @@ impl Backend for Mongo {
         matches!(self.inner.mode, Mode::ReplicaSet(_))
     }
 
-    async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
+    async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
         match &self.inner.mode {
             Mode::ReplicaSet(replica_set) => {
-                watch::watch(&self.inner, &replica_set.peers, &feed).await
+                watch::watch(&self.inner, &replica_set.peers, &*sink).await
             }
-            Mode::Standalone(guarded) => watch::watch_lease(guarded, &feed).await,
+            Mode::Standalone(guarded) => watch::watch_lease(guarded, &*sink).await,
         }
     }
 

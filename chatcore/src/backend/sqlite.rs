@@ -23,13 +23,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, pa
 use self::columns::message;
 use self::lock::FileLock;
 use self::pool::{Pool, Priority};
-use super::{
-    Append, Backend, Batch, Head, Joined, NonceKey, Page, ReactionAnswer, ReactionQuery, ReadState,
-    Stored, Target,
-};
+use super::Backend;
 use crate::error::{Error, Result};
+use crate::model::{
+    Append, Batch, Head, Joined, NonceKey, Page, ReactionAnswer, ReactionQuery, ReadMark,
+    ReadState, Stored, Target,
+};
 use crate::options::Options;
-use crate::read_marks::ReadMark;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
 

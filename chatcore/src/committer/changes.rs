@@ -9,11 +9,11 @@ use super::Worker;
 use super::moderation::LOOKUPS;
 use super::pending::{Pending, PendingChange};
 use crate::actor::Actor;
-use crate::backend::{
-    Head, MessageChange, ReactionAnswer, ReactionChange, ReactionQuery, ReadState, Stored, Target,
-};
 use crate::error::{Error, Result};
 use crate::feed::{AccessRequest, Permission};
+use crate::model::{
+    Head, MessageChange, ReactionAnswer, ReactionChange, ReactionQuery, ReadState, Stored, Target,
+};
 use crate::timestamp::Timestamp;
 use crate::types::{
     ChangeSeq, Content, Emoji, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageText, Reaction,

@@ -6,8 +6,8 @@ use std::collections::hash_map::Entry;
 use tokio::sync::oneshot;
 
 use super::changes::{Change, Outcomes};
-use crate::backend::{Batch, NonceKey};
 use crate::error::{Error, Result};
+use crate::model::{Batch, NonceKey};
 use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Seq, Username};
 
 /// A request in the queue.

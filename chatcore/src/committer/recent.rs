@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use crate::backend::{Backend, Batch, Head, ReactionAnswer, ReactionQuery, Stored, Target};
+use crate::backend::Backend;
+use crate::model::{Batch, Head, ReactionAnswer, ReactionQuery, Stored, Target};
 use crate::types::{ChangeSeq, Message, RoomName, Seq};
 
 /// Memory of the messages that are kept. Beyond it all are forgotten, and read again.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::account::NameKey;
 use crate::actor::Actor;
-use crate::backend::{Access, Head};
 use crate::error::{Error, Result};
+use crate::model::{Access, Head};
 use crate::types::{Privacy, Username};
 
 /// Users who are known to be let in. Beyond it all are forgotten, and looked up again.

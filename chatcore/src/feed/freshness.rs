@@ -20,7 +20,7 @@ use super::access_cache::Moment;
 use super::ring::Ring;
 use super::room_presence::RoomPresence;
 use super::{Feed, RoomFeed, senders};
-use crate::backend::{Batch, Head};
+use crate::model::{Batch, Head};
 use crate::types::{RoomName, Seq};
 
 /// A room that is being brought up to date.
@@ -118,20 +118,12 @@ impl Feed {
     }
 
     /// Every commit since the pause has been heard of, and is from now on.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn resume(&self) {
         self.live.store(true, Ordering::SeqCst);
     }
 
     /// From now on every commit is heard of that a read which begins now would not find. What was
     /// committed before may have gone unheard.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn begin_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.counts.clear();
@@ -148,10 +140,6 @@ impl Feed {
     }
 
     /// Forgets what is known of a room, because a change of it could not be understood.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn miss_changes_of(&self, room: &RoomName) {
         let Some(room) = self.get(room) else { return };
         self.change(&room, Ring::miss_changes);

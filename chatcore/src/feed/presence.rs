@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::room_presence::RoomPresence;
 use super::{Feed, RoomFeed};
-use crate::backend::{ProcessId, ProcessPresence};
+use crate::model::{ProcessId, ProcessPresence};
 use crate::types::{RoomName, Username};
 
 impl Feed {
@@ -62,10 +62,6 @@ impl Feed {
     }
 
     /// Takes note of who is connected to another process; `None` if nobody is any more.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn hear_people(
         &self,
         room: &RoomName,
@@ -80,10 +76,6 @@ impl Feed {
     }
 
     /// Takes note that others were told wrongly of who is connected to this process.
-    #[cfg_attr(
-        not(feature = "mongodb"),
-        expect(dead_code, reason = "only MongoDB is shared")
-    )]
     pub(crate) fn retell_people(&self, room: &RoomName) {
         if let Some(room) = self.get(room) {
             self.change_people(&room, |people| {

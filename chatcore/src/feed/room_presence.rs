@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::backend::{ProcessId, ProcessPresence};
+use crate::model::{ProcessId, ProcessPresence};
 use crate::presence::{MAX_PRESENT, Presence};
 use crate::types::{RoomName, Username};
 

@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::FOLLOW_LIMIT;
-use crate::backend::{Backend, ProcessPresence};
+use crate::backend::Backend;
 use crate::error::Result;
 use crate::feed::{Due, Feed, Refresh, RoomFeed};
+use crate::model::ProcessPresence;
 use crate::options::MAX_MESSAGES;
 use crate::store::{ChatStore, Shared, within};
 use crate::types::Range;

@@ -3,11 +3,11 @@
 
 use super::{ChatStore, within};
 use crate::account::NameKey;
-use crate::backend::Signal;
 use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::AccessRequest;
 use crate::mentions;
+use crate::model::Signal;
 use crate::options::{MAX_MESSAGES, check_limit};
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;

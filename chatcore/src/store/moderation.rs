@@ -2,9 +2,9 @@
 //! What one user may do is in [`UserStore`](crate::UserStore).
 
 use super::ChatStore;
-use crate::backend::{Access, Joined, Page};
 use crate::error::{Error, Result};
 use crate::feed::{AccessRequest, Permission, RoomFeed};
+use crate::model::{Access, Joined, Page};
 use crate::options::MAX_NAMES;
 use crate::options::check_limit;
 use crate::types::{Privacy, RoomName, Username};

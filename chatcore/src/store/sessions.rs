@@ -2,8 +2,8 @@
 
 use super::ChatStore;
 use crate::account::{NameKey, open_to_guests};
-use crate::backend::NewSession;
 use crate::error::{Error, Result};
+use crate::model::NewSession;
 use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
 use crate::types::Username;
 

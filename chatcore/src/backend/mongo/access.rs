@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::buckets::Bucket;
 use super::find::{self, Query};
 use super::{DUPLICATE_KEY, Inner, Mode, documents, error, pending_counts};
-use crate::backend::{Head, NonceKey, ReadState};
 use crate::error::{Error, Result};
+use crate::model::{Head, NonceKey, ReadState};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, Range, Room, RoomName, Seq, Topic, Username};
 

@@ -15,8 +15,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawArray, RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
 use super::documents::{self, batch_id, corrupt, seq, time};
-use crate::backend::{Batch, BatchMessage, Head, NonceKey, RoomBatch};
 use crate::error::Result;
+use crate::model::{Batch, BatchMessage, Head, NonceKey, RoomBatch};
 use crate::types::{Message, Range, RoomName, Seq};
 
 /// The most messages in a bucket.
@@ -226,7 +226,7 @@ impl<'a> Bucket<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::BatchId;
+    use crate::model::BatchId;
     use crate::testing;
     use crate::types::Content;
 

@@ -22,8 +22,8 @@ use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
 use super::documents::{self, change_seq, corrupt, is_there, names, text, time};
 use super::{Inner, find, step};
-use crate::backend::{Batch, MessageChange, ReadState, Stored};
 use crate::error::Result;
+use crate::model::{Batch, MessageChange, ReadState, Stored};
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Content, Emoji, Message, Reaction, RoomName, Seq, Username};
 

@@ -10,7 +10,7 @@ use mongodb::ClientSession;
 use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, cstr, rawdoc};
 
 use super::{Inner, documents, find};
-use crate::backend::CountChange;
+use crate::model::CountChange;
 use crate::types::Username;
 
 /// Returns the fields that a change increments. `deletions` tells a reader who adds tallies up that

@@ -40,10 +40,10 @@ use mongodb::bson::{
 };
 
 use crate::account::{Account, NameKey};
-use crate::backend::{
+use crate::error::{Error, Invalid, Result};
+use crate::model::{
     Access, BatchId, Head, NewSession, ProcessId, ProcessPresence, RoomBatch, Signal,
 };
-use crate::error::{Error, Invalid, Result};
 use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Content, Privacy, Room, RoomName, Seq, Topic, Username};

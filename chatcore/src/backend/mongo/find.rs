@@ -9,8 +9,8 @@ use mongodb::options::Hint;
 
 use super::{buckets, documents, pending_counts};
 use crate::account::NameKey;
-use crate::backend::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
 use crate::error::Result;
+use crate::model::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
 use crate::options::MAX_NAMES;
 use crate::session::{SessionId, TokenHash};
 use crate::timestamp::Timestamp;

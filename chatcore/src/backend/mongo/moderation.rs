@@ -9,8 +9,9 @@ use super::find::Query;
 use super::step::{self, Step, Writer};
 use super::{Inner, Mongo, documents, find};
 use crate::account::NameKey;
-use crate::backend::{Access, Joined, Moderation, Page, Signal};
+use crate::backend::Moderation;
 use crate::error::{Error, Result};
+use crate::model::{Access, Joined, Page, Signal};
 use crate::timestamp::Timestamp;
 use crate::types::{Privacy, RoomName, Username};
 

@@ -25,8 +25,8 @@ use super::Inner;
 use super::counters;
 use super::documents::{corrupt, tally_id, user_id};
 use super::names::{Claims, Guests};
-use crate::backend::CountChange;
 use crate::error::Result;
+use crate::model::CountChange;
 use crate::types::Username;
 
 /// Number of tallies. More processes than that share them, and get in each other's way.

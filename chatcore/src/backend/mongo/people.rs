@@ -6,9 +6,9 @@ use mongodb::bson::{RawArrayBuf, rawdoc};
 use mongodb::options::{Acknowledgment, WriteConcern};
 
 use super::{Inner, Mode, documents, error, find};
-use crate::backend::{Head, Page, ProcessId, ProcessPresence, Signal};
 use crate::error::{Error, Result};
-use crate::read_marks::ReadMark;
+use crate::model::ReadMark;
+use crate::model::{Head, Page, ProcessId, ProcessPresence, Signal};
 use crate::types::{RoomName, Seq, UserRoom, Username};
 
 /// What passes is not worth a wait for the journal.

@@ -21,8 +21,8 @@ use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
 use super::step::{self, Step, Writer};
 use super::{Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, find};
-use crate::backend::{Append, Batch, CountChange, Head, RoomBatch};
 use crate::error::{Error, Result};
+use crate::model::{Append, Batch, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 

@@ -46,8 +46,8 @@ use super::lease::Lease;
 use super::names::OpenNames;
 use super::step::{self, Step, Writer};
 use super::{Inner, buckets, changes, counters, documents, error, find};
-use crate::backend::{Append, Batch, BatchId, CountChange, Head, RoomBatch};
 use crate::error::{Error, Result};
+use crate::model::{Append, Batch, BatchId, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Seq, Username};
 

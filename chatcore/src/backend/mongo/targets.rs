@@ -8,8 +8,8 @@ use mongodb::bson::RawDocument;
 use super::buckets::Bucket;
 use super::documents::{self, corrupt, seq, text};
 use super::{Inner, LOOKUPS, Mode, changes, find};
-use crate::backend::{ReactionAnswer, ReactionQuery, ReadState, Stored, Target};
 use crate::error::{Error, Result};
+use crate::model::{ReactionAnswer, ReactionQuery, ReadState, Stored, Target};
 use crate::timestamp::Timestamp;
 use crate::types::{Emoji, Message, Reaction, RoomName, Seq, Username};
 

@@ -4,7 +4,7 @@ use chat_testkit::mongod::{self, Kind};
 use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
 
 use super::*;
-use crate::backend::{BatchId, BatchMessage, CountChange, RoomBatch};
+use crate::model::{BatchId, BatchMessage, CountChange, RoomBatch};
 use crate::options::Options;
 use crate::store::ChatStore;
 use crate::testing::{self, model};

@@ -12,9 +12,9 @@ use super::buckets::Bucket;
 use super::peers::Peers;
 use super::standalone::Standalone;
 use super::{Inner, changes, documents, error};
-use crate::backend::Signal;
+use crate::backend::ChangeSink;
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::model::Signal;
 use crate::types::RoomName;
 
 /// How long the server holds a question when there is no change.
@@ -38,45 +38,45 @@ const NO_SUCH_PLACE: [i32; 3] = [286, 280, 260];
 
 type Changes = ChangeStream<RawDocumentBuf>;
 
-/// Feeds every change to `feed`, until the stream cannot be resumed or the feed is closed.
-pub(super) async fn watch(inner: &Inner, peers: &Peers, feed: &Feed) -> Result<()> {
+/// Feeds every change to `sink`, until the stream cannot be resumed or the sink is closed.
+pub(super) async fn watch(inner: &Inner, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
     let mut changes = begin(inner, peers, None).await?;
     let mut place = changes.resume_token();
     peers.echo.begin();
-    feed.begin_epoch();
+    sink.begin_epoch();
     loop {
-        let Err(broken) = hear(inner, peers, feed, &mut changes, &mut place).await else {
+        let Err(broken) = hear(inner, peers, sink, &mut changes, &mut place).await else {
             return Ok(());
         };
-        feed.pause();
+        sink.pause();
         tracing::warn!(error = %broken, "the change stream broke; it is resumed where it was");
         let Some(place) = place.clone() else {
             return Err(broken);
         };
         // A stream that breaks as soon as it begins is not begun again without a pause.
         sleep(FIRST_PAUSE).await;
-        changes = resume(inner, peers, feed, place).await?;
+        changes = resume(inner, peers, sink, place).await?;
         peers.echo.resume();
     }
 }
 
-/// Feeds every change of a stream to `feed`, until something fails or the feed is closed. `place`
+/// Feeds every change of a stream to `sink`, until something fails or the sink is closed. `place`
 /// is where the next stream goes on.
 async fn hear(
     inner: &Inner,
     peers: &Peers,
-    feed: &Feed,
+    sink: &dyn ChangeSink,
     changes: &mut Changes,
     place: &mut Option<ResumeToken>,
 ) -> Result<()> {
     let silent = |_| Error::Unavailable("the stream of changes is silent".into());
-    while !feed.is_closed() {
+    while !sink.is_closed() {
         match timeout(SILENCE, changes.next_if_any())
             .await
             .map_err(silent)?
             .map_err(error)?
         {
-            Some(change) => take(inner, peers, feed, &change),
+            Some(change) => take(inner, peers, sink, &change),
             // As after the database was dropped. It cannot be resumed.
             None if !changes.is_alive() => {
                 *place = None;
@@ -85,12 +85,12 @@ async fn hear(
             None => {}
         }
         *place = changes.resume_token();
-        match (feed.is_live(), peers.echo.is_behind(Instant::now())) {
+        match (sink.is_live(), peers.echo.is_behind(Instant::now())) {
             (true, true) => {
                 tracing::warn!("the change stream is behind; reading from the store");
-                feed.pause();
+                sink.pause();
             }
-            (false, false) => feed.resume(),
+            (false, false) => sink.resume(),
             _ => {}
         }
     }
@@ -98,11 +98,16 @@ async fn hear(
 }
 
 /// Opens a stream again where the one before broke.
-async fn resume(inner: &Inner, peers: &Peers, feed: &Feed, place: ResumeToken) -> Result<Changes> {
+async fn resume(
+    inner: &Inner,
+    peers: &Peers,
+    sink: &dyn ChangeSink,
+    place: ResumeToken,
+) -> Result<Changes> {
     let (broke, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
         match begin(inner, peers, Some(place.clone())).await {
-            Err(error) if broke.elapsed() < RESUME && error.is_transient() && !feed.is_closed() => {
+            Err(error) if broke.elapsed() < RESUME && error.is_transient() && !sink.is_closed() => {
                 tracing::debug!(%error, "the change stream could not be resumed");
             }
             begun => return begun,
@@ -114,17 +119,17 @@ async fn resume(inner: &Inner, peers: &Peers, feed: &Feed, place: ResumeToken) -
 
 /// On a standalone mongod nobody else writes, as long as the lease is valid. Once another process
 /// has it the store is lost.
-pub(super) async fn watch_lease(guarded: &Standalone, feed: &Feed) -> Result<()> {
+pub(super) async fn watch_lease(guarded: &Standalone, sink: &dyn ChangeSink) -> Result<()> {
     let mut live = true;
-    while !feed.is_closed() {
+    while !sink.is_closed() {
         if let Err(lost) = guarded.may_read() {
-            feed.close();
+            sink.close();
             return Err(lost);
         }
         let is_mine = guarded.may_write().is_ok();
         match (live, is_mine) {
-            (false, true) => feed.resume(),
-            (true, false) => feed.pause(),
+            (false, true) => sink.resume(),
+            (true, false) => sink.pause(),
             _ => {}
         }
         live = is_mine;
@@ -186,15 +191,15 @@ async fn majority_time(inner: &Inner) -> Result<Timestamp> {
         .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))
 }
 
-/// Feeds a change to `feed`. One that cannot be read is skipped, and the room it names is read from
+/// Feeds a change to `sink`. One that cannot be read is skipped, and the room it names is read from
 /// the store.
-fn take(inner: &Inner, peers: &Peers, feed: &Feed, change: &RawDocument) {
+fn take(inner: &Inner, peers: &Peers, sink: &dyn ChangeSink, change: &RawDocument) {
     let parts = Parts::new(change);
-    if let Err(error) = parts.feed_to(inner, peers, feed) {
+    if let Err(error) = parts.report_to(inner, peers, sink) {
         let room = parts.room();
         tracing::error!(%error, ?room, collection = parts.collection, "a change cannot be read; it is skipped");
         if let Some(room) = room {
-            feed.miss_changes_of(&room);
+            sink.miss_changes(&room);
         }
     }
 }
@@ -239,42 +244,42 @@ impl<'a> Parts<'a> {
         of_key.or_else(|| documents::SIGNALS_OF_ROOMS.into_iter().find_map(of_signal))
     }
 
-    fn feed_to(&self, inner: &Inner, peers: &Peers, feed: &Feed) -> Result<()> {
+    fn report_to(&self, inner: &Inner, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
         match (self.collection, self.document, self.key) {
             ("messages", Some(document), _) => {
                 let room = documents::room_name(document)?;
                 let messages = Bucket::new(&room, document)?.all()?;
-                feed.publish(&room, messages.into_iter().map(Into::into).collect());
+                sink.publish_messages(&room, messages);
             }
             // Always replaced as a whole.
             ("changes", Some(document), _) => {
                 let room = documents::room_name(document)?;
                 let message = changes::message(&room, document)?;
-                feed.publish_changes(&room, vec![message.into()]);
+                sink.publish_changes(&room, vec![message]);
             }
             ("mentions", Some(_), Some(key)) => {
                 let (user, room) = documents::marked(key)?;
                 let (_, seq) = documents::place(key)?;
-                feed.hear_mention(&user, &room, seq);
+                sink.notify_mention(&user, &room, seq);
             }
             ("presence", there, Some(key)) => {
                 let (room, process) = (documents::room_name(key)?, documents::process(key)?);
                 match there {
                     there if !inner.is_me(process) => {
                         let there = there.map(documents::attendance).transpose()?;
-                        feed.hear_people(&room, process, there);
+                        sink.publish_presence(&room, process, there);
                     }
                     // This process was taken for dead.
-                    None => feed.retell_people(&room),
+                    None => sink.republish_presence(&room),
                     Some(_) => {}
                 }
             }
             ("signals", Some(document), _) => match documents::signal(document)? {
-                Some(Signal::Typing(room, user)) => drop(feed.hear_typing(&room, &user)),
-                Some(Signal::SessionsEnded(user)) => feed.users.sessions_ended(&user),
-                Some(Signal::RoomClosed(room)) => feed.forget_access(&room),
-                Some(Signal::Evicted(room, user)) => feed.evict(&room, &user),
-                Some(Signal::TopicSet(room, topic)) => feed.hear_topic(&room, &topic),
+                Some(Signal::Typing(room, user)) => sink.notify_typing(&room, &user),
+                Some(Signal::SessionsEnded(user)) => sink.notify_sessions_ended(&user),
+                Some(Signal::RoomClosed(room)) => sink.notify_access_closed(&room),
+                Some(Signal::Evicted(room, user)) => sink.notify_evicted(&room, &user),
+                Some(Signal::TopicSet(room, topic)) => sink.notify_topic(&room, &topic),
                 None => {}
             },
             ("marks", document, Some(key)) => {
@@ -284,7 +289,7 @@ impl<'a> Parts<'a> {
                     .map(documents::marked_seq)
                     .transpose()?
                 {
-                    feed.hear_mark(&user, &room, seq);
+                    sink.notify_read_mark(&user, &room, seq);
                 }
             }
             ("processes", document, _) => {

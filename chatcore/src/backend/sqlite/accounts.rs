@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Priority, Sqlite, parsed, sql, time};
 use crate::account::{Account, NameKey};
-use crate::backend::{Accounts, NewSession};
+use crate::backend::Accounts;
 use crate::error::Result;
+use crate::model::NewSession;
 use crate::session::{Session, SessionId, TokenHash, expired_before};
 use crate::timestamp::Timestamp;
 use crate::types::Username;

@@ -7,7 +7,7 @@ use rusqlite::{
 };
 
 use super::{accounts, columns, sql};
-use crate::backend::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
+use crate::model::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
 use crate::types::{Content, Seq, Username};
 
 pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Append> {

@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Priority, Sqlite, parsed, sql};
 use crate::account::NameKey;
-use crate::backend::{Access, Joined, Moderation, Page};
+use crate::backend::Moderation;
 use crate::error::Result;
+use crate::model::{Access, Joined, Page};
 use crate::timestamp::Timestamp;
 use crate::types::{Privacy, RoomName, Username};
 

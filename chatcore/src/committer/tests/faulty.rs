@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
 use crate::account::{Account, NameKey};
-use crate::backend::{
-    Access, Accounts, Append, Backend, Batch, Head, Joined, MessageChange, Moderation, NewSession,
-    NonceKey, Page, ProcessId, ProcessPresence, ReadState, RoomBatch, Stored, Target,
-};
+use crate::backend::{Accounts, Backend, ChangeSink, Moderation};
 use crate::error::{Error, Result};
-use crate::feed::Feed;
-use crate::read_marks::ReadMark;
+use crate::model::ReadMark;
+use crate::model::{
+    Access, Append, Batch, Head, Joined, MessageChange, NewSession, NonceKey, Page, ProcessId,
+    ProcessPresence, ReadState, RoomBatch, Stored, Target,
+};
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{
@@ -240,13 +240,13 @@ impl Backend for Faulty {
     fn is_shared(&self) -> bool {
         self.peer.is_some()
     }
-    async fn watch(&self, feed: Arc<Feed>) -> Result<()> {
+    async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
         let Some(peer) = &self.peer else {
-            return self.inner.watch(feed).await;
+            return self.inner.watch(sink).await;
         };
         let mut hears = peer.hears.subscribe();
         hears.wait_for(|hears| *hears).await.unwrap();
-        feed.begin_epoch();
+        sink.begin_epoch();
         hears.wait_for(|hears| !*hears).await.unwrap();
         out_of_reach()
     }

@@ -11,8 +11,8 @@ use super::{Effect, Effects, Standalone, count_members};
 use crate::backend::mongo::buckets::Bucket;
 use crate::backend::mongo::documents::{HeadMove, change_seq, corrupt, is_there, seq, text};
 use crate::backend::mongo::{Inner, changes, documents, error, find, step};
-use crate::backend::{CountChange, Head};
 use crate::error::{Error, Result};
+use crate::model::{CountChange, Head};
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Message, RoomName, Seq, Username};
 

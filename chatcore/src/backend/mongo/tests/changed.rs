@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::backend::{CountChange, MessageChange, ReactionAnswer, ReactionQuery};
 use crate::follow::{Update, Watcher};
+use crate::model::{CountChange, MessageChange, ReactionAnswer, ReactionQuery};
 use crate::types::{Emoji, MAX_REACTION_USERS, Reaction, Topic};
 
 fn room() -> RoomName {
@@ -338,7 +338,7 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
             }
             (2, Some(content)) => {
                 let (emoji, user) = (emoji("👍"), user("di"));
-                reactions.push(crate::backend::ReactionChange {
+                reactions.push(crate::model::ReactionChange {
                     emoji,
                     user: user.clone(),
                     position: Some(1),
