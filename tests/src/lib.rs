@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod checker;
 pub mod http;
+pub mod link;
 pub mod live;
 pub mod mongod;
 #[cfg(target_os = "linux")]

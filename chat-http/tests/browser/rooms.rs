@@ -1,0 +1,16 @@
+//! Rooms and people.
+
+use serde_json::json;
+
+use crate::world::World;
+
+in_chromium!(a_room_is_titled_by_its_name,);
+
+async fn a_room_is_titled_by_its_name(world: World) {
+    let ann = world.account("ann").await;
+    world.open_room(&ann, "tea & biscuits").await;
+    assert_eq!(
+        ann.evaluate("document.title").await,
+        json!("tea & biscuits")
+    );
+}
