@@ -711,7 +711,7 @@ impl Worker {
             .filter_map(|request| request.as_post()?.key())
             .collect();
         let mut stored = self
-            .persist(deadline, || self.backend.by_nonce(keys.clone()))
+            .persist(deadline, || self.backend.messages_by_nonce(keys.clone()))
             .await?
             .into_iter();
 

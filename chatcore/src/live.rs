@@ -178,7 +178,7 @@ impl ChatStore {
     pub(crate) fn announce(&self, signal: Signal) {
         let store = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = store.call(store.0.backend.announce(signal)).await {
+            if let Err(error) = store.call(store.0.backend.publish_signal(signal)).await {
                 tracing::debug!(%error, "other processes could not be told");
             }
         });
@@ -250,7 +250,7 @@ impl ChatStore {
         let mentions = self
             .0
             .backend
-            .mentioned_at(user.clone(), MAX_COUNTED_MENTIONS);
+            .newest_mentions(user.clone(), MAX_COUNTED_MENTIONS);
         let mut mentioned_at: HashMap<RoomName, Vec<Seq>> = HashMap::new();
         for (room, seq) in self.call(mentions).await? {
             mentioned_at.entry(room).or_default().push(seq);
@@ -438,7 +438,11 @@ impl ChatStore {
         }
 
         let stored = self
-            .call(self.0.backend.changed(room.name.clone(), after, limit))
+            .call(
+                self.0
+                    .backend
+                    .changed_messages(room.name.clone(), after, limit),
+            )
             .await?;
         if stored.is_empty() {
             // The end, or beyond it. Memory does not tell which: another process may have been

@@ -266,7 +266,7 @@ impl ChatStore {
             after: after.cloned(),
             limit: check_limit(limit, MAX_NAMES)?,
         };
-        self.call(self.0.backend.users(room.clone(), page))
+        self.call(self.0.backend.members(room.clone(), page))
             .await?
             .ok_or(Error::RoomNotFound)
     }
@@ -348,7 +348,7 @@ impl ChatStore {
         } = &*self.0;
         committer.ended().await;
         feed.read_marks.close();
-        let write = |marks| within(options.timeout, backend.mark_read(marks));
+        let write = |marks| within(options.timeout, backend.store_read_marks(marks));
         let marked = feed.read_marks.flush(write).await;
         // Marks that cannot be written must not keep the store from other processes.
         within(options.timeout, backend.close()).await?;

@@ -47,15 +47,15 @@ use self::count_batcher::CountBatcher;
 use self::replica_set::ReplicaSet;
 use self::schema::Server;
 use self::standalone::Standalone;
-use super::{Backend, ChangeSink};
+use super::{Backend, ChangeSink, Commits, History};
 use crate::error::{Error, Result};
 use crate::model::{
-    Append, Batch, Head, Joined, MessageChange, NonceKey, Page, ProcessId, ProcessPresence,
-    ReadMark, ReadState, RoomBatch, Signal, Stored, Target,
+    Append, Batch, Head, MessageChange, NonceKey, ProcessId, ProcessPresence, ReadState, RoomBatch,
+    Signal, Stored, Target,
 };
 use crate::options::Options;
 use crate::timestamp::Timestamp;
-use crate::types::{ChangeSeq, Message, Range, Room, RoomName, Seq, Topic, UserRoom, Username};
+use crate::types::{ChangeSeq, Message, Range, RoomName, Seq, Username};
 
 /// The database, if the URI names none.
 const DATABASE: &str = "chat";
@@ -263,7 +263,7 @@ impl Mongo {
 }
 
 #[async_trait]
-impl Backend for Mongo {
+impl Commits for Mongo {
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
         self.run_commit(|this| async move {
             if let Mode::Standalone(guarded) = &this.mode {
@@ -323,7 +323,7 @@ impl Backend for Mongo {
         changes::location_after(change)
     }
 
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
+    async fn messages_by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
         self.run_commit(|this| async move {
             let one = async |key: NonceKey| match this.by_nonce(&key).await {
                 Err(unreadable @ Error::Corrupt(_)) => Ok(Err(unreadable)),
@@ -337,55 +337,21 @@ impl Backend for Mongo {
         })
         .await
     }
+}
 
-    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.run_change(|this| async move { this.create_room(&room, now).await })
-            .await
-    }
-
-    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.run(|this| async move { this.find(find::rooms(&page), documents::room_name).await })
-            .await
-    }
-
-    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
-        self.run(|this| async move { this.room(&room).await }).await
-    }
-
-    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
-        self.run(|this| async move {
-            let users = this
-                .find(find::members(&room, &page), documents::member)
-                .await?;
-            // A room with members exists; only an empty answer needs the question.
-            let exists = !users.is_empty() || this.room_exists(&room).await?;
-            Ok(exists.then_some(users))
-        })
-        .await
-    }
-
-    async fn join(
-        &self,
-        room: RoomName,
-        user: Username,
-        invited: bool,
-        now: Timestamp,
-    ) -> Result<Joined> {
-        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await })
-            .await
-    }
-
-    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run_change(|this| async move { this.leave(&room, &user).await })
-            .await
-    }
-
+#[async_trait]
+impl History for Mongo {
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
         self.run(|this| async move { this.messages(&room, range, limit).await })
             .await
     }
 
-    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
+    async fn changed_messages(
+        &self,
+        room: RoomName,
+        after: ChangeSeq,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
         self.run(move |this| async move { this.changed(&room, after, limit).await })
             .await
     }
@@ -398,11 +364,6 @@ impl Backend for Mongo {
         Ok(self.run(one).await?.pop().unwrap_or(0))
     }
 
-    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
-        self.run_change(|this| async move { this.set_topic(&room, &topic).await })
-            .await
-    }
-
     async fn mentions(
         &self,
         user: Username,
@@ -413,7 +374,7 @@ impl Backend for Mongo {
             .await
     }
 
-    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
+    async fn newest_mentions(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
         self.run(move |this| async move {
             this.find(
                 find::mentions(&user, Timestamp::MAX, limit),
@@ -423,37 +384,10 @@ impl Backend for Mongo {
         })
         .await
     }
+}
 
-    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
-        self.run(|this| async move { this.read_mark(&user, &room).await })
-            .await
-    }
-
-    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
-        self.run_change(|this| async move { this.mark_read(&marks).await })
-            .await
-    }
-
-    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
-        self.run(|this| async move { this.rooms_of(&user, &page).await })
-            .await
-    }
-
-    async fn attend(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
-        self.run_change(|this| async move { this.attend(&room, &attendance).await })
-            .await
-    }
-
-    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
-        self.run(|this| async move { this.attendance(&room).await })
-            .await
-    }
-
-    async fn announce(&self, signal: Signal) -> Result<()> {
-        self.run_change(|this| async move { this.announce(&signal).await })
-            .await
-    }
-
+#[async_trait]
+impl Backend for Mongo {
     fn is_shared(&self) -> bool {
         matches!(self.inner.mode, Mode::ReplicaSet(_))
     }
@@ -465,6 +399,21 @@ impl Backend for Mongo {
             }
             Mode::Standalone(guarded) => watch::watch_lease(guarded, &*sink).await,
         }
+    }
+
+    async fn publish_presence(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
+        self.run_change(|this| async move { this.attend(&room, &attendance).await })
+            .await
+    }
+
+    async fn presence(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
+        self.run(|this| async move { this.attendance(&room).await })
+            .await
+    }
+
+    async fn publish_signal(&self, signal: Signal) -> Result<()> {
+        self.run_change(|this| async move { this.announce(&signal).await })
+            .await
     }
 
     async fn ping(&self) -> Result<()> {

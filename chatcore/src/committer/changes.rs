@@ -345,7 +345,7 @@ impl Worker {
         let mut denied: HashMap<(RoomName, Username, bool), Error> = HashMap::new();
         let look_up = |(room, actors): (RoomName, BTreeSet<(Username, bool)>)| async move {
             let names: Vec<_> = actors.iter().map(|(name, _)| name.clone()).collect();
-            let ask = || self.backend.admissions(room.clone(), names.clone());
+            let ask = || self.backend.newest_access(room.clone(), names.clone());
             self.persist(deadline, ask)
                 .await
                 .map(|found| (room, actors, found))
@@ -414,7 +414,10 @@ impl Worker {
             }
         }
         let look_up = |(room, actor): (RoomName, Username)| async move {
-            let ask = || self.backend.admissions(room.clone(), vec![actor.clone()]);
+            let ask = || {
+                self.backend
+                    .newest_access(room.clone(), vec![actor.clone()])
+            };
             self.persist(deadline, ask).await.map(|found| (room, found))
         };
         let asked: Vec<_> = asked

@@ -56,7 +56,7 @@ impl Worker {
             let names: Vec<_> = senders.iter().map(|(name, _)| name.clone()).collect();
             let found = this
                 .persist(deadline, || {
-                    this.backend.admissions(room.clone(), names.clone())
+                    this.backend.newest_access(room.clone(), names.clone())
                 })
                 .await;
             (room, senders, found)
@@ -138,7 +138,7 @@ impl Worker {
             .map(|((_, name, _), _)| NameKey::from(name))
             .collect();
         let owners = self
-            .persist(deadline, || self.backend.owners(names.clone()))
+            .persist(deadline, || self.backend.account_names(names.clone()))
             .await?;
         for (((_, name, _), error), owner) in guests.iter_mut().zip(owners) {
             if let Err(claimed) = open_to_guests(name, owner.as_ref()) {
@@ -164,7 +164,7 @@ impl Worker {
             .filter_map(Pending::actor);
         let names: Vec<_> = guests.map(|(name, _)| NameKey::from(name)).collect();
         let mut owners = self
-            .persist(deadline, || self.backend.owners(names.clone()))
+            .persist(deadline, || self.backend.account_names(names.clone()))
             .await?
             .into_iter();
         for request in std::mem::take(pending) {

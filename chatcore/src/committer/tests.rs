@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use self::faulty::{Fault, Faulty, Peer};
 use super::*;
 use crate::actor::Actor;
-use crate::backend::Moderation as _;
+use crate::backend::{Commits as _, Rooms as _};
 use crate::follow::Update;
 use crate::options::Options;
 use crate::store::ChatStore;

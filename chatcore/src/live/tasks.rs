@@ -46,7 +46,7 @@ pub(crate) fn start(shared: &Arc<Shared>, due: mpsc::UnboundedReceiver<Due>) {
 
 /// Writes what users have read, and the last of it once the store is closed or dropped.
 async fn write_marks(backend: Arc<dyn Backend>, feed: Arc<Feed>, timeout: Duration) {
-    let write = |marks| within(timeout, backend.mark_read(marks));
+    let write = |marks| within(timeout, backend.store_read_marks(marks));
     feed.read_marks.keep_written(write, feed.closed()).await;
 
     feed.read_marks.close();
@@ -97,7 +97,7 @@ async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
 
     let mut done = Ok(());
     if let Some(generation) = lacking {
-        let elsewhere = store.call(backend.attendance(room.name.clone())).await;
+        let elsewhere = store.call(backend.presence(room.name.clone())).await;
         done = elsewhere.map(|elsewhere| room.load_people(generation, elsewhere));
     }
     if let Some(users) = to_tell {
@@ -107,7 +107,7 @@ async fn show_people(store: ChatStore, room: Arc<RoomFeed>) {
         };
         done = done.and(
             store
-                .call(backend.attend(room.name.clone(), attendance))
+                .call(backend.publish_presence(room.name.clone(), attendance))
                 .await,
         );
     }

@@ -36,7 +36,7 @@ impl ChatStore {
             version: 1,
         };
         if !self
-            .call(self.0.backend.claim(account, first.clone()))
+            .call(self.0.backend.create_account(account, first.clone()))
             .await?
         {
             return Err(Error::NameTaken);
@@ -151,7 +151,7 @@ mod tests {
             hash: hash.clone(),
             version: 1,
         };
-        assert!(backend.claim(account, first).await.unwrap());
+        assert!(backend.create_account(account, first).await.unwrap());
         let stored = async || {
             backend
                 .account(NameKey::from(&ann))

@@ -232,7 +232,7 @@ impl ChatStore {
             .call(
                 self.0
                     .backend
-                    .owners(names.iter().map(NameKey::from).collect()),
+                    .account_names(names.iter().map(NameKey::from).collect()),
             )
             .await?;
         let mut mentioned = Vec::with_capacity(names.len());

@@ -22,7 +22,10 @@ impl ChatStore {
         user_agent: &str,
     ) -> Result<(SessionToken, Session)> {
         let (token, new) = self.new_session(user, false, user_agent)?;
-        if self.call(self.0.backend.add_guest(new.clone())).await? {
+        if self
+            .call(self.0.backend.add_guest_session(new.clone()))
+            .await?
+        {
             return Ok((token, new.session));
         }
         let owner = self.owner(user).await?;
@@ -55,7 +58,7 @@ impl ChatStore {
     /// [`Error::Unavailable`].
     pub async fn owner(&self, user: &Username) -> Result<Option<Username>> {
         let owners = self
-            .call(self.0.backend.owners(vec![NameKey::from(user)]))
+            .call(self.0.backend.account_names(vec![NameKey::from(user)]))
             .await?;
         Ok(owners.into_iter().next().flatten())
     }

@@ -145,12 +145,12 @@ impl Accounts for Mongo {
         .await
     }
 
-    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
+    async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
         self.run_commit(|this| async move { this.owners(&names).await })
             .await
     }
 
-    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
+    async fn create_account(&self, account: Account, first: NewSession) -> Result<bool> {
         self.run_change(|this| async move { this.change(&mut Change::Claim(account, first)).await })
             .await
     }
@@ -175,7 +175,7 @@ impl Accounts for Mongo {
         .await
     }
 
-    async fn add_guest(&self, new: NewSession) -> Result<bool> {
+    async fn add_guest_session(&self, new: NewSession) -> Result<bool> {
         self.run_change(|this| async move { this.change(&mut Change::Guest(new)).await })
             .await
     }

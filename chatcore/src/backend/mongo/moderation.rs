@@ -9,11 +9,11 @@ use super::find::Query;
 use super::step::{self, Step, Writer};
 use super::{Inner, Mongo, documents, find};
 use crate::account::NameKey;
-use crate::backend::Moderation;
+use crate::backend::{AccessControl, Rooms};
 use crate::error::{Error, Result};
-use crate::model::{Access, Joined, Page, Signal};
+use crate::model::{Access, Joined, Page, ReadMark, Signal};
 use crate::timestamp::Timestamp;
-use crate::types::{Privacy, RoomName, Username};
+use crate::types::{Privacy, Room, RoomName, Seq, Topic, UserRoom, Username};
 
 /// Has a query read the newest state, which a guard checks, or what a majority has.
 type State = fn(Query) -> Query;
@@ -333,7 +333,12 @@ impl Inner {
 }
 
 #[async_trait]
-impl Moderation for Mongo {
+impl Rooms for Mongo {
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
+        self.run_change(|this| async move { this.create_room(&room, now).await })
+            .await
+    }
+
     async fn create_room_for(
         &self,
         room: RoomName,
@@ -351,6 +356,11 @@ impl Moderation for Mongo {
             .await
     }
 
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.run(|this| async move { this.find(find::rooms(&page), documents::room_name).await })
+            .await
+    }
+
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.run(|this| async move {
             this.find(find::private_rooms(&user, &page), documents::room_name)
@@ -359,6 +369,61 @@ impl Moderation for Mongo {
         .await
     }
 
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
+        self.run(|this| async move { this.rooms_of(&user, &page).await })
+            .await
+    }
+
+    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
+        self.run(|this| async move { this.room(&room).await }).await
+    }
+
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
+        self.run_change(|this| async move { this.set_topic(&room, &topic).await })
+            .await
+    }
+
+    async fn members(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
+        self.run(|this| async move {
+            let users = this
+                .find(find::members(&room, &page), documents::member)
+                .await?;
+            // A room with members exists; only an empty answer needs the question.
+            let exists = !users.is_empty() || this.room_exists(&room).await?;
+            Ok(exists.then_some(users))
+        })
+        .await
+    }
+
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined> {
+        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await })
+            .await
+    }
+
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.run_change(|this| async move { this.leave(&room, &user).await })
+            .await
+    }
+
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
+        self.run(|this| async move { this.read_mark(&user, &room).await })
+            .await
+    }
+
+    async fn store_read_marks(&self, marks: Vec<ReadMark>) -> Result<()> {
+        self.run_change(|this| async move { this.mark_read(&marks).await })
+            .await
+    }
+}
+
+#[async_trait]
+impl AccessControl for Mongo {
     async fn access(
         &self,
         room: RoomName,
@@ -368,7 +433,7 @@ impl Moderation for Mongo {
             .await
     }
 
-    async fn admissions(
+    async fn newest_access(
         &self,
         room: RoomName,
         users: Vec<Username>,

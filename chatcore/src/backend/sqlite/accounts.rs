@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Priority, Sqlite, parsed, sql, time};
+use super::columns::{parsed, time};
+use super::pool::Priority;
+use super::{Sqlite, sql};
 use crate::account::{Account, NameKey};
 use crate::backend::Accounts;
 use crate::error::Result;
@@ -92,7 +94,7 @@ impl Accounts for Sqlite {
             .await
     }
 
-    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
+    async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
         self.readers
             .run(Priority::Normal, move |c| {
                 let owner = |name| Ok(find(c, name)?.map(|account| account.username));
@@ -101,7 +103,7 @@ impl Accounts for Sqlite {
             .await
     }
 
-    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
+    async fn create_account(&self, account: Account, first: NewSession) -> Result<bool> {
         self.add(first, move |c, _| {
             let fold = NameKey::from(&account.username);
             let Account {
@@ -153,7 +155,7 @@ impl Accounts for Sqlite {
             .await
     }
 
-    async fn add_guest(&self, new: NewSession) -> Result<bool> {
+    async fn add_guest_session(&self, new: NewSession) -> Result<bool> {
         self.add(new, |c, new| {
             Ok(find(c, &NameKey::from(&new.session.username))?.is_none())
         })

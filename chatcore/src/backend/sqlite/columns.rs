@@ -1,10 +1,15 @@
-//! The columns of a message that hold lists, as JSON.
+//! Values of the domain in the columns of a row. Lists are stored as JSON.
+
+use std::str::FromStr;
 
 use rusqlite::Row;
+use rusqlite::types::{Type, ValueRef};
 use serde_json::{Value, json};
 
-use super::{parsed, seq, time};
-use crate::types::{ChangeSeq, Content, Message, Reaction, RoomName, Username};
+use crate::error::Invalid;
+use crate::model::Head;
+use crate::timestamp::Timestamp;
+use crate::types::{ChangeSeq, Content, Message, Reaction, RoomName, Seq, Username};
 
 /// Returns the names as JSON, or nothing if there are none.
 pub(super) fn mentions(users: &[Username]) -> Option<String> {
@@ -14,6 +19,54 @@ pub(super) fn mentions(users: &[Username]) -> Option<String> {
 /// Returns the reactions as JSON, or nothing if there are none.
 pub(super) fn reactions(reactions: &[Reaction]) -> Option<String> {
     (!reactions.is_empty()).then(|| json!(reactions).to_string())
+}
+
+/// Reads a value that was valid when it was written.
+pub(super) fn parsed<T: FromStr<Err = Invalid>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse()
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+}
+
+/// Reads the number of a message.
+pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+    let value = row.get(column)?;
+    Seq::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// Reads the number of a change.
+pub(super) fn change(row: &Row<'_>, column: usize) -> rusqlite::Result<ChangeSeq> {
+    let value = row.get(column)?;
+    ChangeSeq::new(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// Reads a time in microseconds.
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let value = row.get(column)?;
+    Timestamp::from_micros(value).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// Reads the head of a room from the columns of [`sql::HEAD`](super::sql::HEAD).
+pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        seq: seq(row, 0)?,
+        timestamp: time(row, 1)?,
+        departures: row.get(2)?,
+        restricted: row.get(3)?,
+        closings: row.get(4)?,
+        change: change(row, 5)?,
+    })
+}
+
+/// Reads the owner of a room, if it has one.
+pub(super) fn owner(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Username>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
 }
 
 /// Reads a message: `seq`, `timestamp`, the sender's name, `verified`, `text`, `reply_to`,
@@ -70,7 +123,7 @@ fn list<T>(
         return Ok(Vec::new());
     };
     let invalid = |e: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, e)
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e)
     };
     let values: Vec<Value> = serde_json::from_str(text).map_err(|e| invalid(Box::new(e)))?;
     let read: Option<Vec<T>> = values.iter().map(read).collect();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
 use crate::account::{Account, NameKey};
-use crate::backend::{Accounts, Backend, ChangeSink, Moderation};
+use crate::backend::{AccessControl, Accounts, Backend, ChangeSink, Commits, History, Rooms};
 use crate::error::{Error, Result};
 use crate::model::ReadMark;
 use crate::model::{
@@ -105,7 +105,14 @@ fn out_of_reach<T>() -> Result<T> {
 }
 
 #[async_trait]
-impl Backend for Faulty {
+impl Commits for Faulty {
+    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
+        match &self.peer {
+            Some(peer) => peer.heads.count(self.inner.heads(rooms)).await,
+            None => self.inner.heads(rooms).await,
+        }
+    }
+
     async fn append(&self, batch: Arc<Batch>) -> Result<Append> {
         self.appended.fetch_add(1, Ordering::SeqCst);
         match next(&self.appends) {
@@ -157,15 +164,6 @@ impl Backend for Faulty {
         }
     }
 
-    async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>> {
-        match &self.peer {
-            Some(peer) => peer.heads.count(self.inner.heads(rooms)).await,
-            None => self.inner.heads(rooms).await,
-        }
-    }
-    async fn by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
-        self.inner.by_nonce(keys).await
-    }
     async fn targets(
         &self,
         targets: Vec<Target>,
@@ -173,60 +171,22 @@ impl Backend for Faulty {
     ) -> Result<Vec<Result<Option<Stored>>>> {
         self.inner.targets(targets, state).await
     }
+
     fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
         self.inner.locations_of(part)
     }
+
     fn location_after(&self, change: &MessageChange) -> i64 {
         self.inner.location_after(change)
     }
-    async fn changed(&self, room: RoomName, after: ChangeSeq, limit: u32) -> Result<Vec<Message>> {
-        match &self.peer {
-            Some(peer) => {
-                peer.reads
-                    .count(self.inner.changed(room, after, limit))
-                    .await
-            }
-            None => self.inner.changed(room, after, limit).await,
-        }
+
+    async fn messages_by_nonce(&self, keys: Vec<NonceKey>) -> Result<Vec<Result<Option<Message>>>> {
+        self.inner.messages_by_nonce(keys).await
     }
-    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
-        self.inner.set_topic(room, topic).await
-    }
-    async fn mentions(
-        &self,
-        user: Username,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Message>> {
-        self.inner.mentions(user, before, limit).await
-    }
-    async fn mentioned_at(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
-        self.inner.mentioned_at(user, limit).await
-    }
-    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.inner.create_room(room, now).await
-    }
-    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.inner.rooms(page).await
-    }
-    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
-        self.inner.room(room).await
-    }
-    async fn users(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
-        self.inner.users(room, page).await
-    }
-    async fn join(
-        &self,
-        room: RoomName,
-        user: Username,
-        invited: bool,
-        now: Timestamp,
-    ) -> Result<Joined> {
-        self.inner.join(room, user, invited, now).await
-    }
-    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.inner.leave(room, user).await
-    }
+}
+
+#[async_trait]
+impl History for Faulty {
     async fn messages(&self, room: RoomName, range: Range, limit: u32) -> Result<Vec<Message>> {
         match &self.peer {
             Some(peer) => {
@@ -237,9 +197,202 @@ impl Backend for Faulty {
             None => self.inner.messages(room, range, limit).await,
         }
     }
+
+    async fn changed_messages(
+        &self,
+        room: RoomName,
+        after: ChangeSeq,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
+        match &self.peer {
+            Some(peer) => {
+                peer.reads
+                    .count(self.inner.changed_messages(room, after, limit))
+                    .await
+            }
+            None => self.inner.changed_messages(room, after, limit).await,
+        }
+    }
+
+    async fn message_count(&self, user: Username) -> Result<u64> {
+        self.inner.message_count(user).await
+    }
+
+    async fn mentions(
+        &self,
+        user: Username,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
+        self.inner.mentions(user, before, limit).await
+    }
+
+    async fn newest_mentions(&self, user: Username, limit: u32) -> Result<Vec<(RoomName, Seq)>> {
+        self.inner.newest_mentions(user, limit).await
+    }
+}
+
+#[async_trait]
+impl Rooms for Faulty {
+    async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
+        self.inner.create_room(room, now).await
+    }
+
+    async fn create_room_for(
+        &self,
+        room: RoomName,
+        owner: Username,
+        privacy: Privacy,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.inner.create_room_for(room, owner, privacy, now).await
+    }
+
+    async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.inner.rooms(page).await
+    }
+
+    async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.inner.private_rooms(user, page).await
+    }
+
+    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
+        self.inner.rooms_of(user, page).await
+    }
+
+    async fn room(&self, room: RoomName) -> Result<Option<Room>> {
+        self.inner.room(room).await
+    }
+
+    async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
+        self.inner.set_topic(room, topic).await
+    }
+
+    async fn members(&self, room: RoomName, page: Page<Username>) -> Result<Option<Vec<Username>>> {
+        self.inner.members(room, page).await
+    }
+
+    async fn join(
+        &self,
+        room: RoomName,
+        user: Username,
+        invited: bool,
+        now: Timestamp,
+    ) -> Result<Joined> {
+        self.inner.join(room, user, invited, now).await
+    }
+
+    async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.inner.leave(room, user).await
+    }
+
+    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
+        self.inner.read_mark(user, room).await
+    }
+
+    async fn store_read_marks(&self, marks: Vec<ReadMark>) -> Result<()> {
+        self.inner.store_read_marks(marks).await
+    }
+}
+
+#[async_trait]
+impl AccessControl for Faulty {
+    async fn access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Option<(Access, Vec<Access>)>> {
+        self.accesses.fetch_add(1, Ordering::SeqCst);
+        self.inner.access(room, users).await
+    }
+
+    async fn newest_access(
+        &self,
+        room: RoomName,
+        users: Vec<Username>,
+    ) -> Result<Vec<Option<Access>>> {
+        self.accesses.fetch_add(1, Ordering::SeqCst);
+        self.inner.newest_access(room, users).await
+    }
+
+    async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
+        self.inner.ban(room, user, now).await
+    }
+
+    async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
+        self.inner.unban(room, user).await
+    }
+
+    async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
+        self.inner.bans(room, page).await
+    }
+}
+
+#[async_trait]
+impl Accounts for Faulty {
+    async fn account(&self, name: NameKey) -> Result<Option<Account>> {
+        self.inner.account(name).await
+    }
+
+    async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
+        self.inner.account_names(names).await
+    }
+
+    async fn create_account(&self, account: Account, first: NewSession) -> Result<bool> {
+        self.inner.create_account(account, first).await
+    }
+
+    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
+        self.inner.change_password(account, keep).await
+    }
+
+    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
+        self.inner.upgrade_hash(account, old).await
+    }
+
+    async fn add_guest_session(&self, new: NewSession) -> Result<bool> {
+        self.inner.add_guest_session(new).await
+    }
+
+    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
+        self.inner.add_session(new, version).await
+    }
+
+    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
+        self.inner.session(token, alive_since).await
+    }
+
+    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.inner.touch_session(token, now).await
+    }
+
+    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
+        self.inner.renew_session(token, now).await
+    }
+
+    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
+        self.inner.end_session(token).await
+    }
+
+    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
+        self.inner.sessions(user, alive_since).await
+    }
+
+    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
+        self.inner.end_session_of(user, id).await
+    }
+
+    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
+        self.inner.end_sessions_of(user, except).await
+    }
+}
+
+#[async_trait]
+impl Backend for Faulty {
     fn is_shared(&self) -> bool {
         self.peer.is_some()
     }
+
     async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
         let Some(peer) = &self.peer else {
             return self.inner.watch(sink).await;
@@ -250,125 +403,30 @@ impl Backend for Faulty {
         hears.wait_for(|hears| !*hears).await.unwrap();
         out_of_reach()
     }
-    async fn attend(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
+
+    async fn publish_presence(&self, room: RoomName, attendance: ProcessPresence) -> Result<()> {
         match &self.peer {
             Some(peer) => {
                 peer.presence
-                    .count(self.inner.attend(room, attendance))
+                    .count(self.inner.publish_presence(room, attendance))
                     .await
             }
-            None => self.inner.attend(room, attendance).await,
+            None => self.inner.publish_presence(room, attendance).await,
         }
     }
-    async fn attendance(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
+
+    async fn presence(&self, room: RoomName) -> Result<Vec<(ProcessId, ProcessPresence)>> {
         match &self.peer {
-            Some(peer) => peer.presence.count(self.inner.attendance(room)).await,
-            None => self.inner.attendance(room).await,
+            Some(peer) => peer.presence.count(self.inner.presence(room)).await,
+            None => self.inner.presence(room).await,
         }
     }
-    async fn message_count(&self, user: Username) -> Result<u64> {
-        self.inner.message_count(user).await
-    }
-    async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq> {
-        self.inner.read_mark(user, room).await
-    }
-    async fn mark_read(&self, marks: Vec<ReadMark>) -> Result<()> {
-        self.inner.mark_read(marks).await
-    }
-    async fn rooms_of(&self, user: Username, page: Page<RoomName>) -> Result<Vec<UserRoom>> {
-        self.inner.rooms_of(user, page).await
-    }
+
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }
+
     async fn close(&self) -> Result<()> {
         self.inner.close().await
-    }
-}
-
-#[async_trait]
-impl Accounts for Faulty {
-    async fn account(&self, name: NameKey) -> Result<Option<Account>> {
-        self.inner.account(name).await
-    }
-    async fn owners(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
-        self.inner.owners(names).await
-    }
-    async fn claim(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.inner.claim(account, first).await
-    }
-    async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.inner.change_password(account, keep).await
-    }
-    async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
-        self.inner.upgrade_hash(account, old).await
-    }
-    async fn add_guest(&self, new: NewSession) -> Result<bool> {
-        self.inner.add_guest(new).await
-    }
-    async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.inner.add_session(new, version).await
-    }
-    async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
-        self.inner.session(token, alive_since).await
-    }
-    async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.inner.touch_session(token, now).await
-    }
-    async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.inner.renew_session(token, now).await
-    }
-    async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
-        self.inner.end_session(token).await
-    }
-    async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
-        self.inner.sessions(user, alive_since).await
-    }
-    async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.inner.end_session_of(user, id).await
-    }
-    async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.inner.end_sessions_of(user, except).await
-    }
-}
-
-#[async_trait]
-impl Moderation for Faulty {
-    async fn create_room_for(
-        &self,
-        room: RoomName,
-        owner: Username,
-        privacy: Privacy,
-        now: Timestamp,
-    ) -> Result<bool> {
-        self.inner.create_room_for(room, owner, privacy, now).await
-    }
-    async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
-        self.inner.private_rooms(user, page).await
-    }
-    async fn access(
-        &self,
-        room: RoomName,
-        users: Vec<Username>,
-    ) -> Result<Option<(Access, Vec<Access>)>> {
-        self.accesses.fetch_add(1, Ordering::SeqCst);
-        self.inner.access(room, users).await
-    }
-    async fn admissions(
-        &self,
-        room: RoomName,
-        users: Vec<Username>,
-    ) -> Result<Vec<Option<Access>>> {
-        self.accesses.fetch_add(1, Ordering::SeqCst);
-        self.inner.admissions(room, users).await
-    }
-    async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
-        self.inner.ban(room, user, now).await
-    }
-    async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.inner.unban(room, user).await
-    }
-    async fn bans(&self, room: RoomName, page: Page<Username>) -> Result<Vec<Username>> {
-        self.inner.bans(room, page).await
     }
 }

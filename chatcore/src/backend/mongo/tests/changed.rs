@@ -41,7 +41,7 @@ async fn check_log(backend: &dyn Backend) {
     expected.retain(|message| message.change.is_some());
     expected.sort_by_key(|message| message.change);
     let changed = backend
-        .changed(room(), ChangeSeq::ZERO, 200)
+        .changed_messages(room(), ChangeSeq::ZERO, 200)
         .await
         .expect("read");
     assert_eq!(changed, expected);
@@ -65,7 +65,10 @@ async fn check_log(backend: &dyn Backend) {
             .filter(|message| message.change > Some(after))
             .take(3)
             .collect();
-        let read = backend.changed(room(), after, 3).await.expect("read");
+        let read = backend
+            .changed_messages(room(), after, 3)
+            .await
+            .expect("read");
         assert_eq!(read.iter().collect::<Vec<_>>(), rest, "{after}");
     }
 }
@@ -164,7 +167,10 @@ async fn a_message_is_read_as_it_is_after_its_last_change_in_every_way() {
                 .await
                 .expect("read");
             assert_eq!(read, expected, "{kind:?} {name}");
-            let places = backend.mentioned_at(user(name), 200).await.expect("read");
+            let places = backend
+                .newest_mentions(user(name), 200)
+                .await
+                .expect("read");
             assert_eq!(places.len(), expected.len(), "{kind:?} {name}");
             let older = backend
                 .mentions(user(name), expected[0].timestamp, 2)
@@ -394,7 +400,7 @@ async fn check_mixed(store: &ChatStore, backend: &dyn Backend, messages: u64, is
     assert_eq!(read.len() as u64, 3 + messages);
     assert_eq!(count(store, "ann").await, if is_changed { 2 } else { 3 });
     assert_eq!(count(store, "bob").await, messages);
-    let mentions = |name| backend.mentioned_at(user(name), 100);
+    let mentions = |name| backend.newest_mentions(user(name), 100);
     let of_ann = if is_changed { 1 } else { 3 };
     assert_eq!(
         mentions("cy").await.expect("read").len() as u64,
@@ -568,7 +574,7 @@ async fn a_change_that_loses_a_command_is_made_once() {
             let of_cy = 3 - usize::from(made[0]) - usize::from(made[2]);
             assert_eq!(
                 backend
-                    .mentioned_at(user("cy"), 10)
+                    .newest_mentions(user("cy"), 10)
                     .await
                     .expect("read")
                     .len(),
@@ -610,7 +616,7 @@ async fn a_page_shows_changes_that_are_committed_and_all_of_them() {
             let mut last = ChangeSeq::ZERO;
             loop {
                 let before = backend
-                    .changed(room(), ChangeSeq::ZERO, 200)
+                    .changed_messages(room(), ChangeSeq::ZERO, 200)
                     .await
                     .expect("read");
                 let page = all(&*backend).await;
@@ -852,7 +858,7 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
         assert_eq!(room.last_change.get(), MESSAGES, "{kind:?}");
         let mut read = 0;
         while let Some(last) = backend
-            .changed(self::room(), ChangeSeq::new(read).expect("a number"), 100)
+            .changed_messages(self::room(), ChangeSeq::new(read).expect("a number"), 100)
             .await
             .expect("read")
             .last()
