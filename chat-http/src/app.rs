@@ -8,6 +8,7 @@ use chatcore::ChatStore;
 use crate::config::{PublicUrl, Settings};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::row_cache::RowCache;
 
 /// A chat application over a store. A clone is another handle on the same.
 #[derive(Clone)]
@@ -18,6 +19,7 @@ struct Shared {
     settings: Settings,
     limits: Limits,
     metrics: Metrics,
+    rows: RowCache,
 }
 
 impl fmt::Debug for App {
@@ -35,6 +37,7 @@ impl App {
         Self(Arc::new(Shared {
             limits: Limits::new(&settings),
             metrics: Metrics::default(),
+            rows: RowCache::new(),
             store,
             settings,
         }))
@@ -54,6 +57,10 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(crate) fn rows(&self) -> &RowCache {
+        &self.0.rows
     }
 
     /// Path that every link of a page begins with.

@@ -42,8 +42,10 @@ mod posting;
 mod request;
 mod response;
 mod router;
+mod row_cache;
 mod server;
 mod session_monitor;
+mod texts;
 mod throttle;
 mod write_timeout;
 

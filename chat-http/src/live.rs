@@ -16,6 +16,7 @@ use crate::origin;
 use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
+use crate::texts::Language;
 
 pub(crate) use events::events;
 
@@ -30,12 +31,14 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     let permit = anonymous_permit(&app, &call)?;
     let (response, connection) = handshake::accept(&mut call)?;
     let stopping = call.connection.stopping.clone();
-    let from = call.network(&app);
+    let client = (call.network(&app), Language::of(&call.headers));
     let who = call.user.take();
     let socket = async move {
         let _permit = permit;
         match connection.await {
-            Ok(connection) => socket::run(app, who, from, TokioIo::new(connection), stopping).await,
+            Ok(connection) => {
+                socket::run(app, who, client, TokioIo::new(connection), stopping).await;
+            }
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
     };

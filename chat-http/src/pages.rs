@@ -1,10 +1,13 @@
 //! The pages: server-rendered, usable without JavaScript.
 
 pub(crate) mod account;
+mod markdown;
+mod message;
 pub(crate) mod room;
 pub(crate) mod rooms;
+pub(crate) mod rows;
 
-use chatcore::RoomName;
+use chatcore::{RoomName, Seq};
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -58,6 +61,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("account", include_str!("../../templates/account.html")),
     ("rooms", include_str!("../../templates/rooms.html")),
     ("room", include_str!("../../templates/room.html")),
+    ("message", include_str!("../../templates/message.html")),
     ("missing", include_str!("../../templates/missing.html")),
     ("error", include_str!("../../templates/error.html")),
 ];
@@ -92,15 +96,20 @@ impl<'a> Head<'a> {
     }
 }
 
-fn render(status: StatusCode, template: &str, context: &impl Serialize) -> Result<Response> {
-    let page = ENGINE.with(|engine| match engine {
+/// Draws a template.
+fn draw(template: &str, context: &impl Serialize) -> Result<String> {
+    let drawn = ENGINE.with(|engine| match engine {
         Ok(engine) => engine.render(template, context).map_err(|e| e.to_string()),
         Err(e) => Err(e.to_string()),
     });
-    let page = page.map_err(|error| {
-        tracing::error!(template, error, "a page could not be drawn");
+    drawn.map_err(|error| {
+        tracing::error!(template, error, "a template could not be drawn");
         HttpError::internal()
-    })?;
+    })
+}
+
+fn render(status: StatusCode, template: &str, context: &impl Serialize) -> Result<Response> {
+    let page = draw(template, context)?;
     let mut response = bytes(status, "text/html; charset=utf-8", page);
     for (name, value) in [
         (CACHE_CONTROL, "no-store"),
@@ -180,4 +189,14 @@ fn encode(text: &str) -> String {
 
 fn room_page(app: &App, room: &RoomName) -> String {
     format!("{}/rooms/{}", app.prefix(), encode(room.as_str()))
+}
+
+/// Address of a message in its room, with the messages around it.
+fn message_link(app: &App, room: &RoomName, seq: Seq) -> String {
+    format!("{}?around={seq}#m{seq}", room_page(app, room))
+}
+
+/// Address of the page of one message.
+fn message_page(app: &App, room: &RoomName, seq: Seq) -> String {
+    format!("{}/messages/{seq}", room_page(app, room))
 }

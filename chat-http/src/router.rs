@@ -136,6 +136,7 @@ static ROUTES: &[Route] = routes! {
     POST   "/rooms"                   Write Always   People   pages::rooms::open;
     GET    "/rooms/{room}"            Read  Always   People   pages::room::show;
     POST   "/rooms/{room}"            Write Always   People   pages::room::post;
+    GET    "/rooms/{room}/rows"       Read  Always   Programs pages::rows::rows;
     POST   "/rooms/{room}/people"     Write Always   People   pages::room::change_people;
     POST   "/rooms/{room}/delete"     Write Always   People   pages::room::delete;
     GET    "/static/{file}"           Open  IfDenied Programs pages::file;
@@ -382,6 +383,14 @@ mod tests {
     use super::*;
     use crate::paths::FIRST_SEGMENTS;
 
+    /// Routes that answer the scripts of pages, and browsers, like programs.
+    const FOR_PAGES: [&str; 4] = [
+        "/chat",
+        "/rooms/{room}/rows",
+        "/static/{file}",
+        "/favicon.ico",
+    ];
+
     #[test]
     fn every_route_is_found_by_its_own_path() {
         let router = &*ROUTER;
@@ -432,7 +441,7 @@ mod tests {
         let served = ROUTES
             .iter()
             .filter(|route| route.audience != People)
-            .filter(|route| !["/chat", "/static/{file}", "/favicon.ico"].contains(&route.path));
+            .filter(|route| !FOR_PAGES.contains(&route.path));
         let served: HashSet<_> = served
             .map(|route| (route.method.to_string(), route.path.to_owned()))
             .collect();

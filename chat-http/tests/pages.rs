@@ -23,6 +23,9 @@ on_every_store! {
     a_room_that_nobody_opened_can_be_created_from_its_page,
     a_guest_sees_and_ends_no_session_but_its_own,
     guests_who_may_only_read_are_sent_to_log_in,
+    rows_come_as_a_fragment_before_after_and_around_a_message,
+    a_socket_that_asks_for_rows_gets_those_of_the_page,
+    a_deleted_message_is_not_quoted_any_more,
 }
 
 /// Markup in every place where it could do harm.
@@ -810,4 +813,138 @@ async fn a_room_that_nobody_opened_can_be_created_from_its_page(server: &Running
             && !page.text().contains("Create room")
     );
     server.stop().await;
+}
+
+/// Places of the messages in a page or a fragment.
+fn rows_in(html: &str) -> Vec<i64> {
+    let after = html.split("data-seq=\"").skip(1);
+    let rows = after.filter(|rest| rest.contains("data-change=\""));
+    rows.filter_map(|rest| {
+        let (seq, rest) = rest.split_once('"')?;
+        rest.starts_with(" data-change").then(|| seq.parse().ok())?
+    })
+    .collect()
+}
+
+async fn rows_come_as_a_fragment_before_after_and_around_a_message(server: &Running) {
+    let mut ann = server.guest("ann").await;
+    for n in 1..=9 {
+        let posted = ann
+            .post("/chat/long/messages", &json!({ "text": format!("n{n}") }))
+            .await;
+        assert_eq!(posted.status, 201);
+    }
+    let mut rows = async |query: &str| {
+        let reply = ann.get(&format!("/rooms/long/rows?{query}")).await;
+        assert_eq!(
+            reply.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        (reply.status, rows_in(&reply.text()))
+    };
+    for (query, expected) in [
+        ("limit=2", vec![8, 9]),
+        ("before=5&limit=3", vec![2, 3, 4]),
+        ("after=5&limit=2", vec![6, 7]),
+        ("around=5&limit=5", vec![3, 4, 5, 6, 7]),
+        ("around=9&limit=4", vec![6, 7, 8, 9]),
+        ("around=1&limit=4", vec![1, 2, 3]),
+        ("around=5&limit=1", vec![5, 6]),
+    ] {
+        assert_eq!(rows(query).await, (200, expected), "{query}");
+    }
+
+    for (query, word) in [
+        ("around=5&before=3", "around"),
+        ("around=x", "around"),
+        ("limit=0", "limit"),
+    ] {
+        let refused = ann.get(&format!("/rooms/long/rows?{query}")).await;
+        assert_eq!(refused.status, 400, "{query}");
+        assert!(
+            refused.json()["detail"].to_string().contains(word),
+            "{query}"
+        );
+    }
+    let nowhere = ann.get("/rooms/nowhere/rows").await.text();
+    assert_eq!(rows_in(&nowhere), Vec::<i64>::new());
+}
+
+async fn a_socket_that_asks_for_rows_gets_those_of_the_page(server: &Running) {
+    let mut ann = server.account("ann").await;
+    let first = ann
+        .post("/chat/live/messages", &json!({ "text": "**first** <b>" }))
+        .await;
+    assert_eq!(first.status, 201);
+    let headers = [
+        ("cookie", ann.header("cookie").expect("a session")),
+        ("accept-language", "de"),
+    ];
+    let mut with = Socket::open(server.address, &headers)
+        .await
+        .expect("a socket");
+    let mut without = Socket::open(server.address, &headers[..1])
+        .await
+        .expect("a socket");
+    with.say(&json!({ "type": "subscribe", "room": "live", "html": true }))
+        .await;
+    without
+        .say(&json!({ "type": "subscribe", "room": "live" }))
+        .await;
+    with.expect("subscribed").await;
+    without.expect("subscribed").await;
+
+    ann.post(
+        "/chat/live/messages",
+        &json!({ "text": "re", "reply_to": 1 }),
+    )
+    .await;
+    let frame = with.expect("message").await;
+    let row = frame["html"].as_str().expect("a row").to_owned();
+    assert!(
+        row.contains("**first** &lt;b&gt;") && row.contains("id=\"m2\""),
+        "{row}"
+    );
+    assert_eq!((&frame["seq"], &frame["text"]), (&json!(2), &json!("re")));
+    assert_eq!(without.expect("message").await.get("html"), None);
+    ann.send(
+        Method::PATCH,
+        "/chat/live/messages/2",
+        &json!({ "text": "`re`" }).to_string(),
+    )
+    .await;
+    let changed = with.expect("changed").await;
+    let row = changed["html"].as_str().expect("a row");
+    assert!(
+        row.contains("<code>re</code>") && row.contains(">bearbeitet</small>"),
+        "{row}"
+    );
+
+    let mut ann = ann.with_header("accept-language", "de");
+    let page = ann.get("/rooms/live/rows?after=1").await.text();
+    assert_eq!(page, row);
+}
+
+async fn a_deleted_message_is_not_quoted_any_more(server: &Running) {
+    let mut ann = server.account("ann").await;
+    ann.post("/chat/quotes/messages", &json!({ "text": "secret" }))
+        .await;
+    ann.post(
+        "/chat/quotes/messages",
+        &json!({ "text": "re", "reply_to": 1 }),
+    )
+    .await;
+    let rows = ann.get("/rooms/quotes/rows?after=1").await.text();
+    assert!(rows.contains("secret"), "{rows}");
+
+    let deleted = ann
+        .send(Method::DELETE, "/chat/quotes/messages/1", "")
+        .await;
+    assert_eq!(deleted.status, 204);
+    let rows = ann.get("/rooms/quotes/rows").await.text();
+    assert!(
+        !rows.contains("secret") && rows.contains("data-deleted"),
+        "{rows}"
+    );
 }

@@ -33,6 +33,7 @@ pub use actor::Actor;
 pub use error::{Error, Invalid, Result};
 pub use feed::{LiveCounts, UserUpdate};
 pub use follow::{Follower, PresenceGuard, Update, UserWatcher, Watcher};
+pub use mentions::mentions_in;
 pub use options::{Clock, MAX_MESSAGES, MAX_NAMES, Options};
 pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};

@@ -1,33 +1,44 @@
 //! Names in the text of a message.
 
+use std::ops::Range;
+
 use crate::types::{MAX_MENTIONS, MessageText, Username};
 
 /// Characters of a name in a text: letters, digits and these. What ends a sentence is not part of
 /// it.
 const WITHIN_NAMES: [char; 3] = ['_', '-', '.'];
 
-/// Returns the names that a text mentions as `@name`, as they are written, in order: each once, at
-/// most [`MAX_MENTIONS`]. An `@` within a word, as in a mail address, mentions nobody.
-pub(crate) fn named_in(text: &MessageText) -> Vec<Username> {
-    let text = text.as_str();
-    let mut names: Vec<Username> = Vec::new();
-    for (at, _) in text.match_indices('@') {
-        if text[..at]
-            .chars()
-            .next_back()
-            .is_some_and(char::is_alphanumeric)
-        {
-            continue;
+/// Finds the names that a text mentions as `@name`, with the bytes that each takes, its `@`
+/// included. An `@` within a word, as in a mail address, mentions nobody.
+///
+/// ```
+/// let found: Vec<_> = chatcore::mentions_in("hello @ann, not bob@example.org").collect();
+/// assert_eq!(found, [(6..10, "ann".parse()?)]);
+/// # Ok::<(), chatcore::Invalid>(())
+/// ```
+pub fn mentions_in(text: &str) -> impl Iterator<Item = (Range<usize>, Username)> {
+    text.match_indices('@').filter_map(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(char::is_alphanumeric) {
+            return None;
         }
+
         let rest = &text[at + 1..];
         let is_within = |c: char| {
             !c.is_whitespace() && (!c.is_ascii_punctuation() || WITHIN_NAMES.contains(&c))
         };
         let end = rest.find(|c| !is_within(c)).unwrap_or(rest.len());
         let name = rest[..end].trim_end_matches(['.', '-']);
-        if let Ok(name) = name.parse::<Username>()
-            && !names.contains(&name)
-        {
+        Some((at..at + 1 + name.len(), name.parse().ok()?))
+    })
+}
+
+/// Returns the names that a text mentions, as they are written, in order: each once, at most
+/// [`MAX_MENTIONS`].
+pub(crate) fn named_in(text: &MessageText) -> Vec<Username> {
+    let mut names: Vec<Username> = Vec::new();
+    for (_, name) in mentions_in(text.as_str()) {
+        if !names.contains(&name) {
             names.push(name);
         }
         if names.len() == MAX_MENTIONS {

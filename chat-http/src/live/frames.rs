@@ -14,6 +14,8 @@ pub(super) enum ClientFrame {
         room: RoomName,
         after: Option<Seq>,
         changes_after: Option<ChangeSeq>,
+        /// Tells if messages come with their rows, as pages draw them.
+        html: bool,
     },
     Unsubscribe {
         room: RoomName,
@@ -147,6 +149,13 @@ pub(super) fn check_places(after: Option<Seq>, changes_after: Option<ChangeSeq>)
     }
 }
 
+/// Returns the frame of a message with one more field: its row.
+pub(super) fn with_html(frame: &[u8], row: &[u8]) -> Vec<u8> {
+    let text = serde_json::to_vec(&String::from_utf8_lossy(row)).unwrap_or_default();
+    let fields = frame.strip_suffix(b"}").unwrap_or(frame);
+    [fields, b",\"html\":", &text, b"}"].concat()
+}
+
 fn read(fields: &Fields) -> Result<ClientFrame> {
     let room = || fields.required("room");
     match fields.text("type")? {
@@ -157,6 +166,7 @@ fn read(fields: &Fields) -> Result<ClientFrame> {
                 room: room()?,
                 after,
                 changes_after,
+                html: fields.flag("html")?.unwrap_or_default(),
             })
         }
         Some("unsubscribe") => Ok(ClientFrame::Unsubscribe { room: room()? }),

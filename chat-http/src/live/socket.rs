@@ -8,9 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chatcore::{
-    Actor, ChangeSeq, Nonce, PresenceGuard, RoomName, Seq, Session, Update, UserStore, UserUpdate,
-    UserWatcher,
+    Actor, ChangeSeq, Nonce, PresenceGuard, RoomName, Seq, Session, SharedMessage, Update,
+    UserStore, UserUpdate, UserWatcher,
 };
 use futures_util::future::{self, AbortHandle, BoxFuture};
 use futures_util::stream::{Abortable, BoxStream, FuturesOrdered, SelectAll};
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::CloseCode;
 
-use super::frames::{ClientFrame, Frame, ServerFrame, Subject};
+use super::frames::{ClientFrame, Frame, ServerFrame, Subject, with_html};
 use super::room_events::{EndReason, RoomEvent, news, next_of};
 use super::wire::{Arrived, End, Flow, Wire};
 use super::work::{Done, Subscribed, Work};
@@ -30,8 +31,10 @@ use crate::config::Guests;
 use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
+use crate::pages::rows::draw_row;
 use crate::posting::{self, Post};
 use crate::session_monitor::{Looked, SessionMonitor, next_look};
+use crate::texts::Language;
 use crate::throttle::{Rate, TokenBucket};
 
 /// Rooms that one socket follows with a session.
@@ -67,6 +70,8 @@ struct Socket<C> {
     who: Option<CurrentUser>,
     /// Where the client comes from.
     from: Network,
+    /// Language of the rows that the client asks for.
+    language: Language,
     /// Whom limits are charged to.
     charged: Charged,
     wire: Wire<C>,
@@ -88,6 +93,8 @@ struct Socket<C> {
 
 /// A room that is followed. Ends when it is dropped.
 struct Subscription {
+    /// Tells if messages come with their rows.
+    html: bool,
     stream: AbortHandle,
     _attending: Option<PresenceGuard>,
 }
@@ -102,7 +109,7 @@ impl Drop for Subscription {
 pub(super) async fn run<C>(
     app: App,
     who: Option<CurrentUser>,
-    from: Network,
+    (from, language): (Network, Language),
     connection: C,
     stopping: watch::Receiver<()>,
 ) where
@@ -118,6 +125,7 @@ pub(super) async fn run<C>(
         charged: Charged::new(who.as_ref().map(|who| &who.session), from),
         who,
         from,
+        language,
         wire: Wire::new(connection),
         user,
         proof,
@@ -251,7 +259,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 room,
                 after,
                 changes_after,
-            } => self.subscribe(room, after, changes_after),
+                html,
+            } => self.subscribe(room, (after, changes_after), html),
             ClientFrame::Unsubscribe { room } => {
                 self.subscriptions.remove(&room);
                 Ok(future::ready(Ok(Done::Answer(None))).boxed())
@@ -275,8 +284,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     fn subscribe(
         &mut self,
         room: RoomName,
-        after: Option<Seq>,
-        changes_after: Option<ChangeSeq>,
+        (after, changes_after): (Option<Seq>, Option<ChangeSeq>),
+        html: bool,
     ) -> Result<Begun> {
         let most = if self.who.is_some() {
             MAX_SUBSCRIPTIONS
@@ -307,6 +316,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 room,
                 last_seq,
                 last_change,
+                html,
                 watcher,
                 attending,
             })))
@@ -393,6 +403,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     room,
                     last_seq,
                     last_change,
+                    html,
                     watcher,
                     attending,
                 } = *subscribed;
@@ -408,6 +419,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 self.subscriptions.insert(
                     room,
                     Subscription {
+                        html,
                         stream: handle,
                         _attending: attending,
                     },
@@ -442,14 +454,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         match update {
             Update::Messages(messages) => {
                 for message in messages {
-                    self.wire.say(message.tagged_json().clone()).await?;
+                    let frame = message.tagged_json().clone();
+                    self.say_message(&message, frame).await?;
                 }
             }
             Update::Changed(messages) => {
                 for message in messages {
-                    self.wire
-                        .say(message.tagged_json_as_changed().clone())
-                        .await?;
+                    let frame = message.tagged_json_as_changed().clone();
+                    self.say_message(&message, frame).await?;
                 }
             }
             Update::Resync => {
@@ -490,6 +502,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Passes a message on, with its row if the client draws pages.
+    async fn say_message(&mut self, message: &SharedMessage, frame: Bytes) -> Flow {
+        let subscription = self.subscriptions.get(&message.room);
+        if !subscription.is_some_and(|subscription| subscription.html) {
+            return self.wire.say(frame).await;
+        }
+
+        match draw_row(&self.app, self.language, message).await {
+            Ok(row) => self.wire.say(with_html(&frame, &row)).await,
+            // The client has the rest, and may ask for the row.
+            Err(_) => self.wire.say(frame).await,
+        }
     }
 
     async fn pass_on_of_user(&mut self, update: chatcore::Result<UserUpdate>) -> Flow {

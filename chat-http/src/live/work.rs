@@ -29,6 +29,7 @@ pub(super) struct Subscribed {
     pub(super) room: RoomName,
     pub(super) last_seq: Seq,
     pub(super) last_change: ChangeSeq,
+    pub(super) html: bool,
     pub(super) watcher: Watcher,
     pub(super) attending: Option<PresenceGuard>,
 }

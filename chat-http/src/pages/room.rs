@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::account::log_in_page;
+use super::rows::{MESSAGES, Selection, draw_rows};
 use super::{Head, encode, refused, render, room_page};
 use crate::app::App;
 use crate::config::Guests;
@@ -14,9 +15,7 @@ use crate::error::{HttpError, Result};
 use crate::posting::{self, Post};
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
-
-/// Messages on the page.
-const MESSAGES: u32 = 50;
+use crate::texts::Language;
 
 /// The page, for who may see it.
 pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
@@ -208,6 +207,8 @@ async fn draw_room(
         api: String,
         log_in: String,
         messages: Vec<Line<'a>>,
+        /// The messages, drawn.
+        rows: String,
         /// Whether this is the end of the room, where new messages appear.
         live: bool,
         older: Option<String>,
@@ -228,7 +229,7 @@ async fn draw_room(
         nonce: &'a str,
         error: Option<&'a str>,
     }
-    let range = call.query.range()?;
+    let selection = Selection::of(&call.query)?;
     let About {
         last_change,
         private,
@@ -236,7 +237,10 @@ async fn draw_room(
         members,
         bans,
     } = About::of(app, call, room).await?;
-    let read = call.user_store(app).messages(room, range, MESSAGES).await?;
+    let read = selection
+        .read(&call.user_store(app), room, MESSAGES)
+        .await?;
+    let is_newest = selection == Selection::Range(Range::Newest);
     let page = room_page(app, room);
     let first = read.first().map_or(0, |m| m.seq.get());
     let user = verified(call);
@@ -249,9 +253,10 @@ async fn draw_room(
             .iter()
             .map(|message| Line::new(message, user, owns))
             .collect(),
-        live: range == Range::Newest,
+        rows: draw_rows(app, Language::of(&call.headers), &read).await?,
+        live: is_newest,
         older: (first > 1).then(|| format!("{page}?before={first}")),
-        newer: (range != Range::Newest).then(|| page.clone()),
+        newer: (!is_newest).then(|| page.clone()),
         events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
         changes: format!("{}/chat/{}/changes", app.prefix(), encode(room.as_str())),
         last: read.last().map_or(0, |m| m.seq.get()),

@@ -152,6 +152,7 @@ const TABLE: &[Line] = &[
         members_else(200, 401)),
     line("PATCH /chat/{room}", "/chat/den", r#"{"topic":"x"}"#, owner(200)),
     line("GET /rooms/{room}", "/rooms/den", "", members(200)),
+    line("GET /rooms/{room}/rows", "/rooms/den/rows", "", all(200)),
     line("POST /rooms/{room}", "/rooms/den", "text=x", members_else(303, 401)),
     line("POST /rooms", "/rooms", "room=den", [403, 403, 403, 303, 303, 403]),
 
@@ -178,6 +179,7 @@ const TABLE: &[Line] = &[
     line("DELETE /chat/{room}/bans/{username}", "/chat/nope/bans/guest2", "", members_else(404, 401)),
     line("DELETE /chat/{room}/messages/{seq}", "/chat/nope/messages/1", "", members_else(404, 401)),
     line("GET /rooms/{room}", "/rooms/nope", "", all(404)),
+    line("GET /rooms/{room}/rows", "/rooms/nope/rows", "", all(200)),
     line("POST /rooms/{room}/people", "/rooms/nope/people", "username=guest2&do=ban", members_else(404, 401)),
     line("POST /rooms/{room}/delete", "/rooms/nope/delete", "seq=2", members_else(404, 401)),
 
@@ -203,6 +205,7 @@ const TABLE: &[Line] = &[
     line("POST /account/sessions", "/account/sessions", "others=", session(303, 401)),
     line("POST /rooms", "/rooms", "room=home", all(303)),
     line("GET /rooms/{room}", "/rooms/home", "", all(200)),
+    line("GET /rooms/{room}/rows", "/rooms/home/rows?around=1", "", all(200)),
     line("POST /rooms/{room}", "/rooms/lobby", "text=x", session(303, 401)),
     line("GET /favicon.ico", "/favicon.ico", "", all(308)),
     line("GET /static/{file}", "/static/style.css", "", all(200)),
@@ -243,6 +246,7 @@ fn expected(guests: Guests, line: &Line, role: Role) -> u16 {
             _ => allowed,
         },
         _ if ["/", "/rooms", "/account"].contains(&line.path) => 303,
+        "GET /rooms/{room}/rows" => 401,
         _ if line.path.starts_with("/rooms/") || line.path.starts_with("/account/") => 303,
         _ => 401,
     }

@@ -29,7 +29,8 @@ async fn serve() -> (
         let (_running, stopping) = watch::channel(());
         let began = Instant::now();
         let from = std::net::IpAddr::from([127, 0, 0, 1]).into();
-        run(app, None, from, WriteTimeout::new(server), stopping).await;
+        let client = (from, Language::English);
+        run(app, None, client, WriteTimeout::new(server), stopping).await;
         began.elapsed()
     });
     (client, served, folder)

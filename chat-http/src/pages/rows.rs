@@ -1,0 +1,141 @@
+//! Rows of messages: on pages, as a fragment for scripts, and in the frames of sockets.
+
+use bytes::Bytes;
+use chatcore::{Range, RoomName, Seq, SharedMessage, UserStore};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+
+use super::message::draw_message;
+use crate::app::App;
+use crate::error::{HttpError, Result};
+use crate::request::{Call, Query};
+use crate::response::{Response, bytes};
+use crate::row_cache::RowKey;
+use crate::texts::Language;
+
+/// Messages of a page, and of a fragment if the client does not say.
+pub(super) const MESSAGES: u32 = 50;
+
+/// Messages that a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selection {
+    Range(Range),
+    /// A message, with those before and after it.
+    Around(Seq),
+}
+
+impl Selection {
+    pub(super) fn of(query: &Query) -> Result<Self> {
+        let range = query.range()?;
+        match (range, query.parsed("around")?) {
+            (range, None) => Ok(Self::Range(range)),
+            (Range::Newest, Some(seq)) => Ok(Self::Around(seq)),
+            _ => Err(HttpError::bad_request(
+                "at most one of since, after, before and around may be given",
+            )),
+        }
+    }
+
+    /// Reads at most `limit` messages, oldest first.
+    pub(super) async fn read(
+        self,
+        store: &UserStore,
+        room: &RoomName,
+        limit: u32,
+    ) -> Result<Vec<SharedMessage>> {
+        let seq = match self {
+            Self::Range(range) => return Ok(store.messages(room, range, limit).await?),
+            Self::Around(seq) => seq,
+        };
+        let after = store
+            .messages(room, Range::After(seq), (limit / 2).max(1))
+            .await?;
+        // Near the end of the room there is space for more from before.
+        let taken = u32::try_from(after.len()).unwrap_or(limit);
+        let most = limit.saturating_sub(taken).max(1);
+        let mut found = store
+            .messages(room, Range::Before(seq.next()), most)
+            .await?;
+        found.extend(after);
+        Ok(found)
+    }
+}
+
+/// Answers with the rows alone: scripts put them into the page.
+pub(crate) async fn rows(app: App, call: Call) -> Result<Response> {
+    let (room, selection) = (call.room()?, Selection::of(&call.query)?);
+    let limit = call.query.limit(MESSAGES, chatcore::MAX_MESSAGES)?;
+
+    let found = selection.read(&call.user_store(&app), &room, limit).await?;
+    let rows = draw_rows(&app, Language::of(&call.headers), &found).await?;
+    let mut response = bytes(StatusCode::OK, "text/html; charset=utf-8", rows);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Draws messages of one room, in order of their `seq`.
+pub(super) async fn draw_rows(
+    app: &App,
+    language: Language,
+    messages: &[SharedMessage],
+) -> Result<String> {
+    let mut rows = String::new();
+    for message in messages {
+        let quoted = match reply_to(message) {
+            Some(seq) => match messages.binary_search_by_key(&seq, |message| message.seq) {
+                Ok(at) => Some(messages[at].clone()),
+                Err(_) => read_quoted(app, message, seq).await,
+            },
+            None => None,
+        };
+        let row = draw_cached(app, language, message, quoted.as_ref())?;
+        rows.push_str(std::str::from_utf8(&row).map_err(|_| HttpError::internal())?);
+    }
+    Ok(rows)
+}
+
+/// Draws one message.
+pub(crate) async fn draw_row(
+    app: &App,
+    language: Language,
+    message: &SharedMessage,
+) -> Result<Bytes> {
+    let quoted = match reply_to(message) {
+        Some(seq) => read_quoted(app, message, seq).await,
+        None => None,
+    };
+    draw_cached(app, language, message, quoted.as_ref())
+}
+
+fn reply_to(message: &SharedMessage) -> Option<Seq> {
+    message.content.as_ref()?.reply_to
+}
+
+/// Reads the message that another one of its room answers: who may read the one may read the other.
+/// If the store does not give it, the row does without.
+async fn read_quoted(app: &App, message: &SharedMessage, seq: Seq) -> Option<SharedMessage> {
+    app.store().message(&message.room, seq).await.ok()
+}
+
+fn draw_cached(
+    app: &App,
+    language: Language,
+    message: &SharedMessage,
+    quoted: Option<&SharedMessage>,
+) -> Result<Bytes> {
+    let key = RowKey {
+        message: *message.digest(),
+        quoted: quoted.map(|quoted| *quoted.digest()),
+        language,
+    };
+    if let Some(row) = app.rows().get(&key) {
+        return Ok(row);
+    }
+
+    let drawn = draw_message(app, language, message, quoted.map(|quoted| &**quoted))?;
+    let row = Bytes::from(drawn);
+    app.rows().insert(key, row.clone());
+    Ok(row)
+}

@@ -1,0 +1,136 @@
+//! Words on the pages, by language: one file for each under `templates/texts/`.
+
+use std::sync::LazyLock;
+
+use hyper::header::{ACCEPT_LANGUAGE, HeaderMap};
+use serde_json::Value;
+
+/// A language of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Language {
+    English,
+    German,
+}
+
+/// Languages, the one for readers of none of them first.
+const LANGUAGES: [Language; 2] = [Language::English, Language::German];
+
+/// Texts of one language.
+pub(crate) struct Texts(Value);
+
+static TEXTS: LazyLock<[Texts; 2]> = LazyLock::new(|| {
+    [
+        include_str!("../../templates/texts/en.json"),
+        include_str!("../../templates/texts/de.json"),
+    ]
+    // A test reads the files.
+    .map(|file| Texts(serde_json::from_str(file).unwrap_or_default()))
+});
+
+impl Language {
+    /// Returns the language that a client likes best.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers
+            .get_all(ACCEPT_LANGUAGE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut best = (0.0, LANGUAGES[0]);
+        for (language, quality) in accepted.flat_map(|list| list.split(',')).filter_map(wish) {
+            if quality > best.0 {
+                best = (quality, language);
+            }
+        }
+        best.1
+    }
+
+    /// Returns the tag of the language in HTML and HTTP.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
+
+    pub(crate) fn texts(self) -> &'static Texts {
+        match self {
+            Self::English => &TEXTS[0],
+            Self::German => &TEXTS[1],
+        }
+    }
+}
+
+/// Reads one entry of `Accept-Language`, as `de-AT;q=0.8`.
+fn wish(entry: &str) -> Option<(Language, f32)> {
+    let (tag, rest) = entry.split_once(';').unwrap_or((entry, ""));
+    let primary = tag.trim().split('-').next().unwrap_or_default();
+    let language = LANGUAGES
+        .into_iter()
+        .find(|language| primary.eq_ignore_ascii_case(language.tag()))?;
+    let quality = match rest.trim().strip_prefix("q=") {
+        Some(quality) => quality.parse().ok()?,
+        None => 1.0,
+    };
+    Some((language, quality))
+}
+
+impl Texts {
+    /// Returns the texts of a part of the file.
+    pub(crate) fn section(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_language_is_the_one_that_the_reader_likes_best() {
+        for (accepted, language) in [
+            ("", Language::English),
+            ("de", Language::German),
+            ("de-AT,de;q=0.9,en;q=0.8", Language::German),
+            ("en-GB,en;q=0.9,de;q=0.8", Language::English),
+            ("fr, de;q=0.3, en;q=0.2", Language::German),
+            ("fr", Language::English),
+            ("en;q=0.1, DE", Language::German),
+            ("de;q=x", Language::English),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static(accepted));
+            assert_eq!(Language::of(&headers), language, "{accepted}");
+        }
+    }
+
+    /// Keys of all texts, each with those of the parts it is in.
+    fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+        for (key, value) in value.as_object().expect("an object") {
+            let path = format!("{path}/{key}");
+            match value {
+                Value::String(text) => {
+                    assert!(!text.trim().is_empty(), "{path}");
+                    found.insert(path);
+                }
+                value => keys(value, &path, found),
+            }
+        }
+    }
+
+    #[test]
+    fn all_languages_have_the_same_texts() {
+        let [english, german] = LANGUAGES.map(|language| {
+            let mut found = BTreeSet::new();
+            keys(&language.texts().0, "", &mut found);
+            found
+        });
+        assert_eq!(
+            english.symmetric_difference(&german).collect::<Vec<_>>(),
+            Vec::<&String>::new()
+        );
+        assert!(!english.is_empty());
+    }
+}
