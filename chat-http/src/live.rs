@@ -1,12 +1,12 @@
-//! What stays open: event streams and sockets.
+//! Connections that stay open: event streams and sockets.
 
 mod events;
 mod frames;
 mod handshake;
+mod request_queue;
 mod room_events;
 mod socket;
-mod wire;
-mod work;
+mod transport;
 
 use hyper_util::rt::TokioIo;
 
@@ -19,6 +19,7 @@ use crate::response::Response;
 use crate::texts::Language;
 
 pub(crate) use events::events;
+use socket::Peer;
 
 /// `GET /ws`: from here on the connection speaks WebSocket.
 pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
@@ -28,16 +29,21 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     if call.ended {
         return Err(HttpError::no_session(true));
     }
+
     let permit = anonymous_permit(&app, &call)?;
     let (response, connection) = handshake::accept(&mut call)?;
     let stopping = call.connection.stopping.clone();
-    let client = (call.network(&app), Language::of(&call.headers));
-    let who = call.user.take();
+    let peer = Peer {
+        network: call.network(&app),
+        language: Language::of(&call.headers),
+    };
+    let user = call.user.take();
+
     let socket = async move {
         let _permit = permit;
         match connection.await {
             Ok(connection) => {
-                socket::run(app, who, client, TokioIo::new(connection), stopping).await;
+                socket::run(app, user, peer, TokioIo::new(connection), stopping).await;
             }
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
@@ -46,7 +52,7 @@ pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     Ok(response)
 }
 
-/// Permit of something open that nobody's session stands for.
+/// Takes the permit of a stream or a socket without a session.
 fn anonymous_permit(app: &App, call: &Call) -> Result<Option<NetworkPermit>> {
     match call.user {
         Some(_) => Ok(None),

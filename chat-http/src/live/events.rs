@@ -2,9 +2,11 @@
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 use std::convert::Infallible;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chat_client::wire::ServerFrame;
 use chatcore::{ChangeSeq, Invalid, Seq, SharedMessage, Update};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
@@ -15,8 +17,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::anonymous_permit;
-use super::frames::{ServerFrame, check_places};
-use super::room_events::{RoomEvent, news};
+use super::frames::{check_places, encode};
+use super::room_events::{RoomEvent, room_events};
 use crate::app::App;
 use crate::error::Result;
 use crate::permits::NetworkPermit;
@@ -26,54 +28,76 @@ use crate::session_monitor::{SessionMonitor, ended};
 
 /// Longest silence. Proxies and clients take a longer one for a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a browser waits before it comes back, in milliseconds.
+/// Pause before a browser comes back, in milliseconds.
 const RETRY: u32 = 1_000;
 
+/// Places that a stream has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    seq: Seq,
+    change: ChangeSeq,
+}
+
+/// The id of an event: `<seq>.<change>`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.seq, self.change)
+    }
+}
+
+/// Places that a client asks to start after.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Start {
+    after: Option<Seq>,
+    /// No change before now is given if this is left out.
+    changes_after: Option<ChangeSeq>,
+}
+
 struct Events {
-    room: BoxStream<'static, RoomEvent>,
-    /// Places reached, among the messages and among the changes.
-    position: (Seq, ChangeSeq),
-    /// The session by which the room is read.
-    proof: Option<SessionMonitor>,
+    room_events: BoxStream<'static, RoomEvent>,
+    position: Position,
+    /// Ends the stream with the session by which the room is read.
+    monitor: Option<SessionMonitor>,
     stopping: watch::Receiver<()>,
-    /// When the client is told that the stream is alive, unless something else is written before.
+    /// Time of the next comment, unless an event is written before.
     next_comment: Instant,
     _permit: Option<NetworkPermit>,
 }
 
 /// `GET /chat/{room}/events`
 pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
-    let (view, room) = (call.user_store(&app), call.room()?);
+    let (store, room) = (call.user_store(&app), call.room()?);
     let permit = anonymous_permit(&app, &call)?;
+
     let position = match start(&call)? {
-        (Some(after), Some(changes_after)) => (after, changes_after),
-        (after, _) => {
-            let (last_seq, last_change) = view.ends(&room).await?;
-            (after.unwrap_or(last_seq), last_change)
+        Start {
+            after: Some(seq),
+            changes_after: Some(change),
+        } => Position { seq, change },
+        Start { after, .. } => {
+            let (last_seq, change) = store.ends(&room).await?;
+            let seq = after.unwrap_or(last_seq);
+            Position { seq, change }
         }
     };
-    let (after, changes_after) = position;
-    let watcher = view
-        .follow(&room, after)
-        .await?
-        .with_changes(Some(changes_after));
-    let proof = call
-        .user
-        .as_ref()
-        .map(|user| SessionMonitor::new(&app, user));
-    let events = Events {
-        room: news(watcher).boxed(),
+    let watcher = store.follow(&room, position.seq).await?;
+    let watcher = watcher.with_changes(Some(position.change));
+
+    let user = call.user.as_ref();
+    Ok(respond(Events {
+        room_events: room_events(watcher).boxed(),
         position,
-        proof,
+        monitor: user.map(|user| SessionMonitor::new(&app, user)),
         stopping: call.connection.stopping.clone(),
         next_comment: Instant::now() + KEEP_ALIVE,
         _permit: permit,
-    };
-    // With an id from the start, so that whoever is cut off before the first message misses none.
-    let first = Bytes::from(format!(
-        "retry: {RETRY}\nid: {}\n\n",
-        id(after, changes_after)
-    ));
+    }))
+}
+
+fn respond(events: Events) -> Response {
+    // With an id from the start, so that a client which is cut off before the first message misses
+    // none.
+    let first = Bytes::from(format!("retry: {RETRY}\nid: {}\n\n", events.position));
     let first = stream::once(async { first });
     let rest = stream::unfold(events, |mut events| async move {
         Some((events.next().await?, events))
@@ -81,49 +105,49 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
     let frames = first
         .chain(rest)
         .map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+
     let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would hold back what it has not enough of.
+    // nginx would hold back an event until it has a buffer full of them.
     headers.insert(
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(response)
+    response
 }
 
-/// Places to start after: of the last event that a browser saw, else as the query says.
-fn start(call: &Call) -> Result<(Option<Seq>, Option<ChangeSeq>)> {
+/// Reads the places to start after: of the last event that a browser saw, else of the query.
+fn start(call: &Call) -> Result<Start> {
     let id = call
         .header(HeaderName::from_static("last-event-id"))
         .filter(|id| !id.is_empty());
     if let Some(id) = id {
-        let (seq, change) = read_id(id).map_err(|e| Invalid {
+        let named = |error| Invalid {
             field: "Last-Event-ID",
-            ..e
-        })?;
-        return Ok((Some(seq), change));
+            ..error
+        };
+        return Ok(read_id(id).map_err(named)?);
     }
 
-    let (after, changes_after) = (
-        call.query.parsed("after")?,
-        call.query.parsed("changes_after")?,
-    );
-    check_places(after, changes_after)?;
-    Ok((after, changes_after))
-}
-
-/// Writes the id of an event.
-fn id(seq: Seq, change: ChangeSeq) -> String {
-    format!("{seq}.{change}")
+    let start = Start {
+        after: call.query.parsed("after")?,
+        changes_after: call.query.parsed("changes_after")?,
+    };
+    check_places(start.after, start.changes_after)?;
+    Ok(start)
 }
 
 /// Reads an id. One without a change means no changes before now.
-fn read_id(id: &str) -> Result<(Seq, Option<ChangeSeq>), Invalid> {
-    Ok(match id.split_once('.') {
-        Some((seq, change)) => (seq.parse()?, Some(change.parse()?)),
-        None => (id.parse()?, None),
+fn read_id(id: &str) -> Result<Start, Invalid> {
+    let (seq, change) = match id.split_once('.') {
+        Some((seq, change)) => (seq, Some(change)),
+        None => (id, None),
+    };
+    Ok(Start {
+        after: Some(seq.parse()?),
+        changes_after: change.map(str::parse).transpose()?,
     })
 }
 
@@ -134,12 +158,12 @@ impl Events {
     async fn next(&mut self) -> Option<Bytes> {
         let bytes = loop {
             tokio::select! {
-                news = self.room.next() => match self.encode(news?)? {
+                event = self.room_events.next() => match self.encode(event?)? {
                     bytes if bytes.is_empty() => {}
                     bytes => break bytes,
                 },
                 () = sleep_until(self.next_comment) => break Bytes::from_static(b":\n\n"),
-                () = ended(&mut self.proof) => return None,
+                () = ended(&mut self.monitor) => return None,
                 _ = self.stopping.changed() => return None,
             }
         };
@@ -148,62 +172,60 @@ impl Events {
         Some(bytes)
     }
 
-    /// Encodes what is new, which is nothing for a reader of a stream if it is about people; `None`
-    /// if there will be nothing more.
+    /// Encodes an event of the room: as nothing if it is about presence or typing, which a stream
+    /// leaves out. Returns `None` if there will be no more.
     fn encode(&mut self, event: RoomEvent) -> Option<Bytes> {
-        let RoomEvent {
-            room,
-            update,
-            position,
-        } = event;
+        let update = event.update.ok()?;
         // Messages do not move the place among the changes, nor changes that among the messages.
-        let (seq, change) = self.position;
-        self.position = (position.0, position.1.unwrap_or(change));
+        let before = self.position;
+        self.position = Position {
+            seq: event.position.0,
+            change: event.position.1.unwrap_or(before.change),
+        };
+
         let mut text = Vec::new();
-        match update.ok()? {
+        match update {
             Update::Messages(messages) => {
                 text.reserve(length(&messages));
                 for message in messages {
-                    write_event(
-                        &mut text,
-                        "message",
-                        &id(message.seq, change),
-                        message.json(),
-                    );
+                    let id = Position {
+                        seq: message.seq,
+                        ..before
+                    };
+                    write_event(&mut text, "message", id, message.json());
                 }
             }
             Update::Changed(messages) => {
                 text.reserve(length(&messages));
                 for message in messages {
-                    let id = id(seq, message.change.unwrap_or(change));
-                    write_event(&mut text, "changed", &id, message.json());
+                    let id = Position {
+                        change: message.change.unwrap_or(before.change),
+                        ..before
+                    };
+                    write_event(&mut text, "changed", id, message.json());
                 }
             }
             Update::Resync => {
-                let id = id(self.position.0, self.position.1);
-                write_event(
-                    &mut text,
-                    "resync",
-                    &id,
-                    &ServerFrame::Resync { room: &room }.encode(),
-                );
+                let data = ServerFrame::Resync {
+                    room: event.room.to_string(),
+                    last_change: self.position.change.get(),
+                };
+                write_event(&mut text, "resync", self.position, &encode(&data));
             }
             Update::Topic(topic) => {
                 let data = ServerFrame::Room {
-                    room: &room,
-                    topic: &topic,
-                }
-                .encode();
-                write_event(&mut text, "room", &id(seq, change), &data);
+                    room: event.room.to_string(),
+                    topic: topic.to_string(),
+                };
+                write_event(&mut text, "room", before, &encode(&data));
             }
-            // A stream says nothing of people.
             _ => {}
         }
         Some(text.into())
     }
 }
 
-/// Bytes that the events of these messages take: all are written by one call.
+/// Estimates the bytes that the events of these messages take.
 fn length(messages: &[SharedMessage]) -> usize {
     messages
         .iter()
@@ -212,7 +234,8 @@ fn length(messages: &[SharedMessage]) -> usize {
 }
 
 /// Writes an event. JSON has no line break, so one line of data carries it.
-fn write_event(text: &mut Vec<u8>, kind: &str, id: &str, data: &[u8]) {
+fn write_event(text: &mut Vec<u8>, kind: &str, id: Position, data: &[u8]) {
+    let id = id.to_string();
     let parts = [
         b"event: ",
         kind.as_bytes(),
@@ -233,18 +256,23 @@ mod tests {
 
     #[test]
     fn an_id_names_both_places_or_the_first() {
-        let read =
-            |text| read_id(text).map(|(seq, change)| (seq.get(), change.map(ChangeSeq::get)));
-        assert_eq!(read("7"), Ok((7, None)));
-        assert_eq!(read("7.0"), Ok((7, Some(0))));
-        assert_eq!(read("0.12"), Ok((0, Some(12))));
+        let read = |text| {
+            read_id(text).map(|start| {
+                let change = start.changes_after.map(ChangeSeq::get);
+                (start.after.map(Seq::get), change)
+            })
+        };
+        assert_eq!(read("7"), Ok((Some(7), None)));
+        assert_eq!(read("7.0"), Ok((Some(7), Some(0))));
+        assert_eq!(read("0.12"), Ok((Some(0), Some(12))));
         for text in [".", "7.", ".7", "7.1.2", "-1", "7.-1", "7,1", "x", " 7"] {
             assert!(read_id(text).is_err(), "{text}");
         }
-        let (seq, change) = (
-            Seq::new(3).expect("a seq"),
-            ChangeSeq::new(4).expect("a change"),
-        );
-        assert_eq!(read(&id(seq, change)), Ok((3, Some(4))));
+
+        let position = Position {
+            seq: Seq::new(3).expect("a seq"),
+            change: ChangeSeq::new(4).expect("a change"),
+        };
+        assert_eq!(read(&position.to_string()), Ok((Some(3), Some(4))));
     }
 }

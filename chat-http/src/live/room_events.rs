@@ -1,17 +1,17 @@
-//! What is new in one of the rooms that a socket follows, and with its user.
+//! Events of one followed room, for sockets and event streams.
 
 use std::time::Duration;
 
-use chatcore::{ChangeSeq, Error, RoomName, Seq, Update, UserUpdate, UserWatcher, Watcher};
+use chatcore::{ChangeSeq, Error, RoomName, Seq, Update, Watcher};
 use futures_util::{Stream, stream};
 use tokio::time::sleep;
 
 use crate::error::HttpError;
 
-/// How long a follower waits after the store could not be read.
+/// Pause of a follower after the store could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What is new in a room.
+/// An update of a room, or the end of all updates.
 pub(super) struct RoomEvent {
     pub(super) room: RoomName,
     pub(super) update: Result<Update, EndReason>,
@@ -20,24 +20,25 @@ pub(super) struct RoomEvent {
     pub(super) position: (Seq, Option<ChangeSeq>),
 }
 
-/// Why there will be nothing more.
+/// Reason why a room has no more updates for its follower.
 pub(super) enum EndReason {
     /// The store is closed, or lost to another process.
-    Closed,
+    StoreClosed,
     /// The user may not be in the room, or not any more.
-    TurnedAway(HttpError),
+    Rejected(HttpError),
 }
 
-/// What is new in a room, for as long as the socket wants it and may have it.
-pub(super) fn news(watcher: Watcher) -> impl Stream<Item = RoomEvent> {
+/// Follows a room until the follower is dropped or may not follow any more. While the store is
+/// away, the events pause.
+pub(super) fn room_events(watcher: Watcher) -> impl Stream<Item = RoomEvent> {
     stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
         loop {
             let update = match watcher.next().await {
                 Ok(update) => Ok(update),
-                Err(Error::Closed) => Err(EndReason::Closed),
+                Err(Error::Closed) => Err(EndReason::StoreClosed),
                 Err(error @ (Error::RoomNotFound | Error::Banned)) => {
-                    Err(EndReason::TurnedAway(error.into()))
+                    Err(EndReason::Rejected(error.into()))
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a follower waits for the store");
@@ -46,24 +47,13 @@ pub(super) fn news(watcher: Watcher) -> impl Stream<Item = RoomEvent> {
                 }
             };
 
-            let (room, position) = (watcher.room().clone(), watcher.position());
-            let rest = update.is_ok().then_some(watcher);
-            return Some((
-                RoomEvent {
-                    room,
-                    update,
-                    position,
-                },
-                rest,
-            ));
+            let event = RoomEvent {
+                room: watcher.room().clone(),
+                position: watcher.position(),
+                update,
+            };
+            let rest = event.update.is_ok().then_some(watcher);
+            return Some((event, rest));
         }
     })
-}
-
-/// Next news of a user, if it is known who that is, until the store is closed.
-pub(super) async fn next_of(user: &mut Option<UserWatcher>) -> chatcore::Result<UserUpdate> {
-    match user {
-        Some(user) => user.next().await,
-        None => std::future::pending().await,
-    }
 }

@@ -5,7 +5,7 @@ use tokio_tungstenite::WebSocketStream as Client;
 use tokio_tungstenite::tungstenite::Message as ClientFrame;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::super::wire::GOODBYE;
+use super::super::transport::CLOSE_TIMEOUT;
 use super::*;
 use crate::Settings;
 use crate::write_timeout::{WRITE_TIMEOUT, WriteTimeout};
@@ -28,9 +28,11 @@ async fn serve() -> (
     let served = tokio::spawn(async move {
         let (_running, stopping) = watch::channel(());
         let began = Instant::now();
-        let from = std::net::IpAddr::from([127, 0, 0, 1]).into();
-        let client = (from, Language::English);
-        run(app, None, client, WriteTimeout::new(server), stopping).await;
+        let peer = Peer {
+            network: std::net::IpAddr::from([127, 0, 0, 1]).into(),
+            language: Language::English,
+        };
+        run(app, None, peer, WriteTimeout::new(server), stopping).await;
         began.elapsed()
     });
     (client, served, folder)
@@ -41,7 +43,7 @@ async fn a_client_that_is_silent_is_asked_and_then_let_go() {
     let (_client, served, _folder) = serve().await;
     let took = served.await.expect("no panic");
     assert!(
-        took >= 2 * SILENCE && took < 2 * SILENCE + 2 * GOODBYE,
+        took >= 2 * SILENCE && took < 2 * SILENCE + 2 * CLOSE_TIMEOUT,
         "{took:?}"
     );
 }

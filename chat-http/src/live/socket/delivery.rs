@@ -1,0 +1,122 @@
+//! Events of rooms as frames of a socket.
+
+use bytes::Bytes;
+use chat_client::wire::ServerFrame;
+use chatcore::{ChangeSeq, RoomName, SharedMessage, Update, Username};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_websockets::CloseCode;
+
+use super::Socket;
+use crate::live::frames::{Subject, encode, with_html};
+use crate::live::room_events::{EndReason, RoomEvent};
+use crate::live::transport::{End, Result};
+use crate::pages::rows::draw_row;
+
+/// Events that are taken together before they are written.
+const MAX_BATCH: usize = 8;
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
+    /// Queues the frames of an event, and of others that are ready.
+    pub(super) async fn deliver(&mut self, event: RoomEvent) -> Result {
+        self.deliver_one(event).await?;
+
+        for _ in 1..MAX_BATCH {
+            match self.room_events.next().now_or_never() {
+                Some(Some(event)) => self.deliver_one(event).await?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver_one(&mut self, event: RoomEvent) -> Result {
+        let RoomEvent {
+            room,
+            update,
+            position: (_, last_change),
+        } = event;
+        match update {
+            Ok(update) => self.deliver_update(&room, update, last_change).await,
+            Err(EndReason::StoreClosed) => Err(store_closed()),
+            Err(EndReason::Rejected(error)) => {
+                self.subscriptions.remove(&room);
+                self.refuse(&Subject::room(&room), &error).await
+            }
+        }
+    }
+
+    async fn deliver_update(
+        &mut self,
+        room: &RoomName,
+        update: Update,
+        last_change: Option<ChangeSeq>,
+    ) -> Result {
+        let frame = match update {
+            Update::Messages(messages) => {
+                for message in messages {
+                    let frame = message.tagged_json().clone();
+                    self.deliver_message(&message, frame).await?;
+                }
+                return Ok(());
+            }
+            Update::Changed(messages) => {
+                for message in messages {
+                    let frame = message.tagged_json_as_changed().clone();
+                    self.deliver_message(&message, frame).await?;
+                }
+                return Ok(());
+            }
+            Update::Presence(presence) => {
+                return self.transport.send(presence.tagged_json().clone()).await;
+            }
+            Update::Typing(users) => return self.deliver_typing(room, users).await,
+            Update::Resync => ServerFrame::Resync {
+                room: room.to_string(),
+                last_change: last_change.unwrap_or(ChangeSeq::ZERO).get(),
+            },
+            Update::Topic(topic) => ServerFrame::Room {
+                room: room.to_string(),
+                topic: topic.to_string(),
+            },
+            // There is no frame for anything else.
+            _ => return Ok(()),
+        };
+        self.transport.send(encode(&frame)).await
+    }
+
+    /// Delivers a message, with its row if the client draws pages.
+    async fn deliver_message(&mut self, message: &SharedMessage, frame: Bytes) -> Result {
+        let subscription = self.subscriptions.get(&message.room);
+        if !subscription.is_some_and(|subscription| subscription.html) {
+            return self.transport.send(frame).await;
+        }
+
+        match draw_row(&self.app, self.peer.language, message).await {
+            Ok(row) => self.transport.send(with_html(&frame, &row)).await,
+            // The client has the rest, and may ask for the row.
+            Err(_) => self.transport.send(frame).await,
+        }
+    }
+
+    /// Tells of the users who type, except the user of the socket.
+    async fn deliver_typing(&mut self, room: &RoomName, mut users: Vec<Username>) -> Result {
+        if let Some(session) = self.session() {
+            users.retain(|user| session.username != *user);
+        }
+
+        for username in users {
+            let frame = ServerFrame::Typing {
+                room: room.to_string(),
+                username: username.to_string(),
+            };
+            self.transport.send(encode(&frame)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// End of a socket whose store is closed.
+pub(super) fn store_closed() -> End {
+    End::Close(CloseCode::GOING_AWAY, "the store is closed")
+}
