@@ -647,7 +647,7 @@ async fn a_socket_goes_on_after_both_places(server: &Running) {
     subscribe(&mut ahead, frame).await;
     assert_eq!(
         ahead.expect("resync").await,
-        json!({ "type": "resync", "room": "a" })
+        json!({ "type": "resync", "room": "a", "last_change": 1 })
     );
     react(&mut ann, Method::PUT, 2, "👍").await;
     for socket in [&mut all, &mut now, &mut ahead] {
