@@ -22,7 +22,7 @@ const MAX_KNOWN: usize = 32;
 
 /// Message that mentions the user.
 #[derive(Clone, PartialEq, Eq)]
-struct Mention {
+pub(super) struct Mention {
     room: RoomName,
     seq: Seq,
 }
@@ -40,7 +40,7 @@ pub(super) struct UserEvents {
 pub(super) enum UserEvent {
     Update(chatcore::Result<UserUpdate>),
     /// A mention that was looked up, or `None` if the user may not know of it.
-    Mention(Option<ServerFrame>),
+    Mention(Option<Mention>),
 }
 
 impl UserEvents {
@@ -61,7 +61,7 @@ impl UserEvents {
         let takes_updates = self.lookups.len() < MAX_LOOKUPS;
         tokio::select! {
             update = updates.next(), if takes_updates => UserEvent::Update(update),
-            Some(mention) = self.lookups.next() => UserEvent::Mention(mention.map(frame)),
+            Some(mention) = self.lookups.next() => UserEvent::Mention(mention),
         }
     }
 
@@ -92,7 +92,7 @@ fn frame(Mention { room, seq }: Mention) -> ServerFrame {
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     pub(super) async fn deliver_user_event(&mut self, event: UserEvent) -> Result {
         let frame = match event {
-            UserEvent::Mention(mention) => mention,
+            UserEvent::Mention(mention) => mention.map(frame),
             UserEvent::Update(update) => match update.map_err(|_| store_closed())? {
                 UserUpdate::Read(room, seq) => Some(ServerFrame::Read {
                     room: room.to_string(),
