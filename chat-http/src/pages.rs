@@ -32,21 +32,43 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The stylesheet, a section for each part of the pages.
+const STYLE: &str = concat!(
+    include_str!("../../templates/static/style/base.css"),
+    include_str!("../../templates/static/style/layout.css"),
+    include_str!("../../templates/static/style/pages.css"),
+    include_str!("../../templates/static/style/room.css"),
+    include_str!("../../templates/static/style/messages.css"),
+    include_str!("../../templates/static/style/composer.css"),
+    include_str!("../../templates/static/style/dialogs.css"),
+    include_str!("../../templates/static/style/print.css"),
+);
+
+macro_rules! scripts {
+    ($($name:literal)*) => {
+        &[$((
+            $name,
+            include_str!(concat!("../../templates/static/", $name)).as_bytes(),
+        )),*]
+    };
+}
+
+/// The modules of the room page.
+const SCRIPTS: &[(&str, &[u8])] = scripts! {
+    "actions.js" "completer.js" "composer.js" "conversation.js" "editor.js" "emoji.js" "formatter.js" "jump_button.js" "live.js" "long_poll.js" "message_list.js" "names.js" "navigation.js" "notifier.js" "notify_menu.js" "outbox.js" "paginator.js" "pending_rows.js" "picker.js" "popover.js" "read_marks.js" "request.js" "room.js" "room_events.js" "row_tools.js" "scroll_manager.js" "session.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
+};
+
 const FILES: &[(&str, &str, &[u8])] = &[
+    ("style.css", "text/css; charset=utf-8", STYLE.as_bytes()),
     (
-        "style.css",
-        "text/css; charset=utf-8",
-        include_bytes!("../../templates/static/style.css"),
+        "emoji.json",
+        "application/json",
+        include_bytes!("../../templates/static/emoji.json"),
     ),
     (
-        "live.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("../../templates/static/live.js"),
-    ),
-    (
-        "room.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("../../templates/static/room.js"),
+        "icon-unread.svg",
+        "image/svg+xml",
+        include_bytes!("../../templates/static/icon-unread.svg"),
     ),
     (
         "icon.svg",
@@ -159,10 +181,16 @@ fn refused(error: HttpError, page: Response) -> Response {
 }
 
 pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
-    let found = FILES.iter().find(|(name, ..)| Some(*name) == call.file());
-    let (_, content_type, body) =
-        found.ok_or_else(|| HttpError::not_found("there is no such file"))?;
-    Ok(cacheable(&call.headers, content_type, *body))
+    let scripts = SCRIPTS
+        .iter()
+        .map(|(name, body)| (*name, "text/javascript; charset=utf-8", *body));
+    let (_, content_type, body) = FILES
+        .iter()
+        .copied()
+        .chain(scripts)
+        .find(|(name, ..)| Some(*name) == call.file())
+        .ok_or_else(|| HttpError::not_found("there is no such file"))?;
+    Ok(cacheable(&call.headers, content_type, body))
 }
 
 /// Browsers ask for it by this name, whatever the pages say.

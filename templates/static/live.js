@@ -1,176 +1,160 @@
-// Follows one room: by a socket, else by an event stream, else by asking again and again. Whatever
-// it is, it goes on after the last message and the last change seen, so nothing is missed.
+// The connection of the page: one socket for all rooms that it follows. It reconnects within a
+// second, resumes each room after the last message and change seen, and notices a connection that
+// is dead without saying so. Where no socket opens, the rooms are polled until one does.
+import { poll } from "./long_poll.js";
 
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 30000;
-// A way that failed this often in a row gives way to the next one.
-const TRIES = 2;
-// How long a socket may take to answer when it is asked whether it is still there.
-const PATIENCE = 5000;
-// After this long the best way is tried again.
-const BETTER = 300000;
-const PAGE = 200;
-const WAIT = 25;
+const FIRST_PAUSE = 200;
+const LONGEST_PAUSE = 8000;
+// A connection that is silent for so long is asked whether it is there, and then given up.
+const SILENCE = 5000;
+const ANSWER = 3000;
+// Sockets that do not open one after the other, before the rooms are polled.
+const MAX_FAILURES = 3;
 
-export class Live {
-  // `socket`, `events`, `messages` and `changes` are addresses; `last` is the seq to go on after, and
-  // `change` the change. `on` is called with each frame of the contract, `status` with "socket",
-  // "events", "poll" or "".
-  constructor({ room, socket, events, messages, changes, last, change, on, status }) {
-    Object.assign(this, { room, socket, events, messages, changes, last, change, on, status });
-    this.ways = [
-      "WebSocket" in window && this.#bySocket,
-      "EventSource" in window && this.#byEvents,
-      this.#byPolling,
-    ].filter(Boolean);
-    this.attempt = 0;
-    // Changed messages that are not shown yet: polls for messages and for changes overtake each other.
-    this.ahead = new Map();
-    window.addEventListener("online", () => this.#check());
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#check(); });
-    setInterval(() => { if (this.way > 0) this.#begin(); }, BETTER);
-    this.#begin();
+export class Live extends EventTarget {
+  #url;
+  #rooms = new Map();
+  #failures = 0;
+  #socket;
+  #timer;
+  #silence;
+
+  // Fires "state" when `state` changes ("connecting", "open", "polling", "lost" or "ended"),
+  // "frame" for frames that are about no room that is followed, and "fail" if a socket did not open.
+  constructor(url) {
+    super();
+    this.#url = new URL(url, location.href);
+    this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    this.state = "connecting";
+    addEventListener("online", () => this.reconnect());
+    addEventListener("offline", () => this.#drop());
+    addEventListener("pageshow", (event) => event.persisted && this.reconnect());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#ask());
   }
 
-  // Says something on the socket, if there is one; what is not said is not missed.
+  // Follows a room after a place. `on` is called with each frame about it, in order.
+  follow(room, { api, last, change }, on) {
+    const followed = { room, api, last, change, on };
+    this.#rooms.set(room, followed);
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#subscribe(followed);
+    else this.#connect();
+    return () => {
+      this.#rooms.delete(room);
+      followed.stopPolling?.();
+      this.say({ type: "unsubscribe", room });
+    };
+  }
+
+  // Sends a frame, if there is a connection; for what need not arrive.
   say(frame) {
-    if (this.open?.readyState === WebSocket.OPEN) this.open.send(JSON.stringify({ room: this.room, ...frame }));
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
   }
 
-  #begin() {
-    this.way = 0;
-    this.tries = 0;
-    this.pause = FIRST_PAUSE;
+  reconnect() {
+    if (this.state === "ended") return;
+    this.#failures = 0;
+    this.#drop();
     this.#connect();
   }
 
+  // Stops for good: who uses the page may not be who opened it.
+  end() {
+    this.#setState("ended");
+    clearTimeout(this.#timer);
+    this.#discard();
+    this.#stopPolling();
+  }
+
+  #setState(state) {
+    if (this.state === state || this.state === "ended") return;
+    this.state = state;
+    this.dispatchEvent(new Event("state"));
+  }
+
   #connect() {
-    clearTimeout(this.timer);
-    clearTimeout(this.doubt);
-    this.close?.();
-    // What an earlier attempt still calls back is not for this one.
-    const attempt = ++this.attempt;
-    const current = (call) => (...given) => { if (attempt === this.attempt) call(...given); };
-    const works = current((name) => {
-      this.tries = 0;
-      this.pause = FIRST_PAUSE;
-      this.status(name);
-    });
-    const fails = current(() => {
-      this.attempt += 1;
-      this.status("");
-      this.tries += 1;
-      if (this.tries >= TRIES && this.way < this.ways.length - 1) {
-        this.way += 1;
-        this.tries = 0;
-      }
-      // Not all at the same moment, when many were cut off at once.
-      this.timer = setTimeout(() => this.#connect(), this.pause * (0.5 + Math.random()));
-      this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
-    });
-    const take = current((message) => {
-      if (message.seq <= this.last) return;
-      this.last = message.seq;
-      const changed = this.ahead.get(message.seq);
-      this.ahead.delete(message.seq);
-      const newest = (changed?.change ?? 0) > (message.change ?? 0) ? changed : message;
-      this.on({ ...newest, type: "message" });
-    });
-    const takeChanged = current((message) => {
-      this.change = Math.max(this.change ?? 0, message.change);
-      if (message.seq > this.last) this.ahead.set(message.seq, message);
-      else this.on({ ...message, type: "changed" });
-    });
-    // What was missed is not kept: the page reads again what it shows, and goes on from now.
-    const resync = current(() => {
-      this.change = undefined;
-      this.on({ type: "resync" });
-    });
-    this.close = this.ways[this.way].call(this, { works, fails, take, takeChanged, resync, current });
+    if (this.#socket || this.state === "ended") return;
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => this.#rooms.forEach((followed) => this.#subscribe(followed));
+    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
+    socket.onclose = () => this.#drop();
+    // It may never open.
+    this.#silence = setTimeout(() => this.#drop(), ANSWER);
   }
 
-  // After sleep, or on another network, a connection may be dead without knowing.
-  #check() {
-    if (this.open?.readyState !== WebSocket.OPEN) return this.#begin();
-    this.#subscribe();
-    clearTimeout(this.doubt);
-    this.doubt = setTimeout(() => this.#begin(), PATIENCE);
+  #discard() {
+    clearTimeout(this.#silence);
+    if (!this.#socket) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#socket = undefined;
   }
 
-  #subscribe() {
-    this.say({ type: "subscribe", after: this.last, changes_after: this.change });
+  #drop() {
+    const connected = this.state === "open";
+    this.#discard();
+    if (this.state === "ended") return;
+    if (this.state !== "polling") this.#setState("lost");
+    if (!connected) {
+      this.#failures += 1;
+      this.dispatchEvent(new Event("fail"));
+      if (this.#failures >= MAX_FAILURES && navigator.onLine) this.#startPolling();
+    }
+    // Not all at the same moment, when many were cut off at once.
+    const pause = Math.min(FIRST_PAUSE * 1.6 ** this.#failures, LONGEST_PAUSE);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connect(), pause * (0.5 + Math.random()));
   }
 
-  #bySocket({ works, fails, take, takeChanged, resync, current }) {
-    const open = new WebSocket(this.socket);
-    this.open = open;
-    let subscribed = false;
-    // It may open and then say nothing, or that the store is out of reach.
-    this.doubt = setTimeout(() => open.close(), PATIENCE);
-    open.onopen = current(() => this.#subscribe());
-    open.onmessage = current((event) => {
-      const frame = JSON.parse(event.data);
-      if (frame.type === "message") return take(frame);
-      if (frame.type === "changed") return takeChanged(frame);
-      if (frame.type === "resync") return resync();
-      if (frame.type === "error") {
-        // The user may not be in the room, or not any more.
-        const away = frame.status === 403 || frame.status === 404;
-        if (away) this.on(frame);
-        if (away || !subscribed) open.close();
-        return;
-      }
-      if (frame.type === "subscribed") {
-        subscribed = true;
-        this.change ??= frame.last_change;
-        clearTimeout(this.doubt);
-        works("socket");
-      }
-      this.on(frame);
-    });
-    open.onclose = fails;
-    return () => {
-      this.open = undefined;
-      open.close();
-    };
+  #ask() {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return this.reconnect();
+    clearTimeout(this.#silence);
+    this.say({ type: "ping" });
+    this.#silence = setTimeout(() => this.#drop(), ANSWER);
   }
 
-  #byEvents({ works, fails, take, takeChanged, resync }) {
-    const query = new URLSearchParams({ after: this.last });
-    if (this.change !== undefined) query.set("changes_after", this.change);
-    const events = new EventSource(`${this.events}?${query}`);
-    events.onopen = () => works("events");
-    events.addEventListener("message", (event) => take(JSON.parse(event.data)));
-    events.addEventListener("changed", (event) => takeChanged(JSON.parse(event.data)));
-    events.addEventListener("resync", resync);
-    events.addEventListener("room", (event) => this.on(JSON.parse(event.data)));
-    // It would come back by itself, and never give up.
-    events.onerror = () => {
-      events.close();
-      fails();
-    };
-    return () => events.close();
+  #subscribe({ room, last, change }) {
+    this.say({ type: "subscribe", room, after: last, changes_after: change, html: true });
   }
 
-  #byPolling({ works, fails, take, takeChanged, resync }) {
-    const abort = new AbortController();
-    const poll = async (address, place, takeOne) => {
-      for (let wait = 0; !abort.signal.aborted; wait = WAIT) {
-        const query = new URLSearchParams({ after: place(), limit: PAGE, wait });
-        const answer = await fetch(`${address}?${query}`, { signal: abort.signal });
-        if (answer.status === 410) {
-          resync();
-          continue;
-        }
-        if (!answer.ok) throw new Error(answer.statusText);
-        const messages = await answer.json();
-        works("poll");
-        messages.forEach(takeOne);
-      }
-    };
-    const messages = poll(this.messages, () => this.last, take);
-    const changes = poll(this.changes, () => this.change ?? 0, takeChanged);
-    Promise.all([messages, changes]).catch(fails);
-    return () => abort.abort();
+  #take(frame) {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#ask(), SILENCE);
+    const followed = this.#rooms.get(frame.room);
+    if (frame.type === "subscribed") {
+      this.#failures = 0;
+      this.#stopPolling();
+      this.#setState("open");
+      if (followed) followed.change ??= frame.last_change;
+    }
+    if (followed) this.#pass(followed, frame);
+    else this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+  }
+
+  #pass(followed, frame) {
+    if (frame.type === "message") {
+      if (frame.seq <= followed.last) return;
+      followed.last = frame.seq;
+    }
+    if (frame.type === "changed") followed.change = Math.max(followed.change ?? 0, frame.change);
+    if (frame.type === "resync") followed.change = undefined;
+    followed.on(frame);
+  }
+
+  #startPolling() {
+    for (const followed of this.#rooms.values()) {
+      followed.stopPolling ??= poll(followed, (frame) => {
+        this.#setState("polling");
+        if (frame) this.#pass(followed, frame);
+      });
+    }
+  }
+
+  #stopPolling() {
+    for (const followed of this.#rooms.values()) {
+      followed.stopPolling?.();
+      followed.stopPolling = undefined;
+    }
   }
 }

@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{ChangeSeq, Invalid, MAX_NAMES, Message, Range, RoomName, Seq, Timestamp, Username};
+use chatcore::{Invalid, MAX_NAMES, Range, Room, RoomName, Seq, Topic, Username};
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::account::log_in_page;
+use super::message::{hue, initials};
 use super::rows::{MESSAGES, Selection, draw_rows};
 use super::{Head, encode, refused, render, room_page};
 use crate::app::App;
@@ -46,37 +48,6 @@ impl<'a> Draft<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: i64,
-    sender: &'a str,
-    text: &'a str,
-    timestamp: Timestamp,
-    /// Minutes are enough to read; the attribute has the rest.
-    time: String,
-    verified: bool,
-    deleted: bool,
-    /// Whether the user may delete it.
-    deletable: bool,
-}
-
-impl<'a> Line<'a> {
-    fn new(message: &'a Message, user: Option<&Username>, owns: bool) -> Self {
-        let written = message.timestamp.to_string();
-        let is_own = message.is_verified() && user == message.sender();
-        Self {
-            seq: message.seq.get(),
-            sender: message.sender().map_or("", Username::as_str),
-            text: message.text().unwrap_or_default(),
-            timestamp: message.timestamp,
-            time: written.get(..16).unwrap_or_default().replace('T', " "),
-            verified: message.is_verified(),
-            deleted: message.is_deleted(),
-            deletable: !message.is_deleted() && (owns || is_own),
-        }
-    }
-}
-
 /// Who is in a private room, or banned from any, and whether a form lets the user change that.
 #[derive(Serialize)]
 struct Person {
@@ -86,9 +57,8 @@ struct Person {
 
 /// What the page says of the room itself.
 struct About {
-    /// Number of the last change, read before the messages: the page goes on after it.
-    last_change: ChangeSeq,
-    private: bool,
+    /// Read before the messages: the page goes on after its last change.
+    found: Room,
     owns: bool,
     members: Vec<Person>,
     bans: Vec<Username>,
@@ -117,8 +87,7 @@ impl About {
             Vec::new()
         };
         Ok(Self {
-            last_change: found.last_change,
-            private: found.private,
+            found,
             owns,
             members,
             bans,
@@ -202,26 +171,34 @@ async fn draw_room(
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
+        t: &'a Value,
+        /// The same for scripts, as JSON that may stand in a script element.
+        texts: String,
         room: &'a str,
+        topic: Option<&'a str>,
         page: String,
         api: String,
         log_in: String,
-        messages: Vec<Line<'a>>,
+        placeholder: String,
+        hue: u32,
+        initials: String,
         /// The messages, drawn.
         rows: String,
-        /// Whether this is the end of the room, where new messages appear.
-        live: bool,
         older: Option<String>,
         newer: Option<String>,
-        events: String,
-        changes: String,
-        /// The newest message shown, after which the page goes on.
+        /// Whether this is the end of the room, where new messages appear.
+        newest: bool,
+        /// The first and the last message that is shown, and the last one of the room.
+        first: i64,
         last: i64,
+        end: i64,
         /// The last change that is shown.
         change: i64,
+        /// The last message that the user has read.
+        read: i64,
         private: bool,
         owns: bool,
-        /// Whether the user's messages are the user's to delete.
+        /// Whether the user's messages are the user's to edit and to delete.
         verified: bool,
         members: Vec<Person>,
         bans: Vec<Username>,
@@ -231,40 +208,53 @@ async fn draw_room(
     }
     let selection = Selection::of(&call.query)?;
     let About {
-        last_change,
-        private,
+        found,
         owns,
         members,
         bans,
     } = About::of(app, call, room).await?;
-    let read = selection
-        .read(&call.user_store(app), room, MESSAGES)
-        .await?;
-    let is_newest = selection == Selection::Range(Range::Newest);
+    let store = call.user_store(app);
+    let messages = selection.read(&store, room, MESSAGES).await?;
+    let read = match &call.user {
+        // A mark that moves to the beginning stays where it is.
+        Some(_) => store.mark_read(room, Seq::ZERO).await?,
+        None => found.last_seq,
+    };
+
+    let language = Language::of(&call.headers);
+    let t = language.texts().section("room");
     let page = room_page(app, room);
-    let first = read.first().map_or(0, |m| m.seq.get());
-    let user = verified(call);
+    let head = Head::new(app, call, room.as_str());
+    let first = messages.first().map_or(0, |m| m.seq.get());
+    let last = messages.last().map_or(0, |m| m.seq.get());
+    let is_newest = selection == Selection::Range(Range::Newest) || last >= found.last_seq.get();
+    let placeholder = t.get("message_to").and_then(Value::as_str);
     let context = Context {
-        head: Head::new(app, call, room.as_str()),
+        t,
+        texts: t.to_string().replace('<', "\\u003c"),
         room: room.as_str(),
-        api: format!("{}/chat/{}/messages", app.prefix(), encode(room.as_str())),
+        topic: found.topic.as_ref().map(Topic::as_str),
+        api: format!("{}/chat/{}", app.prefix(), encode(room.as_str())),
         log_in: log_in_for(app, room),
-        messages: read
-            .iter()
-            .map(|message| Line::new(message, user, owns))
-            .collect(),
-        rows: draw_rows(app, Language::of(&call.headers), &read).await?,
-        live: is_newest,
+        placeholder: placeholder
+            .unwrap_or_default()
+            .replace("{room}", room.as_str()),
+        hue: hue(head.user.unwrap_or_default()),
+        initials: initials(head.user.unwrap_or_default()),
+        rows: draw_rows(app, language, &messages).await?,
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (!is_newest).then(|| page.clone()),
-        events: format!("{}/chat/{}/events", app.prefix(), encode(room.as_str())),
-        changes: format!("{}/chat/{}/changes", app.prefix(), encode(room.as_str())),
-        last: read.last().map_or(0, |m| m.seq.get()),
-        change: last_change.get(),
+        newest: is_newest,
+        first,
+        last,
+        end: found.last_seq.get(),
+        change: found.last_change.get(),
+        read: read.get(),
+        head,
         page,
-        private,
+        private: found.private,
         owns,
-        verified: user.is_some(),
+        verified: verified(call).is_some(),
         members,
         bans,
         text: draft.text,

@@ -1,0 +1,78 @@
+// How far the reader has read, and the line above what is new.
+import { t } from "./texts.js";
+
+const REPEAT = 1000;
+
+export class ReadMarks {
+  #list;
+  #scroll;
+  #say;
+  #read;
+  #said = -Infinity;
+  #timer;
+  #line;
+
+  constructor(list, scroll, read, say) {
+    this.#list = list;
+    this.#scroll = scroll;
+    this.#read = read;
+    this.#say = say;
+    this.#line = document.createElement("li");
+    this.#line.className = "new-line";
+    const label = document.createElement("span");
+    label.textContent = t("new_messages");
+    this.#line.append(label);
+  }
+
+  get read() {
+    return this.#read;
+  }
+
+  // Puts the line before the first row that was not read when the room was opened.
+  open(user) {
+    const unread = this.#list.rows().find((row) => Number(row.dataset.seq) > this.#read && row.dataset.sender !== user);
+    if (unread && this.#read > 0) this.drawLine(unread);
+  }
+
+  drawLine(row) {
+    if (this.#line.isConnected) return;
+    this.#scroll.keep(() => {
+      row.before(this.#line);
+      this.#list.rethread(row);
+    });
+  }
+
+  removeLine() {
+    if (!this.#line.isConnected) return;
+    const next = this.#line.nextElementSibling;
+    this.#scroll.keep(() => {
+      this.#line.remove();
+      if (next?.matches(".message")) this.#list.rethread(next);
+    });
+  }
+
+  // Says how far the reader has read, at most once a second.
+  mark() {
+    if (this.#timer || !this.#hasRead()) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (!this.#hasRead()) return;
+      this.#said = performance.now();
+      this.#read = this.#list.last;
+      this.#say(this.#read);
+    }, Math.max(0, this.#said + REPEAT - performance.now()));
+  }
+
+  // Another tab or device of the reader has.
+  moved(seq) {
+    this.#read = Math.max(this.#read, seq);
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+  }
+
+  #hasRead() {
+    return !document.hidden && this.#scroll.atEnd && this.#list.last > this.#read;
+  }
+}

@@ -1,0 +1,69 @@
+// What comes over the connection about the open room.
+import { t } from "./texts.js";
+
+// Everyone may be told to read again at the same moment.
+const SPREAD = 3000;
+
+export class RoomEvents {
+  #room;
+
+  constructor(room) {
+    this.#room = room;
+  }
+
+  take(frame) {
+    const { timeline, names, typing, marks, main, user } = this.#room;
+    switch (frame.type) {
+      case "message":
+        if (timeline.newest) this.tell(frame);
+        timeline.take(frame);
+        break;
+      case "changed":
+        timeline.take(frame);
+        break;
+      case "resync":
+        setTimeout(() => timeline.refreshAll().catch(() => {}), Math.random() * SPREAD);
+        break;
+      case "presence":
+        frame.users.forEach((name) => names.add(name));
+        document.dispatchEvent(new CustomEvent("chat:presence", { detail: frame }));
+        break;
+      case "typing":
+        if (frame.username !== user) typing.start(frame.username);
+        break;
+      case "read":
+        marks.moved(frame.seq);
+        break;
+      case "room":
+        main.querySelector("#topic").textContent = frame.topic ?? "";
+        break;
+      case "error":
+        if (frame.status === 403 || frame.status === 404) this.#room.end(t("room_gone"), t("rooms"), `${main.dataset.prefix}/`);
+        break;
+    }
+  }
+
+  // A message came, in the list or after its end.
+  tell(frame) {
+    const { timeline, list, jump, notifier, user } = this.#room;
+    if (frame.deleted || frame.sender === user) return;
+    if (!timeline.newest) jump.count();
+    const calls = frame.mentions?.includes(user) || list.row(frame.reply_to)?.classList.contains("own");
+    notifier.message({ ...frame, calls });
+  }
+
+  // A row is about to be shown. Returns the pending row that it replaces.
+  arrive(row) {
+    const { names, typing, outbox, pending, scroll, marks, jump, user } = this.#room;
+    const { sender } = row.dataset;
+    names.add(sender);
+    typing.stop(sender);
+    const replaced = outbox && pending.replacedBy(row, outbox);
+    if (sender !== user) {
+      if (document.hidden || !scroll.atEnd) queueMicrotask(() => marks.drawLine(row));
+      if (!scroll.atEnd) jump.count();
+    }
+    queueMicrotask(() => marks.mark());
+    return replaced;
+  }
+}

@@ -1,0 +1,55 @@
+// Writing in a room: the composer, its completions, and the way of a message until it is stored.
+import { Completer } from "./completer.js";
+import { Composer } from "./composer.js";
+import { Outbox } from "./outbox.js";
+
+// How long the row of a stored message may take to come by itself.
+const ROW_PATIENCE = 1500;
+
+export class Writing {
+  #room;
+
+  // `room` has `main`, `room`, `user`, `api`, `names`, `picker`, `typing`, `marks`, `timeline`,
+  // `list`, `pending`, `live`, `actions`, and `toEnd()`.
+  constructor(room, signal) {
+    this.#room = room;
+    const find = (selector) => room.main.querySelector(selector);
+    const on = {
+      send: (text, replyTo) => this.#send(text, replyTo),
+      type: () => room.typing.type(),
+      editLast: () => room.actions.editLast(),
+      complete: (event) => this.completer.takeKey(event),
+    };
+    this.composer = new Composer(find("#composer"), { user: room.user, room: room.room, on, signal });
+    const emojiUrl = find("#messages").dataset.emoji;
+    const names = (text) => room.names.find(text);
+    this.completer = new Completer(this.composer.field, find("#completions"), { emojiUrl, names, signal });
+    const box = {
+      change: (entry) => room.pending.show(entry, this.outbox),
+      stored: (entry, message) => this.#stored(entry, message),
+    };
+    this.outbox = new Outbox({ user: room.user, room: room.room, api: room.api, on: box });
+    const emoji = find("#emoji");
+    emoji.addEventListener("click", () => room.picker.open(emoji, (chosen) => this.composer.insert(chosen)), { signal });
+  }
+
+  #send(text, replyTo) {
+    this.#room.marks.removeLine();
+    this.#room.typing.sent();
+    this.outbox.add(text, replyTo);
+    this.#room.toEnd();
+  }
+
+  #stored(entry, { seq }) {
+    const { pending, live } = this.#room;
+    if (!pending.stored(entry, seq)) return;
+    if (live.state === "open") setTimeout(() => this.#bring(seq), ROW_PATIENCE);
+    else this.#bring(seq);
+  }
+
+  async #bring(seq) {
+    const { list, timeline, pending } = this.#room;
+    if (!list.row(seq)) await timeline.refresh(seq).catch(() => {});
+    pending.settle();
+  }
+}
