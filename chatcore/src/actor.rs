@@ -8,7 +8,7 @@ use crate::types::Username;
 /// The store takes the program's word for it. [`ChatStore::session`](crate::ChatStore::session)
 /// turns a token into a [`Session`](crate::Session), and [`Session::actor`](crate::Session::actor)
 /// into this.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
     /// Somebody whose name is not known. Reads public rooms.
     Anonymous,

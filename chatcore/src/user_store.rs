@@ -550,7 +550,7 @@ impl UserStore {
                 room,
                 seq,
                 Change::Delete {
-                    actor: Some(actor.clone()),
+                    actor: Some(Actor::Account(actor.clone())),
                 },
             )
             .await

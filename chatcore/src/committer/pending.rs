@@ -1,59 +1,31 @@
-//! The requests that wait for a commit.
+//! Requests that wait for the result of a commit.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use tokio::sync::oneshot;
 
-use super::changes::{Change, Outcomes};
+use super::request::{ChangeRequest, PostRequest, Request};
+use crate::actor::Actor;
 use crate::error::{Error, Result};
-use crate::model::{Batch, NonceKey};
-use crate::types::{Message, MessageText, NewMessage, Posted, RoomName, Seq, Username};
-
-/// A request in the queue.
-pub(super) enum Request {
-    Post(Post),
-    Change(PendingChange),
-}
-
-/// A message to be stored.
-pub(super) struct Post {
-    pub(super) message: NewMessage,
-    pub(super) mentions: Vec<Username>,
-    pub(super) reply: oneshot::Sender<Result<Posted>>,
-}
-
-/// A stored message to be changed.
-pub(super) struct PendingChange {
-    pub(super) room: RoomName,
-    pub(super) seq: Seq,
-    pub(super) change: Change,
-    pub(super) reply: oneshot::Sender<Result<Message>>,
-}
-
-impl Request {
-    fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Post(post) => post.reply.is_closed(),
-            Self::Change(change) => change.reply.is_closed(),
-        }
-    }
-}
+use crate::model::NonceKey;
+use crate::types::{MessageText, NewMessage, Posted, RoomName, Username};
 
 /// A part of a batch, until it is answered.
 pub(super) enum Pending {
     Post(PendingPost),
-    Change(PendingChange),
+    Change(ChangeRequest),
 }
 
-/// One message to store and everyone who waits for it: more than one when the same nonce came
-/// more than once. It is verified if all of them are.
+/// One message to store and all callers who wait for it: several if the same nonce came several
+/// times. It is verified if all of the callers are.
 pub(super) struct PendingPost {
     pub(super) message: NewMessage,
     pub(super) mentions: Vec<Username>,
     waiters: Vec<Waiter>,
 }
 
+/// A caller who waits for a message to be stored, with the post as that caller sent it.
 struct Waiter {
     text: MessageText,
     mentions: Vec<Username>,
@@ -69,11 +41,24 @@ impl Pending {
         }
     }
 
-    /// Returns who acts, and whether the name is proved; `None` for the program itself.
-    pub(super) fn actor(&self) -> Option<(&Username, bool)> {
+    /// Returns the actor; `None` for the program itself.
+    pub(super) fn actor(&self) -> Option<Actor> {
         match self {
-            Self::Post(post) => Some((&post.message.sender, post.message.verified)),
-            Self::Change(change) => change.change.actor(),
+            Self::Post(PendingPost { message, .. }) => {
+                Some(Actor::named(message.sender.clone(), message.verified))
+            }
+            Self::Change(change) => change.change.actor().cloned(),
+        }
+    }
+
+    /// Returns the name that the actor uses without proof.
+    pub(super) fn guest(&self) -> Option<&Username> {
+        match self {
+            Self::Post(post) => Some(&post.message.sender).filter(|_| !post.message.verified),
+            Self::Change(change) => match change.change.actor()? {
+                Actor::Guest(name) => Some(name),
+                Actor::Anonymous | Actor::Account(_) => None,
+            },
         }
     }
 
@@ -84,28 +69,28 @@ impl Pending {
         }
     }
 
-    pub(super) fn as_change(&self) -> Option<&PendingChange> {
+    pub(super) fn as_change(&self) -> Option<&ChangeRequest> {
         match self {
             Self::Post(_) => None,
             Self::Change(change) => Some(change),
         }
     }
 
+    /// Answers all callers with an error.
     pub(super) fn fail(self, error: &Error) {
         match self {
-            Self::Post(post) => {
-                for Waiter { reply, .. } in post.waiters {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
+            Self::Post(post) => post
+                .waiters
+                .into_iter()
+                .for_each(|waiter| waiter.fail(error)),
             Self::Change(change) => drop(change.reply.send(Err(error.clone()))),
         }
     }
 
-    /// Fails those who proved nothing. Returns what is left, which is verified.
-    pub(super) fn refuse_guests(self, error: &Error) -> Option<Self> {
+    /// Answers the callers who are guests with an error. Returns the rest, which is verified.
+    pub(super) fn fail_guests(self, error: &Error) -> Option<Self> {
         match self {
-            Self::Post(mut post) => post.refuse_guests(error).then_some(Self::Post(post)),
+            Self::Post(post) => post.fail_guests(error).map(Self::Post),
             change => {
                 change.fail(error);
                 None
@@ -114,124 +99,125 @@ impl Pending {
     }
 }
 
+impl Waiter {
+    fn fail(self, error: &Error) {
+        let _ = self.reply.send(Err(error.clone()));
+    }
+}
+
 impl PendingPost {
-    pub(super) fn key(&self) -> Option<NonceKey> {
-        key(&self.message)
+    /// Joins another post with the same nonce, which is then answered like this one.
+    fn join(&mut self, other: Self) {
+        self.message.verified &= other.message.verified;
+        self.message.may_create_room |= other.message.may_create_room;
+        self.waiters.extend(other.waiters);
+    }
+
+    pub(super) fn nonce_key(&self) -> Option<NonceKey> {
+        let NewMessage {
+            room,
+            sender,
+            nonce,
+            ..
+        } = &self.message;
+
+        let nonce = nonce.clone()?;
+        Some((room.clone(), sender.clone(), nonce))
     }
 
     /// Answers every waiter: the first with `posted`, the others with a repeat of it.
     pub(super) fn answer(self, mut posted: Posted) {
-        for Waiter { text, reply, .. } in self.waiters {
-            // What a message said that was deleted or edited is not known any more.
+        for waiter in self.waiters {
+            // The text that a deleted or edited message was posted with is not known any more.
             let is_same = posted
                 .message
                 .content
                 .as_ref()
-                .is_none_or(|stored| stored.edited_at.is_some() || stored.text == text);
+                .is_none_or(|stored| stored.edited_at.is_some() || stored.text == waiter.text);
             let answer = if is_same {
                 Ok(posted.clone())
             } else {
                 Err(Error::NonceConflict)
             };
-            posted = Posted {
-                repeated: true,
-                created_room: false,
-                ..posted
-            };
-            let _ = reply.send(answer);
+            let _ = waiter.reply.send(answer);
+
+            posted.repeated = true;
+            posted.created_room = false;
         }
     }
 
-    /// Fails the waiters who proved nothing. Returns false if nobody else waits.
-    fn refuse_guests(&mut self, error: &Error) -> bool {
-        for waiter in self.waiters.extract_if(.., |waiter| !waiter.verified) {
-            let _ = waiter.reply.send(Err(error.clone()));
-        }
-        let Some(first) = self.waiters.first() else {
-            return false;
-        };
+    /// Fails the waiters who are guests. Returns the post of the others, if there are any.
+    fn fail_guests(mut self, error: &Error) -> Option<Self> {
+        self.waiters
+            .extract_if(.., |waiter| !waiter.verified)
+            .for_each(|waiter| waiter.fail(error));
+
+        let first = self.waiters.first()?;
         self.message.text = first.text.clone();
         self.mentions = first.mentions.clone();
         self.message.verified = true;
-        true
+        Some(self)
     }
 }
 
-fn key(message: &NewMessage) -> Option<NonceKey> {
-    let nonce = message.nonce.clone()?;
-    Some((message.room.clone(), message.sender.clone(), nonce))
-}
-
-/// Groups posts that carry the same nonce. A request whose caller has gone is left out.
-pub(super) fn merge(requests: impl Iterator<Item = Request>) -> Vec<Pending> {
-    let mut pending: Vec<Pending> = Vec::new();
-    let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
-    for request in requests.filter(|request| !request.is_abandoned()) {
-        let Post {
+impl From<PostRequest> for PendingPost {
+    fn from(request: PostRequest) -> Self {
+        let PostRequest {
             message,
             mentions,
             reply,
-        } = match request {
-            Request::Post(post) => post,
-            Request::Change(change) => {
-                pending.push(Pending::Change(change));
-                continue;
-            }
-        };
+        } = request;
+
         let waiter = Waiter {
             text: message.text.clone(),
             mentions: mentions.clone(),
             verified: message.verified,
             reply,
         };
-        if let Some(key) = key(&message) {
-            match by_nonce.entry(key) {
-                Entry::Occupied(first) => {
-                    if let Pending::Post(first) = &mut pending[*first.get()] {
-                        first.message.verified &= waiter.verified;
-                        first.message.may_create_room |= message.may_create_room;
-                        first.waiters.push(waiter);
-                    }
-                    continue;
-                }
-                Entry::Vacant(place) => place.insert(pending.len()),
-            };
-        }
-        pending.push(Pending::Post(PendingPost {
+        Self {
             message,
             mentions,
             waiters: vec![waiter],
-        }));
+        }
     }
+}
+
+/// Joins the posts that carry the same nonce. A request whose caller has gone is left out.
+pub(super) fn merge(requests: impl Iterator<Item = Request>) -> Vec<Pending> {
+    let mut pending: Vec<Pending> = Vec::new();
+    let mut by_nonce: HashMap<NonceKey, usize> = HashMap::new();
+
+    for request in requests.filter(|request| !request.is_abandoned()) {
+        let post = match request {
+            Request::Post(post) => PendingPost::from(post),
+            Request::Change(change) => {
+                pending.push(Pending::Change(change));
+                continue;
+            }
+        };
+
+        match post.nonce_key().map(|key| by_nonce.entry(key)) {
+            Some(Entry::Occupied(first)) => {
+                if let Pending::Post(first) = &mut pending[*first.get()] {
+                    first.join(post);
+                }
+            }
+            Some(Entry::Vacant(vacant)) => {
+                vacant.insert(pending.len());
+                pending.push(Pending::Post(post));
+            }
+            None => pending.push(Pending::Post(post)),
+        }
+    }
+
     pending
 }
 
-/// Answers every pending post with its message in the stored batch, and every pending change with
-/// the message as the batch left it.
-pub(super) fn answer(pending: &mut Vec<Pending>, batch: &Batch, outcomes: &Outcomes) {
-    let rooms = batch.rooms.iter();
-    let mut stored: HashMap<_, _> = rooms
-        .map(|room| (&room.room, (room.after.is_none(), room.messages.iter())))
-        .collect();
-    for request in pending.drain(..) {
-        match request {
-            Pending::Post(post) => {
-                // Within a room the batch keeps the order of what was pending.
-                let Some((is_new, messages)) = stored.get_mut(&post.message.room) else {
-                    continue;
-                };
-                if let Some(message) = messages.next() {
-                    // The first message of a new room creates it.
-                    let created_room = std::mem::take(is_new);
-                    let message = message.to_message(&post.message.room);
-                    post.answer(Posted {
-                        message,
-                        repeated: false,
-                        created_room,
-                    });
-                }
-            }
-            Pending::Change(change) => outcomes.answer(change),
-        }
-    }
+/// Fails and removes the requests that concern one room.
+pub(super) fn fail_room(pending: &mut Vec<Pending>, room: &RoomName, error: &Error) {
+    tracing::error!(%room, %error, "posts to a room, and changes in it, fail");
+
+    pending
+        .extract_if(.., |request| request.room() == room)
+        .for_each(|request| request.fail(error));
 }

@@ -1,8 +1,8 @@
 //! Messages that this process stored or changed last, as its commits left them.
 //!
-//! Most changes are of messages that were just posted, or that others just changed too. What is
-//! kept of a room holds as long as the room's head has the change that was last when it was kept: a
-//! batch is guarded by that.
+//! Most changes are of messages that were just posted, or that others just changed too. The
+//! messages of a room are up to date as long as the last change in the room's head is the one that
+//! was last when they were kept, which the head guards.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,9 @@ use crate::backend::Backend;
 use crate::model::{Batch, Head, ReactionAnswer, ReactionQuery, Stored, Target};
 use crate::types::{ChangeSeq, Message, RoomName, Seq};
 
-/// Memory of the messages that are kept. Beyond it all are forgotten, and read again.
+/// Bytes of all messages that are kept. Beyond it all are forgotten, and read again.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// New messages of a room that are kept of one batch, the last ones. Of a large batch few are
-/// changed.
+/// Last new messages of a room that are kept of one batch. Few of a large batch are changed.
 const MAX_NEW: usize = 32;
 
 #[derive(Default)]
@@ -23,20 +22,21 @@ pub(super) struct Recent {
 }
 
 struct RecentOfRoom {
-    /// The last change of the room as of which this holds.
+    /// The last change of the room when the messages were kept.
     last_change: ChangeSeq,
     messages: HashMap<Seq, Stored>,
 }
 
 impl Recent {
-    /// Returns a message that is to be changed, if all that has to be known of it is, and nothing
-    /// has changed in its room since `last_change`.
+    /// Returns a message that is to be changed, if it is kept with the answers to all questions, and
+    /// nothing has changed in its room since `last_change`.
     pub(super) fn find(&self, target: &Target, last_change: ChangeSeq) -> Option<Stored> {
         let room = self
             .rooms
             .get(&target.room)
             .filter(|room| room.last_change == last_change)?;
         let stored = room.messages.get(&target.seq)?;
+
         let reactions = target.reactions.iter().map(|query| answer(stored, query));
         Some(Stored {
             reactions: reactions.collect::<Option<_>>()?,
@@ -50,6 +50,7 @@ impl Recent {
             if self.bytes > MAX_BYTES {
                 *self = Self::default();
             }
+
             let before = part.after.unwrap_or(Head::EMPTY).change;
             let room = self
                 .rooms
@@ -73,11 +74,13 @@ impl Recent {
                 .messages
                 .iter()
                 .zip(backend.locations_of(part))
-                .skip(skipped);
-            let new = new.map(|(message, location)| (message.to_message(&part.room), location));
-            let changed = part.changes.iter();
-            let changed =
-                changed.map(|change| (change.after.clone(), backend.location_after(change)));
+                .skip(skipped)
+                .map(|(message, location)| (message.to_message(&part.room), location));
+            let changed = part
+                .changes
+                .iter()
+                .map(|change| (change.after.clone(), backend.location_after(change)));
+
             for (message, location) in new.chain(changed) {
                 self.bytes += message.weight();
                 self.bytes -= room
@@ -115,6 +118,7 @@ fn answer(stored: &Stored, query: &ReactionQuery) -> Option<ReactionAnswer> {
     if reaction.count != reaction.users.len() as u64 {
         return None;
     }
+
     let users = query
         .users
         .iter()

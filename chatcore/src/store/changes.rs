@@ -3,6 +3,7 @@
 
 use super::{ChatStore, within};
 use crate::account::NameKey;
+use crate::actor::Actor;
 use crate::committer::Change;
 use crate::error::{Error, Result};
 use crate::feed::AccessRequest;
@@ -84,7 +85,7 @@ impl ChatStore {
             room,
             seq,
             Change::Edit {
-                actor,
+                actor: actor.map(Actor::Account),
                 text,
                 mentions,
             },
@@ -150,13 +151,11 @@ impl ChatStore {
         emoji: Emoji,
         is_added: bool,
     ) -> Result<SharedMessage> {
-        let user = user.clone();
         self.change(
             room,
             seq,
             Change::React {
-                user,
-                verified,
+                actor: Actor::named(user.clone(), verified),
                 emoji,
                 is_added,
             },

@@ -1,0 +1,138 @@
+//! Builds a batch: numbers and times its messages and changes, and adds what follows from them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::outcomes::Outcomes;
+use super::pending::{Pending, PendingPost};
+use super::rooms::RoomCache;
+use crate::error::Result;
+use crate::model::{Batch, BatchId, BatchMessage, CountChange, Head, RoomBatch};
+use crate::timestamp::Timestamp;
+use crate::types::{Content, NewMessage, RoomName, Username};
+
+/// Builds the batch of these requests on the remembered heads of their rooms.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`](crate::Error::Unavailable) if the system gives no random number.
+pub(super) fn build_batch(
+    pending: &[Pending],
+    outcomes: &mut Outcomes,
+    rooms: &RoomCache,
+    now: Timestamp,
+) -> Result<Arc<Batch>> {
+    // Sorted by room: a fixed order keeps two processes from locking the same documents crosswise.
+    let mut parts: BTreeMap<RoomName, RoomBatch> = BTreeMap::new();
+
+    for post in pending.iter().filter_map(Pending::as_post) {
+        let part = part_of(&mut parts, &post.message.room, rooms);
+        part.messages.push(next_message(post, part.head(), now));
+    }
+    let head = |room: &RoomName| rooms.head(room).unwrap_or(Head::EMPTY);
+    for (room, changes) in outcomes.number(head) {
+        part_of(&mut parts, &room, rooms).changes = changes;
+    }
+    for part in parts.values_mut() {
+        add_members(part, rooms);
+    }
+
+    Ok(Arc::new(Batch {
+        id: BatchId(crate::session::random()?),
+        rooms: parts.into_values().collect(),
+        counts: count_changes(pending, outcomes),
+        guests: guests(pending),
+    }))
+}
+
+/// Returns the part of the batch that goes to a room, which is empty if it is new.
+fn part_of<'a>(
+    parts: &'a mut BTreeMap<RoomName, RoomBatch>,
+    room: &RoomName,
+    rooms: &RoomCache,
+) -> &'a mut RoomBatch {
+    parts.entry(room.clone()).or_insert_with(|| RoomBatch {
+        room: room.clone(),
+        after: rooms.head(room),
+        messages: Vec::new(),
+        changes: Vec::new(),
+        members: Vec::new(),
+        assumes_members: false,
+    })
+}
+
+/// Returns the message that follows `head`.
+fn next_message(post: &PendingPost, head: Head, now: Timestamp) -> BatchMessage {
+    let NewMessage {
+        sender,
+        text,
+        nonce,
+        verified,
+        reply_to,
+        ..
+    } = post.message.clone();
+
+    BatchMessage {
+        seq: head.seq.next(),
+        timestamp: now.max(head.timestamp.plus_micros(1)),
+        content: Content {
+            sender,
+            text,
+            verified,
+            reply_to,
+            mentions: post.mentions.clone(),
+            edited_at: None,
+            reactions: Vec::new(),
+        },
+        nonce,
+    }
+}
+
+/// Adds the senders who are not known to be members. For the others the batch assumes that they
+/// still are, which the departures in the room's head guard.
+fn add_members(part: &mut RoomBatch, rooms: &RoomCache) {
+    let known = rooms.get(&part.room);
+    let senders: BTreeSet<_> = part
+        .messages
+        .iter()
+        .map(|message| &message.content.sender)
+        .collect();
+    let number_of_senders = senders.len();
+
+    let members: Vec<_> = senders
+        .into_iter()
+        .filter(|sender| !known.is_some_and(|known| known.is_member(sender)))
+        .cloned()
+        .collect();
+    part.assumes_members = members.len() < number_of_senders;
+    part.members = members;
+}
+
+/// Returns the moves of the senders' counters, sorted like the rooms.
+fn count_changes(pending: &[Pending], outcomes: &Outcomes) -> Vec<CountChange> {
+    let mut moves: HashMap<&Username, (i64, i64)> = HashMap::new();
+    for post in pending.iter().filter_map(Pending::as_post) {
+        moves.entry(&post.message.sender).or_default().0 += 1;
+    }
+    for sender in outcomes.deleted_senders() {
+        moves.entry(sender).or_default().1 += 1;
+    }
+
+    let mut counts: Vec<_> = moves
+        .into_iter()
+        .map(|(user, (added, removed))| CountChange {
+            user: user.clone(),
+            added,
+            removed,
+        })
+        .collect();
+    counts.sort_unstable();
+    counts
+}
+
+/// Returns the names that guests use, each once, sorted.
+fn guests(pending: &[Pending]) -> Vec<Username> {
+    let guests: BTreeSet<_> = pending.iter().filter_map(Pending::guest).collect();
+
+    guests.into_iter().cloned().collect()
+}
