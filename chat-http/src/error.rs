@@ -181,7 +181,7 @@ impl From<Error> for HttpError {
             Error::Full => Self::unavailable("the store is full; nothing was stored", 10),
             Error::Closed => Self::unavailable("the server is stopping; try again", 2),
             Error::Unavailable(reason) | Error::InUse(reason) => {
-                tracing::warn!(reason, "the store is out of reach");
+                tracing::warn!(%reason, "the store is out of reach");
                 Self::unavailable(
                     "the store is out of reach; try again, with the same nonce if you post",
                     2,

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::error::{Error, Invalid, Result};
+use crate::error::{Error, Invalid, Reason, Result};
 use crate::types::Username;
 
 /// The fewest characters in a password.
@@ -159,8 +159,10 @@ impl Hasher {
             drop(turn);
             value
         });
-        work.await
-            .map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))
+        work.await.map_err(|e| {
+            let text = format!("a password was not hashed: {e}");
+            Error::Unavailable(Reason::with_cause(text, e))
+        })
     }
 
     pub(crate) async fn hash(&self, password: &Password) -> Result<String> {
@@ -184,7 +186,7 @@ fn argon2() -> Argon2<'static> {
 fn hash(password: &str) -> Result<String> {
     let hashed = argon2().hash_password(password.as_bytes());
     Ok(hashed
-        .map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}")))?
+        .map_err(|e| Error::Unavailable(format!("a password was not hashed: {e}").into()))?
         .to_string())
 }
 

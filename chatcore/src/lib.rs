@@ -27,10 +27,11 @@ mod testing;
 mod timestamp;
 mod types;
 mod user_store;
+mod value;
 
 pub use account::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password};
 pub use actor::Actor;
-pub use error::{Error, Invalid, Result};
+pub use error::{Error, Invalid, Reason, Result};
 pub use feed::{LiveCounts, UserUpdate};
 pub use follow::{Follower, PresenceGuard, Update, UserWatcher, Watcher};
 pub use mentions::mentions_in;

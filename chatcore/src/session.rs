@@ -1,4 +1,4 @@
-//! Sessions: who a token stands for.
+//! Sessions, and the tokens that prove them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::actor::Actor;
-use crate::error::{Error, Invalid, Result};
+use crate::error::{Error, Invalid, Reason, Result};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
+use crate::value::parsed_value;
 
-/// How long a session lives without being used.
+/// The time after its last use at which a session ends.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A use of a session is written down once it is this much later than the last one that was, so
-/// that a session in use costs a write an hour and not a write a request.
+/// A use of a session is stored once it is this much later than the last stored one, so that a
+/// session in use costs a write an hour and not a write a request.
 pub(crate) const TOUCH_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The most characters of a client's description that a session keeps.
@@ -66,7 +67,7 @@ impl FromStr for SessionToken {
     }
 }
 
-/// What the store knows a token by.
+/// The hash by which the store knows a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenHash(pub(crate) [u8; 32]);
 
@@ -100,6 +101,8 @@ impl FromStr for SessionId {
     }
 }
 
+parsed_value!(SessionId);
+
 impl Serialize for SessionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -107,22 +110,24 @@ impl Serialize for SessionId {
 }
 
 /// A log-in that has not ended. One of a guest ends when its name, in any case, is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Session {
     /// Names the session to its owner.
     pub id: SessionId,
-    /// Who logged in.
+    /// The user who logged in.
     pub username: Username,
-    /// Whether the user proved to be who the name says. A guest did not.
+    /// True if the user proved to own the account of that name. A guest did not.
     pub verified: bool,
-    /// When.
+    /// The time of the log-in.
     pub created_at: Timestamp,
-    /// The last use that was written down; a use is, when this is more than an hour old.
+    /// The last use that was stored; a use is stored when this is more than an hour old.
     pub last_seen: Timestamp,
-    /// When the client was given its token: at the log-in, or at the last renewal.
+    /// The time at which the client was given its token: at the log-in, or at the last renewal.
     pub renewed_at: Timestamp,
-    /// What the client said it is: the first 256 characters of its `User-Agent`.
-    pub user_agent: String,
+    /// The client's description of itself, at most 256 characters. Written as `user_agent`.
+    #[serde(rename = "user_agent")]
+    pub device: String,
 }
 
 impl Session {
@@ -135,14 +140,15 @@ impl Session {
     pub(crate) fn new(
         username: Username,
         verified: bool,
-        user_agent: &str,
+        device: &str,
         now: Timestamp,
     ) -> Result<Self> {
-        let user_agent = user_agent
+        let device = device
             .chars()
             .filter(|c| !c.is_control())
             .take(MAX_DEVICE_CHARS)
             .collect();
+
         Ok(Self {
             id: SessionId::random()?,
             username,
@@ -150,20 +156,28 @@ impl Session {
             created_at: now,
             last_seen: now,
             renewed_at: now,
-            user_agent,
+            device,
         })
     }
 }
 
-/// The time before which a session's last use must lie for the session to have expired by `now`.
+/// Returns the time before which the last use of a session lies, if the session has expired by
+/// `now`.
 pub(crate) fn expired_before(now: Timestamp, idle: Duration) -> Timestamp {
     now.minus(idle)
 }
 
+/// Returns random bytes of the system.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if the system gives none.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::Unavailable(format!("the system gives no random bytes: {e}")))?;
+    getrandom::fill(&mut bytes).map_err(|e| {
+        let text = format!("the system gives no random bytes: {e}");
+        Error::Unavailable(Reason::with_cause(text, e))
+    })?;
     Ok(bytes)
 }
 

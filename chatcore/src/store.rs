@@ -328,9 +328,11 @@ impl ChatStore {
 
         let store = self.clone();
         let ending = tokio::spawn(async move { store.end().await });
-        ending
-            .await
-            .unwrap_or_else(|e| Err(Error::Unavailable(format!("closing was cut off: {e}"))))
+        ending.await.unwrap_or_else(|e| {
+            Err(Error::Unavailable(
+                format!("closing was cut off: {e}").into(),
+            ))
+        })
     }
 
     /// Waits for the last commit, writes the last marks and closes the backend, once.
@@ -415,14 +417,14 @@ async fn open_backend(address: &str, options: &Options) -> Result<Arc<dyn Backen
             .iter()
             .any(|scheme| address.starts_with(scheme))
     {
-        return Err(Error::Open(format!(
-            "{address} is no path; name a file by its path, such as ./chat.db"
-        )));
+        return Err(Error::Open(
+            format!("{address} is no path; name a file by its path, such as ./chat.db").into(),
+        ));
     }
     if let Some((scheme, _)) = address.split_once("://") {
-        return Err(Error::Open(format!(
-            "no kind of store has addresses that begin with {scheme}://"
-        )));
+        return Err(Error::Open(
+            format!("no kind of store has addresses that begin with {scheme}://").into(),
+        ));
     }
     #[cfg(feature = "sqlite")]
     return crate::backend::sqlite::open(address.into(), options).await;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use serde::{Serialize, Serializer};
 
 use crate::error::Invalid;
+use crate::value::parsed_value;
 
 /// A point in time: whole microseconds since 1970-01-01T00:00:00Z, within the years 0000 to 9999,
 /// which are those that RFC 3339 can write.
@@ -72,7 +73,7 @@ impl Timestamp {
         )
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
@@ -115,11 +116,13 @@ impl FromStr for Timestamp {
                 "must be an RFC 3339 timestamp such as 2026-11-22T20:07:52.743123Z",
             )
         };
+
         // Only the space before an offset is a lost `+`; the one between date and time is not.
         let mut text = Cow::Borrowed(text);
         if let Some(at) = text.rfind(' ').filter(|&at| at > "2026-11-22".len()) {
             text.to_mut().replace_range(at..=at, "+");
         }
+
         let parsed = DateTime::parse_from_rfc3339(&text)
             .map(|t| t.to_utc())
             .or_else(|_| {
@@ -128,10 +131,13 @@ impl FromStr for Timestamp {
                     .map(|t| t.and_utc())
             })
             .map_err(|_| refused())?;
+
         // An offset may lead out of the years that can be written back.
         Self::from_micros(parsed.timestamp_micros()).ok_or_else(refused)
     }
 }
+
+parsed_value!(Timestamp);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

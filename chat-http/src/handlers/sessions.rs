@@ -131,7 +131,7 @@ pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
         id: session.id,
         created_at: session.created_at,
         last_seen: session.last_seen,
-        user_agent: session.user_agent.clone(),
+        user_agent: session.device.clone(),
         current: session.id == current.id,
     };
     json(

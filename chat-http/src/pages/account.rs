@@ -235,7 +235,7 @@ pub(crate) async fn draw_account(
     };
     let line = |session: &Session| Line {
         id: session.id,
-        device: session.user_agent.clone(),
+        device: session.device.clone(),
         since: minutes(session.created_at),
         seen: minutes(session.last_seen),
         current: session.id == user.session.id,

@@ -48,7 +48,7 @@ use self::replica_set::ReplicaSet;
 use self::schema::Server;
 use self::standalone::Standalone;
 use super::{Backend, ChangeSink, Commits, History};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::model::{
     Append, Batch, Head, MessageChange, NonceKey, ProcessId, ProcessPresence, ReadState, RoomBatch,
     Signal, Stored, Target,
@@ -114,7 +114,8 @@ struct Mongo {
 
 /// Connects to the deployment at `uri` and prepares the database.
 pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend>> {
-    let unusable = |e: mongodb::error::Error| Error::Open(e.kind.to_string());
+    let unusable =
+        |e: mongodb::error::Error| Error::Open(Reason::with_cause(e.kind.to_string(), e));
     let timeout = options.timeout;
     let mut client_options = ClientOptions::parse(uri).await.map_err(unusable)?;
     client_options
@@ -193,7 +194,7 @@ fn error(e: mongodb::error::Error) -> Error {
     if code == OUT_OF_DISK_SPACE {
         Error::Full
     } else {
-        Error::Unavailable(e.kind.to_string())
+        Error::Unavailable(Reason::with_cause(e.kind.to_string(), e))
     }
 }
 
@@ -255,9 +256,9 @@ impl Mongo {
             result
         });
         task.await.unwrap_or_else(|e| {
-            Err(Error::Unavailable(format!(
-                "a call ended without an answer: {e}"
-            )))
+            Err(Error::Unavailable(
+                format!("a call ended without an answer: {e}").into(),
+            ))
         })
     }
 }

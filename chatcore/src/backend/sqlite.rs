@@ -27,7 +27,7 @@ use self::columns::head;
 use self::lock::FileLock;
 use self::pool::{Pool, Priority};
 use super::Backend;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::options::Options;
 
 /// How long a statement waits for a lock that another program holds on the file.
@@ -63,14 +63,14 @@ pub(crate) async fn open(path: PathBuf, options: &Options) -> Result<Arc<dyn Bac
             session_idle,
         })
     });
-    let sqlite = opened.await.map_err(|e| Error::Open(e.to_string()))??;
+    let sqlite = opened.await.map_err(|e| Error::Open(Reason::of(e)))??;
     Ok(Arc::new(sqlite))
 }
 
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
-        .map_err(|e| Error::Open(format!("{}: {e}", path.display())))?;
+        .map_err(|e| Error::Open(Reason::with_cause(format!("{}: {e}", path.display()), e)))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
     connection.set_prepared_statement_cache_capacity(sql::ALL.len());
     Ok(connection)
@@ -81,7 +81,7 @@ fn error(e: rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => Error::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(e.to_string()),
         None => Error::Corrupt(e.to_string()),
-        Some(_) => Error::Unavailable(e.to_string()),
+        Some(_) => Error::Unavailable(Reason::of(e)),
     }
 }
 

@@ -22,14 +22,14 @@ impl ChatStore {
         &self,
         user: &Username,
         password: &Password,
-        user_agent: &str,
+        device: &str,
     ) -> Result<(SessionToken, Session)> {
         // Spares the hash of a name that is taken; the claim decides.
         if self.owner(user).await?.is_some() {
             return Err(Error::NameTaken);
         }
         let hash = self.call(self.0.hasher.hash(password)).await?;
-        let (token, first) = self.new_session(user, true, user_agent)?;
+        let (token, first) = self.new_session(user, true, device)?;
         let account = Account {
             username: user.clone(),
             hash,
@@ -55,10 +55,10 @@ impl ChatStore {
         &self,
         user: &Username,
         password: &str,
-        user_agent: &str,
+        device: &str,
     ) -> Result<(SessionToken, Session)> {
         let account = self.verified(user, password).await?;
-        let (token, new) = self.new_session(user, true, user_agent)?;
+        let (token, new) = self.new_session(user, true, device)?;
         if !self
             .call(self.0.backend.add_session(new.clone(), account.version))
             .await?

@@ -8,7 +8,7 @@ use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_befo
 use crate::types::Username;
 
 impl ChatStore {
-    /// Starts a session for a user who proves nothing: a guest. `user_agent` is what the client
+    /// Starts a session for a user who proves nothing: a guest. `device` is what the client
     /// says it is, kept for the list of sessions.
     ///
     /// # Errors
@@ -19,9 +19,9 @@ impl ChatStore {
     pub async fn log_in_guest(
         &self,
         user: &Username,
-        user_agent: &str,
+        device: &str,
     ) -> Result<(SessionToken, Session)> {
-        let (token, new) = self.new_session(user, false, user_agent)?;
+        let (token, new) = self.new_session(user, false, device)?;
         if self
             .call(self.0.backend.add_guest_session(new.clone()))
             .await?
@@ -40,10 +40,10 @@ impl ChatStore {
         &self,
         user: &Username,
         verified: bool,
-        user_agent: &str,
+        device: &str,
     ) -> Result<(SessionToken, NewSession)> {
         let token = SessionToken::random()?;
-        let session = Session::new(user.clone(), verified, user_agent, self.now())?;
+        let session = Session::new(user.clone(), verified, device, self.now())?;
         let new = NewSession {
             token: token.hash(),
             session,

@@ -37,7 +37,7 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
         (
             session.username.as_str(),
             session.verified,
-            session.user_agent.as_str()
+            session.device.as_str()
         ),
         ("ann", true, "device")
     );

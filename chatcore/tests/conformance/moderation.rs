@@ -151,7 +151,7 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
     let ann = view(&other, "ann");
     let found = ann.room(&p).await.expect("a room");
     assert_eq!(
-        (found.private, found.owner, found.last_seq, found.users),
+        (found.private, found.owner, found.last_seq, found.members),
         (true, Some(user("ann")), seq(1), 1)
     );
     assert_eq!(
@@ -533,7 +533,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
             .room(&q)
             .await
             .expect("a room")
-            .users,
+            .members,
         0
     );
     post(&other, "q", "eve", "y").await;
@@ -618,7 +618,7 @@ pub(crate) async fn who_is_removed_does_not_come_back_by_joining(place: &Place) 
             let (bob, p) = (bob.clone(), p.clone());
             async move { while bob.join(&p).await.is_ok() {} }
         });
-        while bob.room(&p).await.expect("seen").users < 2 {
+        while bob.room(&p).await.expect("seen").members < 2 {
             tokio::task::yield_now().await;
         }
         ann.remove(&p, &user("bob")).await.expect("removed");

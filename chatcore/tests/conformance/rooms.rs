@@ -139,7 +139,7 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
     store.create_room(&room("a")).await.expect("created");
     let empty = store.room(&room("a")).await.expect("a room");
     assert_eq!(
-        (empty.last_seq.get(), empty.last_timestamp, empty.users),
+        (empty.last_seq.get(), empty.last_timestamp, empty.members),
         (0, None, 0)
     );
     post(&store, "a", "ann", "1").await;
@@ -149,7 +149,7 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
         (state.name, state.last_seq, state.last_timestamp),
         (room("a"), last.seq, Some(last.timestamp))
     );
-    assert_eq!((state.users, state.created_at), (2, empty.created_at));
+    assert_eq!((state.members, state.created_at), (2, empty.created_at));
     let made_by_post = post(&store, "b", "ann", "1").await.message;
     assert_eq!(
         store.room(&room("b")).await.expect("a room").created_at,
@@ -210,7 +210,7 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
             .map(|i| user(&format!("u{i:02}")))
             .collect::<Vec<_>>()
     );
-    assert_eq!(store.room(&room("a")).await.expect("a room").users, 25);
+    assert_eq!(store.room(&room("a")).await.expect("a room").members, 25);
 }
 
 pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
@@ -328,7 +328,7 @@ pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &
         store.users(&room("a"), None, 10).await.expect("users"),
         [user("ann")]
     );
-    assert_eq!(store.room(&room("a")).await.expect("a room").users, 1);
+    assert_eq!(store.room(&room("a")).await.expect("a room").members, 1);
 }
 
 pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place: &Place) {
@@ -365,7 +365,7 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
         .expect("users")
         .len();
     assert_eq!(
-        store.room(&room("a")).await.expect("a room").users,
+        store.room(&room("a")).await.expect("a room").members,
         listed as u64
     );
 }
@@ -388,5 +388,5 @@ pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
         other.users(&room("a"), None, 10).await.expect("users"),
         [user("ann")]
     );
-    assert_eq!(other.room(&room("a")).await.expect("a room").users, 1);
+    assert_eq!(other.room(&room("a")).await.expect("a room").members, 1);
 }

@@ -16,7 +16,7 @@ pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
         (
             session.username.as_str(),
             session.verified,
-            session.user_agent.as_str()
+            session.device.as_str()
         ),
         ("ann", false, "Browser/1")
     );

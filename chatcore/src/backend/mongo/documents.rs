@@ -210,7 +210,7 @@ pub(super) fn room(document: &RawDocument) -> Result<Room> {
         last_change: change_seq(document, "last_change")?,
         last_timestamp: (last_seq > Seq::ZERO).then_some(last_timestamp),
         created_at: time(document, "created_at")?,
-        users: document
+        members: document
             .get_i64("members")
             .unwrap_or(0)
             .max(0)
@@ -440,7 +440,7 @@ pub(super) fn new_session(
         "id": session.id.to_string(),
         "username": session.username.as_str(),
         "verified": session.verified,
-        "user_agent": session.user_agent.as_str(),
+        "user_agent": session.device.as_str(),
         "created_at": session.created_at.as_micros(),
         "last_seen": at.as_micros(),
         "renewed_at": session.renewed_at.as_micros(),
@@ -457,7 +457,7 @@ pub(super) fn session(document: &RawDocument) -> Result<Session> {
         id: text(document, "id")?,
         username: text(document, "username")?,
         verified: document.get_bool("verified").map_err(corrupt)?,
-        user_agent: document.get_str("user_agent").map_err(corrupt)?.to_owned(),
+        device: document.get_str("user_agent").map_err(corrupt)?.to_owned(),
         created_at: time(document, "created_at")?,
         last_seen: time(document, "last_seen")?,
         renewed_at: time(document, "renewed_at")?,

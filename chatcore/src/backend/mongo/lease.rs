@@ -154,9 +154,12 @@ async fn watch(collection: &Collection<Document>) -> Result<Option<Document>> {
             None => return Ok(None),
             Some(now) if now != first => {
                 let holder = now.get_str("holder").unwrap_or("another process");
-                return Err(Error::InUse(format!(
-                    "{holder} works on it, and a standalone mongod takes one process at a time"
-                )));
+                return Err(Error::InUse(
+                    format!(
+                        "{holder} works on it, and a standalone mongod takes one process at a time"
+                    )
+                    .into(),
+                ));
             }
             Some(same) if since.elapsed() >= TAKEOVER => return Ok(Some(same)),
             Some(_) => {}

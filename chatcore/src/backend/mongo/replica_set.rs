@@ -21,7 +21,7 @@ use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
 use super::step::{self, Step, Writer};
 use super::{Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, find};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::model::{Append, Batch, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
@@ -159,7 +159,8 @@ impl ReplicaSet {
                         || Instant::now() >= deadline =>
                 {
                     // After a commit without an answer no error says that nothing was stored.
-                    let unknown = Error::Unavailable(e.kind.to_string());
+                    let unknown =
+                        Error::Unavailable(Reason::with_cause(e.kind.to_string(), e.clone()));
                     return Err(if commit_failed { unknown } else { error(e) });
                 }
                 Stop::Failed(_) => pause(COMMIT_PAUSE).await,

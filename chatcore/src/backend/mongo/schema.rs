@@ -59,12 +59,12 @@ pub(super) async fn prepare(database: &Database, session_idle: Duration) -> Resu
         Some(Ok(newer)) if newer > VERSION => {
             return Err(Error::Open(format!(
                 "it was written by a newer version (schema {newer}, this version knows {VERSION})"
-            )));
+            ).into()));
         }
         Some(Ok(older)) if older > 0 => {
             return Err(Error::Open(format!(
                 "it was written by an older version (schema {older}, this version knows {VERSION})"
-            )));
+            ).into()));
         }
         Some(_) => {
             return Err(Error::Open(
@@ -116,9 +116,9 @@ async fn server(database: &Database) -> Result<Server> {
         .is_none_or(|found| found < OLDEST_SERVER)
     {
         let (major, minor) = OLDEST_SERVER;
-        return Err(Error::Open(format!(
-            "MongoDB {version} is older than {major}.{minor}"
-        )));
+        return Err(Error::Open(
+            format!("MongoDB {version} is older than {major}.{minor}").into(),
+        ));
     }
     let hello = admin
         .run_command(doc! { "hello": 1 })

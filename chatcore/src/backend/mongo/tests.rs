@@ -345,7 +345,7 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     assert_eq!(count(&store, "bob").await.cast_signed(), arrived - 1);
     let found = store.room(&room).await.expect("a room");
     assert_eq!(
-        (found.last_seq.get(), found.users),
+        (found.last_seq.get(), found.members),
         (arrived, 2),
         "ann and bob are members"
     );
@@ -439,7 +439,7 @@ async fn a_removal_that_a_standalone_cut_off_lets_nobody_post() {
             "{command}"
         );
         assert_eq!(
-            store.room(&room).await.expect("a room").users,
+            store.room(&room).await.expect("a room").members,
             1,
             "{command}"
         );

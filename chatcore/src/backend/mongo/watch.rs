@@ -188,7 +188,7 @@ async fn majority_time(inner: &Inner) -> Result<Timestamp> {
         .and_then(|write| write.get_document("majorityOpTime"))
         .and_then(|time| time.get_timestamp("ts"))
         .or_else(|_| hello.get_timestamp("operationTime"))
-        .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}")))
+        .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}").into()))
 }
 
 /// Feeds a change to `sink`. One that cannot be read is skipped, and the room it names is read from

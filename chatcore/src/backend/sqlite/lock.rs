@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// The files that stores of this process have.
 static HELD: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
@@ -51,8 +51,13 @@ pub(super) struct FileLock {
 impl FileLock {
     /// Takes the lock of the file at `path`, which is created if there is none.
     pub(super) fn acquire(path: &Path) -> Result<Self> {
-        let cannot = |e: io::Error| Error::Open(format!("{}: {e}", path.display()));
-        let in_use = |holder: String| Error::InUse(format!("{holder} holds {}", path.display()));
+        let cannot = |e: io::Error| {
+            let text = format!("{}: {e}", path.display());
+            Error::Open(Reason::with_cause(text, e))
+        };
+        let in_use =
+            |holder: String| Error::InUse(format!("{holder} holds {}", path.display()).into());
+
         // Until the end, so that of two stores of this process only one opens the file.
         let mut held = held();
         if std::fs::metadata(path).is_ok_and(|found| held.contains(&FileId::from(&found))) {
@@ -97,7 +102,7 @@ impl FileLock {
         Ok(lock)
     }
 
-    /// The path of the file: absolute, and without symbolic links.
+    /// Returns the path of the file: absolute, and without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -107,12 +112,13 @@ impl FileLock {
         let path = self.path.display();
         match std::fs::metadata(&self.path) {
             Ok(found) if FileId::from(&found) == self.id => Ok(()),
-            Ok(_) => Err(Error::Unavailable(format!(
-                "the file at {path} was replaced"
-            ))),
-            Err(e) => Err(Error::Unavailable(format!(
-                "the file at {path} was removed: {e}"
-            ))),
+            Ok(_) => Err(Error::Unavailable(
+                format!("the file at {path} was replaced").into(),
+            )),
+            Err(e) => {
+                let text = format!("the file at {path} was removed: {e}");
+                Err(Error::Unavailable(Reason::with_cause(text, e)))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::lock::FileLock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 
 /// Calls of one priority that may wait for a thread.
 const MAX_WAITING: usize = 4_096;
@@ -112,7 +112,10 @@ impl Pool {
                 drop(running);
             };
             let started = std::thread::Builder::new().name(name.into()).spawn(thread);
-            started.map_err(|e| Error::Open(format!("no thread could be started: {e}")))?;
+            started.map_err(|e| {
+                let text = format!("no thread could be started: {e}");
+                Error::Open(Reason::with_cause(text, e))
+            })?;
         }
         Ok(pool)
     }

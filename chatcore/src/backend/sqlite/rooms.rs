@@ -147,7 +147,7 @@ impl Rooms for Sqlite {
                         last_change,
                         last_timestamp,
                         created_at: time(row, 6)?,
-                        users: row.get::<_, i64>(9)?.unsigned_abs(),
+                        members: row.get::<_, i64>(9)?.unsigned_abs(),
                         private: row.get(7)?,
                         owner,
                         topic: has_topic.then(|| parsed(row, 10)).transpose()?,

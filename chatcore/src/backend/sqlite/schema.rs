@@ -149,12 +149,12 @@ CREATE INDEX sessions_by_use ON sessions (last_seen);
 CREATE INDEX sessions_of_guests ON sessions (fold) WHERE verified = 0;
 ";
 
-/// Makes the tables in an empty file, and refuses a file that is not ours or of another version. A
-/// refused file is left as it was.
+/// Creates the tables in an empty file. Refuses a file of another program or another version, and
+/// leaves it as it was.
 pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let foreign = |e: rusqlite::Error| match error(e) {
-        Error::Corrupt(reason) => Error::Open(reason),
+        Error::Corrupt(reason) => Error::Open(reason.into()),
         other => other,
     };
     let version = number("PRAGMA user_version").map_err(foreign)?;
@@ -169,9 +169,10 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
             } else {
                 "an older"
             };
-            return Err(Error::Open(format!(
+            let text = format!(
                 "it was written by {age} version (schema {other}, this version knows {VERSION})"
-            )));
+            );
+            return Err(Error::Open(text.into()));
         }
         _ => {
             return Err(Error::Open(

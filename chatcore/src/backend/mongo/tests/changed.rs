@@ -413,7 +413,7 @@ async fn check_mixed(store: &ChatStore, backend: &dyn Backend, messages: u64, is
     let room = backend.room(room()).await.expect("read").expect("a room");
     assert_eq!(room.last_change.get(), if is_changed { 3 } else { 0 });
     assert_eq!(
-        (room.last_seq.get() as u64, room.users),
+        (room.last_seq.get() as u64, room.members),
         (3 + messages, 1 + messages.min(1))
     );
     check_log(backend).await;
