@@ -18,14 +18,13 @@ const ROOMS: usize = 3;
 const BETWEEN: u64 = 150;
 
 /// Collections that a batch is stored in.
-const COLLECTIONS: [&str; 7] = [
+const COLLECTIONS: [&str; 6] = [
     "messages",
     "counters",
     "members",
     "changes",
     "reactions",
     "mentions",
-    "commits",
 ];
 
 /// One at a time: each wants the whole machine.

@@ -209,15 +209,22 @@ impl Inner {
             let bound = guarded.committed_head(room)?;
             let (withdrawals, revision) = (guarded.withdrawals(), guarded.revision(room));
             let PageOfMessages {
-                messages,
+                mut messages,
                 has_changes,
-            } = self.read_messages(room, range, limit, bound).await?;
+            } = self.read_posted(room, range, limit, bound).await?;
+            let overlaid = match has_changes {
+                true => self.overlay(room, &mut messages, ReadState::Durable).await,
+                false => Ok(()),
+            };
+
             let late = guarded.committed_head(room)?;
             if has_changes && (revision.is_none() || guarded.revision(room) != revision) {
                 // Some of these changes may be of a batch whose other changes were not there yet.
                 let _no_batch_is_being_stored = guarded.settled(self).await?;
                 return Ok(self.read_messages(room, range, limit, None).await?.messages);
             }
+            overlaid?;
+
             match (messages.last(), late) {
                 (Some(last), Some(late)) if last.seq > late.seq => {}
                 // Something that was being stored was taken back meanwhile.

@@ -12,8 +12,8 @@
 //!   `reactions`?, a list of `emoji`, `count` and the first `users`.
 //!
 //! A statement costs the server more than a document does, so what is known to be new is inserted,
-//! and what goes is deleted by one statement. Each command here may be repeated, as long as no
-//! later change was made: an insert then meets its own documents.
+//! and what goes is deleted by one statement. The commands of a batch may be made in any order, and
+//! each may be repeated as long as no later change was made: an insert then meets its own documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +21,14 @@ use mongodb::bson::raw::CString;
 use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
 use super::documents::{self, change_seq, corrupt, is_there, names, text, time};
-use super::{Inner, find, step};
+use super::{Inner, find, reactions, step};
 use crate::error::Result;
 use crate::model::{Batch, MessageChange, ReadState, Stored};
 use crate::timestamp::Timestamp;
-use crate::types::{ChangeSeq, Content, Emoji, Message, Reaction, RoomName, Seq, Username};
+use crate::types::{ChangeSeq, Content, Message, Reaction, RoomName, Seq, Username};
 
 /// A command ends with the state that brings it to this size.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
-/// Reactions to a deleted message that are deleted one by one, which costs less than a range of
-/// them.
-const MAX_DELETED_BY_ID: usize = 20;
 
 /// Returns the new state of a message as a document.
 fn document(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
@@ -133,17 +130,13 @@ pub(super) fn has_changes(batch: &Batch) -> bool {
     batch.rooms.iter().any(|part| !part.changes.is_empty())
 }
 
-/// Returns the commands that make the changes of a batch. A message's new state is written before
-/// the old one goes from its bucket.
+/// Returns the commands that make the changes of a batch, in any order.
 pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
     let is_first = |change: &MessageChange| change.before.message.change.is_none();
     let first = each(batch).filter(|(_, change)| is_first(change));
     let later = each(batch).filter(|(_, change)| !is_first(change));
 
-    let (mut reactions, mut no_reactions) = (RawArrayBuf::new(), RawArrayBuf::new());
-    let mut moved = RawArrayBuf::new();
     let (mut mentions, mut no_mentions) = (RawArrayBuf::new(), RawArrayBuf::new());
-    let mut deletes = RawArrayBuf::new();
     for (room, change) in each(batch) {
         let (seq, timestamp) = (change.after.seq, change.after.timestamp);
         change
@@ -152,42 +145,7 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
         change
             .lost_mentions()
             .for_each(|user| no_mentions.push(mention_id(user, room, seq)));
-
-        for reaction in &change.reactions {
-            let id = reaction_id(room, seq, reaction.emoji, &reaction.user);
-            match reaction.position {
-                Some(position) if reaction.was_there => {
-                    moved.push(
-                        rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": position } } },
-                    );
-                }
-                Some(position) => reactions.push(rawdoc! { "_id": id, "position": position }),
-                None => no_reactions.push(id),
-            }
-        }
-        let before = change
-            .before
-            .message
-            .content
-            .as_ref()
-            .filter(|_| change.after.is_deleted());
-        let gone = before.map_or(&[][..], |before| &before.reactions);
-        let named: usize = gone.iter().map(|reaction| reaction.users.len()).sum();
-        let count: u64 = gone.iter().map(|reaction| reaction.count).sum();
-        if named <= MAX_DELETED_BY_ID && usize::try_from(count) == Ok(named) {
-            for reaction in gone {
-                reaction.users.iter().for_each(|user| {
-                    no_reactions.push(reaction_id(room, seq, reaction.emoji, user))
-                });
-            }
-        } else {
-            let all = RawDocumentBuf::try_from(&find::reactions_to(room, seq))?;
-            deletes.push(rawdoc! { "q": all, "limit": 0 });
-        }
     }
-    delete_by_id("_id.room", no_reactions)?
-        .into_iter()
-        .for_each(|statement| deletes.push(statement));
 
     let first = in_chunks(first.map(|(room, change)| document(room, change)));
     let mut commands: Vec<_> = first
@@ -201,8 +159,8 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
             .filter_map(|states| step::update_all("changes", states)),
     );
     commands.extend(step::update_all("messages", marks(batch)?));
-    commands.extend(insert("reactions", reactions));
-    commands.extend(delete("reactions", deletes));
+    commands.extend(reactions::commands(each(batch))?);
+
     commands.extend(insert("mentions", mentions));
     commands.extend(delete(
         "mentions",
@@ -234,18 +192,18 @@ fn each(batch: &Batch) -> impl Iterator<Item = (&RoomName, &MessageChange)> {
 }
 
 /// Returns a command that inserts what is not there, unless there is nothing to insert.
-fn insert(collection: &str, documents: RawArrayBuf) -> Option<RawDocumentBuf> {
+pub(super) fn insert(collection: &str, documents: RawArrayBuf) -> Option<RawDocumentBuf> {
     (!documents.is_empty())
         .then(|| rawdoc! { "insert": collection, "documents": documents, "ordered": false })
 }
 
-fn delete(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
+pub(super) fn delete(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
     (!statements.is_empty()).then(|| rawdoc! { "delete": collection, "deletes": statements })
 }
 
 /// Returns the statement that deletes documents, unless there are none. The first field of their
 /// `_id` is `leading`, and tells the router of a sharded cluster where they are.
-fn delete_by_id(
+pub(super) fn delete_by_id(
     leading: &'static str,
     ids: RawArrayBuf,
 ) -> mongodb::error::Result<Option<RawDocumentBuf>> {
@@ -277,42 +235,45 @@ fn replacement(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
 }
 
 /// Returns the statements that mark the buckets of changed messages and take old texts out of them,
-/// where that was not done before. Buckets that lose the message at the same position share one.
+/// where that was not done before. Buckets that lose their messages at the same positions share one.
 fn marks(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
-    let mut positions: BTreeMap<i64, BTreeSet<(&RoomName, i64)>> = BTreeMap::new();
-    let mut unmarked: BTreeSet<(&RoomName, i64)> = BTreeSet::new();
+    let mut positions: BTreeMap<(&RoomName, i64), BTreeSet<i64>> = BTreeMap::new();
     for (room, change) in each(batch) {
         let (Location { first, is_blank }, message) =
             (Location::of(&change.before), &change.before.message);
-        if change.replaces_text() && !is_blank {
-            positions
-                .entry(message.seq.get() - first)
-                .or_default()
-                .insert((room, first));
-        } else if message.change.is_none() {
-            unmarked.insert((room, first));
+        let loses_text = change.replaces_text() && !is_blank;
+        if loses_text || message.change.is_none() {
+            let position = loses_text.then_some(message.seq.get() - first);
+            positions.entry((room, first)).or_default().extend(position);
         }
     }
 
-    let mut statements = RawArrayBuf::new();
-    for (position, buckets) in positions {
-        let mut gone = RawDocumentBuf::new();
-        for field in documents::POSTED {
-            gone.append(
-                CString::try_from(format!("messages.{position}.{field}"))?,
-                true,
-            );
-        }
-        statements.push(mark(
-            &buckets,
-            rawdoc! { "$set": { "changed": true }, "$unset": gone },
-        ));
-        unmarked.retain(|bucket| !buckets.contains(bucket));
+    let mut alike: BTreeMap<BTreeSet<i64>, BTreeSet<(&RoomName, i64)>> = BTreeMap::new();
+    for (bucket, positions) in positions {
+        alike.entry(positions).or_default().insert(bucket);
     }
-    if !unmarked.is_empty() {
-        statements.push(mark(&unmarked, rawdoc! { "$set": { "changed": true } }));
+
+    let mut statements = RawArrayBuf::new();
+    for (positions, buckets) in alike {
+        let mut change = rawdoc! { "$set": { "changed": true } };
+        if !positions.is_empty() {
+            change.append(cstr!("$unset"), posted_at(&positions)?);
+        }
+        statements.push(mark(&buckets, change));
     }
     Ok(statements)
+}
+
+/// Returns the fields of a bucket that hold what was posted at some positions.
+fn posted_at(positions: &BTreeSet<i64>) -> mongodb::error::Result<RawDocumentBuf> {
+    let mut fields = RawDocumentBuf::new();
+    for position in positions {
+        for field in documents::POSTED {
+            let path = format!("messages.{position}.{field}");
+            fields.append(CString::try_from(path)?, true);
+        }
+    }
+    Ok(fields)
 }
 
 fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocumentBuf {
@@ -360,10 +321,6 @@ pub(super) fn location_after(change: &MessageChange) -> i64 {
         is_blank: is_blank || change.replaces_text(),
     }
     .number()
-}
-
-fn reaction_id(room: &RoomName, seq: Seq, emoji: Emoji, user: &Username) -> RawDocumentBuf {
-    rawdoc! { "room": room.as_str(), "seq": seq.get(), "emoji": emoji.as_str(), "user": user.as_str() }
 }
 
 fn mention_id(user: &Username, room: &RoomName, seq: Seq) -> RawDocumentBuf {

@@ -4,12 +4,11 @@
 //! |---|---|---|
 //! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `last_change`, `members`, `departures`, `closings`, `pardons`?, `created_at`, `private`, `restricted`?, `owner`?, `topic`? |
 //! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
-//! | `counters` | `{tally}` | `counts`, `folds`, `claims`?, `batches`: see `pending_counts.rs`, `names.rs` |
+//! | `counters` | `{tally}` | `counts`, `folds`, `claims`?, `batches`, `stored`?: see `pending_counts.rs`, `names.rs`, `evidence.rs` |
 //! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`, `changed`?: see `buckets.rs` |
 //! | `changes` | `{room, seq}` | the newest state of a message that was changed: see `changes.rs` |
-//! | `reactions` | `{room, seq, emoji, user}` | `position`: its place among those with the same emoji |
+//! | `reactions` | `{room, seq, emoji, user}` | `position`: its place among those with the same emoji; of users whom the message does not name, see `reactions.rs` |
 //! | `mentions` | `{user, room, seq}` | `timestamp` of the message |
-//! | `commits` | id of a batch | `at`: a date, after which it is soon forgotten; of batches without messages |
 //! | `members` | `{room, user}` | `joined_at`, `private`? if the room is |
 //! | `bans` | `{room, user}`, the user without regard to case | `username`, `banned_at` |
 //! | `names` | the name without regard to case | `account`? (`username`, `hash`, `version`), `uses`?, `told`? |

@@ -10,7 +10,7 @@ use mongodb::options::Hint;
 use super::{buckets, documents, pending_counts};
 use crate::account::NameKey;
 use crate::error::Result;
-use crate::model::{BatchId, CountChange, Head, NonceKey, Page, ReadState};
+use crate::model::{CountChange, Head, NonceKey, Page, ReadState};
 use crate::options::MAX_NAMES;
 use crate::session::{SessionId, TokenHash};
 use crate::timestamp::Timestamp;
@@ -285,11 +285,13 @@ pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     }
 }
 
-/// The evidence of a batch without messages.
-pub(super) fn commit(id: BatchId, newest_state: bool) -> Query {
+/// The tally `slot`, if it has the evidence of a batch.
+pub(super) fn evidence(slot: i32, field: &str, newest_state: bool) -> Query {
+    let filter = doc! { "_id": { "tally": slot }, field: { "$exists": true } };
     Query {
         newest_state,
-        ..Query::one("commits", doc! { "_id": documents::batch_id(id) })
+        projection: doc! { "_id": 1 },
+        ..Query::one("counters", filter)
     }
 }
 
@@ -300,7 +302,7 @@ fn rooms_among(places: &[(RoomName, Seq)]) -> Document {
     doc! { "$in": rooms }
 }
 
-fn limit(len: usize) -> u32 {
+pub(super) fn limit(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
@@ -404,7 +406,7 @@ pub(super) fn reactions_among(reactions: &[(RoomName, Seq, Emoji, Username)]) ->
     }
 }
 
-/// The first reactions to a message with an emoji.
+/// The first reactions to a message with an emoji, of users whom it does not name.
 pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u32) -> Query {
     let filter =
         doc! { "_id.room": room.as_str(), "_id.seq": seq.get(), "_id.emoji": emoji.as_str() };
@@ -417,7 +419,7 @@ pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u3
     }
 }
 
-/// All reactions to a message. A document is less than one that goes on where it ends.
+/// All documents of reactions to a message. A document is less than one that goes on where it ends.
 pub(super) fn reactions_to(room: &RoomName, seq: Seq) -> Document {
     let (room, seq) = (room.as_str(), seq.get());
     doc! {
@@ -612,9 +614,10 @@ pub(super) fn claims(slot: i32) -> Query {
     }
 }
 
-/// Every tally. Documents compare by type, then name, then value of their first field.
+/// Every tally. Documents compare by type, then name, then value of their first field, and those of
+/// rooms and users begin with a string.
 pub(super) fn tallies() -> Document {
-    doc! { "_id": { "$gte": { "tally": Bson::MinKey }, "$lte": { "tally": Bson::MaxKey } } }
+    doc! { "_id": { "$gte": { "tally": 0 }, "$lt": { "tally": pending_counts::SLOTS } } }
 }
 
 pub(super) fn guests_of(name: &NameKey) -> Document {

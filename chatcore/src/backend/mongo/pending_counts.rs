@@ -24,6 +24,7 @@ use mongodb::options::ReturnDocument;
 use super::Inner;
 use super::counters;
 use super::documents::{corrupt, tally_id, user_id};
+use super::evidence::EvidenceChange;
 use super::names::{Claims, Guests};
 use crate::error::Result;
 use crate::model::CountChange;
@@ -109,12 +110,14 @@ impl PendingCounts {
         !users.pending.is_empty() && users.pending.len() + new > MAX_USERS
     }
 
-    /// Statement of an `update` command that counts those who are pending; if there are guests in
-    /// the batch, only after no more claims than these.
+    /// Returns the statement of an `update` command that counts those who are pending and keeps the
+    /// evidence of the batch; if there are guests in the batch, only after no more claims than
+    /// these.
     pub(super) fn statement(
         &self,
         split: &Split,
         claims: Option<Claims>,
+        evidence: Option<&EvidenceChange>,
     ) -> mongodb::error::Result<RawDocumentBuf> {
         let mut grow = RawDocumentBuf::new();
         // Written in any case, because this is where a batch meets a claim.
@@ -129,7 +132,12 @@ impl PendingCounts {
         if let Some(claims) = claims {
             found.append(cstr!("claims"), claims.value());
         }
-        Ok(rawdoc! { "q": found, "u": { "$inc": grow }, "upsert": true })
+
+        let mut update = rawdoc! { "$inc": grow };
+        if let Some(evidence) = evidence {
+            evidence.append_to(&mut update)?;
+        }
+        Ok(rawdoc! { "q": found, "u": update, "upsert": true })
     }
 
     /// Takes note of a batch that was counted.

@@ -4,10 +4,10 @@
 //! that however many are asked for, commits meet few of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use mongodb::bson::{DateTime, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Database};
@@ -16,11 +16,14 @@ use tokio::time::Instant;
 
 use super::access::is_of_nonces;
 use super::documents::HeadMove;
+use super::evidence::{Evidence, EvidenceChange};
 use super::names::Claims;
 use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
-use super::step::{self, Step, Writer};
-use super::{Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, find};
+use super::step::{Step, Writer};
+use super::{
+    Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, evidence, find,
+};
 use crate::error::{Error, Reason, Result};
 use crate::model::{Append, Batch, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
@@ -42,6 +45,7 @@ pub(super) struct ReplicaSet {
     idle: std::sync::Mutex<Vec<ClientSession>>,
     pub(super) peers: Peers,
     pub(super) pending_counts: PendingCounts,
+    evidence: Evidence,
 }
 
 impl ReplicaSet {
@@ -66,6 +70,7 @@ impl ReplicaSet {
             idle: idle.into(),
             peers,
             pending_counts,
+            evidence: Evidence::default(),
         })
     }
 
@@ -82,7 +87,7 @@ impl ReplicaSet {
         for slot in slots {
             flush(mongo, &mut session, slot).await?;
         }
-        Ok(())
+        evidence::remove_old(mongo, own).await
     }
 
     /// Waits until no attempt to store a batch is under way.
@@ -96,7 +101,7 @@ impl ReplicaSet {
         self.peers.leave().await;
     }
 
-    pub(super) async fn append(&self, mongo: &Inner, batch: &Batch) -> Result<Append> {
+    pub(super) async fn append(&self, mongo: &Inner, batch: &Arc<Batch>) -> Result<Append> {
         let mut session = self.commits().await;
         self.append_in(mongo, &mut session, batch).await
     }
@@ -105,7 +110,7 @@ impl ReplicaSet {
         &self,
         mongo: &Inner,
         session: &mut ClientSession,
-        batch: &Batch,
+        batch: &Arc<Batch>,
     ) -> Result<Append> {
         let counts = self.pending_counts.split(&batch.counts);
         if self.pending_counts.is_full(&counts) {
@@ -124,6 +129,7 @@ impl ReplicaSet {
             claims,
             counts,
             joining: joining(mongo, batch).await?,
+            evidence: self.evidence.change(batch),
         };
 
         let deadline = Instant::now() + mongo.timeout;
@@ -134,6 +140,9 @@ impl ReplicaSet {
                 Ok(()) => match commit(mongo, session, deadline).await {
                     Ok(()) => {
                         self.pending_counts.remember(&plan.counts);
+                        if let Some(evidence) = &plan.evidence {
+                            self.evidence.changed(evidence);
+                        }
                         return Ok(Append::Committed);
                     }
                     Err(e) => {
@@ -150,7 +159,7 @@ impl ReplicaSet {
 
             match stop {
                 // The attempt before may be what refuses this one.
-                Stop::Refused(_) if commit_failed && is_stored(mongo, batch).await? => {
+                Stop::Refused(_) if commit_failed && self.find_stored(mongo, batch).await? => {
                     return Ok(Append::Committed);
                 }
                 Stop::Refused(refused) => return Ok(refused),
@@ -179,6 +188,7 @@ impl ReplicaSet {
             claims,
             counts,
             joining,
+            evidence,
         }: &Plan<'_>,
     ) -> Result<(), Stop> {
         let members = new_members(batch, joining);
@@ -189,8 +199,11 @@ impl ReplicaSet {
 
         let mut updates = heads(batch, joining);
         let mut expected = batch.rooms.len() + counts.direct.len();
-        if claims.is_some() || !counts.pending.is_empty() {
-            updates.push(self.pending_counts.statement(counts, *claims)?);
+        if claims.is_some() || !counts.pending.is_empty() || evidence.is_some() {
+            let statement = self
+                .pending_counts
+                .statement(counts, *claims, evidence.as_ref());
+            updates.push(statement?);
             expected += 1;
         }
         let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
@@ -226,14 +239,7 @@ impl ReplicaSet {
         }
 
         let new_buckets = buckets::new_buckets(batch);
-        if new_buckets.is_empty() {
-            let evidence = rawdoc! { "_id": documents::batch_id(batch.id), "at": DateTime::now() };
-            expect_none(
-                mongo
-                    .write(step::insert("commits", evidence), Some(session))
-                    .await,
-            )?;
-        } else {
+        if !new_buckets.is_empty() {
             let messages = rawdoc! { "insert": "messages", "documents": new_buckets };
             match mongo.write(messages, Some(session)).await?.duplicate {
                 Some(index) if is_of_nonces(&index) => {
@@ -256,7 +262,40 @@ impl ReplicaSet {
     /// Tells if the batch is stored. Waits for an attempt that is still under way.
     pub(super) async fn is_stored(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
         let _no_attempt_is_under_way = self.commits().await;
-        is_stored(mongo, batch).await
+        self.find_stored(mongo, batch).await
+    }
+
+    /// Looks for a message of the batch, which carries its id, or for the evidence of a batch that
+    /// has none.
+    async fn find_stored(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
+        let id = documents::batch_id(batch.id);
+        let first = batch
+            .rooms
+            .iter()
+            .find_map(|part| Some((&part.room, part.messages.first()?.seq)));
+        let is_at = async |newest_state| {
+            let Some((room, seq)) = first else {
+                let field = evidence::field(batch.id);
+                let query = find::evidence(self.pending_counts.slot(), &field, newest_state);
+                return Ok(!mongo.find(query, |_| Ok(())).await?.is_empty());
+            };
+            let query = find::batch_at(room, seq, newest_state);
+            let found = mongo
+                .find(query, |d| Ok(d.get_object_id("batch").ok()))
+                .await?;
+            Ok::<_, Error>(found.first() == Some(&Some(id)))
+        };
+
+        if !is_at(true).await? {
+            return Ok(false);
+        }
+        if is_at(false).await? {
+            return Ok(true);
+        }
+        // Neither lost nor safe.
+        Err(Error::Unavailable(
+            "a majority does not have the batch yet".into(),
+        ))
     }
 
     /// Makes a change, until it meets no other transaction. Returns false if a precondition failed;
@@ -314,6 +353,8 @@ struct Plan<'a> {
     counts: Split,
     /// New members of each room.
     joining: Vec<Vec<&'a Username>>,
+    /// Evidence that the batch is stored, where no message is.
+    evidence: Option<EvidenceChange>,
 }
 
 /// Moves the numbers of the tally `slot` to the counters, in a transaction of its own.
@@ -549,39 +590,6 @@ async fn commit(
             result => return result,
         }
     }
-}
-
-/// Tells if the batch is stored: a message of it carries its id, or if it has none, the id is kept
-/// by itself.
-async fn is_stored(mongo: &Inner, batch: &Batch) -> Result<bool> {
-    let id = documents::batch_id(batch.id);
-    let first = batch
-        .rooms
-        .iter()
-        .find_map(|part| Some((&part.room, part.messages.first()?.seq)));
-    let is_at = async |newest_state| {
-        let Some((room, seq)) = first else {
-            return Ok(!mongo
-                .find(find::commit(batch.id, newest_state), |_| Ok(()))
-                .await?
-                .is_empty());
-        };
-        let query = find::batch_at(room, seq, newest_state);
-        let found = mongo
-            .find(query, |d| Ok(d.get_object_id("batch").ok()))
-            .await?;
-        Ok::<_, Error>(found.first() == Some(&Some(id)))
-    };
-    if !is_at(true).await? {
-        return Ok(false);
-    }
-    if is_at(false).await? {
-        return Ok(true);
-    }
-    // Neither lost nor safe.
-    Err(Error::Unavailable(
-        "a majority does not have the batch yet".into(),
-    ))
 }
 
 /// Waits for a random while, so that two processes do not meet in step.

@@ -10,17 +10,16 @@ use super::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
-const COLLECTIONS: [&str; 15] = [
+const COLLECTIONS: [&str; 14] = [
     "counters",
     "messages",
     "changes",
     "reactions",
     "mentions",
-    "commits",
     "members",
     "bans",
     "marks",
@@ -34,9 +33,6 @@ const COLLECTIONS: [&str; 15] = [
 
 /// How long a signal stays, which was heard of when it was made.
 const SIGNALS: Duration = Duration::from_secs(60);
-
-/// Time for which a batch without messages can be asked about.
-const COMMITS: Duration = Duration::from_secs(60 * 60);
 
 /// What kind of deployment the database is on.
 pub(super) struct Server {
@@ -249,26 +245,15 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
 }
 
 async fn create_indexes_of_changes(database: &Database) -> Result<()> {
-    let commits = IndexOptions::builder().expire_after(COMMITS).build();
-    for (collection, keys, options) in [
-        (
-            "changes",
-            doc! { "_id.room": 1, "change": 1 },
-            IndexOptions::default(),
-        ),
+    for (collection, keys) in [
+        ("changes", doc! { "_id.room": 1, "change": 1 }),
         (
             "reactions",
             doc! { "_id.room": 1, "_id.seq": 1, "_id.emoji": 1, "position": 1 },
-            IndexOptions::default(),
         ),
-        (
-            "mentions",
-            doc! { "_id.user": 1, "timestamp": -1 },
-            IndexOptions::default(),
-        ),
-        ("commits", doc! { "at": 1 }, commits),
+        ("mentions", doc! { "_id.user": 1, "timestamp": -1 }),
     ] {
-        let index = IndexModel::builder().keys(keys).options(options).build();
+        let index = IndexModel::builder().keys(keys).build();
         database
             .collection::<Document>(collection)
             .create_index(index)

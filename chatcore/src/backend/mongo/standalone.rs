@@ -15,7 +15,7 @@
 //! journaled step at the end would not do: if mongod restarts between two steps, the driver sends
 //! the next one to the new process, which has lost the steps before it. Counters and heads carry
 //! the number of the batch that changed them last and are only changed by a higher one, and the
-//! commands of changes give the same result each time, so each step may be repeated. A plan is
+//! commands of changes give the same result each time and in any order, so each step may be repeated. A plan is
 //! written once: a repeat does not take the mark back.
 //!
 //! After a crash the plan says what to do. With the mark, nothing can refuse the batch any more:
@@ -35,6 +35,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Document, RawArrayBuf, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
@@ -50,6 +51,10 @@ use crate::error::{Error, Result};
 use crate::model::{Append, Batch, BatchId, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Seq, Username};
+
+/// Counters of a batch that have a statement each, because that costs less than to find out which of
+/// them are there.
+const MAX_UNKNOWN: usize = 8;
 
 pub(super) struct Standalone {
     lease: Lease,
@@ -346,9 +351,7 @@ impl Standalone {
                 self.step(mongo, complete(number)).await?;
             }
         }
-        for command in changes {
-            self.step(mongo, command).await?;
-        }
+        self.make_changes(mongo, changes).await?;
 
         let effects = Effects {
             number,
@@ -359,6 +362,18 @@ impl Standalone {
         };
         self.apply(mongo, effects).await?;
         Ok(Append::Committed)
+    }
+
+    /// Makes step 4. The commands wait for the journal together. Each is waited for, also when
+    /// another has failed: one that came late could not be refused.
+    async fn make_changes(&self, mongo: &Inner, commands: Vec<RawDocumentBuf>) -> Result<()> {
+        let made = commands
+            .into_iter()
+            .map(|command| self.step(mongo, command));
+        join_all(made)
+            .await
+            .into_iter()
+            .try_for_each(|made| made.map(drop))
     }
 
     /// Removes the messages of a batch that was refused halfway. Nobody has seen them.
@@ -405,14 +420,7 @@ impl Standalone {
         }
         let joined = self.add_members(mongo, &rooms, repeats).await?;
 
-        let present = mongo
-            .find(find::counters(&counts), documents::counted)
-            .await?;
-        let present: HashSet<Username> = present.into_iter().collect();
-        let (known, new): (Vec<_>, Vec<_>) = counts
-            .iter()
-            .cloned()
-            .partition(|count| present.contains(&count.user));
+        let (known, new) = by_presence(mongo, &counts).await?;
         let older = |id| older(id, number);
         let grow = |count: &CountChange| {
             rawdoc! { "$inc": counters::increments(count), "$set": { "batch": number } }
@@ -506,6 +514,25 @@ impl Standalone {
         command.append(cstr!("writeConcern"), step::journaled());
         mongo.write(command, None).await.map_err(error)
     }
+}
+
+/// Splits counts into those whose counter is there, and those that may have to create it.
+async fn by_presence(
+    mongo: &Inner,
+    counts: &[CountChange],
+) -> Result<(Vec<CountChange>, Vec<CountChange>)> {
+    if counts.len() <= MAX_UNKNOWN {
+        return Ok((Vec::new(), counts.to_vec()));
+    }
+
+    let present = mongo
+        .find(find::counters(counts), documents::counted)
+        .await?;
+    let present: HashSet<Username> = present.into_iter().collect();
+    Ok(counts
+        .iter()
+        .cloned()
+        .partition(|count| present.contains(&count.user)))
 }
 
 /// Matches no document that the batch of this number, or a later one, has changed. An

@@ -34,6 +34,8 @@ fn user_reaction(document: &RawDocument) -> Result<UserReaction> {
 #[derive(Default)]
 struct Found {
     messages: BTreeMap<Place, Result<Stored>>,
+    /// Those in buckets of which some message was changed.
+    in_changed_buckets: Vec<Place>,
     /// Error of a document that does not even say which messages it holds.
     unreadable: Option<Error>,
 }
@@ -70,6 +72,9 @@ impl Found {
             let message =
                 message.and_then(|message| message.ok_or_else(|| corrupt("a bucket is short")));
             self.add(place.clone(), message, Ok(bucket.first.get()));
+            if bucket.is_changed() {
+                self.in_changed_buckets.push(place.clone());
+            }
         }
         Ok(())
     }
@@ -78,18 +83,14 @@ impl Found {
         !self.messages.contains_key(place)
     }
 
-    /// Takes out the messages whose text is gone from their bucket.
-    fn take_blank(&mut self) -> Vec<Place> {
-        let is_blank = |stored: &Result<Stored>| {
+    /// Makes an error of each message that has neither its text nor a newer state.
+    fn refuse_blank(&mut self) {
+        for stored in self.messages.values_mut() {
             let message = stored.as_ref().map(|stored| &stored.message);
-            message.is_ok_and(|message| message.change.is_none() && message.is_deleted())
-        };
-        let blank = self.messages.iter().filter(|(_, stored)| is_blank(stored));
-        let blank: Vec<_> = blank.map(|(place, _)| place.clone()).collect();
-        blank
-            .iter()
-            .for_each(|place| drop(self.messages.remove(place)));
-        blank
+            if message.is_ok_and(|message| message.change.is_none() && message.is_deleted()) {
+                *stored = Err(corrupt("a message has no text and no change"));
+            }
+        }
     }
 }
 
@@ -97,7 +98,8 @@ impl Found {
 #[derive(Default)]
 struct Reactions {
     there: HashSet<UserReaction>,
-    first: HashMap<(RoomName, Seq, Emoji), Vec<Username>>,
+    /// First users behind those whom the message names.
+    behind: HashMap<(RoomName, Seq, Emoji), Vec<Username>>,
 }
 
 /// Returns the reaction that a query is about, unless the message has none with that emoji.
@@ -129,10 +131,10 @@ impl Reactions {
             );
             reaction.users.contains(user) || self.there.contains(&key)
         };
-        let first = self
-            .first
+        let behind = self
+            .behind
             .get(&(message.room.clone(), message.seq, query.emoji));
-        let first = first.unwrap_or(&reaction.users).iter();
+        let first = reaction.users.iter().chain(behind.into_iter().flatten());
         ReactionAnswer {
             users: query.users.iter().filter(reacted).cloned().collect(),
             first: first
@@ -180,15 +182,10 @@ impl Inner {
 
     async fn find_places(&self, places: BTreeSet<Place>, state: ReadState) -> Result<Found> {
         let mut found = Found::default();
-        let list: Vec<_> = places.iter().cloned().collect();
-        self.find_changed(&list, state, &mut found).await?;
 
         // A reply may be too small for all of them. One that has nothing new says that the rest is
         // not there.
-        let mut wanted: BTreeSet<_> = places
-            .into_iter()
-            .filter(|place| found.lacks(place))
-            .collect();
+        let mut wanted = places;
         while !wanted.is_empty() {
             let before = wanted.len();
             let list: Vec<_> = wanted.iter().cloned().collect();
@@ -207,20 +204,10 @@ impl Inner {
             }
         }
 
-        // Changed after the first look.
-        let blank = found.take_blank();
-        self.find_changed(&blank, state, &mut found).await?;
-        for place in blank
-            .into_iter()
-            .filter(|place| found.lacks(place))
-            .collect::<Vec<_>>()
-        {
-            found.add(
-                place,
-                Err(corrupt("a message has no text and no change")),
-                Ok(0),
-            );
-        }
+        // Read after its bucket, so the new state of a message is there if the old one is not.
+        let changed = std::mem::take(&mut found.in_changed_buckets);
+        self.find_changed(&changed, state, &mut found).await?;
+        found.refuse_blank();
         Ok(found)
     }
 
@@ -247,7 +234,7 @@ impl Inner {
         found: &Found,
         state: ReadState,
     ) -> Result<Reactions> {
-        let (mut users, mut first) = (Vec::new(), Vec::new());
+        let (mut users, mut behind) = (Vec::new(), Vec::new());
         for target in targets {
             let Some(Ok(Stored { message, .. })) =
                 found.messages.get(&(target.room.clone(), target.seq))
@@ -269,8 +256,15 @@ impl Inner {
                         }),
                     );
                 }
-                if !names_first(reaction, usize::try_from(query.first).unwrap_or(usize::MAX)) {
-                    first.push((target.room.clone(), target.seq, query.emoji, query.first));
+                let wanted = usize::try_from(query.first).unwrap_or(usize::MAX);
+                if !names_first(reaction, wanted) {
+                    let more = wanted.saturating_sub(reaction.users.len());
+                    behind.push((
+                        target.room.clone(),
+                        target.seq,
+                        query.emoji,
+                        find::limit(more),
+                    ));
                 }
             }
         }
@@ -287,7 +281,7 @@ impl Inner {
                 .await?;
             Ok::<_, Error>(((room, seq, emoji), users))
         };
-        reactions.first = futures_util::stream::iter(first)
+        reactions.behind = futures_util::stream::iter(behind)
             .map(one)
             .buffered(LOOKUPS)
             .try_collect()

@@ -275,6 +275,37 @@ async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_counted_in_tallies_and_in_no_other_document() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let store = ChatStore::open(&address).await.expect("a store");
+    post(&store, "bob").await;
+    let password = "correct horse".parse().expect("a password");
+    let ann = "ann".parse().expect("a name");
+    store
+        .register(&ann, &password, "")
+        .await
+        .expect("registered");
+
+    let counters = database(&address).await.collection::<Document>("counters");
+    let all: Vec<Document> = counters
+        .find(doc! {})
+        .await
+        .expect("read")
+        .try_collect()
+        .await
+        .expect("read");
+    for counter in &all {
+        let id = counter.get_document("_id").expect("an id");
+        assert_eq!(
+            counter.contains_key("claims"),
+            id.contains_key("tally"),
+            "{counter}"
+        );
+    }
+    assert_eq!(all.len(), 3, "a room, a user, a tally: {all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
     let address = mongod::database(Kind::Standalone);
     let store = ChatStore::open(&address).await.expect("a store");

@@ -124,7 +124,7 @@ async fn every_query_has_an_index() {
             added: 1,
             removed: 0,
         }]),
-        commit(BatchId([0; 12]), true),
+        evidence(0, "stored.id", true),
         changes_between(&name, seq, seq.next()),
         changes_at(&places_of_two),
         buckets_at(&places_of_two),

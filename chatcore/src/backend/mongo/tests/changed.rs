@@ -73,6 +73,11 @@ async fn check_log(backend: &dyn Backend) {
     }
 }
 
+fn reactions(message: &Message) -> &[Reaction] {
+    let content = message.content.as_ref().expect("not deleted");
+    &content.reactions
+}
+
 async fn documents(database: &Database, collection: &str) -> Vec<Document> {
     let found = database
         .collection::<Document>(collection)
@@ -228,7 +233,8 @@ async fn a_message_is_read_as_it_is_after_its_last_change_in_every_way() {
 async fn reactions_of_many_users_are_counted_and_the_first_of_them_move_up() {
     const USERS: usize = 30;
     for kind in [Kind::ReplicaSet, Kind::Standalone] {
-        let backend = open(&mongod::database(kind), &Options::default())
+        let address = mongod::database(kind);
+        let backend = open(&address, &Options::default())
             .await
             .expect("a backend");
         let store = ChatStore::over(backend.clone(), Options::default());
@@ -267,6 +273,26 @@ async fn reactions_of_many_users_are_counted_and_the_first_of_them_move_up() {
             assert_eq!(*count, users.len() as u64, "{kind:?}");
             assert_eq!(*first, users[..MAX_REACTION_USERS], "{kind:?}");
         }
+        // Those who are not named have a document each, also one who came again.
+        let again = users.remove(5);
+        store
+            .remove_reaction(&room(), seq(1), &again, heart)
+            .await
+            .expect("removed");
+        store
+            .add_reaction(&room(), seq(1), &again, heart)
+            .await
+            .expect("reacted");
+        users.push(again);
+        let database = database(&address).await;
+        let mut stored: Vec<_> = documents(&database, "reactions").await;
+        stored.sort_by_key(|reaction| reaction.get_i64("position").expect("a position"));
+        let of = |reaction: &Document| {
+            let id = reaction.get_document("_id").expect("an id");
+            user(id.get_str("user").expect("a name"))
+        };
+        let stored: Vec<_> = stored.iter().map(of).collect();
+        assert_eq!(stored, users[MAX_REACTION_USERS..], "{kind:?}");
 
         let asked = vec![
             users[0].clone(),
@@ -304,6 +330,12 @@ async fn reactions_of_many_users_are_counted_and_the_first_of_them_move_up() {
             [answer, ReactionAnswer::default()],
             "{kind:?}"
         );
+
+        store
+            .delete_message(&room(), seq(1))
+            .await
+            .expect("deleted");
+        assert_eq!(documents(&database, "reactions").await, [], "{kind:?}");
     }
 }
 
@@ -463,6 +495,81 @@ async fn a_batch_with_changes_is_stored_once_however_often_it_is_tried() {
     }
 }
 
+/// A batch that gives the first message another text.
+async fn edit_batch(backend: &dyn Backend, id: u8) -> Arc<Batch> {
+    let head = backend.heads(vec![room()]).await.expect("read").remove(0);
+    let head = head.expect("read").expect("a room");
+    let target = Target {
+        room: room(),
+        seq: seq(1),
+        reactions: Vec::new(),
+    };
+    let found = backend.targets(vec![target], ReadState::Newest).await;
+    let before = found.expect("read").remove(0).expect("readable");
+    let before = before.expect("there");
+    let mut after = before.message.clone();
+    after.change = Some(head.change.next());
+    if let Some(content) = &mut after.content {
+        content.text = format!("text {id}").parse().expect("a text");
+    }
+
+    let mut part = part(&room(), head, 0);
+    part.changes.push(MessageChange {
+        before,
+        after,
+        reactions: Vec::new(),
+    });
+    Arc::new(Batch {
+        id: BatchId([id; 12]),
+        rooms: vec![part],
+        counts: Vec::new(),
+        guests: Vec::new(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_changes_is_known_as_stored_as_long_as_somebody_holds_it() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let (_store, backend) = three_messages(&address).await;
+    let other = open(&address, &Options::default())
+        .await
+        .expect("a backend");
+    let held = edit_batch(&*backend, 1).await;
+    let refused = edit_batch(&*backend, 2).await;
+    backend.append(held.clone()).await.expect("stored");
+
+    for id in 10..20 {
+        for backend in [&backend, &other] {
+            let batch = edit_batch(&**backend, id).await;
+            let stored = backend.append(batch.clone()).await.expect("stored");
+            assert_eq!(stored, Append::Committed);
+            assert!(backend.is_stored(batch).await.expect("an answer"));
+        }
+        let refusal = backend.append(refused.clone()).await.expect("refused");
+        assert_eq!(refusal, Append::HeadMoved);
+        assert!(!backend.is_stored(refused.clone()).await.expect("an answer"));
+        assert!(backend.is_stored(held.clone()).await.expect("an answer"));
+    }
+
+    // What nobody can ask about does not pile up.
+    drop((held, refused));
+    let last = edit_batch(&*backend, 30).await;
+    backend.append(last).await.expect("stored");
+    let tallies = database(&address).await.collection::<Document>("counters");
+    let tallies = tallies.find(find::tallies());
+    let tallies: Vec<Document> = tallies
+        .await
+        .expect("read")
+        .try_collect()
+        .await
+        .expect("read");
+    for tally in &tallies {
+        let stored = tally.get_document("stored").map(Document::len);
+        assert_eq!(stored.ok(), Some(1), "{tallies:?}");
+    }
+    assert_eq!(tallies.len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
     for with_messages in [false, true] {
@@ -483,9 +590,13 @@ async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
                 .expect("read")
                 .expect("a plan");
             let number = last.get_i64("number").expect("a number") + 1;
-            let changes = changes::commands(&batch).expect("BSON");
+            let mut changes = changes::commands(&batch).expect("BSON");
             let mut commands = standalone::plan(&batch, number, &changes);
             assert_eq!(commands.len(), 1);
+            if with_messages {
+                // They are made side by side, so any of them may be the first.
+                changes.reverse();
+            }
             if with_messages {
                 let new = mongodb::bson::rawdoc! { "insert": "messages", "documents": buckets::new_buckets(&batch) };
                 commands.extend([new, standalone::complete(number)]);
@@ -534,6 +645,14 @@ async fn a_change_that_loses_a_command_is_made_once() {
         ] {
             let address = mongod::database(kind);
             let (store, backend) = three_messages(&address).await;
+            // Whoever reacts next is not named, and has a document.
+            for n in 0..MAX_REACTION_USERS {
+                let user = user(&format!("user{n}"));
+                store
+                    .add_reaction(&room(), seq(2), &user, emoji("👍"))
+                    .await
+                    .expect("reacted");
+            }
             let name = address.rsplit('/').next().expect("a name");
             let name = name.split('?').next().expect("a name").to_owned();
             let admin = database(&address).await.client().database("admin");
@@ -561,10 +680,7 @@ async fn a_change_that_loses_a_command_is_made_once() {
             let read = all(&*backend).await;
             let made = [
                 read[0].text() == Some("edited @ed"),
-                read[1]
-                    .content
-                    .as_ref()
-                    .is_some_and(|content| !content.reactions.is_empty()),
+                reactions(&read[1])[0].count > MAX_REACTION_USERS as u64,
                 read[2].is_deleted(),
             ];
             for (answered, made) in answered.into_iter().zip(made) {
@@ -684,23 +800,11 @@ async fn processes_that_change_the_same_messages_lose_nothing() {
         .expect("changed");
 
     let read = all(&*backend).await;
-    let reactions = |at: usize| {
-        read[at]
-            .content
-            .as_ref()
-            .expect("not deleted")
-            .reactions
-            .clone()
-    };
-    assert_eq!(reactions(0), []);
-    assert_eq!(reactions(1)[0].count, USERS as u64);
+    assert_eq!(reactions(&read[0]), []);
+    assert_eq!(reactions(&read[1])[0].count, USERS as u64);
     assert_eq!(read.len(), 3 + USERS);
-    assert_eq!(
-        documents(&database(&address).await, "reactions")
-            .await
-            .len(),
-        USERS
-    );
+    let of_others = documents(&database(&address).await, "reactions").await;
+    assert_eq!(of_others.len(), USERS - MAX_REACTION_USERS);
     check_log(&*backend).await;
 }
 
