@@ -207,6 +207,8 @@ async fn a_socket_carries_every_kind_of_frame(server: &Running) {
     );
     assert_eq!(ann.expect("message").await["seq"], 2);
     assert_eq!(ann.expect("message").await["seq"], 3);
+    ann.say(&json!({ "type": "ping" })).await;
+    assert_eq!(ann.expect("pong").await, json!({ "type": "pong" }));
     subscribe(&mut bob, json!({ "type": "subscribe", "room": "a" })).await;
     while ann.expect("presence").await
         != json!({ "type": "presence", "room": "a", "users": ["ann", "bob"] })

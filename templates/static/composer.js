@@ -4,7 +4,7 @@ import { t } from "./texts.js";
 
 const MOST_CHARACTERS = 4000;
 // On a screen keyboard Enter breaks the line, and the button sends.
-const enterSends = matchMedia("(hover: hover) and (pointer: fine)");
+const screenKeyboard = matchMedia("(pointer: coarse)");
 
 export class Composer {
   #form;
@@ -107,7 +107,7 @@ export class Composer {
   #key(event) {
     if (event.isComposing || this.on.complete(event)) return;
     const modified = event.shiftKey || event.altKey || event.ctrlKey || event.metaKey;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey || (enterSends.matches && !modified))) this.#submit(event);
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey || (!screenKeyboard.matches && !modified))) this.#submit(event);
     if (event.key === "Escape" && this.#replyTo) this.cancelReply();
     if (event.key === "ArrowUp" && !modified && this.#field.value === "" && this.on.editLast()) event.preventDefault();
   }

@@ -83,7 +83,8 @@ export class Conversation {
     this.paginator = new Paginator(this.scroller, this.timeline, () => this.#settle());
     this.jump.update();
     list.setAttribute("aria-label", t("messages"));
-    if (matchMedia("(hover: hover) and (pointer: fine)").matches && !around) this.composer?.focus();
+    // A screen keyboard would hide the messages.
+    if (!matchMedia("(pointer: coarse)").matches && !around) this.composer?.focus();
   }
 
   #listen(find, list, signal) {

@@ -22,9 +22,10 @@ export class ScrollManager {
   // elsewhere what is seen stays where it is.
   keep(change, hold = false) {
     const anchor = this.atEnd && !hold ? undefined : this.#firstVisible();
-    const before = anchor?.getBoundingClientRect().top;
+    // Its lower edge: the row itself may lose its head as it joins another.
+    const before = anchor?.getBoundingClientRect().bottom;
     change();
-    if (anchor?.isConnected) this.#scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+    if (anchor?.isConnected) this.#scroller.scrollTop += anchor.getBoundingClientRect().bottom - before;
   }
 
   reveal(row) {

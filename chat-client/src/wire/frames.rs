@@ -49,6 +49,9 @@ pub enum ClientFrame {
         /// The place up to which the user has read.
         seq: i64,
     },
+    /// Asks whether the server is there. For clients that do not see the pings of the protocol, as
+    /// scripts of a page.
+    Ping,
 }
 
 /// A frame that the server sends.
@@ -104,6 +107,8 @@ pub enum ServerFrame {
         /// The place up to which the user has read.
         seq: i64,
     },
+    /// The server is there. It answers [`ClientFrame::Ping`], ahead of what waits for the store.
+    Pong,
     /// A message mentions the user of the socket.
     Mention {
         /// The room.

@@ -22,6 +22,7 @@ pub(super) enum Command {
     Post(Box<Post>),
     Typing { room: RoomName },
     Read { room: RoomName, seq: Seq },
+    Ping,
 }
 
 /// A room that a client wants to follow, and the places after which to begin.
@@ -120,8 +121,9 @@ fn read(fields: &Fields) -> Result<Command> {
                 .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
             Ok(Command::Read { room: room()?, seq })
         }
+        Some("ping") => Ok(Command::Ping),
         Some(_) => Err(HttpError::bad_request(
-            "type must be one of subscribe, unsubscribe, post, typing and read",
+            "type must be one of subscribe, unsubscribe, post, typing, read and ping",
         )),
         None => Err(HttpError::bad_request("type is missing")),
     }

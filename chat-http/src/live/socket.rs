@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use chat_client::wire::ServerFrame;
 use chatcore::{Actor, PresenceGuard, RoomName, Session, UserStore};
 use futures_util::StreamExt as _;
 use futures_util::future::AbortHandle;
@@ -22,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Message};
 
 use self::user_events::UserEvents;
-use super::frames::{Request, Subject, refusal};
+use super::frames::{Command, Request, Subject, encode, refusal};
 use super::request_queue::RequestQueue;
 use super::room_events::RoomEvent;
 use super::transport::{Arrived, End, Result, Transport};
@@ -164,7 +165,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
         if message.is_text() {
             let request = Request::parse(text(&message)?);
-            self.requests.push(request);
+            if matches!(request.command, Ok(Command::Ping)) {
+                // It waits for no other request: while the store is away, the server is still there.
+                self.transport.send(encode(&ServerFrame::Pong)).await?;
+            } else {
+                self.requests.push(request);
+            }
         } else if message.is_binary() {
             let error = HttpError::bad_request("a frame must be text, a JSON object");
             self.requests.push(Request::wrong(error));

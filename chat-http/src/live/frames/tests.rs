@@ -38,6 +38,7 @@ fn frame_of(command: Command) -> ClientFrame {
             room: room.to_string(),
             seq: seq.get(),
         },
+        Command::Ping => ClientFrame::Ping,
     }
 }
 
@@ -46,6 +47,7 @@ fn every_frame_of_a_client_is_read_as_it_is_written() {
     let room = || "a room".to_owned();
     let message = NewMessage::new("hello\n\"you\"").from_sender("ann");
     let frames = [
+        ClientFrame::Ping,
         ClientFrame::Subscribe {
             room: room(),
             after: None,

@@ -71,6 +71,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             Command::Post(post) => self.post(*post),
             Command::Typing { room } => self.publish_typing(room),
             Command::Read { room, seq } => self.mark_read(room, seq),
+            Command::Ping => {
+                Ok(future::ready(Ok(Outcome::Answer(encode(&ServerFrame::Pong)))).boxed())
+            }
         });
 
         let work = async move {
