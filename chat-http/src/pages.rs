@@ -55,7 +55,7 @@ macro_rules! scripts {
 
 /// The modules of the room page.
 const SCRIPTS: &[(&str, &[u8])] = scripts! {
-    "actions.js" "completer.js" "composer.js" "conversation.js" "editor.js" "emoji.js" "formatter.js" "jump_button.js" "live.js" "long_poll.js" "message_list.js" "names.js" "navigation.js" "notifier.js" "notify_menu.js" "outbox.js" "paginator.js" "pending_rows.js" "picker.js" "popover.js" "read_marks.js" "request.js" "room.js" "room_events.js" "row_tools.js" "scroll_manager.js" "session.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
+    "actions.js" "completer.js" "composer.js" "conversation.js" "editor.js" "emoji.js" "formatter.js" "jump_button.js" "live.js" "long_poll.js" "message_list.js" "names.js" "navigation.js" "notifier.js" "notify_menu.js" "outbox.js" "paginator.js" "pending_rows.js" "picker.js" "popover.js" "quotes.js" "read_marks.js" "request.js" "room.js" "room_events.js" "row_tools.js" "scroll_manager.js" "session.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
 };
 
 const FILES: &[(&str, &str, &[u8])] = &[

@@ -62,7 +62,6 @@ export class Completer {
   #show(found) {
     this.#found = found;
     this.#box.hidden = found.length === 0;
-    this.#field.setAttribute("aria-expanded", found.length > 0);
     this.#box.replaceChildren(...found.map(({ label, sign }, index) => option(label, sign, index)));
     if (found.length > 0) this.#choose(0);
     else this.#field.removeAttribute("aria-activedescendant");

@@ -15,7 +15,6 @@ import { RoomEvents } from "./room_events.js";
 import { RowTools } from "./row_tools.js";
 import { ScrollManager } from "./scroll_manager.js";
 import { Status } from "./status.js";
-import { t } from "./texts.js";
 import { Timeline } from "./timeline.js";
 import { Toast } from "./toast.js";
 import { Typing } from "./typing.js";
@@ -40,7 +39,7 @@ export class Conversation {
     this.scroller = find("#scroller");
     this.scroll = new ScrollManager(this.scroller);
     this.list = new MessageList(list, formatter, this.scroll, (row) => this.events.arrive(row));
-    this.timeline = new Timeline(this.list, (frame) => this.events.tell(frame));
+    this.timeline = new Timeline(this.list, (frame) => this.events.miss(frame));
     this.jump = new JumpButton(find("#jump"), { scroller: this.scroller, isNewest: () => this.timeline.newest, jump: () => this.toEnd(), signal });
     this.names = new Names(api);
     this.notifier = new Notifier(room);
@@ -57,8 +56,7 @@ export class Conversation {
     this.#open(list);
     this.#listen(find, list, signal);
 
-    const newest = this.timeline.newest;
-    const place = { api, last: newest ? Number(last) : Number(end), change: Number(change) };
+    const place = { api, last: Number(this.timeline.newest ? last : end), change: Number(change) };
     this.unfollow = live.follow(room, place, (frame) => this.events.take(frame));
     this.status.show(live.state);
   }
@@ -82,7 +80,6 @@ export class Conversation {
     this.outbox?.resume();
     this.paginator = new Paginator(this.scroller, this.timeline, () => this.#settle());
     this.jump.update();
-    list.setAttribute("aria-label", t("messages"));
     // A screen keyboard would hide the messages.
     if (!matchMedia("(pointer: coarse)").matches && !around) this.composer?.focus();
   }

@@ -1,6 +1,9 @@
 // Arranges rows that the server has drawn: local times, groups, days, and what concerns the reader.
 import { t } from "./texts.js";
 
+// Links of a row besides those of its text.
+export const ROW_LINKS = ".at, .menu, .quote, .reaction";
+
 const GROUP = 5 * 60 * 1000;
 const LONG_TEXT = 1600;
 const MANY_LINES = 18;
@@ -31,7 +34,8 @@ export class Formatter {
       row.classList.toggle("own", sender === this.#user);
       row.classList.toggle("mentions-me", sender !== this.#user && mentions.split(" ").includes(this.#user));
     }
-    row.querySelectorAll(".at, .menu, .quote, .reaction").forEach((part) => (part.tabIndex = -1));
+    // Tab leads into one row alone, which `RowTools` says.
+    row.querySelectorAll(ROW_LINKS).forEach((part) => (part.tabIndex = -1));
     this.#formatBody(row);
     row.querySelectorAll(".reaction").forEach((reaction) => this.#formatReaction(reaction));
   }
@@ -54,6 +58,7 @@ export class Formatter {
     for (const mention of body.querySelectorAll(".mention")) {
       mention.classList.toggle("me", mention.dataset.user === this.#user);
     }
+    for (const link of body.querySelectorAll("a[href]")) link.target = "_blank";
     const text = body.textContent;
     if (text.length <= 24 && EMOJI_ONLY.test(text.trim())) row.classList.add("jumbo");
     const lines = body.querySelectorAll("br, p, li, pre").length + (body.querySelector("pre") ? text.split("\n").length : 0);

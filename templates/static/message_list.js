@@ -1,7 +1,7 @@
 // The rows on the page, in the order of their `seq`, with the pending ones after them.
-import { t } from "./texts.js";
+import { ROW_LINKS } from "./formatter.js";
+import { requote } from "./quotes.js";
 
-const MAX_QUOTED = 120;
 const MOST_ROWS = 300;
 const LEEWAY = 20;
 
@@ -37,6 +37,10 @@ export class MessageList {
     let row = this.list.lastElementChild;
     while (row && !row.dataset.seq) row = row.previousElementSibling;
     return Number(row?.dataset.seq ?? 0);
+  }
+
+  get atEnd() {
+    return this.#scroll.atEnd;
   }
 
   // `live` rows are new; the others belong to history that the reader scrolls through.
@@ -76,11 +80,12 @@ export class MessageList {
     this.#scroll.keep(() => {
       this.#formatter.format(drawn);
       drawn.tabIndex = row.tabIndex;
+      if (row.tabIndex === 0) drawn.querySelectorAll(ROW_LINKS).forEach((link) => (link.tabIndex = 0));
       if (row.querySelector(".fold") && !row.matches(".folded")) drawn.querySelector(".fold")?.click();
       for (const part of row.querySelectorAll(":scope > .editor, :scope > .row-tools")) drawn.append(part);
       for (const name of ["editing", "leaving", "target"]) drawn.classList.toggle(name, row.classList.contains(name));
       row.replaceWith(drawn);
-      this.#requote(drawn);
+      requote(this.list, drawn);
       this.#formatter.thread(drawn);
       const next = drawn.nextElementSibling;
       if (next?.matches(".message")) this.#formatter.thread(next);
@@ -88,17 +93,6 @@ export class MessageList {
     if (!focused) return;
     const heir = focused.isConnected ? focused : (findLike(drawn, focused) ?? drawn);
     heir.focus({ preventScroll: true });
-  }
-
-  // The rows that answer a message quote it as it is now.
-  #requote(row) {
-    const by = document.createElement("b");
-    by.textContent = row.dataset.sender ?? "";
-    const line = row.querySelector(".body").innerText.trim().split("\n")[0].slice(0, MAX_QUOTED);
-    const parts = "deleted" in row.dataset ? [t("quote_gone")] : [by, ` ${line}`];
-    for (const quote of this.list.querySelectorAll(`[data-reply-to="${row.dataset.seq}"] > .quote`)) {
-      quote.replaceChildren(...parts.map((part) => part.cloneNode?.(true) ?? part));
-    }
   }
 
   // Other rows in place of all that are shown. Pending ones stay.

@@ -1,12 +1,16 @@
 // Tells of messages while the page is not looked at: title, icon, notification, sound.
 import { load, save } from "./storage.js";
 
+// Another tab may show the message: it says so within a second.
+const PATIENCE = 1500;
+
 const icon = document.querySelector("link[rel=icon]");
 const plainIcon = icon?.href;
 
 export class Notifier {
   #room;
   #unread = 0;
+  #timer;
   #audio;
 
   constructor(room) {
@@ -38,12 +42,18 @@ export class Notifier {
     if (!document.hidden && document.hasFocus()) return;
     this.#unread += 1;
     this.#badge();
-    if (!calls) return;
-    if (this.sounds) this.#play();
-    if (this.notifies) this.#show(sender, text);
+    if (!calls || this.#timer) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.sounds) this.#play();
+      if (this.notifies) this.#show(sender, text);
+    }, PATIENCE);
   }
 
+  // The reader has seen all, here or in another tab.
   seen() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#unread === 0) return;
     this.#unread = 0;
     this.#badge();

@@ -2,6 +2,7 @@
 
 const MARGIN = "800px 0px";
 const PAUSE = 2000;
+const QUIET = 1000;
 
 export class Paginator {
   #observer;
@@ -42,15 +43,16 @@ export class Paginator {
     const end = this.#loading ? undefined : this.#wanted();
     if (!end) return;
     this.#loading = true;
-    this.scroller.setAttribute("aria-busy", "true");
+    // History is not read out.
+    this.scroller.ariaLive = "off";
     try {
       await this.timeline.page(this.#ends.get(end));
       this.onLoaded();
     } catch {
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
-    this.scroller.removeAttribute("aria-busy");
     this.#loading = false;
+    setTimeout(() => this.#loading || (this.scroller.ariaLive = "polite"), QUIET);
     // It may still be in sight, of which the observer says nothing.
     this.#observer.unobserve(end);
     this.#observer.observe(end);

@@ -30,7 +30,8 @@ export class Picker {
     this.#find.value = "";
     this.#grid.replaceChildren(...this.#often().map((emoji) => button(emoji, emoji)));
     openBeside(this.#box, anchor);
-    this.#find.focus();
+    // A screen keyboard would cover the emoji.
+    if (!matchMedia("(pointer: coarse)").matches) this.#find.focus();
     await this.#show();
     if (this.#box.matches(":popover-open")) openBeside(this.#box, anchor);
   }

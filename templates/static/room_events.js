@@ -15,7 +15,7 @@ export class RoomEvents {
     const { timeline, names, typing, marks, main, user } = this.#room;
     switch (frame.type) {
       case "message":
-        if (timeline.newest) this.tell(frame);
+        this.#notify(frame);
         timeline.take(frame);
         break;
       case "changed":
@@ -33,6 +33,7 @@ export class RoomEvents {
         break;
       case "read":
         marks.moved(frame.seq);
+        if (frame.seq >= this.#room.list.last) this.#room.notifier.seen();
         break;
       case "room":
         main.querySelector("#topic").textContent = frame.topic ?? "";
@@ -43,11 +44,14 @@ export class RoomEvents {
     }
   }
 
-  // A message came, in the list or after its end.
-  tell(frame) {
-    const { timeline, list, jump, notifier, user } = this.#room;
+  // A message came after the end of the list.
+  miss(frame) {
+    if (frame.sender !== this.#room.user) this.#room.jump.count();
+  }
+
+  #notify(frame) {
+    const { list, notifier, user } = this.#room;
     if (frame.deleted || frame.sender === user) return;
-    if (!timeline.newest) jump.count();
     const calls = frame.mentions?.includes(user) || list.row(frame.reply_to)?.classList.contains("own");
     notifier.message({ ...frame, calls });
   }

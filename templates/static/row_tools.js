@@ -1,4 +1,5 @@
 // What may be done with a row: tools where the pointer or the focus is, a menu, and keys.
+import { ROW_LINKS } from "./formatter.js";
 import { moveByKeys, openBeside } from "./popover.js";
 
 const KEYS = { r: "reply", e: "edit", "+": "react", c: "copy", Delete: "delete", Enter: "menu" };
@@ -30,7 +31,7 @@ export class RowTools {
   // Makes one row reachable by Tab, at first the last one.
   offer(row) {
     if (this.#list.querySelector(':scope > [tabindex="0"]')) return;
-    if (row) row.tabIndex = 0;
+    if (row) reach(row, 0);
   }
 
   #show(row) {
@@ -45,13 +46,18 @@ export class RowTools {
 
   #focus(row) {
     if (!row) return;
-    this.#list.querySelectorAll(':scope > [tabindex="0"]').forEach((other) => (other.tabIndex = -1));
-    row.tabIndex = 0;
+    this.#list.querySelectorAll(':scope > [tabindex="0"]').forEach((other) => reach(other, -1));
+    reach(row, 0);
     this.#show(row);
   }
 
   #key(event) {
     const row = event.target;
+    // What is drawn as a link and acts as a button.
+    if (row.matches(".reaction") && event.key === " ") {
+      event.preventDefault();
+      return row.click();
+    }
     if (!row.matches(".message") || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" }[event.key];
     const action = KEYS[event.key];
@@ -94,6 +100,12 @@ export class RowTools {
     this.#menu.hidePopover();
     if (row) this.#do(item.dataset.do, row, row.querySelector(".meta"));
   }
+}
+
+// Lets Tab lead to a row and its links, or not.
+function reach(row, tabIndex) {
+  row.tabIndex = tabIndex;
+  row.querySelectorAll(ROW_LINKS).forEach((link) => (link.tabIndex = tabIndex));
 }
 
 function rowOf(element) {

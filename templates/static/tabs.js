@@ -1,9 +1,9 @@
-// What the tabs of one browser tell each other: who is logged in, and what was read.
+// What the tabs of one browser tell each other: who is logged in. What was read the server tells.
 
 export class Tabs extends EventTarget {
   #channel;
 
-  // Fires "identity" with the user that another tab was opened as, and "read" with room and seq.
+  // Fires "identity" with the user that another tab was opened as.
   constructor(prefix, user) {
     super();
     this.#channel = new BroadcastChannel(`chat${prefix}`);

@@ -3,6 +3,8 @@
 import { fetchRows, parseRows } from "./request.js";
 
 const PAGE = 50;
+// Messages that are shown one by one. Of more at once, as after a night, the newest are shown.
+const MANY = 200;
 
 export class Timeline {
   #url;
@@ -38,6 +40,8 @@ export class Timeline {
   }
 
   async #apply(frames) {
+    const missed = this.newest ? frames.filter((frame) => frame.type === "message" && frame.seq > this.list.last) : [];
+    if (missed.length > MANY) await this.#skip();
     // Rows that follow each other are shown in one step.
     let drawn = [];
     const show = () => this.list.append(drawn.splice(0));
@@ -58,6 +62,13 @@ export class Timeline {
     }
     show();
     this.list.trim("first");
+  }
+
+  // Gives up to follow one by one: at the end the newest rows are shown, elsewhere the rest is
+  // history that is still to come.
+  async #skip() {
+    if (this.list.atEnd) this.list.reset(await fetchRows(this.#url, { limit: PAGE }));
+    else this.newest = false;
   }
 
   async #applyChange(frame) {

@@ -25,7 +25,7 @@ export class Writing {
     const names = (text) => room.names.find(text);
     this.completer = new Completer(this.composer.field, find("#completions"), { emojiUrl, names, signal });
     const box = {
-      change: (entry) => room.pending.show(entry, this.outbox),
+      change: (entry) => this.#changed(entry),
       stored: (entry, message) => this.#stored(entry, message),
     };
     this.outbox = new Outbox({ user: room.user, room: room.room, api: room.api, on: box });
@@ -38,6 +38,12 @@ export class Writing {
     this.#room.typing.sent();
     this.outbox.add(text, replyTo);
     this.#room.toEnd();
+  }
+
+  #changed(entry) {
+    this.#room.pending.show(entry, this.outbox);
+    // The session may have ended, or be another's.
+    if ([401, 403].includes(entry.problem?.status)) this.#room.live.dispatchEvent(new Event("fail"));
   }
 
   #stored(entry, { seq }) {
