@@ -6,18 +6,22 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
-use super::{accounts, columns, sql};
+use super::accounts::find_account;
+use super::{columns, sql};
 use crate::model::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
 use crate::types::{Content, Seq, Username};
 
+/// Stores a batch, whole or not at all.
 pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Append> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+
     for guest in &batch.guests {
-        // Claims are made by this thread too, so what is true now is true at the commit.
-        if accounts::find(&transaction, &guest.into())?.is_some() {
+        // Accounts are created by this thread too, so the answer holds until the commit.
+        if find_account(&transaction, &guest.into())?.is_some() {
             return Ok(Append::NameClaimed);
         }
     }
+
     let mut senders: HashMap<&Username, i64> = HashMap::with_capacity(batch.counts.len());
     {
         let mut move_count = transaction.prepare_cached(sql::COUNT_MESSAGES)?;
@@ -26,6 +30,7 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
             senders.insert(&count.user, move_count.query_row(moved, |row| row.get(0))?);
         }
     }
+
     for room in &batch.rooms {
         let Some(room_id) = advance(&transaction, room)? else {
             return Ok(Append::HeadMoved);
@@ -38,6 +43,7 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
             make_change(&transaction, room_id, change)?;
         }
     }
+
     transaction
         .prepare_cached(sql::SET_LAST_BATCH)?
         .execute([batch.id.0])?;
@@ -45,7 +51,7 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
     Ok(Append::Committed)
 }
 
-/// Tells if a batch was the last one. The committer asks for no other.
+/// Returns true if a batch was the last one. The committer asks about no other.
 pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
     let last: Vec<u8> = connection
         .prepare_cached(sql::LAST_BATCH)?
@@ -53,7 +59,8 @@ pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Resul
     Ok(last == batch.id.0)
 }
 
-/// Moves the head of a room; `None` if it was not where the batch expects it.
+/// Moves the head of a room, and returns the row of the room; `None` if the head was not the one that
+/// the batch expects.
 fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<Option<i64>> {
     let Head {
         seq,
@@ -93,6 +100,7 @@ fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<
     .optional()
 }
 
+/// Adds the new messages of a room, their mentions, and the senders who become members.
 fn add_messages(
     transaction: &Transaction<'_>,
     room_id: i64,
@@ -125,6 +133,7 @@ fn add_messages(
                 .execute(mention)?;
         }
     }
+
     let mut join = transaction.prepare_cached(sql::ADD_MEMBER)?;
     for user in &room.members {
         join.execute(params![
@@ -194,6 +203,7 @@ fn make_change(
                 .execute(key)?,
         };
     }
+
     for user in change.new_mentions() {
         let mention = params![
             user.as_str(),

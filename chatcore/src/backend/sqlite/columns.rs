@@ -11,12 +11,12 @@ use crate::model::Head;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Content, Message, Reaction, RoomName, Seq, Username};
 
-/// Returns the names as JSON, or nothing if there are none.
+/// Returns the names as JSON; `None` if there are none.
 pub(super) fn mentions(users: &[Username]) -> Option<String> {
     (!users.is_empty()).then(|| json!(users).to_string())
 }
 
-/// Returns the reactions as JSON, or nothing if there are none.
+/// Returns the reactions as JSON; `None` if there are none.
 pub(super) fn reactions(reactions: &[Reaction]) -> Option<String> {
     (!reactions.is_empty()).then(|| json!(reactions).to_string())
 }
@@ -61,18 +61,22 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
     })
 }
 
-/// Reads the owner of a room, if it has one.
-pub(super) fn owner(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Username>> {
+/// Reads a value that may be missing.
+pub(super) fn optional<T>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(&Row<'_>, usize) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
-        _ => parsed(row, column).map(Some),
+        _ => read(row, column).map(Some),
     }
 }
 
 /// Reads a message: `seq`, `timestamp`, the sender's name, `verified`, `text`, `reply_to`,
 /// `mentions`, `change`, `edited_at`, `reactions`.
 pub(super) fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Message> {
-    let change = row.get::<_, Option<i64>>(7)?.and_then(ChangeSeq::new);
+    let change = optional(row, 7, change)?;
     // No message that was posted is empty.
     let content = match row.get_ref(4)?.as_str()? {
         "" => None,
@@ -80,15 +84,9 @@ pub(super) fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Messag
             sender: parsed(row, 2)?,
             verified: row.get(3)?,
             text: parsed(row, 4)?,
-            reply_to: row
-                .get::<_, Option<i64>>(5)?
-                .map(|_| seq(row, 5))
-                .transpose()?,
+            reply_to: optional(row, 5, seq)?,
             mentions: list(row, 6, |value| value.as_str()?.parse().ok())?,
-            edited_at: row
-                .get::<_, Option<i64>>(8)?
-                .map(|_| time(row, 8))
-                .transpose()?,
+            edited_at: optional(row, 8, time)?,
             reactions: list(row, 9, reaction)?,
         }),
     };

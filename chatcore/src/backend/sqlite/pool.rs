@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::error::error;
 use super::lock::FileLock;
 use crate::error::{Error, Reason, Result};
 
@@ -15,6 +16,7 @@ const MAX_WAITING: usize = 4_096;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// Threads with a connection each, which run the calls of one queue.
 pub(super) struct Pool {
     queue: Arc<Queue>,
     /// Its senders go with the threads.
@@ -103,6 +105,7 @@ impl Pool {
             queue: Arc::default(),
             ended,
         };
+
         for connection in connections {
             let (queue, lock, running) = (pool.queue.clone(), lock.cloned(), running.clone());
             let thread = move || {
@@ -124,7 +127,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] and [`Error::Closed`]: it was not begun.
+    /// [`Error::Busy`] and [`Error::Closed`] if it was not begun, and those of the job.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         priority: Priority,
@@ -135,8 +138,9 @@ impl Pool {
             priority,
             Box::new(move |connection| drop(reply.send(job(connection)))),
         )?;
+
         match answer.await {
-            Ok(result) => result.map_err(super::error),
+            Ok(result) => result.map_err(error),
             Err(_) => Err(Error::Unavailable("a call ended without an answer".into())),
         }
     }
@@ -145,6 +149,7 @@ impl Pool {
     /// is called.
     pub(super) async fn close(&self) {
         self.queue.close();
+
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}
     }
@@ -156,6 +161,7 @@ impl Drop for Pool {
     }
 }
 
+/// Runs the calls of a queue until it is closed and empty.
 fn work(mut connection: Connection, queue: &Queue) {
     while let Some(job) = queue.next() {
         // A panic costs its caller the answer, not everyone the thread. An open transaction was

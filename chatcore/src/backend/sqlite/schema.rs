@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::error;
+use super::error::error;
 use crate::error::{Error, Result};
 
 /// Marks the file as a chat store: "chat" in ASCII.

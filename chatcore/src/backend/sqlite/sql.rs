@@ -54,7 +54,7 @@ statements! {
     ROOMS = "SELECT name FROM rooms WHERE private = 0 AND name > ?1 ORDER BY name LIMIT ?2";
     ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, last_change, created_at, private, owner,
         members, topic FROM rooms WHERE name = ?1";
-    USERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
+    MEMBERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
         ORDER BY username LIMIT ?3";
     JOIN = "INSERT INTO members (room_id, username, joined_at, room, private)
         SELECT id, ?2, ?3, name, private FROM rooms WHERE name = ?1 ON CONFLICT DO NOTHING";
