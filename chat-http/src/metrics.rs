@@ -75,7 +75,7 @@ impl Metrics {
                 live.rooms,
             ),
             ("chat_live_followers", "Followers of rooms.", live.followers),
-            ("chat_live_presences", "Presences in rooms.", live.attending),
+            ("chat_live_presences", "Presences in rooms.", live.present),
             ("chat_live_users", "Users who are connected.", live.users),
             (
                 "chat_live_message_bytes",

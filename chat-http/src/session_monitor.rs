@@ -70,7 +70,6 @@ impl SessionMonitor {
                 // What was published first, because it decides whether a look still counts.
                 biased;
                 update = self.watcher.next() => match update {
-                    Ok(UserUpdate::Read(..) | UserUpdate::Mentioned(..)) => {}
                     Ok(UserUpdate::SessionsEnded) => {
                         self.is_current = false;
                         self.is_outdated = self.look.is_some();
@@ -81,6 +80,7 @@ impl SessionMonitor {
                         let pause = if self.is_outdated { Duration::ZERO } else { random_up_to(SPREAD) };
                         self.next_look = self.next_look.min(Instant::now() + pause);
                     }
+                    Ok(_) => {}
                     // The store is closed, which ends no session.
                     Err(_) => std::future::pending().await,
                 },

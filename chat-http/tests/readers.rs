@@ -93,13 +93,13 @@ async fn nothing_stays_of_readers_who_go_without_a_word(server: &Running) {
     )
     .await;
     let counts = server.store.live_counts();
-    assert_eq!((counts.attending, counts.users), (EACH, 1));
+    assert_eq!((counts.present, counts.users), (EACH, 1));
     assert!(tasks() > before + 3 * EACH);
     drop((sockets, streams));
     polls.iter().for_each(tokio::task::JoinHandle::abort);
     let left = async || {
         let counts = server.store.live_counts();
-        (counts.followers, counts.attending, counts.users, tasks())
+        (counts.followers, counts.present, counts.users, tasks())
     };
     until(left, |(followers, attending, users, tasks)| {
         (*followers, *attending, *users) == (0, 0, 0) && *tasks <= before

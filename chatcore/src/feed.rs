@@ -1,79 +1,83 @@
-//! The live end of rooms: what was posted last, and a wake-up for those who follow.
+//! Memory for readers: the newest messages of rooms, and the wake-up of those who follow them.
+//!
+//! - [`freshness`]: when may memory answer for the store?
+//! - [`rooms`]: the rooms in memory, and the limits of that memory
+//! - [`room`]: one room, made of
+//!   - [`ring`]: its newest messages and changes
+//!   - [`access_cache`]: who may enter it
+//!   - [`room_presence`]: who is connected to it
+//!   - [`signals`]: its topic, and who types
+//! - [`user_feeds`]: updates of single users
+//! - [`counts`]: message counts of users
+//! - [`sink`]: the feed as a receiver of the changes that a backend reports
 //!
 //! A message is published after its commit, never before. A reader registers, then reads, then
-//! waits; so whatever is committed after the read wakes it. What the ring does not hold, the store
-//! does: a reader falls back to it wherever the ring does not reach.
-//!
-//! Where several processes share a store, a ring only hears of the others by the store's stream of
-//! changes. While that stream is not live, and while the result of a commit is unknown, no reader
-//! is told from the ring that there is nothing new.
+//! waits; so whatever is committed after the read wakes it. The store has what the ring does not
+//! reach.
 
 mod access_cache;
 mod counts;
 mod freshness;
-mod presence;
 mod ring;
 mod room;
 mod room_presence;
+mod rooms;
+mod signals;
 mod sink;
-mod users;
+mod user_feeds;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
-pub(crate) use self::access_cache::{AccessRequest, Permission};
-use self::counts::{Counts, Reading};
-pub(crate) use self::freshness::Refresh;
-use self::ring::Ring;
+use self::counts::Counts;
+use self::freshness::Freshness;
+pub(crate) use self::freshness::Generation;
+use self::ring::{Origin, Ring};
 pub(crate) use self::room::RoomFeed;
-pub use self::users::UserUpdate;
-use self::users::Users;
+use self::room_presence::RoomPresence;
+use self::rooms::RoomTable;
+use self::user_feeds::UserFeeds;
+pub use self::user_feeds::UserUpdate;
 use crate::error::Result;
-use crate::model::Batch;
+use crate::model::{Batch, Head, RoomBatch};
 use crate::read_marks::ReadMarks;
 use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
-/// How long a room stays that nobody follows or reads.
-const KEEP: Duration = Duration::from_secs(60);
-/// Rooms kept that nobody follows.
-const MAX_IDLE: usize = 4_096;
-/// Memory of all rings together. Beyond it the rooms read longest ago lose their messages.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
-
-/// The rooms that are followed or read.
+/// What is in memory for readers and followers of one store.
 pub(crate) struct Feed {
-    rooms: RwLock<HashMap<RoomName, Arc<RoomFeed>>>,
-    /// Whether every commit is heard of.
-    live: AtomicBool,
-    /// Numbers the times between gaps in what is heard of.
-    epoch: AtomicU64,
+    rooms: RoomTable,
+    freshness: Freshness,
+    counts: Counts,
+    pub(crate) users: UserFeeds,
+    pub(crate) read_marks: ReadMarks,
     /// Notified when many rooms have to be refreshed.
     to_refresh: Notify,
-    bytes: AtomicUsize,
-    /// The number of rooms at which a sweep is due.
-    crowded: AtomicUsize,
-    closed: watch::Sender<bool>,
-    started: Instant,
-    /// Numbers what this process tells the others of its people.
-    told: AtomicI64,
-    /// The rooms whose people changed, and when to show it.
-    due: mpsc::UnboundedSender<Due>,
-    pub(crate) users: Users,
-    pub(crate) read_marks: ReadMarks,
-    counts: Counts,
-    /// Commits whose result is unknown, over all rooms.
-    uncertain: AtomicU32,
+    /// Number of what this process last published of its presence.
+    presence_version: AtomicI64,
+    presence_updates: mpsc::UnboundedSender<PresenceUpdate>,
 }
 
-/// A room whose people changed, and when to show it. A room is due at most once at a time.
-pub(crate) type Due = (Instant, Arc<RoomFeed>);
+/// An update of the presence in a room that is due at some time. A room has at most one.
+pub(crate) struct PresenceUpdate {
+    pub(crate) at: Instant,
+    pub(crate) room: Arc<RoomFeed>,
+}
 
-/// What a store holds in memory for those who read and follow. Made by
+/// A question to the store for the head of a room, to bring the room up to date.
+pub(crate) struct Refresh {
+    pub(crate) room: Arc<RoomFeed>,
+    /// Generation of the access.
+    access: Generation,
+    /// Generation of the ring.
+    ring: Generation,
+    ends_known: bool,
+}
+
+/// Numbers of what a store holds in memory for those who read and follow. Made by
 /// [`ChatStore::live_counts`](crate::ChatStore::live_counts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -83,10 +87,10 @@ pub struct LiveCounts {
     /// Followers and readers who wait, over all rooms.
     pub followers: usize,
     /// Presences that have not ended, over all rooms.
-    pub attending: usize,
+    pub present: usize,
     /// Users who are watched.
     pub users: usize,
-    /// About how many bytes of messages are in memory.
+    /// Bytes of messages in memory, approximately.
     pub bytes: usize,
 }
 
@@ -95,177 +99,243 @@ fn senders(batch: &Batch) -> impl Iterator<Item = &Username> {
 }
 
 impl Feed {
-    /// A feed that is `live` from the start if this process alone writes to the store, and what it
-    /// wants to be shown.
-    pub(crate) fn new(live: bool) -> (Self, mpsc::UnboundedReceiver<Due>) {
-        let (due, shown) = mpsc::unbounded_channel();
+    /// Returns a feed, and a receiver of the updates of presence that it asks for. The feed is live
+    /// from the start if only this process writes to the store.
+    pub(crate) fn new(is_only_writer: bool) -> (Self, mpsc::UnboundedReceiver<PresenceUpdate>) {
+        let (presence_updates, receiver) = mpsc::unbounded_channel();
         let feed = Self {
-            rooms: RwLock::default(),
-            live: AtomicBool::new(live),
-            epoch: AtomicU64::new(0),
-            to_refresh: Notify::new(),
-            bytes: AtomicUsize::new(0),
-            crowded: AtomicUsize::new(2 * MAX_IDLE),
-            closed: watch::Sender::new(false),
-            started: Instant::now(),
-            told: AtomicI64::new(0),
-            due,
-            users: Users::default(),
-            read_marks: ReadMarks::default(),
+            rooms: RoomTable::new(),
+            freshness: Freshness::new(is_only_writer),
             counts: Counts::default(),
-            uncertain: AtomicU32::new(0),
+            users: UserFeeds::default(),
+            read_marks: ReadMarks::default(),
+            to_refresh: Notify::new(),
+            presence_version: AtomicI64::new(0),
+            presence_updates,
         };
-        (feed, shown)
+        (feed, receiver)
     }
 
-    fn get(&self, room: &RoomName) -> Option<Arc<RoomFeed>> {
-        self.rooms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(room)
-            .cloned()
-    }
-
-    /// The room's feed, which from now on hears of what is posted.
+    /// Returns a room, of which everything that is published is kept from now on.
     pub(crate) fn room(&self, room: &RoomName) -> Arc<RoomFeed> {
-        if let Some(found) = self.get(room) {
-            self.touch(&found);
-            return found;
-        }
-        if self
-            .rooms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-            >= self.crowded.load(Ordering::Relaxed)
-        {
-            self.sweep();
-        }
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        let make = || Arc::new(RoomFeed::new(room.clone(), epoch));
-        let made = rooms.entry(room.clone()).or_insert_with(make).clone();
-        self.touch(&made);
-        made
+        self.rooms.get_or_add(room, || self.freshness.of_new_room())
     }
 
-    fn touch(&self, room: &RoomFeed) {
-        let now = self.started.elapsed().as_secs();
-        // What is only read stays in the caches of all processors.
-        if room.used.load(Ordering::Relaxed) != now {
-            room.used.store(now, Ordering::Relaxed);
-        }
+    /// Drops the rooms that nobody follows and nobody read for a while.
+    pub(crate) fn sweep(&self) {
+        self.rooms.sweep();
     }
 
-    /// Who may know of a room, if that is known.
+    /// Ends everyone who follows or reads.
+    pub(crate) fn close(&self) {
+        self.freshness.close();
+        self.rooms.all().iter().for_each(|room| room.wake());
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.freshness.is_closed()
+    }
+
+    /// Waits for [`close`](Self::close).
+    pub(crate) async fn closed(&self) {
+        self.freshness.closed().await;
+    }
+
+    /// Returns what is in memory.
+    pub(crate) fn live_counts(&self) -> LiveCounts {
+        let rooms = self.rooms.all();
+        LiveCounts {
+            rooms: rooms.len(),
+            followers: rooms.iter().map(|room| room.followers()).sum(),
+            present: rooms.iter().map(|room| room.presence().connections()).sum(),
+            users: self.users.len(),
+            bytes: self.rooms.bytes(),
+        }
+    }
+}
+
+/// Reading memory, and taking in answers of the store.
+impl Feed {
+    /// Returns who may know of a room, if that is known.
     pub(crate) fn privacy(&self, room: &RoomName) -> Option<Privacy> {
-        self.rooms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(room)?
-            .privacy()
+        self.rooms.visit(room, RoomFeed::privacy)
     }
 
-    /// What the store would answer, if that is known without asking it, and for a visitor only if
-    /// everyone may read the room.
+    /// Returns the messages that the store would give, if that is known without asking it.
     pub(crate) fn read(
         &self,
         room: &RoomName,
         range: Range,
         limit: usize,
-        is_visitor: bool,
     ) -> Option<Vec<SharedMessage>> {
-        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
-        let room = rooms.get(room)?;
-        if is_visitor && room.privacy() != Some(Privacy::Public) {
-            return None;
+        self.rooms
+            .visit(room, |room| self.read_in(room, range, limit))
+    }
+
+    /// Returns what [`read`](Self::read) does, if the room is known to be public.
+    pub(crate) fn read_public(
+        &self,
+        room: &RoomName,
+        range: Range,
+        limit: usize,
+    ) -> Option<Vec<SharedMessage>> {
+        self.rooms.visit(room, |room| {
+            let is_public = room.privacy() == Some(Privacy::Public);
+            is_public
+                .then(|| self.read_in(room, range, limit))
+                .flatten()
+        })
+    }
+
+    fn read_in(&self, room: &RoomFeed, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
+        self.rooms.touch(room);
+        self.read_if_fresh(room, || room.read(range, limit))
+    }
+
+    /// Returns true if memory may answer a read of a room, as far as its ring reaches.
+    pub(crate) fn is_fresh(&self, room: &RoomFeed) -> bool {
+        self.freshness.is_fresh(&room.freshness)
+    }
+
+    /// Reads memory of a room, if it may answer a read.
+    pub(crate) fn read_if_fresh<T>(
+        &self,
+        room: &RoomFeed,
+        read: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
+        self.freshness.read_if_fresh(&room.freshness, read)
+    }
+
+    /// Reads memory of a room, if every change of it by another process is known.
+    pub(crate) fn read_if_current<T>(
+        &self,
+        room: &RoomFeed,
+        read: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
+        self.freshness.read_if_current(&room.freshness, read)
+    }
+
+    /// Takes in messages that the store answered to a question that began at `asked`. An empty
+    /// answer tells something only of an empty room.
+    pub(crate) fn load(
+        &self,
+        room: &RoomFeed,
+        asked: Generation,
+        loaded: &[SharedMessage],
+        reaches_end: bool,
+    ) {
+        if loaded.last().map(|message| message.seq) > room.end() {
+            room.expect_messages_of_others();
         }
-        self.touch(room);
-        let trusted = self.trusted_in(room)?;
-        let found = room.read(range, limit)?;
-        // Asked again: what became doubtful while the ring was read must not count.
-        (self.trusted_in(room) == Some(trusted)).then_some(found)
+
+        let is_new = self.rooms.update_ring(room, |ring| {
+            if ring.generation() != asked {
+                return false;
+            }
+            let before = ring.end();
+            ring.load(loaded, reaches_end);
+            ring.end() > before
+        });
+        if is_new {
+            room.wake();
+        }
+        self.rooms.shrink();
     }
 
-    /// How many messages a user has, if that is known without asking the store.
-    pub(crate) fn count(&self, user: &Username) -> Option<u64> {
-        let known = self.counts.get(user)?;
-        // Asked last, as above.
-        let trusted = self.is_live() && self.uncertain.load(Ordering::SeqCst) == 0;
-        trusted.then_some(known)
-    }
-
-    /// To be called before the store is asked how many messages a user has.
-    pub(crate) fn begin_count(&self, user: &Username) -> Reading {
-        self.counts.begin(user)
-    }
-
-    /// Takes in what the store answered.
-    pub(crate) fn end_count(&self, user: &Username, reading: Reading, count: u64) {
-        self.counts.end(user, reading, count);
-    }
-
-    /// Changes a room's ring and keeps the account of memory.
-    fn change<T>(&self, room: &RoomFeed, change: impl FnOnce(&mut Ring) -> T) -> T {
+    /// Takes in that the room had no message at a question that began at `asked`.
+    pub(crate) fn load_empty(&self, room: &RoomFeed, asked: Generation) {
         let mut ring = room.ring();
-        let before = ring.bytes();
-        let result = change(&mut ring);
-        let after = ring.bytes();
-        drop(ring);
-        if after >= before {
-            self.bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        if ring.generation() == asked {
+            ring.load_empty();
         }
-        result
     }
 
-    /// Publishes a batch to the followers of its rooms. The batch must be committed.
+    /// Takes in that there was no message after `seq` at a question that began at `asked`. Returns
+    /// true if the ring ends there.
+    pub(crate) fn confirm_end(&self, room: &RoomFeed, asked: Generation, seq: Seq) -> bool {
+        let mut ring = room.ring();
+        ring.generation() == asked && ring.confirm_end(seq)
+    }
+
+    /// Takes in the number of the last change of a room, the answer to a question that began at
+    /// `asked`.
+    pub(crate) fn learn_last_change(&self, room: &RoomFeed, asked: Generation, number: ChangeSeq) {
+        let is_new = self.rooms.update_ring(room, |ring| {
+            ring.generation() == asked && ring.learn_last_change(number)
+        });
+        // The change stream does not bring it again.
+        if is_new {
+            room.wake();
+        }
+    }
+
+    /// Returns the message count of a user, if it is known without asking the store.
+    pub(crate) fn count(&self, user: &Username) -> Option<u64> {
+        self.freshness.read_if_certain(|| self.counts.get(user))
+    }
+
+    /// Begins a question to the store for the count of a user.
+    pub(crate) fn begin_count(&self, user: &Username) -> Generation {
+        self.counts.begin_question(user)
+    }
+
+    /// Takes in the answer to a question for a count that began at `asked`.
+    pub(crate) fn learn_count(&self, user: &Username, asked: Generation, count: u64) {
+        self.counts.learn(user, asked, count);
+    }
+
+    /// Moves a user's read mark forward, and notifies those who watch the user. For `stored` see
+    /// [`ReadMarks::advance`].
+    pub(crate) fn mark_read(
+        &self,
+        user: &Username,
+        room: &RoomName,
+        seq: Seq,
+        stored: Option<Seq>,
+    ) -> Result<Option<Seq>> {
+        let publish = |seq| self.notify_read(user, room, seq);
+        self.read_marks.advance(user, room, seq, stored, publish)
+    }
+
+    fn notify_read(&self, user: &Username, room: &RoomName, seq: Seq) {
+        let room = room.clone();
+        self.users.notify(user, UserUpdate::Read { room, seq });
+    }
+}
+
+/// Publishing what was committed.
+impl Feed {
+    /// Publishes a batch of this process. The batch must be committed.
     pub(crate) fn publish_batch(&self, batch: &Batch) {
         self.counts.forget(senders(batch));
         for part in &batch.rooms {
-            if let Some(room) = self.get(&part.room) {
-                room.committed_after(part.after);
-                let messages = part
-                    .messages
-                    .iter()
-                    .map(|message| message.to_message(&part.room).into());
-                let changed = part
-                    .changes
-                    .iter()
-                    .map(|change| change.after.clone().into());
-                self.publish_to(&room, messages, changed, true);
-            }
-            let posted = part.messages.iter();
-            let posted =
-                posted.flat_map(|new| new.content.mentions.iter().map(|user| (user, new.seq)));
+            self.publish_part(part);
+        }
+        self.rooms.shrink();
+    }
+
+    fn publish_part(&self, part: &RoomBatch) {
+        if let Some(room) = self.rooms.get(&part.room) {
+            room.committed_after(part.after);
+            let messages = part.messages.iter();
             let changed = part.changes.iter();
-            let changed = changed
-                .flat_map(|change| change.new_mentions().map(|user| (user, change.after.seq)));
-            posted
-                .chain(changed)
-                .for_each(|(user, seq)| self.hear_mention(user, &part.room, seq));
+            self.publish_to(
+                &room,
+                messages.map(|message| message.to_message(&part.room).into()),
+                changed.map(|change| change.after.clone().into()),
+                Origin::Own,
+            );
         }
-        self.shrink();
-    }
 
-    /// Publishes messages that another process committed, in `seq` order, to the followers of their
-    /// room.
-    pub(crate) fn publish(&self, room: &RoomName, messages: Vec<SharedMessage>) {
-        if let Some(room) = self.get(room) {
-            self.publish_to(&room, messages, [], false);
-            self.shrink();
+        for message in &part.messages {
+            for user in &message.content.mentions {
+                self.notify_mentioned(user, &part.room, message.seq);
+            }
         }
-    }
-
-    /// Publishes messages that another process changed, in the order of their changes, to the
-    /// followers of their room.
-    pub(crate) fn publish_changed(&self, room: &RoomName, changed: Vec<SharedMessage>) {
-        let senders = changed.iter().filter_map(|message| message.sender());
-        self.counts.forget(senders);
-        if let Some(room) = self.get(room) {
-            self.publish_to(&room, [], changed, false);
-            self.shrink();
+        for change in &part.changes {
+            for user in change.new_mentions() {
+                self.notify_mentioned(user, &part.room, change.after.seq);
+            }
         }
     }
 
@@ -274,204 +344,215 @@ impl Feed {
         room: &RoomFeed,
         messages: impl IntoIterator<Item = SharedMessage>,
         changed: impl IntoIterator<Item = SharedMessage>,
-        now: bool,
+        origin: Origin,
     ) {
-        let news = self.change(room, |ring| {
-            let messages = messages
-                .into_iter()
-                .filter(|message| ring.publish(message, now))
-                .count();
-            let changed = changed
-                .into_iter()
-                .filter(|message| ring.publish_change(message, now))
-                .count();
-            messages + changed > 0
+        let is_new = self.rooms.update_ring(room, |ring| {
+            let mut is_new = false;
+            for message in messages {
+                is_new |= ring.publish(&message, origin);
+            }
+            for message in changed {
+                is_new |= ring.publish_change(&message, origin);
+            }
+            is_new
         });
-        if news {
-            room.wake.send_replace(());
+        if is_new {
+            room.wake();
         }
     }
 
-    /// Tells those who watch a user that a message mentions the user.
-    pub(crate) fn hear_mention(&self, user: &Username, room: &RoomName, seq: Seq) {
-        self.users
-            .tell(user, UserUpdate::Mentioned(room.clone(), seq));
+    /// Notifies those who watch a user that a message mentions the user.
+    fn notify_mentioned(&self, user: &Username, room: &RoomName, seq: Seq) {
+        let room = room.clone();
+        self.users.notify(user, UserUpdate::Mentioned { room, seq });
     }
 
-    /// Tells the followers of a room of its new topic.
-    pub(crate) fn hear_topic(&self, room: &RoomName, topic: &Topic) {
-        if let Some(room) = self.get(room) {
+    /// Notifies the followers of a room that it has another topic.
+    pub(crate) fn set_topic(&self, room: &RoomName, topic: &Topic) {
+        if let Some(room) = self.rooms.get(room) {
             room.set_topic(topic.clone());
-            room.wake.send_replace(());
         }
     }
 
-    /// Takes in the number of the last change of a room, as the store answered it to a question
-    /// that began at `generation`.
-    pub(crate) fn learn_last_change(&self, room: &RoomFeed, generation: u64, number: ChangeSeq) {
-        let is_news = self.change(room, |ring| {
-            ring.generation() == generation && ring.learn_last_change(number)
-        });
-        // The change stream does not tell of it again.
-        if is_news {
-            room.wake.send_replace(());
-        }
-    }
-
-    /// Moves a user's mark of what was read forward, and tells those who watch the user. For
-    /// `stored` see [`ReadMarks::advance`].
-    pub(crate) fn mark_read(
-        &self,
-        user: &Username,
-        room: &RoomName,
-        seq: Seq,
-        stored: Option<Seq>,
-    ) -> Result<Option<Seq>> {
-        let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
-        self.read_marks.advance(user, room, seq, stored, tell)
-    }
-
-    /// Takes in that a user's mark of what was read is stored, by whatever process.
-    pub(crate) fn hear_mark(&self, user: &Username, room: &RoomName, seq: Seq) {
-        let tell = |seq| self.users.tell(user, UserUpdate::Read(room.clone(), seq));
-        self.read_marks.learn(user, room, seq, tell);
+    /// Notifies the followers of a room that a user types. Returns false if they were notified of
+    /// that user a moment ago.
+    pub(crate) fn add_typing(&self, room: &RoomName, user: &Username) -> bool {
+        self.rooms
+            .get(room)
+            .is_none_or(|room| room.add_typing(user))
     }
 
     /// Has everyone who is in a room looked up again: a private room of this name was created.
     pub(crate) fn forget_access(&self, room: &RoomName) {
-        if let Some(room) = self.get(room) {
+        if let Some(room) = self.rooms.get(room) {
             room.forget_access();
         }
     }
 
     /// Has one name, in any case, looked up again: it may have been removed or banned.
     pub(crate) fn evict(&self, room: &RoomName, user: &Username) {
-        if let Some(room) = self.get(room) {
+        if let Some(room) = self.rooms.get(room) {
             room.evict(user);
         }
     }
+}
 
-    /// Takes in what the store answered to a read that began at `generation`. An empty answer says
-    /// something only of an empty room.
-    pub(crate) fn load(
-        &self,
-        room: &RoomFeed,
-        generation: u64,
-        loaded: &[SharedMessage],
-        reaches_end: bool,
-    ) {
-        if loaded.last().map(|message| message.seq) > room.end() {
-            room.will_show_of_others();
-        }
-        let news = self.change(room, |ring| {
-            if ring.generation() != generation {
-                return false;
-            }
-            let before = ring.end();
-            ring.load(loaded, reaches_end);
-            ring.end() > before
-        });
-        if news {
-            room.wake.send_replace(());
-        }
-        self.shrink();
+/// Changes of freshness. The module [`freshness`] tells what follows from them.
+impl Feed {
+    pub(crate) fn pause(&self) {
+        self.freshness.pause();
     }
 
-    /// Takes in that a read which began at `generation` found a room without messages.
-    pub(crate) fn load_empty(&self, room: &RoomFeed, generation: u64) {
-        let mut ring = room.ring();
-        if ring.generation() == generation {
-            ring.load_empty();
-        }
-    }
-
-    fn all(&self) -> Vec<Arc<RoomFeed>> {
-        self.rooms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
-    }
-
-    /// Drops the rooms that nobody follows and nobody read for a while.
-    pub(crate) fn sweep(&self) {
-        self.sweep_at(self.started.elapsed().as_secs());
-    }
-
-    fn sweep_at(&self, now: u64) {
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        let is_idle = |room: &Arc<RoomFeed>| {
-            // Whoever is about to listen, or to show the people, holds a handle.
-            Arc::strong_count(room) == 1
-                && !room.is_followed()
-                && room.people().is_idle()
-                && room.uncertain.load(Ordering::SeqCst) == 0
-        };
-        let mut idle: Vec<_> = rooms
-            .values()
-            .filter(|room| is_idle(room))
-            .map(|room| (room.used.load(Ordering::Relaxed), room.name.clone()))
-            .collect();
-        idle.sort_unstable();
-        let surplus = idle.len().saturating_sub(MAX_IDLE);
-        for (at, (used, name)) in idle.into_iter().enumerate() {
-            if (at < surplus || now.saturating_sub(used) > KEEP.as_secs())
-                && let Some(room) = rooms.remove(&name)
-            {
-                self.bytes.fetch_sub(room.ring().bytes(), Ordering::Relaxed);
-            }
-        }
-        // A sweep is worth its while again when as many have come as it may leave.
-        self.crowded
-            .store(rooms.len() + MAX_IDLE, Ordering::Relaxed);
-    }
-
-    /// Waits for [`close`](Self::close).
-    pub(crate) async fn closed(&self) {
-        let mut closed = self.closed.subscribe();
-        // The sender lives as long as `self`.
-        let _ = closed.wait_for(|closed| *closed).await;
-    }
-
-    /// Wakes everyone, to find that there will be nothing more.
-    pub(crate) fn close(&self) {
-        self.closed.send_replace(true);
-        self.all()
-            .iter()
-            .for_each(|room| room.wake.send_replace(()));
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
-    }
-
-    /// Keeps the memory of all rings within its limit.
-    fn shrink(&self) {
-        if self.bytes.load(Ordering::Relaxed) <= MAX_BYTES {
+    /// Takes a stale room into the present epoch: what may have changed in the gap is unknown from
+    /// then on, and is learned from the store.
+    pub(crate) fn renew(&self, room: &RoomFeed) {
+        let Some(epoch) = self.freshness.epoch_after(&room.freshness) else {
             return;
-        }
-        let mut rooms = self.all();
-        // Read once each: readers change it meanwhile.
-        rooms.sort_by_cached_key(|room| room.used.load(Ordering::Relaxed));
-        for room in rooms {
-            if self.bytes.load(Ordering::Relaxed) <= MAX_BYTES / 4 * 3 {
-                break;
+        };
+        self.rooms.update_ring(room, |ring| {
+            // Checked under the lock, so that what one caller renewed and learned is not forgotten
+            // by another.
+            if !room.freshness.is_of(epoch) {
+                ring.miss_changes();
+                room.miss_evictions();
+                room.freshness.enter_epoch(epoch);
             }
-            self.change(&room, Ring::drop_messages);
+        });
+    }
+
+    /// Takes note that a batch of this process may be committed without being published, until
+    /// [`resolve`](Self::resolve).
+    pub(crate) fn mark_uncertain(&self, batch: &Batch) {
+        self.freshness.add_uncertain();
+        self.counts.forget(senders(batch));
+        for part in &batch.rooms {
+            let room = self.room(&part.room);
+            room.freshness.add_uncertain();
+            self.forget(&room);
         }
     }
 
-    /// What is held for those who read and follow.
-    pub(crate) fn counts(&self) -> LiveCounts {
-        let rooms = self.all();
-        LiveCounts {
-            rooms: rooms.len(),
-            followers: rooms.iter().map(|room| room.wake.receiver_count()).sum(),
-            attending: rooms.iter().map(|room| room.people().connections()).sum(),
-            users: self.users.len(),
-            bytes: self.bytes.load(Ordering::Relaxed),
+    /// Takes note that a batch is committed or never will be.
+    pub(crate) fn resolve(&self, batch: &Batch) {
+        for part in &batch.rooms {
+            if let Some(room) = self.rooms.get(&part.room) {
+                // In this order: what is read from now on is the result.
+                self.forget(&room);
+                room.freshness.remove_uncertain();
+            }
         }
+        self.counts.forget(senders(batch));
+        self.freshness.remove_uncertain();
+    }
+
+    /// Forgets the messages of a room, and has its followers ask the store.
+    fn forget(&self, room: &RoomFeed) {
+        self.rooms.update_ring(room, Ring::clear);
+        room.wake();
+    }
+
+    /// Returns the rooms that are followed and may lack something.
+    pub(crate) fn rooms_to_refresh(&self) -> Vec<Arc<RoomFeed>> {
+        let mut rooms = self.rooms.all();
+        rooms.retain(|room| room.is_followed() && (!self.is_fresh(room) || room.end().is_none()));
+        rooms
+    }
+
+    /// Waits until many rooms may lack something.
+    pub(crate) async fn refresh_needed(&self) {
+        self.to_refresh.notified().await;
+    }
+
+    /// Begins a question for the head of a room.
+    pub(crate) fn begin_refresh(&self, room: Arc<RoomFeed>) -> Refresh {
+        self.renew(&room);
+        Refresh {
+            access: room.begin_access_question(),
+            ring: room.generation(),
+            ends_known: room.knows_ends(),
+            room,
+        }
+    }
+
+    /// Takes in the head of a room. Returns false if the ring may lack messages.
+    pub(crate) fn confirm(&self, refresh: &Refresh, head: Option<Head>) -> bool {
+        let room = &refresh.room;
+        if let Some(head) = head {
+            room.confirm_access(refresh.access, head);
+        }
+
+        let head = head.unwrap_or(Head::EMPTY);
+        let mut ring = room.ring();
+        if ring.generation() != refresh.ring {
+            return false;
+        }
+        ring.confirm_last_change(head.change);
+        ring.confirm_end(head.seq)
+    }
+
+    /// Ends a refresh. Followers of a room whose end was unknown look for changed messages.
+    pub(crate) fn end_refresh(&self, refresh: &Refresh) {
+        if !refresh.ends_known {
+            refresh.room.wake();
+        }
+    }
+}
+
+/// Presence.
+impl Feed {
+    /// Changes the presence in a room, and has its list updated.
+    fn update_presence<T>(
+        &self,
+        room: &Arc<RoomFeed>,
+        update: impl FnOnce(&mut RoomPresence) -> T,
+    ) -> T {
+        let mut presence = room.presence();
+        let result = update(&mut presence);
+        if let Some(at) = presence.schedule(Instant::now()) {
+            self.send_presence_update(room, at);
+        }
+        result
+    }
+
+    fn send_presence_update(&self, room: &Arc<RoomFeed>, at: Instant) {
+        let room = room.clone();
+        // Fails only when the store is gone, and with it everyone who could look.
+        let _ = self.presence_updates.send(PresenceUpdate { at, room });
+    }
+
+    /// Has a list made of who is in a room, and kept, until [`end_watch`](Self::end_watch).
+    pub(crate) fn begin_watch(&self, room: &Arc<RoomFeed>) {
+        room.add_watcher();
+        self.update_presence(room, RoomPresence::request_list);
+    }
+
+    pub(crate) fn end_watch(&self, room: &RoomFeed) {
+        room.remove_watcher();
+    }
+
+    pub(crate) fn enter(&self, room: &Arc<RoomFeed>, user: &Username) {
+        self.update_presence(room, |presence| presence.enter(user));
+    }
+
+    pub(crate) fn leave(&self, room: &Arc<RoomFeed>, user: &Username) {
+        self.update_presence(room, |presence| presence.leave(user));
+    }
+
+    /// Schedules an update of the presence in a room, if something changed.
+    pub(crate) fn schedule_presence(&self, room: &Arc<RoomFeed>) {
+        self.update_presence(room, |_| {});
+    }
+
+    /// Schedules an update at a later time, because other processes could not be reached.
+    pub(crate) fn reschedule_presence(&self, room: &Arc<RoomFeed>, at: Instant) {
+        if room.presence().reschedule() {
+            self.send_presence_update(room, at);
+        }
+    }
+
+    /// Returns a number for what is published to other processes.
+    pub(crate) fn next_presence_version(&self) -> i64 {
+        self.presence_version.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

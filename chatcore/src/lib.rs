@@ -6,17 +6,20 @@ compile_error!(
     "chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\""
 );
 
+mod access;
 mod account;
 mod actor;
 mod backend;
+mod background;
 mod committer;
+mod engine;
 mod error;
 mod feed;
 mod follow;
-mod live;
 mod mentions;
 mod model;
 mod options;
+mod position;
 mod presence;
 mod read_marks;
 mod session;
@@ -33,12 +36,13 @@ pub use account::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Password};
 pub use actor::Actor;
 pub use error::{Error, Invalid, Reason, Result};
 pub use feed::{LiveCounts, UserUpdate};
-pub use follow::{Follower, PresenceGuard, Update, UserWatcher, Watcher};
+pub use follow::{Follower, PresenceGuard, RoomWatch, Update, UserWatcher, Watcher};
 pub use mentions::mentions_in;
 pub use options::{Clock, MAX_MESSAGES, MAX_NAMES, Options};
+pub use position::Position;
 pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
-pub use shared::SharedMessage;
+pub use shared::{MAX_ENCODINGS, SharedMessage};
 pub use store::ChatStore;
 pub use timestamp::Timestamp;
 pub use types::{

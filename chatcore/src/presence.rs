@@ -1,18 +1,17 @@
-//! Who is in a room just now.
+//! Users who are in a room just now.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use crate::types::{RoomName, Username};
 
 /// The most names that a presence lists.
 pub const MAX_PRESENT: usize = 1_000;
 
-/// The users who are connected to a room, over all processes on the store, as of some moment: in
-/// code point order, each once, the first 1,000 if there are more. A clone is another handle on
-/// the same list.
+/// Users who are connected to a room, over all processes on the store, as of some moment: in code
+/// point order, each once, the first 1,000 if there are more. A clone is another handle on the same
+/// list.
 #[derive(Debug, Clone)]
 pub struct Presence(Arc<Inner>);
 
@@ -20,14 +19,7 @@ pub struct Presence(Arc<Inner>);
 struct Inner {
     room: RoomName,
     users: Vec<Username>,
-    tagged: OnceLock<Bytes>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename = "presence")]
-struct Tagged<'a> {
-    room: &'a RoomName,
-    users: &'a [Username],
+    encoding: OnceLock<Bytes>,
 }
 
 impl Presence {
@@ -38,33 +30,25 @@ impl Presence {
         Self(Arc::new(Inner {
             room,
             users,
-            tagged: OnceLock::new(),
+            encoding: OnceLock::new(),
         }))
     }
 
-    /// The room.
+    /// Returns the room.
     #[must_use]
     pub fn room(&self) -> &RoomName {
         &self.0.room
     }
 
-    /// The users.
+    /// Returns the users.
     #[must_use]
     pub fn users(&self) -> &[Username] {
         &self.0.users
     }
 
-    /// `{"type": "presence", "room", "users"}`, written as JSON once, however many readers it has.
-    #[must_use]
-    pub fn tagged_json(&self) -> &Bytes {
-        self.0.tagged.get_or_init(|| {
-            // Made of strings, which JSON always takes.
-            serde_json::to_vec(&Tagged {
-                room: &self.0.room,
-                users: &self.0.users,
-            })
-            .unwrap_or_default()
-            .into()
-        })
+    /// Returns an encoding of the list for a protocol of the program. It is made once, however many
+    /// readers the list has, so there must be one encoding in the whole program.
+    pub fn encoding(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.0.encoding.get_or_init(|| encode(self))
     }
 }

@@ -10,9 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::types::Message;
 
-/// Beginnings of the two tagged forms of a message.
-const NEW: &[u8] = br#"{"type":"message","#;
-const CHANGED: &[u8] = br#"{"type":"changed","#;
+/// Number of encodings that a program may keep with a message, see [`SharedMessage::encoding`].
+pub const MAX_ENCODINGS: usize = 4;
 
 /// Bytes of a digest: enough of a hash that nobody finds two messages that share it.
 const DIGEST: usize = 16;
@@ -26,8 +25,7 @@ pub struct SharedMessage(Arc<Inner>);
 struct Inner {
     message: Message,
     json: OnceLock<Bytes>,
-    tagged: OnceLock<Bytes>,
-    tagged_as_changed: OnceLock<Bytes>,
+    encodings: [OnceLock<Bytes>; MAX_ENCODINGS],
     digest: OnceLock<[u8; DIGEST]>,
 }
 
@@ -43,26 +41,33 @@ impl SharedMessage {
         })
     }
 
-    /// The same object with `"type": "message"` before its fields, for channels that carry more
-    /// than messages.
-    #[must_use]
-    pub fn tagged_json(&self) -> &Bytes {
-        self.0.tagged.get_or_init(|| self.tagged_with(NEW))
-    }
-
-    /// The same object with `"type": "changed"` before its fields, for a message that was given
-    /// before.
-    #[must_use]
-    pub fn tagged_json_as_changed(&self) -> &Bytes {
-        self.0
-            .tagged_as_changed
-            .get_or_init(|| self.tagged_with(CHANGED))
-    }
-
-    fn tagged_with(&self, tag: &[u8]) -> Bytes {
-        [tag, self.json().get(1..).unwrap_or_default()]
-            .concat()
-            .into()
+    /// Returns an encoding of the message for a protocol of the program, for instance a frame with
+    /// an envelope. It is made once for each `SLOT`, below [`MAX_ENCODINGS`], however many readers
+    /// the message has, so one slot must stand for one encoding in the whole program.
+    ///
+    /// ```
+    /// use chatcore::{ChatStore, NewMessage};
+    ///
+    /// const SHOUTED: usize = 0;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+    /// let room = "general".parse()?;
+    /// let post = NewMessage::new("general".parse()?, "ann".parse()?, "hello".parse()?);
+    /// let posted = store.post(post).await?.message;
+    /// let message = store.message(&room, posted.seq).await?;
+    /// let shouted = message.encoding::<SHOUTED>(|message| {
+    ///     message.text().unwrap_or_default().to_uppercase().into()
+    /// });
+    /// assert_eq!(shouted, "HELLO");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn encoding<const SLOT: usize>(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        const { assert!(SLOT < MAX_ENCODINGS, "there are MAX_ENCODINGS slots") };
+        self.0.encodings[SLOT].get_or_init(|| encode(self))
     }
 
     /// A digest of [`json`](Self::json): two messages that differ in anything have two digests.
@@ -86,8 +91,7 @@ impl From<Message> for SharedMessage {
         Self(Arc::new(Inner {
             message,
             json: OnceLock::new(),
-            tagged: OnceLock::new(),
-            tagged_as_changed: OnceLock::new(),
+            encodings: Default::default(),
             digest: OnceLock::new(),
         }))
     }
@@ -140,7 +144,7 @@ mod tests {
     use crate::types::Content;
 
     #[test]
-    fn both_forms_are_json_and_written_once() {
+    fn each_encoding_is_made_once() {
         let (room, content) = (
             "a \"b\"".parse().expect("a name"),
             Some(testing::content("x\n</script>")),
@@ -153,12 +157,12 @@ mod tests {
         let shared = SharedMessage::from(message.clone());
         let json: serde_json::Value = serde_json::from_slice(shared.json()).expect("JSON");
         assert_eq!(json, serde_json::to_value(&message).expect("JSON"));
-        let mut tagged: serde_json::Value =
-            serde_json::from_slice(shared.tagged_json()).expect("JSON");
-        let tag = tagged
-            .as_object_mut()
-            .and_then(|fields| fields.remove("type"));
-        assert_eq!((tag, tagged), (Some("message".into()), json));
+        let encoded =
+            |text: &'static str| shared.encoding::<1>(|_| Bytes::from_static(text.as_bytes()));
+        assert_eq!(
+            (encoded("first"), encoded("second")),
+            (&Bytes::from("first"), &Bytes::from("first"))
+        );
         assert_eq!(shared.json().as_ptr(), shared.clone().json().as_ptr());
     }
 

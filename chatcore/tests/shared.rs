@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chat_testkit::mongod::{self, Deployment, Kind, with_database};
 use chatcore::{
-    Actor, ChatStore, NewMessage, Privacy, Range, Seq, SharedMessage, Update, UserUpdate, Username,
-    Watcher,
+    Actor, ChatStore, NewMessage, Position, Privacy, Range, Seq, SharedMessage, Update, UserUpdate,
+    Username, Watcher,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{Bson, doc};
@@ -36,7 +36,6 @@ async fn followers_hear_of_both_processes_in_order() {
     let followers = stores.clone().map(|store| {
         let stream = store
             .follow(&"a".parse().expect("a name"), Seq::ZERO)
-            .into_stream()
             .take(2 * EACH);
         tokio::spawn(timeout(SOON, stream.try_collect::<Vec<_>>()))
     });
@@ -109,7 +108,7 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     post(&there, "x").await;
     // Ann was there before anybody here looked.
     let ann = there.enter(&room, &user("ann"));
-    let mut watcher = here.watch(&room, Seq::ZERO, None);
+    let mut watcher = here.watch(&room, Position::START);
     let bob = here.enter(&room, &user("bob"));
     until_present(&mut watcher, &["ann", "bob"]).await;
     let eve = there.enter(&room, &user("eve"));
@@ -127,7 +126,10 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
         .expect("heard");
     assert_eq!(
         heard,
-        UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO.next())
+        UserUpdate::Read {
+            room: "a".parse().expect("a name"),
+            seq: Seq::ZERO.next()
+        }
     );
     there.end_sessions(&user("ann"), None).await.expect("ended");
     let heard = timeout(SOON, reader.next())

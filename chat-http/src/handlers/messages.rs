@@ -32,7 +32,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let at_hand = app
         .store()
         .as_user(Actor::Anonymous)
-        .messages_at_hand(&room, range, limit);
+        .messages_in_memory(&room, range, limit);
     if let Some(messages) = at_hand.filter(|found| wait.is_none() || !found.is_empty()) {
         return Ok(answer(&call, &messages));
     }

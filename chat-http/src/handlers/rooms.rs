@@ -98,7 +98,7 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
     );
     let room = call.room()?;
     let reader = RoomReader::of(&app, &call.headers, &room).await?;
-    let users = reader.store.users(&room, after.as_ref(), limit).await?;
+    let users = reader.store.members(&room, after.as_ref(), limit).await?;
     Ok(reader.restrict_caching(cacheable_json(&call.headers, &users)?))
 }
 

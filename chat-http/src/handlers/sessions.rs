@@ -99,7 +99,7 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
     }
     app.limits().guest(call.network(app))?;
     if app.settings().guests != Guests::Allow {
-        if app.store().owner(&username).await?.as_ref() == Some(&username) {
+        if app.store().account_name(&username).await?.as_ref() == Some(&username) {
             return Err(Error::NameClaimed.into());
         }
         return Err(HttpError::forbidden("this server does not take guests"));

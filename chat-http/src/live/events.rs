@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_client::wire::ServerFrame;
-use chatcore::{ChangeSeq, Invalid, Seq, SharedMessage, Update};
+use chatcore::{ChangeSeq, Invalid, Position, Seq, SharedMessage, Update};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Either, StreamBody};
@@ -31,17 +31,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Pause before a browser comes back, in milliseconds.
 const RETRY: u32 = 1_000;
 
-/// Places that a stream has reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    seq: Seq,
-    change: ChangeSeq,
-}
+/// Id of an event: `<seq>.<change>`.
+struct EventId(Position);
 
-/// The id of an event: `<seq>.<change>`.
-impl fmt::Display for Position {
+impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.seq, self.change)
+        write!(f, "{}.{}", self.0.seq, self.0.change)
     }
 }
 
@@ -75,13 +70,15 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
             changes_after: Some(change),
         } => Position { seq, change },
         Start { after, .. } => {
-            let (last_seq, change) = store.ends(&room).await?;
-            let seq = after.unwrap_or(last_seq);
-            Position { seq, change }
+            let last = store.last_position(&room).await?;
+            Position {
+                seq: after.unwrap_or(last.seq),
+                ..last
+            }
         }
     };
     let watcher = store.follow(&room, position.seq).await?;
-    let watcher = watcher.with_changes(Some(position.change));
+    let watcher = watcher.with_changes(position.change);
 
     let user = call.user.as_ref();
     Ok(respond(Events {
@@ -97,7 +94,10 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
 fn respond(events: Events) -> Response {
     // With an id from the start, so that a client which is cut off before the first message misses
     // none.
-    let first = Bytes::from(format!("retry: {RETRY}\nid: {}\n\n", events.position));
+    let first = Bytes::from(format!(
+        "retry: {RETRY}\nid: {}\n\n",
+        EventId(events.position)
+    ));
     let first = stream::once(async { first });
     let rest = stream::unfold(events, |mut events| async move {
         Some((events.next().await?, events))
@@ -177,11 +177,7 @@ impl Events {
     fn encode(&mut self, event: RoomEvent) -> Option<Bytes> {
         let update = event.update.ok()?;
         // Messages do not move the place among the changes, nor changes that among the messages.
-        let before = self.position;
-        self.position = Position {
-            seq: event.position.0,
-            change: event.position.1.unwrap_or(before.change),
-        };
+        let before = std::mem::replace(&mut self.position, event.position);
 
         let mut text = Vec::new();
         match update {
@@ -235,7 +231,7 @@ fn length(messages: &[SharedMessage]) -> usize {
 
 /// Writes an event. JSON has no line break, so one line of data carries it.
 fn write_event(text: &mut Vec<u8>, kind: &str, id: Position, data: &[u8]) {
-    let id = id.to_string();
+    let id = EventId(id).to_string();
     let parts = [
         b"event: ",
         kind.as_bytes(),
@@ -273,6 +269,6 @@ mod tests {
             seq: Seq::new(3).expect("a seq"),
             change: ChangeSeq::new(4).expect("a change"),
         };
-        assert_eq!(read(&position.to_string()), Ok((Some(3), Some(4))));
+        assert_eq!(read(&EventId(position).to_string()), Ok((Some(3), Some(4))));
     }
 }

@@ -8,11 +8,15 @@ mod tests;
 
 use bytes::Bytes;
 use chat_client::wire::ServerFrame;
-use chatcore::{ChangeSeq, Nonce, RoomName, Seq};
+use chatcore::{ChangeSeq, Nonce, Presence, RoomName, Seq, SharedMessage};
 
 use crate::error::{HttpError, Result};
 use crate::posting::Post;
 use crate::request::Fields;
+
+/// Slots of a message's encodings: frames of a new message, and of one that changed.
+const MESSAGE_SLOT: usize = 0;
+const CHANGED_SLOT: usize = 1;
 
 /// Command of a client: a [`ClientFrame`](chat_client::wire::ClientFrame) with valid fields.
 #[derive(Debug)]
@@ -151,4 +155,34 @@ pub(super) fn refusal(subject: &Subject, error: &HttpError) -> Bytes {
         status: error.status.as_u16(),
         detail: error.detail.to_string(),
     })
+}
+
+/// Returns the frame of a new message, which all its readers share.
+pub(super) fn message_frame(message: &SharedMessage) -> Bytes {
+    let encode = |message: &SharedMessage| tagged(br#"{"type":"message","#, message);
+    message.encoding::<MESSAGE_SLOT>(encode).clone()
+}
+
+/// Returns the frame of a message that changed, which all its readers share.
+pub(super) fn changed_frame(message: &SharedMessage) -> Bytes {
+    let encode = |message: &SharedMessage| tagged(br#"{"type":"changed","#, message);
+    message.encoding::<CHANGED_SLOT>(encode).clone()
+}
+
+/// Puts a tag before the fields of a message.
+fn tagged(tag: &[u8], message: &SharedMessage) -> Bytes {
+    let fields = message.json().get(1..).unwrap_or_default();
+    [tag, fields].concat().into()
+}
+
+/// Returns the frame of a list of who is present, which all its readers share.
+pub(super) fn presence_frame(presence: &Presence) -> Bytes {
+    let encode = |presence: &Presence| {
+        encode(&ServerFrame::Presence {
+            room: presence.room().to_string(),
+            users: presence.users().iter().map(ToString::to_string).collect(),
+        })
+        .into()
+    };
+    presence.encoding(encode).clone()
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use chatcore::{ChangeSeq, PresenceGuard, RoomName, Seq, Watcher};
+use chatcore::{Position, RoomName, RoomWatch};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
@@ -29,11 +29,10 @@ pub(super) enum Outcome {
 /// A room that is followed from now on.
 pub(super) struct Subscribed {
     pub(super) room: RoomName,
-    pub(super) last_seq: Seq,
-    pub(super) last_change: ChangeSeq,
+    /// Last position of the room before it was followed.
+    pub(super) last: Position,
     pub(super) html: bool,
-    pub(super) watcher: Watcher,
-    pub(super) presence: Option<PresenceGuard>,
+    pub(super) watch: RoomWatch,
 }
 
 /// The requests whose effect a request waits for.

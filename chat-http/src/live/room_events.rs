@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chatcore::{ChangeSeq, Error, RoomName, Seq, Update, Watcher};
+use chatcore::{Error, Position, RoomName, Update, Watcher};
 use futures_util::{Stream, stream};
 use tokio::time::sleep;
 
@@ -15,9 +15,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct RoomEvent {
     pub(super) room: RoomName,
     pub(super) update: Result<Update, EndReason>,
-    /// Places of the follower after the update, among the messages and among the changes, once both
-    /// are known.
-    pub(super) position: (Seq, Option<ChangeSeq>),
+    /// Position of the follower after the update.
+    pub(super) position: Position,
 }
 
 /// Reason why a room has no more updates for its follower.

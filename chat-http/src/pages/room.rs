@@ -72,7 +72,7 @@ impl About {
         let user = verified(call);
         let owns = user.is_some() && found.owner.as_ref() == user;
         let names = if found.private {
-            view.users(room, None, MAX_NAMES).await?
+            view.members(room, None, MAX_NAMES).await?
         } else {
             Vec::new()
         };

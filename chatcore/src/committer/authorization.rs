@@ -16,10 +16,10 @@ use futures_util::{StreamExt as _, stream};
 use super::calls::Calls;
 use super::pending::{Pending, fail_room};
 use super::rooms::RoomCache;
+use crate::access::{AccessRequest, Permission};
 use crate::account::{NameKey, open_to_guests};
 use crate::actor::Actor;
 use crate::error::{Error, Result};
-use crate::feed::{AccessRequest, Permission};
 use crate::model::Access;
 use crate::types::{RoomName, Username};
 

@@ -14,6 +14,7 @@ use crate::actor::Actor;
 use crate::backend::{Commits as _, Rooms as _};
 use crate::follow::Update;
 use crate::options::Options;
+use crate::position::Position;
 use crate::store::ChatStore;
 use crate::types::{ChangeSeq, Privacy, Range, Seq};
 
@@ -370,10 +371,7 @@ async fn a_change_of_unknown_result_is_made_once_and_given_to_followers() {
         let (room, ann) = ("a".parse().unwrap(), "ann".parse().unwrap());
         let seq = setup.post("x").await.unwrap().message.seq;
         assert_eq!(setup.store.message_count(&ann).await.unwrap(), 1);
-        let mut watcher = setup
-            .store
-            .follow(&room, seq)
-            .with_changes(Some(ChangeSeq::ZERO));
+        let mut watcher = setup.store.follow(&room, seq).with_changes(ChangeSeq::ZERO);
         setup.faulty.appends.lock().unwrap().push_back(fault);
         setup
             .store
@@ -470,9 +468,9 @@ fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified:
     let task = tokio::spawn({
         let got = got.clone();
         async move {
-            let (mut watcher, _attending) = view.watch(&room, Seq::ZERO, None).await?;
+            let mut watch = view.watch(&room, Position::START).await?;
             loop {
-                if let Update::Messages(messages) = watcher.next().await? {
+                if let Update::Messages(messages) = watch.watcher.next().await? {
                     got.fetch_add(messages.len(), Ordering::SeqCst);
                 }
             }
@@ -527,7 +525,7 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
         follower.until(1).await;
     }
     accesses();
-    let is_open = || store.0.feed.room(&room).is_open();
+    let is_open = || store.engine.feed.room(&room).is_open();
     assert!(is_open());
 
     let banned: Username = "GUEST7".parse().unwrap();

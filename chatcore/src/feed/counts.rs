@@ -1,33 +1,31 @@
-//! The counters that were asked for lately.
+//! Message counts of users that were asked for lately.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::freshness::Generation;
 use crate::types::Username;
 
-/// Users whose counters are kept. Beyond it all are forgotten, and asked for again.
+/// The most users whose counts are kept. Beyond it all are forgotten, and asked for again.
 const MAX_USERS: usize = 10_000;
-
-/// A read of one counter that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reading(u64);
 
 #[derive(Debug)]
 enum Count {
     Known(u64),
-    /// Being read. What changes meanwhile forgets the user, and then the answer is not kept.
-    Read(Reading),
+    /// Read by a question of a generation. A change meanwhile forgets the user, and then the answer
+    /// is dropped.
+    Asked(Generation),
 }
 
-/// Counters as the store has them. One that changes is forgotten, not counted up, so that it does
-/// not matter how often, or in which order, a change is heard of.
+/// Counts as the store has them. One that changes is forgotten, not moved, so that it does not
+/// matter how often, or in which order, a change is published.
 #[derive(Debug, Default)]
 pub(super) struct Counts(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     users: HashMap<Username, Count>,
-    readings: u64,
+    generation: Generation,
 }
 
 impl Counts {
@@ -42,22 +40,21 @@ impl Counts {
         }
     }
 
-    /// To be called before a counter is read.
-    pub(super) fn begin(&self, user: &Username) -> Reading {
+    /// Begins a question to the store for the count of a user.
+    pub(super) fn begin_question(&self, user: &Username) -> Generation {
         let mut known = self.lock();
         if known.users.len() >= MAX_USERS {
             known.users.clear();
         }
-        known.readings += 1;
-        let reading = Reading(known.readings);
-        known.users.insert(user.clone(), Count::Read(reading));
-        reading
+        let asked = known.generation.advance();
+        known.users.insert(user.clone(), Count::Asked(asked));
+        asked
     }
 
-    /// Keeps what was read, unless it changed since the reading began.
-    pub(super) fn end(&self, user: &Username, reading: Reading, count: u64) {
+    /// Takes in the answer, unless the count changed since the question began.
+    pub(super) fn learn(&self, user: &Username, asked: Generation, count: u64) {
         if let Some(kept) = self.lock().users.get_mut(user)
-            && matches!(kept, Count::Read(latest) if *latest == reading)
+            && matches!(kept, Count::Asked(latest) if *latest == asked)
         {
             *kept = Count::Known(count);
         }
@@ -85,14 +82,14 @@ mod tests {
     fn what_changes_while_it_is_read_is_not_kept() {
         let counts = Counts::default();
         let ann = "ann".parse().expect("a name");
-        let early = counts.begin(&ann);
+        let early = counts.begin_question(&ann);
         counts.forget([&ann]);
-        counts.end(&ann, early, 1);
+        counts.learn(&ann, early, 1);
         assert_eq!(counts.get(&ann), None);
-        let (early, late) = (counts.begin(&ann), counts.begin(&ann));
-        counts.end(&ann, early, 1);
+        let (early, late) = (counts.begin_question(&ann), counts.begin_question(&ann));
+        counts.learn(&ann, early, 1);
         assert_eq!(counts.get(&ann), None);
-        counts.end(&ann, late, 2);
+        counts.learn(&ann, late, 2);
         assert_eq!(counts.get(&ann), Some(2));
         counts.forget([&ann]);
         assert_eq!(counts.get(&ann), None);
@@ -103,8 +100,8 @@ mod tests {
         let counts = Counts::default();
         for i in 0..3 * MAX_USERS {
             let user = i.to_string().parse().expect("a name");
-            let reading = counts.begin(&user);
-            counts.end(&user, reading, 1);
+            let asked = counts.begin_question(&user);
+            counts.learn(&user, asked, 1);
         }
         assert!(counts.lock().users.len() <= MAX_USERS);
     }

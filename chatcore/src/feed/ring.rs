@@ -2,47 +2,48 @@
 
 use std::collections::VecDeque;
 
+use super::freshness::{Generation, Latest};
 use crate::shared::SharedMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Range, Seq};
 
-/// The most that one ring holds.
+/// The most messages of one ring, and their bytes.
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
-/// Changed messages remembered for those who have not been given them yet, and their part of the
-/// bytes.
+/// The most changed messages of one ring, and their part of the bytes.
 const MAX_CHANGES: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
-/// Changed messages remembered that were heard of late.
+/// The most changed messages of one ring that arrived after a later change.
 const MAX_LATE: usize = 16;
 
-/// The end of a room as far as it is known: messages without a hole, the last of which is the
-/// newest of the room.
+/// Source from which a ring learns of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This process made the commit, so nothing later was stored when it was made.
+    Own,
+    /// The change stream brought it. There may be later ones.
+    Stream,
+}
+
+/// Newest messages of one room, without a hole, and its newest changes.
 #[derive(Default)]
 pub(super) struct Ring {
-    /// The place and time of the newest message heard of; place 0 in an empty room.
-    end: Option<(Seq, Timestamp)>,
-    /// Set once `end` was the newest message of the room at a moment of the present change stream.
-    /// Nothing is answered before. An older `end` still tells how far followers were served.
-    known: bool,
+    /// Place and time of the newest message; place 0 in an empty room. Nothing is answered before
+    /// it is confirmed. One that is not still tells how far followers were served.
+    end: Latest<(Seq, Timestamp)>,
     messages: VecDeque<SharedMessage>,
     bytes: usize,
-    /// Grows whenever all that was known becomes doubtful, so that an answer which was asked for
-    /// before is not taken for an answer after.
-    generation: u64,
-    /// The number of the last change that was published.
-    last_change: Option<ChangeSeq>,
-    /// Set once `last_change` was the last change of the room at a moment of the present change
-    /// stream, as `known` is for `end`.
-    knows_last_change: bool,
-    /// The messages that changed last, each as one change left it, by the number of the change,
-    /// without a hole up to `last_change`.
+    /// Grows whenever messages in memory become doubtful.
+    generation: Generation,
+    last_change: Latest<ChangeSeq>,
+    /// Messages that changed last, each as one change left it, by the number of the change, without
+    /// a hole up to `last_change`.
     changed: VecDeque<SharedMessage>,
     changed_bytes: usize,
-    /// The place of the last message of which a change was published.
+    /// Place of the last message of which a change was published.
     last_changed: Seq,
-    /// Messages here of which a change was heard after a later one, and how many there were before
-    /// these.
+    /// Messages here of which a change arrived after a later one, and the number of those before
+    /// them.
     late: VecDeque<SharedMessage>,
     late_before: u64,
 }
@@ -53,19 +54,26 @@ impl Ring {
         self.bytes + self.changed_bytes
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// The place of the newest message, once it is known.
+    /// Returns the place of the newest message, if it is confirmed.
     pub(super) fn end(&self) -> Option<Seq> {
-        self.end.filter(|_| self.known).map(|(seq, _)| seq)
+        self.end.confirmed().map(|(seq, _)| seq)
     }
 
-    /// Takes in a message that was committed, `now` if by this process. Says whether it is news.
-    pub(super) fn publish(&mut self, message: &SharedMessage, now: bool) -> bool {
-        self.known |= now;
-        match self.end {
+    /// Takes in a message that was committed. Returns true if it is new here.
+    pub(super) fn publish(&mut self, message: &SharedMessage, origin: Origin) -> bool {
+        let is_new = self.append(message);
+        if origin == Origin::Own {
+            self.end.confirm();
+        }
+        is_new
+    }
+
+    fn append(&mut self, message: &SharedMessage) -> bool {
+        match self.end.seen() {
             Some((end, _)) if message.seq <= end => return false,
             // Another process's messages between are not seen yet: the store has them.
             Some((end, _)) if message.seq != end.next() => self.drop_shown(),
@@ -75,42 +83,46 @@ impl Ring {
             self.push(message.clone());
             return true;
         }
-        // This process changed it before it heard of the message, which is as it was posted.
-        match self
-            .changed
-            .iter()
-            .rev()
-            .find(|changed| changed.seq == message.seq)
-            .cloned()
-        {
+
+        // This process changed it before it learned of the message, which is as it was posted.
+        let mut changed = self.changed.iter().rev();
+        let last_state = changed.find(|changed| changed.seq == message.seq);
+        match last_state.cloned() {
             Some(changed) => self.push(changed),
             None => {
                 self.drop_shown();
-                self.end = Some((message.seq, message.timestamp));
+                self.end.advance((message.seq, message.timestamp));
             }
         }
         true
     }
 
-    /// Takes in a message that was changed, `now` if by this process. Returns whether it is news.
-    pub(super) fn publish_change(&mut self, message: &SharedMessage, now: bool) -> bool {
-        let Some(number) = message.change else {
-            return false;
-        };
-        self.knows_last_change |= now;
-        match self.last_change {
+    /// Takes in a message that was changed. Returns true if the change is new here.
+    pub(super) fn publish_change(&mut self, message: &SharedMessage, origin: Origin) -> bool {
+        let is_new = message
+            .change
+            .is_some_and(|number| self.append_change(number, message));
+        if origin == Origin::Own {
+            self.last_change.confirm();
+        }
+        is_new
+    }
+
+    fn append_change(&mut self, number: ChangeSeq, message: &SharedMessage) -> bool {
+        match self.last_change.seen() {
             // The change stream gives the changes of one batch in any order.
             Some(last) if number <= last => {
-                self.generation += 1;
+                self.generation.advance();
                 return self.replace_shown(message) && self.publish_late(message);
             }
             // Another process's changes between are not seen yet: the store has them.
             Some(last) if number != last.next() => self.drop_changed(),
             _ => {}
         }
+
         // A message that is being read may be from before.
-        self.generation += 1;
-        self.last_change = Some(number);
+        self.generation.advance();
+        self.last_change.advance(number);
         self.last_changed = self.last_changed.max(message.seq);
         self.changed_bytes += message.weight();
         self.changed.push_back(message.clone());
@@ -125,7 +137,7 @@ impl Ring {
         true
     }
 
-    /// Takes note of a change that is heard after a later one. Followers may have passed it.
+    /// Takes note of a change that arrived after a later one. Followers may have passed it.
     fn publish_late(&mut self, message: &SharedMessage) -> bool {
         self.late.push_back(message.clone());
         if self.late.len() > MAX_LATE {
@@ -135,12 +147,12 @@ impl Ring {
         true
     }
 
-    /// Returns how many changes were heard late.
+    /// Returns the number of changes that arrived late.
     pub(super) fn late_changes(&self) -> u64 {
         self.late_before + self.late.len() as u64
     }
 
-    /// Returns the changed messages that were heard late, from after the first `seen` of them.
+    /// Returns the changed messages that arrived late, from after the first `seen` of them.
     pub(super) fn late_after(&self, seen: u64) -> Vec<SharedMessage> {
         let skipped = usize::try_from(seen.saturating_sub(self.late_before)).unwrap_or(usize::MAX);
         self.late.iter().skip(skipped).cloned().collect()
@@ -160,26 +172,27 @@ impl Ring {
         false
     }
 
-    /// Takes in the number of the last change of the room when the store was asked. Returns whether
-    /// it is news.
+    /// Takes in the number of the last change of the room when the store was asked. Returns true if
+    /// it is new here.
     pub(super) fn learn_last_change(&mut self, number: ChangeSeq) -> bool {
-        self.knows_last_change = true;
-        let is_news = self.last_change.is_none_or(|last| last < number);
-        if is_news {
+        let is_new = self.last_change.seen().is_none_or(|last| last < number);
+        if is_new {
             // A message that is being read may be from before, and what is here is.
-            self.generation += 1;
+            self.generation.advance();
             if number > ChangeSeq::ZERO {
                 self.drop_shown();
             }
             self.drop_changed();
-            self.last_change = Some(number);
+            self.last_change.advance(number);
         }
-        is_news
+
+        self.last_change.confirm();
+        is_new
     }
 
-    /// Returns the number of the last change, once it is known.
+    /// Returns the number of the last change, if it is confirmed.
     pub(super) fn last_change(&self) -> Option<ChangeSeq> {
-        self.last_change.filter(|_| self.knows_last_change)
+        self.last_change.confirmed()
     }
 
     /// Returns the messages that changed after the change `after`, as the store would give them, or
@@ -222,38 +235,42 @@ impl Ring {
         self.changed_bytes = 0;
     }
 
-    /// Takes note that messages may have been posted and changed unheard. Keeps both ends, so that
-    /// the rest can be read from there.
+    /// Takes note that messages may have been posted and changed without being published. Keeps
+    /// both ends, from where the rest can be read.
     pub(super) fn miss_changes(&mut self) {
         self.drop_messages();
-        self.known = false;
-        self.knows_last_change = false;
-        self.generation += 1;
+        self.end.miss();
+        self.last_change.miss();
+        self.generation.advance();
     }
 
-    /// The place of the newest message heard of, even if there may be newer ones.
-    pub(super) fn last_heard(&self) -> Option<Seq> {
-        self.end.map(|(seq, _)| seq)
+    /// Returns the place of the newest message that was seen, even if there may be newer ones.
+    pub(super) fn last_seen(&self) -> Option<Seq> {
+        self.end.seen().map(|(seq, _)| seq)
     }
 
-    /// Takes note that there was no message after `seq` when the store was asked. Returns whether
-    /// that is where the ring ends.
+    /// Takes note that there was no message after `seq` when the store was asked. Returns true if
+    /// the ring ends there.
     pub(super) fn confirm_end(&mut self, seq: Seq) -> bool {
-        let is_end = self.last_heard() == Some(seq);
-        self.known |= is_end;
+        let is_end = self.last_seen() == Some(seq);
+        if is_end {
+            self.end.confirm();
+        }
         is_end
     }
 
-    /// Takes note that there was no change after `number` when the store was asked. Returns whether
+    /// Takes note that there was no change after `number` when the store was asked. Returns true if
     /// that is the last change that was published.
     pub(super) fn confirm_last_change(&mut self, number: ChangeSeq) -> bool {
-        let is_last = self.last_change == Some(number);
-        self.knows_last_change |= is_last;
+        let is_last = self.last_change.seen() == Some(number);
+        if is_last {
+            self.last_change.confirm();
+        }
         is_last
     }
 
     fn push(&mut self, message: SharedMessage) {
-        self.end = Some((message.seq, message.timestamp));
+        self.end.advance((message.seq, message.timestamp));
         self.bytes += message.weight();
         self.messages.push_back(message);
         while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
@@ -270,14 +287,16 @@ impl Ring {
         let (Some(first), Some(last)) = (loaded.first(), loaded.last()) else {
             return;
         };
-        if !self.known && !reaches_end {
+        if self.end().is_none() && !reaches_end {
             return;
         }
-        self.known = true;
-        let Some((end, _)) = self.end else {
+
+        let Some(end) = self.last_seen() else {
             loaded.iter().for_each(|message| self.push(message.clone()));
+            self.end.confirm();
             return;
         };
+        self.end.confirm();
         if first.seq > end.next() {
             self.drop_shown();
         }
@@ -300,8 +319,10 @@ impl Ring {
 
     /// Takes note that the room had no message when the store was asked.
     pub(super) fn load_empty(&mut self) {
-        self.known = true;
-        self.end.get_or_insert((Seq::ZERO, Timestamp::EPOCH));
+        if self.end == Latest::Unknown {
+            self.end.advance((Seq::ZERO, Timestamp::EPOCH));
+        }
+        self.end.confirm();
     }
 
     /// Forgets the messages, new and changed, not where the room ends.
@@ -313,16 +334,14 @@ impl Ring {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.drop_messages();
-        self.end = None;
-        self.known = false;
-        self.last_change = None;
-        self.knows_last_change = false;
-        self.generation += 1;
+        self.end = Latest::Unknown;
+        self.last_change = Latest::Unknown;
+        self.generation.advance();
     }
 
-    /// The messages that the store would give, or `None` where the ring does not reach.
+    /// Returns the messages that the store would give, or `None` where the ring does not reach.
     pub(super) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
-        let (end, end_time) = self.end.filter(|_| self.known)?;
+        let (end, end_time) = self.end.confirmed()?;
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
         let from_start = start <= Seq::ZERO.next();
         let take =
@@ -459,12 +478,12 @@ mod tests {
                     Step::Commit(n, deaf) => for bit in 0..n {
                         stored += 1;
                         if deaf & (1 << bit) == 0 {
-                            ring.publish(&message(stored), true);
+                            ring.publish(&message(stored), Origin::Own);
                             promised = stored;
                         }
                     },
                     Step::Hear(back) => if stored - back > missed.unwrap_or(0) {
-                        ring.publish(&message(stored - back), false);
+                        ring.publish(&message(stored - back), Origin::Stream);
                     },
                     Step::Read(range, limit) => {
                         if let Some(found) = ring.read(range, limit) {
@@ -493,7 +512,7 @@ mod tests {
                         ring.miss_changes();
                         missed = Some(stored);
                         prop_assert!(ring.read(Range::Newest, 1).is_none());
-                        if ring.last_heard().is_some_and(|seq| seq.get() == stored) {
+                        if ring.last_seen().is_some_and(|seq| seq.get() == stored) {
                             prop_assert!(ring.confirm_end(Seq::new(stored).expect("a place")));
                             promised = stored;
                         }
@@ -501,7 +520,7 @@ mod tests {
                     Step::Change(back) => if stored - back > 0 {
                         changes.push(stored - back);
                         let message = changed(&changes, message(stored - back));
-                        prop_assert!(ring.publish_change(&message, true));
+                        prop_assert!(ring.publish_change(&message, Origin::Own));
                         prop_assert_eq!(ring.last_change(), message.change);
                     },
                 }
@@ -546,7 +565,7 @@ mod tests {
                     .collect::<Vec<_>>()
             })
         };
-        assert!(ring.publish_change(&change(3, 1), false));
+        assert!(ring.publish_change(&change(3, 1), Origin::Stream));
         assert_eq!(told(&ring, 2), None, "there may be others");
         ring.learn_last_change(at(3));
         assert_eq!(
@@ -554,11 +573,12 @@ mod tests {
             (Some(vec![3]), Some(vec![]), None)
         );
         assert!(
-            ring.publish_change(&change(4, 2), false) && !ring.publish_change(&change(4, 2), false)
+            ring.publish_change(&change(4, 2), Origin::Stream)
+                && !ring.publish_change(&change(4, 2), Origin::Stream)
         );
         assert_eq!(told(&ring, 2), Some(vec![3, 4]));
         assert!(
-            ring.publish_change(&change(7, 2), false),
+            ring.publish_change(&change(7, 2), Origin::Stream),
             "with a hole before it"
         );
         assert_eq!(
@@ -576,8 +596,8 @@ mod tests {
         let mut ring = Ring::default();
         ring.load(&messages(1..=3), true);
         ring.learn_last_change(ChangeSeq::ZERO);
-        assert!(ring.publish_change(&change(2, 3), false));
-        ring.publish_change(&change(1, 2), false);
+        assert!(ring.publish_change(&change(2, 3), Origin::Stream));
+        ring.publish_change(&change(1, 2), Origin::Stream);
         let shown = ring.read(Range::Newest, 2).expect("the end");
         assert_eq!(shown, [change(1, 2), change(2, 3)]);
         // A follower that began after the second of them is given the first all the same.
@@ -592,7 +612,7 @@ mod tests {
     #[test]
     fn changed_messages_are_bounded() {
         let mut ring = Ring::default();
-        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), true)));
+        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::Own)));
         assert!(
             ring.changed.len() <= MAX_CHANGES
                 && ring.bytes() <= MAX_CHANGED_BYTES
@@ -605,7 +625,7 @@ mod tests {
         let mut ring = Ring::default();
         messages(1..=10_000)
             .iter()
-            .for_each(|m| assert!(ring.publish(m, true)));
+            .for_each(|m| assert!(ring.publish(m, Origin::Own)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
             let content = Some(testing::content(&"x".repeat(4_000)));
@@ -614,7 +634,7 @@ mod tests {
                 ..(*message(seq)).clone()
             })
         };
-        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), true)));
+        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), Origin::Own)));
         assert!(
             ring.bytes() <= MAX_BYTES && ring.messages.len() > 10,
             "{}",

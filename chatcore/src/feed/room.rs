@@ -1,122 +1,208 @@
-//! One room: its newest messages, who is there, and the wake-up of those who follow.
+//! One room in memory: its newest messages, who is present, who may enter, and the wake-up of its
+//! followers.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::access_cache::{AccessCache, AccessRequest, Moment};
+use super::access_cache::AccessCache;
+use super::freshness::{Generation, RoomFreshness};
 use super::ring::Ring;
 use super::room_presence::RoomPresence;
+use super::signals::{Numbered, Signals};
+use crate::access::AccessRequest;
 use crate::error::Result;
 use crate::model::{Access, Head, ProcessId, ProcessPresence};
 use crate::presence::Presence;
 use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
-/// A room that is followed or read.
+/// A room that is followed or read. No two of its locks are held at once, except that the ring is
+/// locked first while the room is renewed.
 pub(crate) struct RoomFeed {
     pub(crate) name: RoomName,
-    pub(super) ring: Mutex<Ring>,
-    pub(super) people: Mutex<RoomPresence>,
-    access_cache: Mutex<AccessCache>,
-    /// Whether everyone may read, and whether everyone may take part, so that those who may need no
-    /// lock.
-    public: AtomicBool,
-    open: AtomicBool,
-    /// The last topic that was set while the room is in memory, and how many there were.
-    topic: Mutex<(u64, Option<Topic>)>,
-    pub(super) wake: watch::Sender<()>,
-    /// Commits whose result is unknown.
-    pub(super) uncertain: AtomicU32,
-    /// The feed's epoch in which what is here was last brought up to date. In another one it is
-    /// stale.
-    pub(super) epoch: AtomicU64,
-    /// Watchers who are told who is here.
+    pub(super) freshness: RoomFreshness,
+    ring: Mutex<Ring>,
+    presence: Mutex<RoomPresence>,
+    signals: Mutex<Signals>,
+    access: Mutex<AccessCache>,
+    /// Copies of what `access` knows, so that readers of a public room take no lock.
+    is_public: AtomicBool,
+    is_open: AtomicBool,
+    wake: watch::Sender<()>,
+    /// Watchers who are given the presence.
     watchers: AtomicUsize,
-    /// When it was last read, in seconds since the feed began.
+    /// Time of the last use, in seconds since the feed began.
     pub(super) used: AtomicU64,
     /// Held by the one reader who reads from the store what all others wait for.
-    pub(super) loading: AsyncMutex<()>,
+    loading: AsyncMutex<()>,
     /// Held by the one who asks the store about users of the room, for all who wait for that.
     asking: AsyncMutex<()>,
-    /// Held while others are told of the people here, so that nothing older is told after newer.
-    pub(super) telling: AsyncMutex<()>,
+    /// Held while the presence here is published to other processes, so that nothing older is
+    /// published after something newer.
+    publishing: AsyncMutex<()>,
 }
 
 impl RoomFeed {
-    pub(super) fn new(name: RoomName, epoch: u64) -> Self {
+    pub(super) fn new(name: RoomName, freshness: RoomFreshness) -> Self {
         Self {
             name,
+            freshness,
             ring: Mutex::default(),
-            people: Mutex::default(),
-            access_cache: Mutex::default(),
-            public: AtomicBool::new(false),
-            open: AtomicBool::new(false),
-            topic: Mutex::default(),
+            presence: Mutex::default(),
+            signals: Mutex::default(),
+            access: Mutex::default(),
+            is_public: AtomicBool::new(false),
+            is_open: AtomicBool::new(false),
             wake: watch::Sender::new(()),
-            uncertain: AtomicU32::new(0),
-            epoch: AtomicU64::new(epoch),
             watchers: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             loading: AsyncMutex::new(()),
             asking: AsyncMutex::new(()),
-            telling: AsyncMutex::new(()),
+            publishing: AsyncMutex::new(()),
         }
     }
 
+    /// Returns a receiver that changes when there is something new. While it lives the room is
+    /// followed.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.wake.subscribe()
+    }
+
+    /// Wakes the followers.
+    pub(super) fn wake(&self) {
+        self.wake.send_replace(());
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.wake.receiver_count()
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.followers() > 0
+    }
+}
+
+/// Messages and changes.
+impl RoomFeed {
     pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn people(&self) -> MutexGuard<'_, RoomPresence> {
-        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the messages that the ring has, whether it is fresh or not.
+    pub(crate) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
+        self.ring().read(range, limit)
     }
 
-    /// Reads or changes the access cache, and keeps `open` and `public` in step with it.
+    /// Returns the changed messages that the ring has, whether it is fresh or not.
+    pub(crate) fn read_changes(
+        &self,
+        after: ChangeSeq,
+        limit: usize,
+    ) -> Option<Vec<SharedMessage>> {
+        self.ring().read_changes(after, limit)
+    }
+
+    /// Returns true if one reader's answer of the store serves others who lack the same.
+    pub(crate) fn is_near(&self, range: Range, limit: usize) -> bool {
+        self.ring().is_near(range, limit)
+    }
+
+    /// Returns the place of the newest message, if it is confirmed.
+    pub(crate) fn end(&self) -> Option<Seq> {
+        self.ring().end()
+    }
+
+    /// Returns the place of the newest message that was seen, even if there may be newer ones.
+    pub(crate) fn last_seen(&self) -> Option<Seq> {
+        self.ring().last_seen()
+    }
+
+    /// Returns the number of the last change, if it is confirmed.
+    pub(crate) fn last_change(&self) -> Option<ChangeSeq> {
+        self.ring().last_change()
+    }
+
+    /// Returns true if both the newest message and the last change are confirmed.
+    pub(super) fn knows_ends(&self) -> bool {
+        let ring = self.ring();
+        ring.end().is_some() && ring.last_change().is_some()
+    }
+
+    /// Returns the number of changes that arrived after a later one.
+    pub(crate) fn late_changes(&self) -> u64 {
+        self.ring().late_changes()
+    }
+
+    /// Returns the changed messages that arrived late, from after the first `seen` of them.
+    pub(crate) fn late_after(&self, seen: u64) -> Option<Numbered<Vec<SharedMessage>>> {
+        let ring = self.ring();
+        let number = ring.late_changes();
+        (number != seen).then(|| Numbered {
+            number,
+            value: ring.late_after(seen),
+        })
+    }
+
+    /// Returns the generation of a question to the store about messages or changes.
+    pub(crate) fn generation(&self) -> Generation {
+        self.ring().generation()
+    }
+
+    pub(crate) fn loading(&self) -> &AsyncMutex<()> {
+        &self.loading
+    }
+}
+
+/// Access.
+impl RoomFeed {
+    /// Reads or changes the access cache, and keeps `is_open` and `is_public` in step with it.
     fn access<T>(&self, visit: impl FnOnce(&mut AccessCache) -> T) -> T {
-        let mut cache = self
-            .access_cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.access.lock().unwrap_or_else(PoisonError::into_inner);
         let result = visit(&mut cache);
-        self.open.store(cache.is_open(), Ordering::SeqCst);
-        self.public
-            .store(cache.privacy() == Some(Privacy::Public), Ordering::SeqCst);
+
+        let is_public = cache.privacy() == Some(Privacy::Public);
+        self.is_open.store(cache.is_open(), Ordering::SeqCst);
+        self.is_public.store(is_public, Ordering::SeqCst);
         result
     }
 
-    /// Whether it is known that everyone may read the room and take part in it.
+    /// Returns true if it is known that everyone may read the room and take part in it.
     pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::SeqCst)
+        self.is_open.load(Ordering::SeqCst)
     }
 
-    /// Who may know of the room, if that is known.
+    fn is_public(&self) -> bool {
+        self.is_public.load(Ordering::SeqCst)
+    }
+
+    /// Returns who may know of the room, if that is known.
     pub(crate) fn privacy(&self) -> Option<Privacy> {
-        match self.public.load(Ordering::SeqCst) {
-            true => Some(Privacy::Public),
-            false => self.access(|cache| cache.privacy()),
+        if self.is_public() {
+            return Some(Privacy::Public);
         }
+        self.access(|cache| cache.privacy())
     }
 
-    /// Whether it is known that a visitor is let in.
-    pub(crate) fn lets_in(&self, visitor: &AccessRequest) -> bool {
-        self.is_open() || self.access(|cache| cache.lets_in(visitor))
+    /// Returns true if it is known that the store would allow a request.
+    pub(crate) fn allows(&self, request: &AccessRequest) -> bool {
+        self.is_open() || self.access(|cache| cache.allows(request))
     }
 
-    /// Begins a question to the store of how the room stands to everyone.
-    pub(crate) fn ask(&self) -> Moment {
-        self.access(AccessCache::ask)
+    /// Begins a question to the store about everyone's access.
+    pub(crate) fn begin_access_question(&self) -> Generation {
+        self.access(AccessCache::begin_question)
     }
 
     /// Takes in the answer to a question that began at `asked`.
-    pub(crate) fn learn(&self, asked: Moment, access: Option<&Access>) {
+    pub(crate) fn learn_access(&self, asked: Generation, access: Option<&Access>) {
         self.access(|cache| cache.learn(asked, access));
     }
 
-    /// Looks up how the room stands to a user, by a question that begins after this call. Users who
-    /// are waited for at the same time share one question, which `ask` puts to the store.
+    /// Looks up the access of a user, by a question that begins after this call. Users who are
+    /// waited for at the same time share one question, which `ask` puts to the store.
     pub(crate) async fn look_up<F>(
         &self,
         user: &Username,
@@ -130,9 +216,10 @@ impl RoomFeed {
         if let Some(answer) = self.access(|cache| cache.answer(user, since)) {
             return answer;
         }
+
         // Followers who were woken together come together.
         tokio::task::yield_now().await;
-        let (asked, users) = self.access(|cache| cache.ask_about(user));
+        let (asked, users) = self.access(|cache| cache.begin_question_about(user));
         let answer = ask(users.clone()).await;
         self.access(|cache| {
             cache.learn_about(asked, users, &answer);
@@ -140,17 +227,17 @@ impl RoomFeed {
         })
     }
 
+    /// Takes note that this process committed a batch that follows `head`.
     pub(super) fn committed_after(&self, head: Option<Head>) {
-        if head.is_some_and(|head| head.restricted) || !self.public.load(Ordering::SeqCst) {
+        if head.is_some_and(|head| head.restricted) || !self.is_public() {
             self.access(|cache| cache.committed_after(head));
         }
     }
 
-    /// Takes note that messages are about to be known here which were posted elsewhere. Whoever may
-    /// be in a private room is looked up again: somebody may have been removed before they were
-    /// posted.
-    pub(super) fn will_show_of_others(&self) {
-        if !self.public.load(Ordering::SeqCst) {
+    /// Takes note that messages of another process are about to be in memory. Members of a private
+    /// room are looked up again, because somebody may have been removed before these were posted.
+    pub(super) fn expect_messages_of_others(&self) {
+        if !self.is_public() {
             self.access(AccessCache::forget);
         }
     }
@@ -158,183 +245,124 @@ impl RoomFeed {
     /// Has everyone who is in the room looked up again.
     pub(super) fn forget_access(&self) {
         self.access(AccessCache::forget);
-        self.wake.send_replace(());
+        self.wake();
     }
 
-    /// Has one name, in any case, looked up again. Followers are woken, because nobody knows which
-    /// of them it is; the others find in memory that they may stay.
+    /// Has one name, in any case, looked up again. All followers are woken, because it is not known
+    /// which of them have that name; the others find in memory that they may stay.
     pub(super) fn evict(&self, user: &Username) {
         self.access(|cache| cache.evict(user));
-        self.wake.send_replace(());
+        self.wake();
     }
 
-    /// Takes note that removals and bans may have gone unheard.
-    pub(super) fn miss_removals(&self) {
+    /// Takes note that removals and bans may have been missed.
+    pub(super) fn miss_evictions(&self) {
         self.access(AccessCache::miss_changes);
     }
 
-    /// Takes in the head that the store answered to a question that began at `asked`. Returns
-    /// whether followers have to be looked up again.
-    pub(super) fn confirm_access(&self, asked: Moment, head: Head) -> bool {
-        self.access(|cache| cache.confirm(asked, head))
+    /// Takes in the head that the store answered to a question that began at `asked`, and wakes
+    /// the followers if they have to be looked up again.
+    pub(super) fn confirm_access(&self, asked: Generation, head: Head) {
+        if self.access(|cache| cache.confirm(asked, head)) {
+            self.wake();
+        }
+    }
+}
+
+/// Presence and signals.
+impl RoomFeed {
+    pub(super) fn presence(&self) -> MutexGuard<'_, RoomPresence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_topic(&self, topic: Topic) {
-        let mut set = self.topic.lock().unwrap_or_else(PoisonError::into_inner);
-        *set = (set.0 + 1, Some(topic));
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the topic that was set since the follower looked last, and the number to ask with
-    /// next time.
-    pub(crate) fn topic_after(&self, seen: u64) -> Option<(u64, Topic)> {
-        let (number, topic) = &*self.topic.lock().unwrap_or_else(PoisonError::into_inner);
-        topic
-            .clone()
-            .filter(|_| *number != seen)
-            .map(|topic| (*number, topic))
-    }
-
-    /// Returns the number of the last topic that was set.
-    pub(crate) fn topics(&self) -> u64 {
-        self.topic.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Returns the number of the last change, if it is known.
-    pub(crate) fn last_change(&self) -> Option<ChangeSeq> {
-        self.ring().last_change()
-    }
-
-    /// Returns how many changes were heard after a later one.
-    pub(crate) fn late_changes(&self) -> u64 {
-        self.ring().late_changes()
-    }
-
-    /// Returns the changed messages that were heard late since the follower looked last, and the
-    /// number to ask with next time.
-    pub(crate) fn late_after(&self, seen: u64) -> (u64, Vec<SharedMessage>) {
-        let ring = self.ring();
-        (
-            ring.late_changes(),
-            if ring.late_changes() == seen {
-                Vec::new()
-            } else {
-                ring.late_after(seen)
-            },
-        )
-    }
-
-    /// Returns what the ring has of the changes after `after`, whether it is up to date or not.
-    pub(crate) fn read_changes(
-        &self,
-        after: ChangeSeq,
-        limit: usize,
-    ) -> Option<Vec<SharedMessage>> {
-        self.ring().read_changes(after, limit)
-    }
-
-    /// Returns true if both the newest message and the last change are known.
-    pub(super) fn knows_ends(&self) -> bool {
-        let ring = self.ring();
-        ring.end().is_some() && ring.last_change().is_some()
-    }
-
-    /// A receiver that changes when there is something new. While it lives the room is followed.
-    pub(crate) fn listen(&self) -> watch::Receiver<()> {
-        self.wake.subscribe()
-    }
-
-    pub(super) fn is_followed(&self) -> bool {
-        self.wake.receiver_count() > 0
-    }
-
-    pub(crate) fn end(&self) -> Option<Seq> {
-        self.ring().end()
-    }
-
-    /// The place of the newest message heard of, even if there may be newer ones.
-    pub(crate) fn last_heard(&self) -> Option<Seq> {
-        self.ring().last_heard()
-    }
-
-    pub(super) fn count_watcher(&self) {
+    pub(super) fn add_watcher(&self) {
         self.watchers.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn discount_watcher(&self) {
+    pub(super) fn remove_watcher(&self) {
         self.watchers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Tells if anybody is told who is here.
-    pub(crate) fn is_watched(&self) -> bool {
+    /// Returns true if anybody is given the presence.
+    pub(super) fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::SeqCst) > 0
     }
 
-    /// What the ring answers, whether it can be trusted to be up to date or not.
-    pub(crate) fn read(&self, range: Range, limit: usize) -> Option<Vec<SharedMessage>> {
-        self.ring().read(range, limit)
+    /// Returns who is present, if that changed after the list numbered `seen`.
+    pub(crate) fn presence_after(&self, seen: u64) -> Option<Numbered<Presence>> {
+        self.presence().list_after(seen)
     }
 
-    /// Who is there, if that is not what the follower saw last, and the number to see next time.
-    pub(crate) fn presence_after(&self, seen: u64) -> Option<(u64, Presence)> {
-        self.people().shown_after(seen)
-    }
-
-    /// Who typed since the follower looked last, and the number to ask with next time.
-    pub(crate) fn typing_after(&self, seen: u64) -> (u64, Vec<Username>) {
-        let people = self.people();
-        match people.typed() {
-            typed if typed == seen => (seen, Vec::new()),
-            typed => (typed, people.typing_after(seen, Instant::now())),
-        }
-    }
-
-    pub(crate) fn telling(&self) -> &AsyncMutex<()> {
-        &self.telling
-    }
-
-    /// If it is not known who is connected to other processes, and somebody is told: what to load
-    /// it with.
-    pub(crate) fn lacks_elsewhere(&self) -> Option<u64> {
-        self.people()
-            .lacks_elsewhere()
+    /// Returns the generation of a question to other processes about who is present, if they have
+    /// to be asked for somebody who watches.
+    pub(crate) fn begin_presence_question(&self) -> Option<Generation> {
+        self.presence()
+            .begin_question()
             .filter(|_| self.is_watched())
     }
 
-    /// Tells if a list of who is here is shown, or may be before other processes are asked.
-    pub(crate) fn has_people_to_show(&self) -> bool {
-        self.people().has_shown()
-    }
-
-    /// Takes in who is connected to other processes, as it was asked for at `generation`.
-    pub(crate) fn load_people(
+    /// Takes in who is present at other processes, the answer to a question that began at `asked`.
+    pub(crate) fn load_presence(
         &self,
-        generation: u64,
-        elsewhere: Vec<(ProcessId, ProcessPresence)>,
+        asked: Generation,
+        remote: Vec<(ProcessId, ProcessPresence)>,
     ) {
-        self.people().load(generation, elsewhere);
+        self.presence().load(asked, remote);
     }
 
-    /// Those connected to this process, if the others do not know of them.
-    pub(crate) fn refresh_people(&self) -> Option<Vec<Username>> {
-        self.people().refresh()
+    /// Returns true if watchers have a list of who is present.
+    pub(crate) fn has_presence(&self) -> bool {
+        self.presence().has_list()
     }
 
-    pub(crate) fn show_people(&self) {
-        let news = self.people().show(&self.name, Instant::now());
-        if news {
-            self.wake.send_replace(());
+    /// Begins an update of the presence. Returns who is present at this process, if other processes
+    /// do not know.
+    pub(crate) fn begin_presence_update(&self) -> Option<Vec<Username>> {
+        self.presence().begin_update()
+    }
+
+    /// Makes the list of who is present anew, and wakes the followers if it changed.
+    pub(crate) fn update_presence(&self) {
+        let is_new = self.presence().update_list(&self.name, Instant::now());
+        if is_new {
+            self.wake();
         }
     }
 
-    pub(crate) fn is_near(&self, range: Range, limit: usize) -> bool {
-        self.ring().is_near(range, limit)
+    pub(crate) fn publishing(&self) -> &AsyncMutex<()> {
+        &self.publishing
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.ring().generation()
+    pub(super) fn set_topic(&self, topic: Topic) {
+        self.signals().set_topic(topic);
+        self.wake();
     }
 
-    pub(crate) fn loading(&self) -> &AsyncMutex<()> {
-        &self.loading
+    /// Returns the number of the last topic that was set.
+    pub(crate) fn topic_number(&self) -> u64 {
+        self.signals().topic_number()
+    }
+
+    /// Returns the topic, if it was set after the one numbered `seen`.
+    pub(crate) fn topic_after(&self, seen: u64) -> Option<Numbered<Topic>> {
+        self.signals().topic_after(seen)
+    }
+
+    /// Takes note that a user types. Returns true if followers were woken for it.
+    pub(super) fn add_typing(&self, user: &Username) -> bool {
+        let is_new = self.signals().add_typing(user, Instant::now());
+        if is_new {
+            self.wake();
+        }
+        is_new
+    }
+
+    /// Returns the users who typed after the signal numbered `seen`.
+    pub(crate) fn typing_after(&self, seen: u64) -> Option<Numbered<Vec<Username>>> {
+        self.signals().typing_after(seen, Instant::now())
     }
 }

@@ -1,32 +1,46 @@
-//! The feed as the receiver of what a backend reports.
+//! The feed as a receiver of what a backend reports of other processes.
 
 use async_trait::async_trait;
 
 use super::Feed;
+use super::ring::{Origin, Ring};
+use super::room_presence::RoomPresence;
 use crate::backend::ChangeSink;
 use crate::model::{ProcessId, ProcessPresence};
+use crate::shared::SharedMessage;
 use crate::types::{Message, RoomName, Seq, Topic, Username};
 
 #[async_trait]
 impl ChangeSink for Feed {
     fn publish_messages(&self, room: &RoomName, messages: Vec<Message>) {
-        self.publish(room, messages.into_iter().map(Into::into).collect());
+        if let Some(room) = self.rooms.get(room) {
+            let messages = messages.into_iter().map(SharedMessage::from);
+            self.publish_to(&room, messages, [], Origin::Stream);
+            self.rooms.shrink();
+        }
     }
 
     fn publish_changes(&self, room: &RoomName, changed: Vec<Message>) {
-        self.publish_changed(room, changed.into_iter().map(Into::into).collect());
+        self.counts
+            .forget(changed.iter().filter_map(Message::sender));
+        if let Some(room) = self.rooms.get(room) {
+            let changed = changed.into_iter().map(SharedMessage::from);
+            self.publish_to(&room, [], changed, Origin::Stream);
+            self.rooms.shrink();
+        }
     }
 
     fn notify_mention(&self, user: &Username, room: &RoomName, seq: Seq) {
-        self.hear_mention(user, room, seq);
+        self.notify_mentioned(user, room, seq);
     }
 
     fn notify_topic(&self, room: &RoomName, topic: &Topic) {
-        self.hear_topic(room, topic);
+        self.set_topic(room, topic);
     }
 
     fn notify_read_mark(&self, user: &Username, room: &RoomName, seq: Seq) {
-        self.hear_mark(user, room, seq);
+        let publish = |seq| self.notify_read(user, room, seq);
+        self.read_marks.learn(user, room, seq, publish);
     }
 
     fn notify_access_closed(&self, room: &RoomName) {
@@ -38,7 +52,7 @@ impl ChangeSink for Feed {
     }
 
     fn notify_sessions_ended(&self, user: &Username) {
-        self.users.sessions_ended(user);
+        self.users.notify_sessions_ended(user);
     }
 
     fn publish_presence(
@@ -47,35 +61,65 @@ impl ChangeSink for Feed {
         process: ProcessId,
         presence: Option<ProcessPresence>,
     ) {
-        self.hear_people(room, process, presence);
+        let Some(room) = self.rooms.get(room) else {
+            return;
+        };
+        self.update_presence(&room, |known| match presence {
+            Some(presence) => known.set_remote(process, presence),
+            None => known.remove_remote(process),
+        });
     }
 
     fn republish_presence(&self, room: &RoomName) {
-        self.retell_people(room);
+        let Some(room) = self.rooms.get(room) else {
+            return;
+        };
+        self.update_presence(&room, |known| {
+            if !known.is_empty() {
+                known.mark_unpublished();
+            }
+        });
     }
 
     fn notify_typing(&self, room: &RoomName, user: &Username) {
-        self.hear_typing(room, user);
+        self.add_typing(room, user);
     }
 
     fn is_live(&self) -> bool {
-        self.is_live()
+        self.freshness.is_live()
     }
 
     fn pause(&self) {
-        self.pause();
+        self.freshness.pause();
     }
 
     fn resume(&self) {
-        self.resume();
+        self.freshness.resume();
     }
 
     fn begin_epoch(&self) {
-        self.begin_epoch();
+        self.freshness.begin_epoch();
+        self.counts.clear();
+        for room in self.rooms.all() {
+            room.presence().miss_changes();
+            // Whoever watches another room later has its presence loaded then.
+            if room.is_watched() || !room.presence().is_empty() {
+                self.schedule_presence(&room);
+            }
+        }
+        self.users.notify_missed();
+
+        self.freshness.resume();
+        self.to_refresh.notify_one();
     }
 
     fn miss_changes(&self, room: &RoomName) {
-        self.miss_changes_of(room);
+        let Some(room) = self.rooms.get(room) else {
+            return;
+        };
+        self.rooms.update_ring(&room, Ring::miss_changes);
+        self.update_presence(&room, RoomPresence::miss_changes);
+        room.forget_access();
     }
 
     fn close(&self) {

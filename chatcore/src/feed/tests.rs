@@ -1,4 +1,6 @@
+use super::rooms::{KEEP, MAX_BYTES, MAX_IDLE};
 use super::*;
+use crate::backend::ChangeSink as _;
 use crate::testing;
 use crate::types::{Message, Seq};
 
@@ -20,17 +22,17 @@ fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
 fn a_room_nobody_reads_or_follows_goes_after_a_while() {
     let (feed, _due) = Feed::new(true);
     let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
-    feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], [], true);
-    let listener = feed.room(&followed).listen();
+    feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], [], Origin::Own);
+    let listener = feed.room(&followed).subscribe();
     feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
-    feed.sweep_at(KEEP.as_secs());
-    assert_eq!(feed.counts().rooms, 3, "not yet");
-    feed.sweep_at(KEEP.as_secs() + 1);
-    assert!(feed.get(&read).is_none());
-    assert_eq!((feed.counts().rooms, feed.counts().bytes), (2, 0));
+    feed.rooms.sweep_as_of(KEEP.as_secs());
+    assert_eq!(feed.live_counts().rooms, 3, "not yet");
+    feed.rooms.sweep_as_of(KEEP.as_secs() + 1);
+    assert!(feed.rooms.get(&read).is_none());
+    assert_eq!((feed.live_counts().rooms, feed.live_counts().bytes), (2, 0));
     drop(listener);
-    feed.sweep_at(KEEP.as_secs() + 1);
-    assert!(feed.get(&followed).is_none() && feed.get(&attended).is_some());
+    feed.rooms.sweep_as_of(KEEP.as_secs() + 1);
+    assert!(feed.rooms.get(&followed).is_none() && feed.rooms.get(&attended).is_some());
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn the_number_of_rooms_that_are_only_read_has_a_limit() {
     for i in 0..4 * MAX_IDLE {
         feed.room(&name(&i.to_string()));
     }
-    assert!(feed.counts().rooms <= 2 * MAX_IDLE + 1);
+    assert!(feed.live_counts().rooms <= 2 * MAX_IDLE + 1);
 }
 
 #[test]
@@ -50,32 +52,42 @@ fn the_memory_of_all_rings_has_a_limit() {
         .map(|i| {
             let room = name(&i.to_string());
             let entry = feed.room(&room);
-            let listener = entry.listen();
+            let listener = entry.subscribe();
             for seq in 1..=40 {
-                feed.publish_to(&entry, [message(&room, seq, &text)], [], true);
-                feed.shrink();
+                feed.publish_to(&entry, [message(&room, seq, &text)], [], Origin::Own);
+                feed.rooms.shrink();
             }
-            assert!(feed.counts().bytes <= MAX_BYTES);
+            assert!(feed.live_counts().bytes <= MAX_BYTES);
             listener
         })
         .collect();
-    let sum: usize = feed.all().iter().map(|room| room.ring().bytes()).sum();
-    assert_eq!(sum, feed.counts().bytes);
+    let sum: usize = feed
+        .rooms
+        .all()
+        .iter()
+        .map(|room| room.ring().bytes())
+        .sum();
+    assert_eq!(sum, feed.live_counts().bytes);
     assert!(sum > MAX_BYTES / 2 && listeners.len() == 400);
     // Where a room ends is still known.
-    assert!(feed.all().iter().all(|room| room.end() == Seq::new(40)));
+    assert!(
+        feed.rooms
+            .all()
+            .iter()
+            .all(|room| room.end() == Seq::new(40))
+    );
 }
 
 #[test]
 fn a_feed_that_is_paused_says_nothing_and_goes_on_from_there() {
     let (feed, _due) = Feed::new(true);
     let room = name("a");
-    feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], [], true);
-    assert!(feed.read(&room, Range::Newest, 1, false).is_some());
+    feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], [], Origin::Own);
+    assert!(feed.read(&room, Range::Newest, 1).is_some());
     feed.pause();
-    assert!(feed.read(&room, Range::Newest, 1, false).is_none());
+    assert!(feed.read(&room, Range::Newest, 1).is_none());
     feed.resume();
-    assert!(feed.read(&room, Range::Newest, 1, false).is_some());
+    assert!(feed.read(&room, Range::Newest, 1).is_some());
 }
 
 #[test]
@@ -83,24 +95,24 @@ fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     let (feed, _due) = Feed::new(true);
     let (room, seq) = (name("a"), Seq::ZERO.next());
     let entry = feed.room(&room);
-    let _follower = entry.listen();
-    feed.publish_to(&entry, [message(&room, 1, "x")], [], true);
+    let _follower = entry.subscribe();
+    feed.publish_to(&entry, [message(&room, 1, "x")], [], Origin::Own);
     feed.begin_epoch();
-    let read = || feed.read(&room, Range::After(seq), 1, false);
+    let read = || feed.read(&room, Range::After(seq), 1);
     assert!(read().is_none(), "it may have changed meanwhile");
-    assert_eq!(feed.to_refresh().len(), 1);
+    assert_eq!(feed.rooms_to_refresh().len(), 1);
     // What was asked before says nothing.
     let early = entry.generation();
     feed.renew(&entry);
     assert!(!feed.confirm_end(&entry, early, seq));
     assert!(read().is_none());
-    assert_eq!(feed.to_refresh().len(), 1);
+    assert_eq!(feed.rooms_to_refresh().len(), 1);
     assert!(feed.confirm_end(&entry, entry.generation(), seq));
     assert_eq!(read(), Some(Vec::new()));
     assert!(
-        feed.read(&room, Range::Newest, 1, false).is_none(),
+        feed.read(&room, Range::Newest, 1).is_none(),
         "it may have changed"
     );
-    assert!(feed.to_refresh().is_empty());
+    assert!(feed.rooms_to_refresh().is_empty());
     assert_eq!(entry.last_change(), None);
 }

@@ -25,10 +25,10 @@ impl ChatStore {
         device: &str,
     ) -> Result<(SessionToken, Session)> {
         // Spares the hash of a name that is taken; the claim decides.
-        if self.owner(user).await?.is_some() {
+        if self.account_name(user).await?.is_some() {
             return Err(Error::NameTaken);
         }
-        let hash = self.call(self.0.hasher.hash(password)).await?;
+        let hash = self.engine.call(self.engine.hasher.hash(password)).await?;
         let (token, first) = self.new_session(user, true, device)?;
         let account = Account {
             username: user.clone(),
@@ -36,12 +36,13 @@ impl ChatStore {
             version: 1,
         };
         if !self
-            .call(self.0.backend.create_account(account, first.clone()))
+            .engine
+            .call(self.engine.backend.create_account(account, first.clone()))
             .await?
         {
             return Err(Error::NameTaken);
         }
-        self.sessions_ended(user);
+        self.engine.notify_sessions_ended(user);
         Ok((token, first.session))
     }
 
@@ -60,7 +61,12 @@ impl ChatStore {
         let account = self.verified(user, password).await?;
         let (token, new) = self.new_session(user, true, device)?;
         if !self
-            .call(self.0.backend.add_session(new.clone(), account.version))
+            .engine
+            .call(
+                self.engine
+                    .backend
+                    .add_session(new.clone(), account.version),
+            )
             .await?
         {
             // It was changed since it was read.
@@ -86,31 +92,36 @@ impl ChatStore {
     ) -> Result<()> {
         let user = &session.username;
         let account = self.verified(user, old).await?;
-        let hash = self.call(self.0.hasher.hash(new)).await?;
+        let hash = self.engine.call(self.engine.hasher.hash(new)).await?;
         let changed = Account {
             hash,
             version: account.version + 1,
             ..account
         };
         if !self
-            .call(self.0.backend.change_password(changed, session.id))
+            .engine
+            .call(self.engine.backend.change_password(changed, session.id))
             .await?
         {
             return Err(Error::WrongPassword);
         }
-        self.sessions_ended(user);
+        self.engine.notify_sessions_ended(user);
         Ok(())
     }
 
     /// The account of this name, if this is its password.
     async fn verified(&self, user: &Username, password: &str) -> Result<Account> {
         let account = self
-            .call(self.0.backend.account(NameKey::from(user)))
+            .engine
+            .call(self.engine.backend.account(NameKey::from(user)))
             .await?;
         // The account may be that of another case.
         let account = account.filter(|account| account.username == *user);
         let hash = account.as_ref().map(|account| account.hash.clone());
-        let verdict = self.call(self.0.hasher.verify(password, hash)).await?;
+        let verdict = self
+            .engine
+            .call(self.engine.hasher.verify(password, hash))
+            .await?;
         match (account, verdict) {
             (None, _) | (_, Verdict::Wrong) => Err(Error::WrongPassword),
             (Some(account), Verdict::Right) => Ok(account),
@@ -120,7 +131,8 @@ impl ChatStore {
                     hash: better,
                     ..account
                 };
-                self.call(self.0.backend.upgrade_hash(account.clone(), old))
+                self.engine
+                    .call(self.engine.backend.upgrade_hash(account.clone(), old))
                     .await?;
                 Ok(account)
             }

@@ -1,45 +1,17 @@
-//! Changes of stored messages, by the program itself: who may make them is up to it. What one user
-//! may do is in [`UserStore`](crate::UserStore).
+//! Changes of stored messages: editing, deleting, reacting, and reading what changed.
 
-use super::{ChatStore, within};
-use crate::account::NameKey;
+use std::time::Duration;
+
+use super::ChatStore;
 use crate::actor::Actor;
 use crate::committer::Change;
-use crate::error::{Error, Result};
-use crate::feed::AccessRequest;
-use crate::mentions;
-use crate::model::Signal;
+use crate::error::Result;
 use crate::options::{MAX_MESSAGES, check_limit};
+use crate::position::Position;
 use crate::shared::SharedMessage;
-use crate::timestamp::Timestamp;
-use crate::types::{Emoji, MessageText, Privacy, Range, Room, RoomName, Seq, Topic, Username};
+use crate::types::{ChangeSeq, Emoji, MessageText, RoomName, Seq, Username};
 
 impl ChatStore {
-    /// Reads one message, as it is now.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MessageNotFound`], [`Error::Unavailable`].
-    pub async fn message(&self, room: &RoomName, seq: Seq) -> Result<SharedMessage> {
-        self.message_as(room, seq, None).await
-    }
-
-    pub(crate) async fn message_as(
-        &self,
-        room: &RoomName,
-        seq: Seq,
-        visitor: Option<&AccessRequest>,
-    ) -> Result<SharedMessage> {
-        let before = Seq::new(seq.get() - 1).ok_or(Error::MessageNotFound)?;
-        let found = self
-            .read(room, Range::After(before), 1, visitor, visitor.is_some())
-            .await?;
-        found
-            .into_iter()
-            .find(|message| message.seq == seq)
-            .ok_or(Error::MessageNotFound)
-    }
-
     /// Replaces the text of a message, and returns the message. Its place and its time stay,
     /// `edited_at` is set, and its mentions follow the new text. The same text changes nothing.
     ///
@@ -62,35 +34,18 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`], [`Error::MessageNotFound`], [`Error::MessageDeleted`],
-    /// [`Error::Busy`], [`Error::Full`]. [`Error::Unavailable`]: edited or not; a repeat is safe.
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound),
+    /// [`Error::MessageNotFound`](crate::Error::MessageNotFound),
+    /// [`Error::MessageDeleted`](crate::Error::MessageDeleted),
+    /// [`Error::Busy`](crate::Error::Busy), [`Error::Full`](crate::Error::Full).
+    /// [`Error::Unavailable`](crate::Error::Unavailable): edited or not; a repeat is safe.
     pub async fn edit_message(
         &self,
         room: &RoomName,
         seq: Seq,
         text: MessageText,
     ) -> Result<SharedMessage> {
-        self.edit_as(room, seq, text, None).await
-    }
-
-    pub(crate) async fn edit_as(
-        &self,
-        room: &RoomName,
-        seq: Seq,
-        text: MessageText,
-        actor: Option<Username>,
-    ) -> Result<SharedMessage> {
-        let mentions = self.mentioned_in(room, &text).await?;
-        self.change(
-            room,
-            seq,
-            Change::Edit {
-                actor: actor.map(Actor::Account),
-                text,
-                mentions,
-            },
-        )
-        .await
+        self.engine.edit(room, seq, text, None).await
     }
 
     /// Deletes a message: its place and its time stay, its sender, its text and its reactions are
@@ -102,10 +57,13 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`], [`Error::MessageNotFound`], [`Error::Busy`], [`Error::Full`].
-    /// [`Error::Unavailable`]: deleted or not; a repeat is safe.
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound),
+    /// [`Error::MessageNotFound`](crate::Error::MessageNotFound),
+    /// [`Error::Busy`](crate::Error::Busy), [`Error::Full`](crate::Error::Full).
+    /// [`Error::Unavailable`](crate::Error::Unavailable): deleted or not; a repeat is safe.
     pub async fn delete_message(&self, room: &RoomName, seq: Seq) -> Result<()> {
-        self.change(room, seq, Change::Delete { actor: None })
+        self.engine
+            .change(room, seq, Change::Delete { actor: None })
             .await
             .map(drop)
     }
@@ -115,8 +73,8 @@ impl ChatStore {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyReactions`] for one emoji more than a message may have, and those of
-    /// [`edit_message`](Self::edit_message).
+    /// [`Error::TooManyReactions`](crate::Error::TooManyReactions) for one emoji more than a
+    /// message may have, and those of [`edit_message`](Self::edit_message).
     pub async fn add_reaction(
         &self,
         room: &RoomName,
@@ -124,7 +82,7 @@ impl ChatStore {
         user: &Username,
         emoji: Emoji,
     ) -> Result<SharedMessage> {
-        self.react(room, seq, (user, true), emoji, true).await
+        self.react(room, seq, user, emoji, true).await
     }
 
     /// Removes the reaction of a user from a message, and returns the message. Removing what is not
@@ -140,122 +98,89 @@ impl ChatStore {
         user: &Username,
         emoji: Emoji,
     ) -> Result<SharedMessage> {
-        self.react(room, seq, (user, true), emoji, false).await
+        self.react(room, seq, user, emoji, false).await
     }
 
-    pub(crate) async fn react(
+    async fn react(
         &self,
         room: &RoomName,
         seq: Seq,
-        (user, verified): (&Username, bool),
+        user: &Username,
         emoji: Emoji,
         is_added: bool,
     ) -> Result<SharedMessage> {
-        self.change(
-            room,
-            seq,
-            Change::React {
-                actor: Actor::named(user.clone(), verified),
-                emoji,
-                is_added,
-            },
-        )
-        .await
+        let change = Change::React {
+            actor: Actor::Account(user.clone()),
+            emoji,
+            is_added,
+        };
+        self.engine.change(room, seq, change).await
     }
 
-    pub(crate) async fn change(
+    /// Reads at most `limit` messages of a room that changed after the change `after`, as they are
+    /// now, each once, in the order of their last changes. Empty if nothing changed, or there is no
+    /// such room.
+    ///
+    /// Whoever asks again with the `change` of the last message that it got ends with what the
+    /// store holds: it misses no edit, reaction or deletion. The log keeps one entry for each
+    /// message, however often it changes, so nothing of it is ever trimmed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`](crate::Error::Invalid) for a `limit` outside 1 to [`MAX_MESSAGES`],
+    /// [`Error::ChangesGone`](crate::Error::ChangesGone) if the room has no change of the number
+    /// `after`, [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn changes(
         &self,
         room: &RoomName,
-        seq: Seq,
-        change: Change,
-    ) -> Result<SharedMessage> {
-        self.check_open()?;
-        let changed = self.0.committer.change(room.clone(), seq, change);
-        within(self.0.options.timeout * 2, changed)
-            .await
-            .map(SharedMessage::from)
-    }
-
-    /// Sets what a room is about, and returns the room. Those who watch the room are told.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RoomNotFound`], [`Error::Unavailable`], [`Error::Full`].
-    pub async fn set_topic(&self, room: &RoomName, topic: Topic) -> Result<Room> {
-        if !self
-            .call(self.0.backend.set_topic(room.clone(), topic.clone()))
-            .await?
-        {
-            return Err(Error::RoomNotFound);
-        }
-        self.0.feed.hear_topic(room, &topic);
-        if self.0.backend.is_shared() {
-            self.announce(Signal::TopicSet(room.clone(), topic));
-        }
-        self.room(room).await
-    }
-
-    /// Lists at most `limit` messages that mention a user, newest first, from before `before` if
-    /// that is given. Those of rooms that the user may not read are among them: see
-    /// [`UserStore::mentions`](crate::UserStore::mentions).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Unavailable`].
-    pub async fn mentions(
-        &self,
-        user: &Username,
-        before: Option<Timestamp>,
+        after: ChangeSeq,
         limit: u32,
     ) -> Result<Vec<SharedMessage>> {
-        let limit = check_limit(limit, MAX_MESSAGES)?;
-        let before = before.unwrap_or(Timestamp::MAX);
-        let found = self
-            .call(self.0.backend.mentions(user.clone(), before, limit))
-            .await?;
-        Ok(found.into_iter().map(SharedMessage::from).collect())
+        self.wait_for_changes(room, after, limit, Duration::ZERO)
+            .await
     }
 
-    /// Returns the users whom a text mentions in a room: of a private one, its members. A name that
-    /// has an account, in any case, is that of the account; any other one is as it is written.
-    pub(super) async fn mentioned_in(
+    /// Reads changed messages as [`changes`](Self::changes) does. Where there are none yet, waits
+    /// for some until `patience` is over; then the answer is empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`changes`](Self::changes).
+    pub async fn wait_for_changes(
         &self,
         room: &RoomName,
-        text: &MessageText,
-    ) -> Result<Vec<Username>> {
-        let names = mentions::named_in(text);
-        if names.is_empty() {
-            return Ok(names);
-        }
-        let owners = self
-            .call(
-                self.0
-                    .backend
-                    .account_names(names.iter().map(NameKey::from).collect()),
-            )
-            .await?;
-        let mut mentioned = Vec::with_capacity(names.len());
-        for (name, owner) in names.into_iter().zip(owners) {
-            let name = owner.unwrap_or(name);
-            if !mentioned.contains(&name) {
-                mentioned.push(name);
-            }
-        }
-        if self.privacy(room).await? != Some(Privacy::Private) {
-            return Ok(mentioned);
-        }
+        after: ChangeSeq,
+        limit: u32,
+        patience: Duration,
+    ) -> Result<Vec<SharedMessage>> {
+        let limit = check_limit(limit, MAX_MESSAGES)?;
+        self.engine
+            .wait_for_changes(room, after, limit, patience, None)
+            .await
+    }
 
-        // Nobody fills the list of another user from a room that only its members see.
-        let found = self
-            .call(self.0.backend.access(room.clone(), mentioned.clone()))
-            .await?;
-        let access = found.map(|(_, each)| each).unwrap_or_default();
-        let is_member = access.iter().map(|access| access.member && !access.banned);
-        Ok(mentioned
-            .into_iter()
-            .zip(is_member)
-            .filter(|(_, member)| *member)
-            .map(|(name, _)| name)
-            .collect())
+    /// Returns the number of the last change to a message of a room; 0 if there was none, or the
+    /// room does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn last_change(&self, room: &RoomName) -> Result<ChangeSeq> {
+        let feed = self.engine.feed.room(room);
+        self.engine.last_change(&feed).await
+    }
+
+    /// Returns the place of a room's newest message and the number of its last change:
+    /// [`Position::START`] if there is none, or the room does not exist. The change is of no
+    /// message after the place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn last_position(&self, room: &RoomName) -> Result<Position> {
+        // In this order, so that the change is of no message after the place.
+        let change = self.last_change(room).await?;
+        let seq = self.last_seq(room).await?;
+        Ok(Position { seq, change })
     }
 }

@@ -23,12 +23,13 @@ impl ChatStore {
     ) -> Result<(SessionToken, Session)> {
         let (token, new) = self.new_session(user, false, device)?;
         if self
-            .call(self.0.backend.add_guest_session(new.clone()))
+            .engine
+            .call(self.engine.backend.add_guest_session(new.clone()))
             .await?
         {
             return Ok((token, new.session));
         }
-        let owner = self.owner(user).await?;
+        let owner = self.account_name(user).await?;
         open_to_guests(user, owner.as_ref())?;
         // An account is never removed, so there is one.
         Err(Error::Corrupt(
@@ -43,7 +44,7 @@ impl ChatStore {
         device: &str,
     ) -> Result<(SessionToken, NewSession)> {
         let token = SessionToken::random()?;
-        let session = Session::new(user.clone(), verified, device, self.now())?;
+        let session = Session::new(user.clone(), verified, device, self.engine.now())?;
         let new = NewSession {
             token: token.hash(),
             session,
@@ -56,9 +57,10 @@ impl ChatStore {
     /// # Errors
     ///
     /// [`Error::Unavailable`].
-    pub async fn owner(&self, user: &Username) -> Result<Option<Username>> {
+    pub async fn account_name(&self, user: &Username) -> Result<Option<Username>> {
         let owners = self
-            .call(self.0.backend.account_names(vec![NameKey::from(user)]))
+            .engine
+            .call(self.engine.backend.account_names(vec![NameKey::from(user)]))
             .await?;
         Ok(owners.into_iter().next().flatten())
     }
@@ -70,19 +72,28 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>> {
-        let now = self.now();
+        let now = self.engine.now();
         let hash = token.hash();
         let Some(session) = self
-            .call(self.0.backend.session(hash, self.alive_since(now)))
+            .engine
+            .call(
+                self.engine
+                    .backend
+                    .session(hash, self.engine.alive_since(now)),
+            )
             .await?
         else {
             return Ok(None);
         };
         if session.last_seen
-            <= expired_before(now, TOUCH_AFTER.min(self.0.options.session_idle / 2))
+            <= expired_before(now, TOUCH_AFTER.min(self.engine.options.session_idle / 2))
         {
             // The next use is written down instead.
-            if let Err(error) = self.call(self.0.backend.touch_session(hash, now)).await {
+            if let Err(error) = self
+                .engine
+                .call(self.engine.backend.touch_session(hash, now))
+                .await
+            {
                 tracing::debug!(%error, "the use of a session was not written down");
             }
         }
@@ -94,7 +105,8 @@ impl ChatStore {
     /// however often the session was used.
     #[must_use]
     pub fn is_renewal_due(&self, session: &Session) -> bool {
-        session.renewed_at <= expired_before(self.now(), self.0.options.session_idle / 2)
+        session.renewed_at
+            <= expired_before(self.engine.now(), self.engine.options.session_idle / 2)
     }
 
     /// Records that the client of a session is given its token again.
@@ -103,7 +115,12 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn renew_session(&self, token: &SessionToken) -> Result<()> {
-        self.call(self.0.backend.renew_session(token.hash(), self.now()))
+        self.engine
+            .call(
+                self.engine
+                    .backend
+                    .renew_session(token.hash(), self.engine.now()),
+            )
             .await
     }
 
@@ -113,8 +130,12 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn log_out(&self, token: &SessionToken) -> Result<()> {
-        if let Some(user) = self.call(self.0.backend.end_session(token.hash())).await? {
-            self.sessions_ended(&user);
+        if let Some(user) = self
+            .engine
+            .call(self.engine.backend.end_session(token.hash()))
+            .await?
+        {
+            self.engine.notify_sessions_ended(&user);
         }
         Ok(())
     }
@@ -125,12 +146,13 @@ impl ChatStore {
     ///
     /// [`Error::Unavailable`].
     pub async fn sessions(&self, user: &Username) -> Result<Vec<Session>> {
-        self.call(
-            self.0
-                .backend
-                .sessions(user.clone(), self.alive_since(self.now())),
-        )
-        .await
+        self.engine
+            .call(
+                self.engine
+                    .backend
+                    .sessions(user.clone(), self.engine.alive_since(self.engine.now())),
+            )
+            .await
     }
 
     /// Ends one session of a user; says whether there was one with that id.
@@ -140,10 +162,11 @@ impl ChatStore {
     /// [`Error::Unavailable`].
     pub async fn end_session(&self, user: &Username, id: SessionId) -> Result<bool> {
         let ended = self
-            .call(self.0.backend.end_session_of(user.clone(), id))
+            .engine
+            .call(self.engine.backend.end_session_of(user.clone(), id))
             .await?;
         if ended {
-            self.sessions_ended(user);
+            self.engine.notify_sessions_ended(user);
         }
         Ok(ended)
     }
@@ -155,9 +178,10 @@ impl ChatStore {
     /// [`Error::Unavailable`].
     pub async fn end_sessions(&self, user: &Username, except: Option<SessionId>) -> Result<u64> {
         let ended = self
-            .call(self.0.backend.end_sessions_of(user.clone(), except))
+            .engine
+            .call(self.engine.backend.end_sessions_of(user.clone(), except))
             .await?;
-        self.sessions_ended(user);
+        self.engine.notify_sessions_ended(user);
         Ok(ended)
     }
 }

@@ -31,7 +31,7 @@ fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
 pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
     let store = place.open().await;
     let ann = user("ann");
-    assert_eq!(store.owner(&ann).await.expect("asked"), None);
+    assert_eq!(store.account_name(&ann).await.expect("asked"), None);
     let (token, session) = register(&store, "ann").await;
     assert_eq!(
         (
@@ -50,7 +50,7 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
         session
     );
     assert_eq!(
-        store.owner(&user("ANN")).await.expect("asked"),
+        store.account_name(&user("ANN")).await.expect("asked"),
         Some(ann.clone())
     );
     let again = store
@@ -220,7 +220,10 @@ pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(place: &Place
             panic!("{} succeeded", winners.len())
         };
         for store in &stores {
-            assert_eq!(store.owner(name).await.expect("asked").as_ref(), Some(name));
+            assert_eq!(
+                store.account_name(name).await.expect("asked").as_ref(),
+                Some(name)
+            );
             assert!(store.session(token).await.expect("looked up").is_some());
         }
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chatcore::{
-    Actor, ChangeSeq, ChatStore, Emoji, Error, Message, NewMessage, Privacy, Range, Seq,
+    Actor, ChangeSeq, ChatStore, Emoji, Error, Message, NewMessage, Position, Privacy, Range, Seq,
     SharedMessage, Topic, Update, Watcher,
 };
 use tokio::task::JoinSet;
@@ -324,7 +324,7 @@ pub(crate) async fn a_wrong_reply_lets_in_nobody_who_was_removed(place: &Place) 
     is_hidden(wrong);
     is_hidden(post);
     assert_eq!(
-        ann.users(&p, None, 10).await.expect("members"),
+        ann.members(&p, None, 10).await.expect("members"),
         [user("ann")]
     );
     // A stranger learns from an answer no more than from a post.
@@ -592,7 +592,10 @@ pub(crate) async fn the_commit_decides_who_may_change_a_message(place: &Place) {
                 Privacy::Public => assert!(matches!(refused, Err(Error::Banned)), "{refused:?}"),
             }
         }
-        assert_eq!(ann.ends(&here).await.expect("read"), (seq(1), change(2)));
+        assert_eq!(
+            ann.last_position(&here).await.expect("read"),
+            Position::new(seq(1), change(2))
+        );
         ann.delete_message(&here, seq(1))
             .await
             .expect("deleted by the owner");
@@ -694,7 +697,7 @@ pub(crate) async fn a_topic_is_set_by_the_owner_and_told(place: &Place) {
     let q = room("q");
     let ann = view(&store, "ann");
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
-    let mut watcher = other.watch(&q, Seq::ZERO, None);
+    let mut watcher = other.watch(&q, Position::START);
     let first = timeout(SOON, watcher.next())
         .await
         .expect("in time")
@@ -729,7 +732,7 @@ pub(crate) async fn a_topic_is_set_by_the_owner_and_told(place: &Place) {
 #[derive(Default)]
 struct Known {
     messages: BTreeMap<i64, SharedMessage>,
-    at: (Seq, Option<ChangeSeq>),
+    at: Position,
 }
 
 impl Known {
@@ -807,7 +810,7 @@ pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
         let (stores, q, finished) = (stores.clone(), q.clone(), finished.clone());
         tokio::spawn(async move {
             let mut known = Known {
-                at: (Seq::ZERO, Some(ChangeSeq::ZERO)),
+                at: Position::START,
                 ..Known::default()
             };
             for round in n.. {
@@ -816,15 +819,15 @@ pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
                 let last_change = store.room(&q).await.expect("a room").last_change;
                 let is_done = |known: &Known| {
                     known.messages.len() as i64 == 1 + 4 * MESSAGES
-                        && known.at.1 >= Some(last_change)
+                        && known.at.change >= last_change
                 };
                 if is_done(&known) && all_written {
                     break;
                 }
                 // Cut off again and again, and resumed at either store.
                 let mut watcher = match n % 2 {
-                    0 => store.watch(&q, known.at.0, known.at.1),
-                    _ => store.follow(&q, known.at.0).with_changes(known.at.1),
+                    0 => store.watch(&q, known.at),
+                    _ => store.follow(&q, known.at.seq).with_changes(known.at.change),
                 };
                 known.follow(&mut watcher, 1 + round % 5, is_done).await;
                 tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-use chatcore::{Actor, ChangeSeq, Error, Privacy, Range, Update};
+use chatcore::{Actor, ChangeSeq, Error, Position, Privacy, Range, Update};
 use tokio::time::timeout;
 
 use crate::moderation::{SOON, guest, is_forbidden, is_hidden, register, say, seq, view};
@@ -24,14 +24,14 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
     let before = store.messages(&q, Range::Newest, 200).await.expect("read");
     let mut watchers = Vec::new();
     for store in [&store, &other] {
-        watchers.push(store.watch(&q, last.seq, Some(ChangeSeq::ZERO)));
+        watchers.push(store.watch(&q, Position::new(last.seq, ChangeSeq::ZERO)));
         watchers.push(
             store
                 .as_user(Actor::Anonymous)
                 .follow(&q, last.seq)
                 .await
                 .expect("let in")
-                .with_changes(Some(ChangeSeq::ZERO)),
+                .with_changes(ChangeSeq::ZERO),
         );
     }
     // The sender's own, and as the owner of the room.

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use chatcore::{ChatStore, Error, Range, Seq, SharedMessage, Update, UserUpdate, Watcher};
+use chatcore::{
+    ChangeSeq, ChatStore, Error, Position, Range, Seq, SharedMessage, Update, UserUpdate, Watcher,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
@@ -16,7 +18,7 @@ fn places(messages: &[SharedMessage]) -> Vec<i64> {
 /// The places of the next `n` messages after `after`.
 async fn follow(store: &ChatStore, name: &str, after: i64, n: usize) -> Vec<i64> {
     let after = Seq::new(after).expect("a place");
-    let stream = store.follow(&room(name), after).into_stream().take(n);
+    let stream = store.follow(&room(name), after).take(n);
     let found = timeout(SOON, stream.try_collect::<Vec<_>>())
         .await
         .expect("in time")
@@ -130,10 +132,10 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
     post(&store, "a", "ann", "x").await;
     let (a, end) = (room("a"), Seq::ZERO.next());
     let mut follower = store.follow(&a, end);
-    let mut watcher = store.watch(&a, end, None);
+    let mut watcher = store.watch(&a, Position::new(end, ChangeSeq::ZERO));
     until_present(&mut watcher, &[]).await;
     let mut user_watcher = store.watch_user(&user("ann"));
-    let stream = store.follow(&a, end).into_stream().collect::<Vec<_>>();
+    let stream = store.follow(&a, end).collect::<Vec<_>>();
     let waiting = tokio::spawn({
         let store = store.clone();
         async move {
@@ -198,7 +200,7 @@ async fn until_present(watcher: &mut Watcher, names: &[&str]) {
 
 pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place: &Place) {
     let store = place.open().await;
-    let mut watcher = store.watch(&room("a"), Seq::ZERO, None);
+    let mut watcher = store.watch(&room("a"), Position::START);
     until_present(&mut watcher, &[]).await;
     let ann = store.enter(&room("a"), &user("ann"));
     let ann_again = store.enter(&room("a"), &user("ann"));
@@ -248,7 +250,13 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
         .await
         .expect("in time")
         .expect("heard");
-    assert_eq!(first, UserUpdate::Read(room("a"), seq(3)));
+    assert_eq!(
+        first,
+        UserUpdate::Read {
+            room: room("a"),
+            seq: seq(3)
+        }
+    );
     let beyond = store
         .mark_read(&ann, &room("a"), seq(6))
         .await
@@ -368,25 +376,17 @@ pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
     for i in 0..50 {
         let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
         held.push((
-            store.watch(&name, Seq::ZERO, None),
+            store.watch(&name, Position::START),
             store.enter(&name, &who),
             store.watch_user(&who),
         ));
     }
     let counts = store.live_counts();
     assert_eq!(
-        (
-            counts.rooms,
-            counts.followers,
-            counts.attending,
-            counts.users
-        ),
+        (counts.rooms, counts.followers, counts.present, counts.users),
         (3, 50, 50, 7)
     );
     drop(held);
     let counts = store.live_counts();
-    assert_eq!(
-        (counts.followers, counts.attending, counts.users),
-        (0, 0, 0)
-    );
+    assert_eq!((counts.followers, counts.present, counts.users), (0, 0, 0));
 }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use chatcore::{
-    Actor, ChatStore, Error, NewMessage, Privacy, Range, Result, Seq, Update, UserStore,
+    Actor, ChangeSeq, ChatStore, Error, NewMessage, Position, Privacy, Range, Result, Seq, Update,
+    UserStore,
 };
 use tokio::time::timeout;
 
@@ -80,7 +81,7 @@ async fn private(place: &Place) -> [ChatStore; 2] {
 async fn sees_nothing(store: &ChatStore, view: &UserStore) {
     let p = room("p");
     is_hidden(view.room(&p).await);
-    is_hidden(view.users(&p, None, 10).await);
+    is_hidden(view.members(&p, None, 10).await);
     for range in [
         Range::Newest,
         Range::After(Seq::ZERO),
@@ -94,7 +95,7 @@ async fn sees_nothing(store: &ChatStore, view: &UserStore) {
     assert!(waited.expect("read").is_empty());
     assert_eq!(view.last_seq(&p).await.expect("read"), Seq::ZERO);
     is_hidden(view.follow(&p, Seq::ZERO).await);
-    is_hidden(view.watch(&p, Seq::ZERO, None).await);
+    is_hidden(view.watch(&p, Position::START).await);
     assert!(!view.rooms(None, 10).await.expect("rooms").contains(&p));
     assert!(!store.rooms(None, 10).await.expect("rooms").contains(&p));
     is_forbidden(view.create_room(&p, Privacy::Public).await);
@@ -179,7 +180,7 @@ pub(crate) async fn a_private_room_is_there_for_its_members_alone(place: &Place)
             1
         );
         assert_eq!(
-            bob.users(&p, None, 10).await.expect("users"),
+            bob.members(&p, None, 10).await.expect("users"),
             [user("ann"), user("bob")]
         );
         assert_eq!(
@@ -355,7 +356,8 @@ pub(crate) async fn nothing_reaches_who_was_removed(place: &Place) {
     ann.invite(&p, &user("bob")).await.expect("invited");
     let bob = view(&other, "bob");
     let mut follower = bob.follow(&p, Seq::ZERO).await.expect("let in");
-    let (mut watcher, attending) = bob.watch(&p, Seq::ZERO, None).await.expect("let in");
+    let watch = bob.watch(&p, Position::START).await.expect("let in");
+    let (mut watcher, attending) = (watch.watcher, watch.presence);
     let waiting = tokio::spawn({
         let (bob, p) = (bob.clone(), p.clone());
         async move {
@@ -463,7 +465,7 @@ pub(crate) async fn nothing_of_the_banned_is_stored(place: &Place) {
         );
         assert!(
             !store
-                .users(&q, None, 100)
+                .members(&q, None, 100)
                 .await
                 .expect("users")
                 .contains(&user(&name))
@@ -478,7 +480,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
     post(&other, "q", "bob", "x").await;
     let mut watching = guest(&other, "bob")
-        .watch(&q, seq(1), None)
+        .watch(&q, Position::new(seq(1), ChangeSeq::ZERO))
         .await
         .expect("let in");
     ann.ban(&q, &user("bob")).await.expect("banned");
@@ -501,7 +503,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
         );
         assert!(
             matches!(
-                guest(&store, name).watch(&q, Seq::ZERO, None).await,
+                guest(&store, name).watch(&q, Position::START).await,
                 Err(Error::Banned)
             ),
             "{name}"
@@ -509,7 +511,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     }
     let ended = async {
         loop {
-            if let Err(error) = watching.0.next().await {
+            if let Err(error) = watching.watcher.next().await {
                 break error;
             }
         }
@@ -538,7 +540,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     );
     post(&other, "q", "eve", "y").await;
     guest(&other, "eve")
-        .watch(&q, Seq::ZERO, None)
+        .watch(&q, Position::START)
         .await
         .expect("let in");
     is_forbidden(ann.ban(&q, &user("Ann")).await);
@@ -558,7 +560,7 @@ pub(crate) async fn a_ban_holds_for_a_name_in_any_case_until_it_is_lifted(place:
     assert!(!ann.unban(&q, &user("bob")).await.expect("there was none"));
     post(&other, "q", "bob", "back").await;
     guest(&other, "bob")
-        .watch(&q, Seq::ZERO, None)
+        .watch(&q, Position::START)
         .await
         .expect("let in");
     // In a private room, who is banned cannot be invited.
@@ -626,7 +628,10 @@ pub(crate) async fn who_is_removed_does_not_come_back_by_joining(place: &Place) 
             .await
             .expect("it ends")
             .expect("no panic");
-        assert_eq!(ann.users(&p, None, 10).await.expect("users"), [user("ann")]);
+        assert_eq!(
+            ann.members(&p, None, 10).await.expect("users"),
+            [user("ann")]
+        );
         is_hidden(bob.room(&p).await);
     }
 }

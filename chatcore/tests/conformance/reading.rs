@@ -26,7 +26,7 @@ pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
         Err(Error::RoomNotFound)
     ));
     assert!(matches!(
-        store.users(&room("nowhere"), None, 10).await,
+        store.members(&room("nowhere"), None, 10).await,
         Err(Error::RoomNotFound)
     ));
     assert!(store.rooms(None, 10).await.expect("rooms").is_empty());
@@ -85,7 +85,7 @@ pub(crate) async fn limits_are_checked(place: &Place) {
     }
     for limit in [0, 1_001] {
         assert!(store.rooms(None, limit).await.is_err());
-        assert!(store.users(&room("a"), None, limit).await.is_err());
+        assert!(store.members(&room("a"), None, limit).await.is_err());
     }
     assert_eq!(
         store

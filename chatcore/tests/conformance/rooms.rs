@@ -76,7 +76,7 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
     for name in names {
         post(&store, name, name, "x").await;
         assert_eq!(
-            store.users(&room(name), None, 10).await.expect("users"),
+            store.members(&room(name), None, 10).await.expect("users"),
             [user(name)],
             "{name}"
         );
@@ -128,7 +128,7 @@ pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
             [(1, Some(text))]
         );
         assert_eq!(
-            store.users(&room(name), None, 10).await.expect("users"),
+            store.members(&room(name), None, 10).await.expect("users"),
             [user(sender)]
         );
     }
@@ -160,7 +160,7 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
 pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
     let store = place.open().await;
     let a = room("a");
-    let members = async || store.users(&a, None, 10).await.expect("users");
+    let members = async || store.members(&a, None, 10).await.expect("users");
     post(&store, "a", "bob", "x").await;
     store.join(&a, &user("ann")).await.expect("joined");
     store.join(&a, &user("ann")).await.expect("joined again");
@@ -196,7 +196,7 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
     let mut seen = Vec::new();
     loop {
         let page = store
-            .users(&room("a"), seen.last(), 10)
+            .members(&room("a"), seen.last(), 10)
             .await
             .expect("users");
         if page.is_empty() {
@@ -276,7 +276,7 @@ pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {
     assert_eq!(store.rooms(None, 1_000).await.expect("rooms").len(), ALL);
     assert_eq!(
         store
-            .users(&room("room000"), None, 1_000)
+            .members(&room("room000"), None, 1_000)
             .await
             .expect("users")
             .len(),
@@ -325,7 +325,7 @@ pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &
     );
 
     assert_eq!(
-        store.users(&room("a"), None, 10).await.expect("users"),
+        store.members(&room("a"), None, 10).await.expect("users"),
         [user("ann")]
     );
     assert_eq!(store.room(&room("a")).await.expect("a room").members, 1);
@@ -360,7 +360,7 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
     tasks.join_all().await;
 
     let listed = store
-        .users(&room("a"), None, 100)
+        .members(&room("a"), None, 100)
         .await
         .expect("users")
         .len();
@@ -377,7 +377,7 @@ pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
         other.leave(&room("a"), &user("ann")).await.expect("left");
         assert!(
             store
-                .users(&room("a"), None, 10)
+                .members(&room("a"), None, 10)
                 .await
                 .expect("users")
                 .is_empty()
@@ -385,7 +385,7 @@ pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
     }
     post(&store, "a", "ann", "back").await;
     assert_eq!(
-        other.users(&room("a"), None, 10).await.expect("users"),
+        other.members(&room("a"), None, 10).await.expect("users"),
         [user("ann")]
     );
     assert_eq!(other.room(&room("a")).await.expect("a room").members, 1);

@@ -29,7 +29,7 @@ pub(crate) async fn everything_is_there_after_reopening(place: &Place) {
         Some(session)
     );
     assert_eq!(
-        store.users(&room("a"), None, 10).await.expect("users"),
+        store.members(&room("a"), None, 10).await.expect("users"),
         [user("ann"), user("bob")]
     );
     let second = post(&store, "a", "ann", "2").await.message;
@@ -54,7 +54,7 @@ pub(crate) async fn who_has_left_stays_away_after_reopening(place: &Place) {
     let store = place.open().await;
     assert!(
         store
-            .users(&room("a"), None, 10)
+            .members(&room("a"), None, 10)
             .await
             .expect("users")
             .is_empty()

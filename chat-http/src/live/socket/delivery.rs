@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use chat_client::wire::ServerFrame;
-use chatcore::{ChangeSeq, RoomName, SharedMessage, Update, Username};
+use chatcore::{Position, RoomName, SharedMessage, Update, Username};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_websockets::CloseCode;
 
 use super::Socket;
-use crate::live::frames::{Subject, encode, with_html};
+use crate::live::frames::{
+    Subject, changed_frame, encode, message_frame, presence_frame, with_html,
+};
 use crate::live::room_events::{EndReason, RoomEvent};
 use crate::live::transport::{End, Result};
 use crate::pages::rows::draw_row;
@@ -34,10 +36,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let RoomEvent {
             room,
             update,
-            position: (_, last_change),
+            position,
         } = event;
         match update {
-            Ok(update) => self.deliver_update(&room, update, last_change).await,
+            Ok(update) => self.deliver_update(&room, update, position).await,
             Err(EndReason::StoreClosed) => Err(store_closed()),
             Err(EndReason::Rejected(error)) => {
                 self.subscriptions.remove(&room);
@@ -50,30 +52,30 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         &mut self,
         room: &RoomName,
         update: Update,
-        last_change: Option<ChangeSeq>,
+        position: Position,
     ) -> Result {
         let frame = match update {
             Update::Messages(messages) => {
                 for message in messages {
-                    let frame = message.tagged_json().clone();
+                    let frame = message_frame(&message);
                     self.deliver_message(&message, frame).await?;
                 }
                 return Ok(());
             }
             Update::Changed(messages) => {
                 for message in messages {
-                    let frame = message.tagged_json_as_changed().clone();
+                    let frame = changed_frame(&message);
                     self.deliver_message(&message, frame).await?;
                 }
                 return Ok(());
             }
             Update::Presence(presence) => {
-                return self.transport.send(presence.tagged_json().clone()).await;
+                return self.transport.send(presence_frame(&presence)).await;
             }
             Update::Typing(users) => return self.deliver_typing(room, users).await,
             Update::Resync => ServerFrame::Resync {
                 room: room.to_string(),
-                last_change: last_change.unwrap_or(ChangeSeq::ZERO).get(),
+                last_change: position.change.get(),
             },
             Update::Topic(topic) => ServerFrame::Room {
                 room: room.to_string(),

@@ -1,7 +1,7 @@
 //! Requests of a socket: begun in their order, and answered in it.
 
 use chat_client::wire::ServerFrame;
-use chatcore::{Error, RoomName, Seq};
+use chatcore::{Error, Position, RoomName, Seq};
 use futures_util::future::{self, AbortHandle, BoxFuture};
 use futures_util::stream::Abortable;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -110,18 +110,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
         let store = self.user_store();
         Ok(Box::pin(async move {
-            let (last_seq, last_change) = store.ends(&room).await?;
-            let after = after.unwrap_or(last_seq);
-            let changes_after = changes_after.unwrap_or(last_change);
-            let (watcher, presence) = store.watch(&room, after, Some(changes_after)).await?;
+            let last = store.last_position(&room).await?;
+            let after = Position {
+                seq: after.unwrap_or(last.seq),
+                change: changes_after.unwrap_or(last.change),
+            };
+            let watch = store.watch(&room, after).await?;
 
             Ok(Outcome::Subscribed(Box::new(Subscribed {
                 room,
-                last_seq,
-                last_change,
+                last,
                 html,
-                watcher,
-                presence,
+                watch,
             })))
         }))
     }
@@ -213,18 +213,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     async fn begin_subscription(&mut self, subscribed: Subscribed) -> transport::Result {
         let (handle, registration) = AbortHandle::new_pair();
-        let events = room_events(subscribed.watcher).boxed();
+        let events = room_events(subscribed.watch.watcher).boxed();
         self.room_events.push(Abortable::new(events, registration));
 
         let answer = ServerFrame::Subscribed {
             room: subscribed.room.to_string(),
-            last_seq: subscribed.last_seq.get(),
-            last_change: subscribed.last_change.get(),
+            last_seq: subscribed.last.seq.get(),
+            last_change: subscribed.last.change.get(),
         };
         let subscription = Subscription {
             html: subscribed.html,
             events: handle,
-            _presence: subscribed.presence,
+            _presence: subscribed.watch.presence,
         };
         self.subscriptions.insert(subscribed.room, subscription);
         self.transport.send(encode(&answer)).await

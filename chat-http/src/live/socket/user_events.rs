@@ -94,17 +94,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let frame = match event {
             UserEvent::Mention(mention) => mention.map(frame),
             UserEvent::Update(update) => match update.map_err(|_| store_closed())? {
-                UserUpdate::Read(room, seq) => Some(ServerFrame::Read {
+                UserUpdate::Read { room, seq } => Some(ServerFrame::Read {
                     room: room.to_string(),
                     seq: seq.get(),
                 }),
-                UserUpdate::Mentioned(room, seq) => {
+                UserUpdate::Mentioned { room, seq } => {
                     let store = self.user_store();
                     self.user_events.look_up(Mention { room, seq }, store);
                     None
                 }
                 // The session monitor follows these too.
-                UserUpdate::SessionsEnded | UserUpdate::Missed => None,
+                _ => None,
             },
         };
 

@@ -3,7 +3,9 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::backend::ChangeSink as _;
 use crate::follow::Update;
+use crate::position::Position;
 
 /// Rooms that are followed, those of them in which another process posts unheard, and those in
 /// which somebody is present.
@@ -41,7 +43,7 @@ fn follow(store: &ChatStore, i: usize) -> Arc<Mutex<Vec<String>>> {
         // On a slow machine a read may take longer than a call may; then it goes on.
         if watches {
             let _attending = store.enter(&room(i), &"ann".parse().unwrap());
-            let mut watcher = store.watch(&room(i), Seq::ZERO, None);
+            let mut watcher = store.watch(&room(i), Position::START);
             while !store.is_closed() {
                 if let Ok(Update::Messages(messages)) = watcher.next().await {
                     take(messages);
@@ -92,13 +94,13 @@ async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_miss
     peer.hears.send_replace(false);
     until_all_got(&followers, |_| vec!["1"]).await;
     peer.hears.send_replace(true);
-    while !store.0.feed.is_live() || !store.0.feed.to_refresh().is_empty() {
+    while !store.engine.feed.is_live() || !store.engine.feed.rooms_to_refresh().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
     calls.iter().for_each(|calls| calls.reset());
     peer.hears.send_replace(false);
-    while store.0.feed.is_live() {
+    while store.engine.feed.is_live() {
         tokio::task::yield_now().await;
     }
     post_to(&other, 0..MISSED, "2").await;
@@ -113,7 +115,7 @@ async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_miss
         _ => vec!["1", "2"],
     })
     .await;
-    while !store.0.feed.to_refresh().is_empty() {
+    while !store.engine.feed.rooms_to_refresh().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // A follower may read for itself if its room is refreshed again before it has taken what was

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::follow::{Update, Watcher};
 use crate::model::{CountChange, MessageChange, ReactionAnswer, ReactionQuery};
+use crate::position::Position;
 use crate::types::{Emoji, MAX_REACTION_USERS, Reaction, Topic};
 
 fn room() -> RoomName {
@@ -824,7 +825,7 @@ async fn another_process_learns_of_changes_topics_and_mentions() {
     let address = mongod::database(Kind::ReplicaSet);
     let (store, backend) = three_messages(&address).await;
     let other = ChatStore::open(&address).await.expect("a store");
-    let mut watcher = other.watch(&room(), Seq::ZERO, Some(ChangeSeq::ZERO));
+    let mut watcher = other.watch(&room(), Position::START);
     for n in 1..=3 {
         store
             .edit_message(&room(), seq(n), format!("new {n}").parse().expect("a text"))

@@ -1,4 +1,4 @@
-//! What concerns one user, wherever that user is connected.
+//! Updates of single users, wherever a user is connected.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,28 @@ use tokio::sync::broadcast;
 use crate::account::NameKey;
 use crate::types::{RoomName, Seq, Username};
 
-/// Events that a connection may lag behind. It learns no more of those it lost.
-const LAG: usize = 16;
+/// The most updates that a connection may lag behind. It learns no more of those it lost.
+const MAX_LAG: usize = 16;
 
-/// What is new with a user.
+/// Update of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UserUpdate {
     /// The user has read a room up to a place.
-    Read(RoomName, Seq),
+    Read {
+        /// The room.
+        room: RoomName,
+        /// Place of the last message that was read.
+        seq: Seq,
+    },
     /// A message of a room mentions the user, who may not be allowed to read it. On a shared store
     /// this may come twice.
-    Mentioned(RoomName, Seq),
+    Mentioned {
+        /// The room.
+        room: RoomName,
+        /// Place of the message.
+        seq: Seq,
+    },
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
     /// Updates may have been lost, those of other users too: ask again for the session in use, but
@@ -26,29 +37,29 @@ pub enum UserUpdate {
     Missed,
 }
 
-/// The users who are connected to this process.
+/// Users who are watched at this process.
 #[derive(Default)]
-pub(crate) struct Users(Mutex<Watched>);
+pub(crate) struct UserFeeds(Mutex<Watched>);
 
 /// Senders by name. Names that differ only in case stand together, so that all of them are found at
 /// once.
 type Watched = HashMap<NameKey, HashMap<Username, broadcast::Sender<UserUpdate>>>;
 
-impl Users {
+impl UserFeeds {
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribes to what happens to a user from now on.
-    pub(crate) fn listen(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
+    /// Subscribes to updates of a user from now on.
+    pub(crate) fn subscribe(&self, user: &Username) -> broadcast::Receiver<UserUpdate> {
         let mut users = self.lock();
         let same = users.entry(NameKey::from(user)).or_default();
         same.entry(user.clone())
-            .or_insert_with(|| broadcast::channel(LAG).0)
+            .or_insert_with(|| broadcast::channel(MAX_LAG).0)
             .subscribe()
     }
 
-    /// Forgets a user to whom nobody listens any more.
+    /// Forgets a user whom nobody watches any more.
     pub(crate) fn forget(&self, user: &Username) {
         let name = NameKey::from(user);
         let mut users = self.lock();
@@ -66,7 +77,8 @@ impl Users {
         }
     }
 
-    pub(crate) fn tell(&self, user: &Username, event: UserUpdate) {
+    /// Notifies those who watch a user.
+    pub(crate) fn notify(&self, user: &Username, event: UserUpdate) {
         if let Some(sender) = self
             .lock()
             .get(&NameKey::from(user))
@@ -76,9 +88,9 @@ impl Users {
         }
     }
 
-    /// Tells of ended sessions of a name, in any case: when it is registered, those of all guests
-    /// who used it end.
-    pub(crate) fn sessions_ended(&self, user: &Username) {
+    /// Notifies those who watch a name, in any case, that sessions ended: when a name is
+    /// registered, those of all guests who used it end.
+    pub(crate) fn notify_sessions_ended(&self, user: &Username) {
         for sender in self
             .lock()
             .get(&NameKey::from(user))
@@ -89,8 +101,8 @@ impl Users {
         }
     }
 
-    /// Tells everyone that updates may have gone unheard.
-    pub(crate) fn miss_updates(&self) {
+    /// Notifies everyone that updates may have been missed.
+    pub(crate) fn notify_missed(&self) {
         for sender in self.lock().values().flat_map(HashMap::values) {
             let _ = sender.send(UserUpdate::Missed);
         }
@@ -107,20 +119,23 @@ mod tests {
 
     #[test]
     fn the_end_of_sessions_reaches_a_name_in_every_case_and_nobody_else() {
-        let users = Users::default();
+        let users = UserFeeds::default();
         let name = |name: &str| name.parse::<Username>().expect("a name");
-        let mut heard = ["ann", "ANN", "bob"].map(|user| users.listen(&name(user)));
+        let mut updates = ["ann", "ANN", "bob"].map(|user| users.subscribe(&name(user)));
         assert_eq!(users.len(), 3);
-        users.sessions_ended(&name("Ann"));
-        let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
+        users.notify_sessions_ended(&name("Ann"));
+        let reached = updates.each_mut().map(|user| user.try_recv().is_ok());
         assert_eq!(reached, [true, true, false]);
-        users.tell(
+        users.notify(
             &name("ann"),
-            UserUpdate::Read("a".parse().expect("a name"), Seq::ZERO),
+            UserUpdate::Read {
+                room: "a".parse().expect("a name"),
+                seq: Seq::ZERO,
+            },
         );
-        let reached = heard.each_mut().map(|user| user.try_recv().is_ok());
+        let reached = updates.each_mut().map(|user| user.try_recv().is_ok());
         assert_eq!(reached, [true, false, false]);
-        drop(heard);
+        drop(updates);
         ["ann", "ANN", "bob"]
             .iter()
             .for_each(|user| users.forget(&name(user)));
