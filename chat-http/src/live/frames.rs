@@ -182,7 +182,6 @@ pub(super) fn presence_frame(presence: &Presence) -> Bytes {
             room: presence.room().to_string(),
             users: presence.users().iter().map(ToString::to_string).collect(),
         })
-        .into()
     };
     presence.encoding(encode).clone()
 }
