@@ -1,4 +1,5 @@
-//! What the tests and benchmarks of the workspace share: real mongods, real server processes.
+//! Tools that the tests and benchmarks of the workspace share: real mongods, real server processes,
+//! clients, and networks that fail.
 
 pub mod browser;
 pub mod checker;
@@ -8,9 +9,11 @@ pub mod live;
 pub mod mongod;
 #[cfg(target_os = "linux")]
 pub mod network;
+pub mod proxy;
 pub mod relay;
 pub mod server;
 pub mod tools;
+pub mod view;
 
 use std::io::Write as _;
 
