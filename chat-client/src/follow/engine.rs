@@ -184,10 +184,10 @@ impl Engine {
         self.emit(Event::Following { room, position }).await
     }
 
-    /// Gives the program what it does not have.
-    pub(super) async fn give(&mut self, arrival: Arrival) -> Result<(), End> {
+    /// Gives the program an event that it does not have.
+    pub(super) async fn give(&mut self, arrival: Arrival, event: Event) -> Result<(), End> {
         match arrival {
-            Arrival::New(event) => self.emit(event).await,
+            Arrival::New => self.emit(event).await,
             Arrival::Known => Ok(()),
             Arrival::Gap => Err(End::lost("the server left something out")),
         }

@@ -96,8 +96,8 @@ impl Engine {
             Step::Messages(messages) => {
                 for message in messages {
                     if let Some(progress) = self.rooms.get_mut(&room) {
-                        let arrival = progress.message(message);
-                        self.give(arrival).await?;
+                        let arrival = progress.message(&message);
+                        self.give(arrival, Event::Message(message)).await?;
                     }
                 }
                 Ok(())
@@ -105,8 +105,8 @@ impl Engine {
             Step::Changes(messages) => {
                 for message in messages {
                     if let Some(progress) = self.rooms.get_mut(&room) {
-                        let arrival = progress.changed(message);
-                        self.give(arrival).await?;
+                        let arrival = progress.changed(&message);
+                        self.give(arrival, Event::Changed(message)).await?;
                     }
                 }
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Event, Position, Subscription};
+use super::{Position, Subscription};
 use crate::wire::Message;
 
 /// Messages of a room that are remembered because they came with changes that are still to be told.
@@ -20,10 +20,10 @@ pub(super) struct Progress {
 }
 
 /// Result of the arrival of a message or a change.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// It is to be given.
-    New(Event),
+    New,
     /// It was given before, or its effect was.
     Known,
     /// Something before it is missing.
@@ -49,7 +49,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn message(&mut self, message: Message) -> Arrival {
+    pub(super) fn message(&mut self, message: &Message) -> Arrival {
         let expected = self.after.unwrap_or_default() + 1;
         if message.seq < expected {
             return Arrival::Known;
@@ -63,10 +63,10 @@ impl Progress {
         if change > self.changes_after.unwrap_or_default() && self.ahead.len() < MAX_AHEAD {
             self.ahead.insert(message.seq, change);
         }
-        Arrival::New(Event::Message(message))
+        Arrival::New
     }
 
-    pub(super) fn changed(&mut self, message: Message) -> Arrival {
+    pub(super) fn changed(&mut self, message: &Message) -> Arrival {
         let change = message.change.unwrap_or_default();
         if change <= self.changes_after.unwrap_or_default() {
             return Arrival::Known;
@@ -84,7 +84,7 @@ impl Progress {
         if is_given {
             Arrival::Known
         } else {
-            Arrival::New(Event::Changed(message))
+            Arrival::New
         }
     }
 
@@ -131,33 +131,30 @@ mod tests {
     #[test]
     fn each_message_is_new_once_and_in_order() {
         let mut progress = progress(4, 0);
-        assert_eq!(progress.message(message(4, None)), Arrival::Known);
-        assert_eq!(progress.message(message(6, None)), Arrival::Gap);
+        assert_eq!(progress.message(&message(4, None)), Arrival::Known);
+        assert_eq!(progress.message(&message(6, None)), Arrival::Gap);
         let fifth = message(5, None);
-        assert_eq!(
-            progress.message(fifth.clone()),
-            Arrival::New(Event::Message(fifth.clone()))
-        );
-        assert_eq!(progress.message(fifth), Arrival::Known);
+        assert_eq!(progress.message(&fifth), Arrival::New);
+        assert_eq!(progress.message(&fifth), Arrival::Known);
     }
 
     #[test]
     fn a_change_is_not_given_after_a_message_that_came_with_it() {
         let mut progress = progress(4, 2);
         assert!(matches!(
-            progress.message(message(5, Some(6))),
-            Arrival::New(_)
+            progress.message(&message(5, Some(6))),
+            Arrival::New
         ));
         // An older state must not replace the newer one, and the same one is given already.
-        assert_eq!(progress.changed(message(5, Some(3))), Arrival::Known);
+        assert_eq!(progress.changed(&message(5, Some(3))), Arrival::Known);
         assert!(matches!(
-            progress.changed(message(4, Some(4))),
-            Arrival::New(_)
+            progress.changed(&message(4, Some(4))),
+            Arrival::New
         ));
-        assert_eq!(progress.changed(message(5, Some(6))), Arrival::Known);
+        assert_eq!(progress.changed(&message(5, Some(6))), Arrival::Known);
         assert!(matches!(
-            progress.changed(message(5, Some(7))),
-            Arrival::New(_)
+            progress.changed(&message(5, Some(7))),
+            Arrival::New
         ));
         assert!(progress.ahead.is_empty());
         assert_eq!(progress.changes_after(), Some(7));
@@ -166,13 +163,13 @@ mod tests {
     #[test]
     fn a_change_waits_for_its_message() {
         let mut progress = progress(4, 2);
-        assert_eq!(progress.changed(message(5, Some(3))), Arrival::Gap);
+        assert_eq!(progress.changed(&message(5, Some(3))), Arrival::Gap);
         assert_eq!(progress.changes_after(), Some(2));
         assert!(matches!(
-            progress.message(message(5, Some(3))),
-            Arrival::New(_)
+            progress.message(&message(5, Some(3))),
+            Arrival::New
         ));
-        assert_eq!(progress.changed(message(5, Some(3))), Arrival::Known);
+        assert_eq!(progress.changed(&message(5, Some(3))), Arrival::Known);
         assert_eq!(progress.changes_after(), Some(3));
     }
 

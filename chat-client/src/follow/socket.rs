@@ -223,15 +223,15 @@ impl Engine {
             }
             ServerFrame::Message(message) => match self.progress(socket, &message.room) {
                 Some(progress) => {
-                    let arrival = progress.message(message);
-                    self.give(arrival).await
+                    let arrival = progress.message(&message);
+                    self.give(arrival, Event::Message(message)).await
                 }
                 None => Ok(()),
             },
             ServerFrame::Changed(message) => match self.progress(socket, &message.room) {
                 Some(progress) => {
-                    let arrival = progress.changed(message);
-                    self.give(arrival).await
+                    let arrival = progress.changed(&message);
+                    self.give(arrival, Event::Changed(message)).await
                 }
                 None => Ok(()),
             },
