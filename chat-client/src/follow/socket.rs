@@ -260,7 +260,7 @@ impl Engine {
                 self.take_error(socket, room, problem_of(status, detail))
                     .await
             }
-            ServerFrame::Posted { .. } | ServerFrame::Unknown => Ok(()),
+            ServerFrame::Posted { .. } | ServerFrame::Pong | ServerFrame::Unknown => Ok(()),
         }
     }
 
