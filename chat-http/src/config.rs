@@ -8,7 +8,7 @@ use hyper::Uri;
 use hyper::http::uri::Authority;
 
 use crate::address::Proxies;
-use crate::paths;
+use crate::paths::check_prefix;
 
 /// A chat server.
 #[derive(Debug, Parser)]
@@ -214,11 +214,7 @@ impl FromStr for PublicUrl {
             return Err("must not have a query".into());
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        if paths::is_taken(prefix.split('/').nth(1).unwrap_or_default()) {
-            return Err(format!(
-                "the path must not begin with {prefix}, as paths of the server itself do"
-            ));
-        }
+        check_prefix(&prefix)?;
         // Browsers leave the scheme's own port out of `Origin`.
         let default_port = if https { ":443" } else { ":80" };
         let authority = authority

@@ -4,7 +4,8 @@ use chatcore::SessionToken;
 use cookie::{Cookie, SameSite, time};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
-use crate::config::{PublicUrl, Settings};
+use crate::app::App;
+use crate::config::PublicUrl;
 use crate::response::Response;
 
 /// The token of a request.
@@ -16,7 +17,7 @@ pub(crate) enum Token {
 }
 
 /// The token in `Authorization`, else in the cookie. Schemes other than `Bearer` are for a proxy.
-pub(crate) fn token(settings: &Settings, headers: &HeaderMap) -> Token {
+pub(crate) fn token(app: &App, headers: &HeaderMap) -> Token {
     let authorization = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
@@ -26,7 +27,7 @@ pub(crate) fn token(settings: &Settings, headers: &HeaderMap) -> Token {
         return token.trim().parse().map_or(Token::Malformed, Token::Bearer);
     }
 
-    let name = cookie_name(settings.public_url.as_ref());
+    let name = cookie_name(app);
     let cookies = headers
         .get_all(COOKIE)
         .iter()
@@ -40,20 +41,25 @@ pub(crate) fn token(settings: &Settings, headers: &HeaderMap) -> Token {
 }
 
 /// `__Host-` binds a cookie to the host and the path `/`; below a prefix only `__Secure-` can be.
-fn cookie_name(public_url: Option<&PublicUrl>) -> &'static str {
-    match public_url {
-        Some(url) if url.is_https() && url.prefix().is_empty() => "__Host-session",
-        Some(url) if url.is_https() => "__Secure-session",
-        _ => "session",
+fn cookie_name(app: &App) -> &'static str {
+    match (is_https(app), app.prefix()) {
+        (true, "") => "__Host-session",
+        (true, _) => "__Secure-session",
+        (false, _) => "session",
     }
 }
 
+fn is_https(app: &App) -> bool {
+    let public_url = app.settings().public_url.as_ref();
+    public_url.is_some_and(PublicUrl::is_https)
+}
+
 /// Gives the client its token to keep, or takes it away.
-pub(crate) fn set(settings: &Settings, response: &mut Response, token: Option<&SessionToken>) {
-    let public_url = settings.public_url.as_ref();
-    let prefix = public_url
-        .map(PublicUrl::prefix)
-        .filter(|prefix| !prefix.is_empty());
+pub(crate) fn set(app: &App, response: &mut Response, token: Option<&SessionToken>) {
+    let path = match app.prefix() {
+        "" => "/",
+        prefix => prefix,
+    };
     let value = token.map(ToString::to_string).unwrap_or_default();
     let lifetime = if token.is_some() {
         chatcore::SESSION_IDLE.as_secs()
@@ -61,11 +67,11 @@ pub(crate) fn set(settings: &Settings, response: &mut Response, token: Option<&S
         0
     };
 
-    let cookie = Cookie::build((cookie_name(public_url), value))
+    let cookie = Cookie::build((cookie_name(app), value))
         .http_only(true)
         .same_site(SameSite::Lax)
-        .path(prefix.unwrap_or("/").to_owned())
-        .secure(public_url.is_some_and(PublicUrl::is_https))
+        .path(path.to_owned())
+        .secure(is_https(app))
         .max_age(time::Duration::seconds(lifetime.cast_signed()));
 
     if let Ok(value) = HeaderValue::try_from(cookie.build().to_string()) {

@@ -1,18 +1,77 @@
 //! The user who makes a request, and the store as that user sees it.
 
-use chatcore::{Actor, Privacy, RoomName, Session, SessionToken, UserStore};
+use chatcore::{Actor, Privacy, RoomName, Session, SessionToken, UserStore, Username};
+use http::request::Parts;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::authenticate::{Authenticate, Identity};
 use crate::cookies::{self, Token};
-use crate::error::Result;
+use crate::error::{HttpError, Result};
+use crate::limits::Proved;
 use crate::response::Response;
 
-/// The user who makes a request, by a session.
+/// The user who makes a request.
 pub(crate) struct CurrentUser {
-    pub(crate) session: Session,
-    /// The token that proved the session.
-    pub(crate) token: SessionToken,
+    pub(crate) username: Username,
+    /// Set for an account, not for a guest.
+    pub(crate) verified: bool,
+    pub(crate) proof: Proof,
+}
+
+/// Proof that a request is made by a user.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    /// A session, by its token.
+    Session {
+        session: Session,
+        token: SessionToken,
+    },
+    /// The word of the program that the chat is mounted in, until this token is cancelled.
+    Program { ended: Option<CancellationToken> },
+}
+
+impl CurrentUser {
+    fn by_session(session: Session, token: SessionToken) -> Self {
+        Self {
+            username: session.username.clone(),
+            verified: session.verified,
+            proof: Proof::Session { session, token },
+        }
+    }
+
+    pub(crate) fn actor(&self) -> Actor {
+        if self.verified {
+            Actor::Account(self.username.clone())
+        } else {
+            Actor::Guest(self.username.clone())
+        }
+    }
+
+    /// Returns the identity that limits are charged to.
+    pub(crate) fn proved(&self) -> Proved {
+        match &self.proof {
+            Proof::Session { session, .. } if !self.verified => Proved::Guest(session.id),
+            _ => Proved::Account(self.username.clone()),
+        }
+    }
+
+    /// Returns the session, unless the program vouches for the user.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match &self.proof {
+            Proof::Session { session, .. } => Some(session),
+            Proof::Program { .. } => None,
+        }
+    }
+
+    /// Returns the token of the session, unless the program vouches for the user.
+    pub(crate) fn token(&self) -> Option<&SessionToken> {
+        match &self.proof {
+            Proof::Session { token, .. } => Some(token),
+            Proof::Program { .. } => None,
+        }
+    }
 }
 
 /// Result of a look at the credentials of a request.
@@ -20,16 +79,51 @@ pub(crate) enum Credentials {
     None,
     /// A token that stands for no session.
     Ended,
-    Session {
+    User {
         user: CurrentUser,
-        /// Tells if the token came in a cookie that has lived for half of its time.
+        /// Set if the token came in a cookie that has lived for half of its time.
         renew_cookie: bool,
     },
 }
 
-/// Looks up the session that a request names.
-pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credentials> {
-    let (token, by_cookie) = match cookies::token(app.settings(), headers) {
+/// Looks up the user who makes a request: asks the program, if it has users of its own, else the
+/// store for the session.
+pub(crate) async fn look_up(app: &App, head: &Parts) -> Result<Credentials> {
+    match app.authenticate() {
+        Some(authenticate) => ask_program(app, authenticate, head).await,
+        None => look_up_session(app, &head.headers).await,
+    }
+}
+
+async fn ask_program(
+    app: &App,
+    authenticate: &dyn Authenticate,
+    head: &Parts,
+) -> Result<Credentials> {
+    let identity = authenticate.authenticate(head).await.map_err(|error| {
+        tracing::error!(error, "the program could not say who makes a request");
+        HttpError::unknown_user()
+    })?;
+    let Some(Identity { username, ended }) = identity else {
+        return Ok(Credentials::None);
+    };
+    if ended.as_ref().is_some_and(CancellationToken::is_cancelled) {
+        return Ok(Credentials::Ended);
+    }
+
+    app.claim(&username).await?;
+    Ok(Credentials::User {
+        user: CurrentUser {
+            username,
+            verified: true,
+            proof: Proof::Program { ended },
+        },
+        renew_cookie: false,
+    })
+}
+
+async fn look_up_session(app: &App, headers: &HeaderMap) -> Result<Credentials> {
+    let (token, by_cookie) = match cookies::token(app, headers) {
         Token::None => return Ok(Credentials::None),
         Token::Malformed => return Ok(Credentials::Ended),
         Token::Bearer(token) => (token, false),
@@ -39,8 +133,8 @@ pub(crate) async fn look_up(app: &App, headers: &HeaderMap) -> Result<Credential
         None => Credentials::Ended,
         Some(session) => {
             let renew_cookie = by_cookie && app.store().is_renewal_due(&session);
-            Credentials::Session {
-                user: CurrentUser { session, token },
+            Credentials::User {
+                user: CurrentUser::by_session(session, token),
                 renew_cookie,
             }
         }
@@ -59,7 +153,7 @@ impl RoomReader {
     /// Looks the user up only if the room is not there for everyone: the many readers of public
     /// rooms need no look at their sessions. A room that does not exist is treated like a private
     /// one, so that a wait, or the use of a session, tells nobody which of them it is.
-    pub(crate) async fn of(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Self> {
+    pub(crate) async fn of(app: &App, head: &Parts, room: &RoomName) -> Result<Self> {
         if app.store().privacy(room).await? == Some(Privacy::Public) {
             return Ok(Self {
                 store: app.store().as_user(Actor::Anonymous),
@@ -68,13 +162,11 @@ impl RoomReader {
             });
         }
 
-        let user = match Box::pin(look_up(app, headers)).await? {
-            Credentials::Session { user, .. } => Some(user),
+        let user = match Box::pin(look_up(app, head)).await? {
+            Credentials::User { user, .. } => Some(user),
             Credentials::None | Credentials::Ended => None,
         };
-        let actor = user
-            .as_ref()
-            .map_or(Actor::Anonymous, |user| user.session.actor());
+        let actor = user.as_ref().map_or(Actor::Anonymous, CurrentUser::actor);
         Ok(Self {
             store: app.store().as_user(actor),
             user,
@@ -97,7 +189,7 @@ impl RoomReader {
 /// answer does it.
 pub(crate) async fn renew_cookie(app: &App, response: &mut Response, token: &SessionToken) {
     match app.store().renew_session(token).await {
-        Ok(()) => cookies::set(app.settings(), response, Some(token)),
+        Ok(()) => cookies::set(app, response, Some(token)),
         Err(error) => tracing::debug!(%error, "a cookie was not renewed"),
     }
 }

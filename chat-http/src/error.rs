@@ -122,6 +122,11 @@ impl HttpError {
         )
     }
 
+    /// The program that the chat is mounted in could not say who makes a request.
+    pub(crate) fn unknown_user() -> Self {
+        Self::unavailable("it could not be found out who you are; try again", 2)
+    }
+
     fn unavailable(detail: &'static str, seconds: u64) -> Self {
         Self {
             headers: retry_after(seconds),

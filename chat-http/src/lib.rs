@@ -23,8 +23,11 @@
 
 mod address;
 mod app;
+mod arrival;
+mod authenticate;
+mod body;
+mod claims;
 mod config;
-mod connection;
 mod cookies;
 mod credentials;
 mod error;
@@ -40,16 +43,25 @@ mod paths;
 mod permits;
 mod posting;
 mod request;
+mod request_body;
 mod response;
 mod router;
 mod row_cache;
 mod server;
+mod service;
 mod session_monitor;
 mod texts;
 mod throttle;
 mod write_timeout;
 
+pub use async_trait::async_trait;
+
 pub use address::Proxies;
-pub use app::App;
+pub use app::{App, AppBuilder, BuildError};
+pub use arrival::PeerAddr;
+pub use authenticate::{Authenticate, FromExtensions, Identity};
+pub use body::Body;
 pub use config::{AllowedHost, Config, Guests, PublicUrl, Settings, StoreAddress};
+pub use paths::Part;
 pub use server::run;
+pub use service::ResponseFuture;

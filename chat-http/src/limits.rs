@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chatcore::{Session, SessionId, Username};
+use chatcore::{SessionId, Username};
 
 use crate::address::Network;
 use crate::config::Settings;
@@ -47,7 +47,7 @@ pub(crate) enum Charged {
     Address(Network),
 }
 
-/// Proof that a session gives.
+/// Identity that a session proves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Proved {
     Account(Username),
@@ -56,15 +56,9 @@ pub(crate) enum Proved {
 }
 
 impl Charged {
-    /// The session of a caller, or where one without a session comes from.
-    pub(crate) fn new(session: Option<&Session>, from: Network) -> Self {
-        match session {
-            Some(session) if session.verified => {
-                Self::Session(Proved::Account(session.username.clone()))
-            }
-            Some(session) => Self::Session(Proved::Guest(session.id)),
-            None => Self::Address(from),
-        }
+    /// Charges what the caller has proved, else the network that the request comes from.
+    pub(crate) fn new(proved: Option<Proved>, from: Network) -> Self {
+        proved.map_or(Self::Address(from), Self::Session)
     }
 }
 

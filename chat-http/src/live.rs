@@ -17,6 +17,7 @@ use crate::permits::NetworkPermit;
 use crate::request::Call;
 use crate::response::Response;
 use crate::texts::Language;
+use crate::write_timeout::WriteTimeout;
 
 pub(crate) use events::events;
 use socket::Peer;
@@ -25,30 +26,31 @@ use socket::Peer;
 pub(crate) async fn socket(app: App, mut call: Call) -> Result<Response> {
     // A browser sends cookies to any site that a page names, and lets the page read what a socket
     // says, so a foreign page must not get one.
-    origin::check(app.settings(), &call.headers)?;
+    origin::check(&app, &call.head, call.arrival)?;
     if call.ended {
         return Err(HttpError::no_session(true));
     }
 
     let permit = anonymous_permit(&app, &call)?;
     let (response, connection) = handshake::accept(&mut call)?;
-    let stopping = call.connection.stopping.clone();
     let peer = Peer {
         network: call.network(&app),
-        language: Language::of(&call.headers),
+        language: Language::of(&call.head.headers),
     };
     let user = call.user.take();
 
-    let socket = async move {
+    let sockets = app.sockets().clone();
+    sockets.spawn(async move {
         let _permit = permit;
         match connection.await {
             Ok(connection) => {
-                socket::run(app, user, peer, TokioIo::new(connection), stopping).await;
+                // A client that accepts nothing is cut off, whichever listener it came by.
+                let connection = WriteTimeout::new(TokioIo::new(connection));
+                socket::run(app, user, peer, connection).await;
             }
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
-    };
-    call.connection.hand_over(Box::pin(socket));
+    });
     Ok(response)
 }
 

@@ -16,9 +16,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tinytemplate::TinyTemplate;
 
-use self::account::log_in_page;
+use self::account::log_in_link;
 use crate::app::App;
 use crate::error::{HttpError, Result};
+use crate::paths::Part;
 use crate::request::{Call, Segments};
 use crate::response::{Response, bytes, cacheable, problem, redirect, see_other};
 
@@ -101,19 +102,36 @@ thread_local! {
 struct Head<'a> {
     title: &'a str,
     prefix: &'a str,
+    /// Name of the site.
+    brand: &'a str,
     user: Option<&'a str>,
+    /// Set if the chat has accounts of its own.
+    accounts: bool,
+    /// Page for logging in, if there is one.
+    log_in: Option<String>,
+    /// Page of the program for logging out.
+    log_out: Option<&'a str>,
 }
 
 impl<'a> Head<'a> {
     fn new(app: &'a App, call: &'a Call, title: &'a str) -> Self {
-        let user = call
-            .user
-            .as_ref()
-            .map(|user| user.session.username.as_str());
+        let user = call.user.as_ref().map(|user| user.username.as_str());
+        Self {
+            user,
+            ..Self::anonymous(app, title)
+        }
+    }
+
+    /// A page that is the same for everyone.
+    fn anonymous(app: &'a App, title: &'a str) -> Self {
         Self {
             title,
             prefix: app.prefix(),
-            user,
+            brand: app.branding().name.as_deref().unwrap_or("Chat"),
+            user: None,
+            accounts: app.has(Part::Accounts),
+            log_in: log_in_link(app, ""),
+            log_out: app.branding().log_out.as_deref(),
         }
     }
 }
@@ -152,11 +170,7 @@ pub(crate) fn error(app: &App, error: HttpError) -> Response {
         head: Head<'a>,
         detail: &'a str,
     }
-    let head = Head {
-        title: error.title(),
-        prefix: app.prefix(),
-        user: None,
-    };
+    let head = Head::anonymous(app, error.title());
     match render(
         error.status,
         "error",
@@ -190,7 +204,7 @@ pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
         .chain(scripts)
         .find(|(name, ..)| Some(*name) == call.file())
         .ok_or_else(|| HttpError::not_found("there is no such file"))?;
-    Ok(cacheable(&call.headers, content_type, body))
+    Ok(cacheable(&call.head.headers, content_type, body))
 }
 
 /// Browsers ask for it by this name, whatever the pages say.
@@ -208,7 +222,9 @@ pub(crate) fn to_log_in_first(app: &App, route: &str, segments: &Segments) -> Re
         _ if route.starts_with("/account") => "/account".into(),
         _ => String::new(),
     };
-    see_other(&format!("{}?next={}", log_in_page(app), encode(&next)))
+    let next = if next.is_empty() { "/" } else { &next };
+    let link = log_in_link(app, next).ok_or_else(|| HttpError::no_session(false))?;
+    see_other(&link)
 }
 
 fn encode(text: &str) -> String {

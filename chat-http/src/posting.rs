@@ -1,9 +1,10 @@
 //! Posting: what the JSON route, the form of a page and a socket have in common.
 
-use chatcore::{Error, MessageText, NewMessage, Nonce, Posted, RoomName, Seq, Session, Username};
+use chatcore::{Error, MessageText, NewMessage, Nonce, Posted, RoomName, Seq, Username};
 
 use crate::address::Network;
 use crate::app::App;
+use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
 
@@ -19,18 +20,22 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Returns the message with its sender: the session's user, or the guest that the client names.
+    /// Returns the message with its sender: the user who is logged in, or the guest that the client names.
     ///
     /// `ended` is set if there were credentials of a session that has ended.
-    pub(crate) fn into_message(self, session: Option<&Session>, ended: bool) -> Result<NewMessage> {
-        let (sender, verified) = match (session, self.sender) {
-            (Some(session), Some(named)) if named != session.username => {
+    pub(crate) fn into_message(
+        self,
+        user: Option<&CurrentUser>,
+        ended: bool,
+    ) -> Result<NewMessage> {
+        let (sender, verified) = match (user, self.sender) {
+            (Some(user), Some(named)) if named != user.username => {
                 return Err(HttpError::forbidden(format!(
                     "sender must be {}, who is logged in",
-                    session.username
+                    user.username
                 )));
             }
-            (Some(session), _) => (session.username.clone(), session.verified),
+            (Some(user), _) => (user.username.clone(), user.verified),
             (None, Some(named)) => (named, false),
             (None, None) if ended => return Err(HttpError::no_session(ended)),
             (None, None) => {

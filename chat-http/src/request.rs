@@ -1,27 +1,28 @@
 //! A request as handlers see it: path, query, body and credentials, read strictly.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chatcore::{
     Actor, ChangeSeq, Emoji, Invalid, Range, RoomName, Seq, Session, UserStore, Username,
 };
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use http::request::Parts;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::address::{self, Network};
 use crate::app::App;
-use crate::connection::Connection;
+use crate::arrival::Arrival;
 use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
 
 /// A request as a handler sees it.
 pub(crate) struct Call {
-    pub(crate) headers: HeaderMap,
+    pub(crate) head: Parts,
     /// The path of the route, which names the parts that it leaves open.
     pub(crate) path: &'static str,
     /// Those parts, decoded.
@@ -32,8 +33,7 @@ pub(crate) struct Call {
     pub(crate) user: Option<CurrentUser>,
     /// Set if there were credentials of a session that has ended or never was.
     pub(crate) ended: bool,
-    /// The connection of the request.
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) arrival: Arrival,
     /// The way to the bare connection, for a client that asks to speak another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -84,47 +84,53 @@ impl Call {
         self.segments.first().map(String::as_str)
     }
 
-    /// The session, if the request has one.
-    pub(crate) fn known_session(&self) -> Option<&Session> {
-        self.user.as_ref().map(|user| &user.session)
+    /// The user, on routes that need one.
+    pub(crate) fn user(&self) -> Result<&CurrentUser> {
+        self.user
+            .as_ref()
+            .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
-    /// The session, on routes that need one.
+    /// The session, on routes that need one. There is none for a user of the program that the chat
+    /// is mounted in.
     pub(crate) fn session(&self) -> Result<&Session> {
-        self.known_session()
+        self.user()?
+            .session()
             .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
     /// The store as the user who makes the request may see it, on routes that look the user up.
     pub(crate) fn user_store(&self, app: &App) -> UserStore {
         let actor = self
-            .known_session()
-            .map_or(Actor::Anonymous, Session::actor);
+            .user
+            .as_ref()
+            .map_or(Actor::Anonymous, CurrentUser::actor);
         app.store().as_user(actor)
     }
 
-    /// Where the request comes from, as limits count it.
+    /// Network that the request comes from, as limits count it.
     pub(crate) fn network(&self, app: &App) -> Network {
-        address::client(
-            &app.settings().trusted_proxies,
-            self.connection.peer,
-            &self.headers,
-        )
-        .into()
+        let unknown = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let peer = self.arrival.peer.unwrap_or(unknown);
+        address::client(&app.settings().trusted_proxies, peer, &self.head.headers).into()
     }
 
     /// The caller as limits are charged.
     pub(crate) fn charged(&self, app: &App) -> Charged {
-        Charged::new(self.known_session(), self.network(app))
+        let proved = self.user.as_ref().map(CurrentUser::proved);
+        Charged::new(proved, self.network(app))
     }
 
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.head
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
     }
 
     /// Format that the request says its body has. JSON if it says nothing.
     pub(crate) fn body_format(&self) -> Result<BodyFormat> {
-        let Some(value) = self.headers.get(CONTENT_TYPE) else {
+        let Some(value) = self.head.headers.get(CONTENT_TYPE) else {
             return Ok(BodyFormat::Json);
         };
         let essence = value

@@ -1,12 +1,8 @@
 //! The forms of an answer.
 
-use std::convert::Infallible;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{Either, Full};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
 };
@@ -14,16 +10,10 @@ use hyper::{Response as HyperResponse, StatusCode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::body::Body;
 use crate::error::{HttpError, Result};
 
-/// What is there at once, or what comes bit by bit.
-pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 pub(crate) type Response = HyperResponse<Body>;
-
-/// A body that is there at once.
-pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-    Either::Left(Full::new(bytes.into()))
-}
 
 pub(crate) const JSON: &str = "application/json";
 
@@ -37,7 +27,7 @@ pub(crate) fn bytes(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response {
-    let mut response = HyperResponse::new(whole(body));
+    let mut response = HyperResponse::new(Body::whole(body));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -91,7 +81,7 @@ pub(crate) fn done() -> Result<Response> {
 }
 
 pub(crate) fn no_content() -> Response {
-    let mut response = HyperResponse::new(whole(Bytes::new()));
+    let mut response = HyperResponse::new(Body::whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
@@ -126,7 +116,7 @@ pub(crate) fn cacheable_as<B: Into<Bytes>>(
         .iter()
         .any(|value| matches(value, &tag));
     let mut response = if known {
-        let mut unchanged = HyperResponse::new(whole(Bytes::new()));
+        let mut unchanged = HyperResponse::new(Body::whole(Bytes::new()));
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
@@ -155,7 +145,7 @@ pub(crate) fn see_other(location: &str) -> Result<Response> {
 }
 
 pub(crate) fn redirect(status: StatusCode, location: &str) -> Result<Response> {
-    let mut response = HyperResponse::new(whole(Bytes::new()));
+    let mut response = HyperResponse::new(Body::whole(Bytes::new()));
     *response.status_mut() = status;
     let location = HeaderValue::from_str(location).map_err(|_| HttpError::internal())?;
     response.headers_mut().insert(LOCATION, location);

@@ -1,36 +1,24 @@
-//! The routes, on one page, and the way of a request to its handler and back.
+//! The routes, on one page.
 
 #[cfg(test)]
 mod access;
-mod body;
 
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::header::{
-    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
-};
-use hyper::http::request::Parts;
-use hyper::{Method, Request};
+use hyper::Method;
 
-use self::body::RequestBody;
 use crate::app::App;
-use crate::config::Guests;
-use crate::connection::Connection;
-use crate::credentials::{self, Credentials};
 use crate::error::{HttpError, Result};
 use crate::handlers::{account, changes, messages, moderation, operations, rooms, sessions, users};
-use crate::request::{Call, Query, Segments, decode};
-use crate::response::{Response, problem};
-use crate::{host, live, origin, pages};
+use crate::paths::part;
+use crate::request::{Call, Segments, decode};
+use crate::response::Response;
+use crate::{live, pages};
 
 /// Readers of an answer, which decide on the form of an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Audience {
+pub(crate) enum Audience {
     Programs,
     /// Programs, and people by the forms of pages.
     Both,
@@ -39,7 +27,7 @@ enum Audience {
 
 /// Purpose of a route, which decides who may use it without an account's session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// Everyone, by whatever host: probes of a server know its address and no name.
     Probe,
     /// Everyone.
@@ -52,7 +40,7 @@ enum Purpose {
 
 /// When the session of a request is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SessionLookup {
+pub(crate) enum SessionLookup {
     /// Always: the handler needs the user.
     Always,
     /// Only where guests are denied.
@@ -63,15 +51,15 @@ use Audience::{Both, People, Programs};
 use Purpose::{Open, Probe, Read, Write};
 use SessionLookup::{Always, IfDenied};
 
-type Handler = fn(App, Call) -> BoxFuture<'static, Result<Response>>;
+pub(crate) type Handler = fn(App, Call) -> BoxFuture<'static, Result<Response>>;
 
-struct Route {
-    method: Method,
-    path: &'static str,
-    purpose: Purpose,
-    session: SessionLookup,
-    audience: Audience,
-    handler: Handler,
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) purpose: Purpose,
+    pub(crate) session: SessionLookup,
+    pub(crate) audience: Audience,
+    pub(crate) handler: Handler,
 }
 
 macro_rules! routes {
@@ -164,221 +152,74 @@ static ROUTER: LazyLock<matchit::Router<Vec<&'static Route>>> = LazyLock::new(||
     router
 });
 
-/// Answers a request. A handler that panics costs its client a `500`, not the connection.
-pub(crate) async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
-    let (mut head, body) = request.into_parts();
-    let mut body = RequestBody::new(body, &head.headers);
-    let mut response = answer(connection, &mut head, &mut body).await;
-    body.finish(&mut response).await;
-    // What is JSON or text stays that, whatever somebody managed to write into it.
-    let nosniff = HeaderValue::from_static("nosniff");
-    response
-        .headers_mut()
-        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
-    connection.app.metrics().answered(response.status());
-    if response.status().is_server_error() {
-        tracing::warn!(
-            status = response.status().as_u16(),
-            path = head.uri.path(),
-            "a request failed"
-        );
-    }
-    response
+/// Routes at the path of a request.
+pub(crate) struct Found<'a> {
+    routes: &'static [&'static Route],
+    params: matchit::Params<'a, 'a>,
 }
 
-async fn catch(answer: impl Future<Output = Result<Response>>) -> Result<Response> {
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            tracing::error!("a handler panicked");
-            Err(HttpError::internal())
-        })
-}
-
-async fn answer(
-    connection: &Arc<Connection>,
-    head: &mut Parts,
-    body: &mut RequestBody,
-) -> Response {
-    let app = &connection.app;
-    // A handler takes the headers.
-    let (is_browser, is_form) = (is_browser(&head.headers), is_form(&head.headers));
-    let answered = catch(route(connection, head, body)).await;
-    answered.unwrap_or_else(|error| {
-        let at_path = || {
-            routes_at(app, head)
-                .map(|found| found.value.as_slice())
-                .unwrap_or_default()
-        };
-        let is_for = |audience| at_path().iter().any(|route| route.audience == audience);
-        match is_browser || is_for(People) || is_form && is_for(Both) {
-            true => pages::error(app, error),
-            false => problem(error),
-        }
-    })
-}
-
-/// Tells if a browser wants to show the answer. Its scripts take anything.
-fn is_browser(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    accepted.into_iter().any(|list| list.contains("text/html"))
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    kind.starts_with(b"application/x-www-form-urlencoded")
-}
-
-type Found<'a> = matchit::Match<'a, 'a, &'a Vec<&'static Route>>;
-
-fn routes_at<'a>(app: &'a App, head: &'a Parts) -> Result<Found<'a>> {
-    let path = head.uri.path();
-    // A proxy may have removed the prefix already.
+/// Finds the routes at a path, with the application's prefix or without it: a proxy, or the router
+/// of the program that the chat is mounted in, may have removed it.
+pub(crate) fn find<'a>(app: &App, path: &'a str) -> Result<Found<'a>> {
     let path = match path.strip_prefix(app.prefix()) {
         Some("") => "/",
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    ROUTER
-        .at(path)
-        .map_err(|_| HttpError::not_found("nothing is at this path"))
+    let not_found = || HttpError::not_found("nothing is at this path");
+    let found = ROUTER.at(path).map_err(|_| not_found())?;
+    // All routes at one path belong to one part.
+    let is_served = |route: &&Route| app.has(part(route.path));
+    if !found.value.first().is_some_and(is_served) {
+        return Err(not_found());
+    }
+    Ok(Found {
+        routes: found.value,
+        params: found.params,
+    })
 }
 
-/// Finds the route of a request and has it handled.
-async fn route(
-    connection: &Arc<Connection>,
-    head: &mut Parts,
-    body: &mut RequestBody,
-) -> Result<Response> {
-    let app = &connection.app;
-    let found = routes_at(app, head);
-    let is_probe = found
-        .as_ref()
-        .is_ok_and(|found| found.value.iter().any(|route| route.purpose == Probe));
-    if !is_probe {
-        host::check(
-            app.settings(),
-            connection.on_loopback,
-            &head.uri,
-            &head.headers,
-        )?;
+impl Found<'_> {
+    pub(crate) fn has(&self, purpose: Purpose) -> bool {
+        self.routes.iter().any(|route| route.purpose == purpose)
     }
-    let found = found?;
 
-    // A `HEAD` is a `GET` whose body the connection leaves out.
-    let method = if head.method == Method::HEAD {
-        &Method::GET
-    } else {
-        &head.method
-    };
-    let route = found
-        .value
-        .iter()
-        .copied()
-        .find(|route| route.method == *method);
-    let route = route.ok_or_else(|| HttpError::method_not_allowed(&allowed(found.value)))?;
-
-    let segments = found
-        .params
-        .iter()
-        .map(|(_, text)| decode(text))
-        .collect::<Result<Segments>>()?;
-    handle(route, segments, connection, head, body).await
-}
-
-fn allowed(routes: &[&Route]) -> String {
-    let mut methods: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
-    if methods.contains(&"GET") {
-        methods.push("HEAD");
+    pub(crate) fn is_for(&self, audience: Audience) -> bool {
+        self.routes.iter().any(|route| route.audience == audience)
     }
-    methods.join(", ")
-}
 
-async fn handle(
-    route: &Route,
-    segments: Segments,
-    connection: &Arc<Connection>,
-    head: &mut Parts,
-    body: &mut RequestBody,
-) -> Result<Response> {
-    let app = &connection.app;
-    let upgrade = head.extensions.remove();
-    let changes_state = route.method != Method::GET;
-    if changes_state {
-        origin::check(app.settings(), &head.headers)?;
-    }
-    let query = Query::parse(head.uri.query())?;
-    // In memory of their own, which the many requests that need neither do not pass around.
-    let body = if changes_state {
-        Box::pin(body.read()).await?
-    } else {
-        Bytes::new()
-    };
-    let guests = app.settings().guests;
-    let known = match route.session {
-        Always => Box::pin(credentials::look_up(app, &head.headers)).await?,
-        IfDenied if guests == Guests::Deny && matches!(route.purpose, Read | Write) => {
-            Box::pin(credentials::look_up(app, &head.headers)).await?
-        }
-        IfDenied => Credentials::None,
-    };
-    let ended = matches!(known, Credentials::Ended);
-    let (user, due) = match known {
-        Credentials::Session { user, renew_cookie } => {
-            let due = renew_cookie.then(|| user.token.clone());
-            (Some(user), due)
-        }
-        _ => (None, None),
-    };
-    let user = match route.purpose {
-        Probe | Open => user,
-        // Where guests do not take part, a guest's session proves nothing.
-        Read | Write => user.filter(|user| guests == Guests::Allow || user.session.verified),
-    };
-    let is_refused = match route.purpose {
-        Probe | Open => false,
-        Read => guests == Guests::Deny && user.is_none(),
-        Write => guests != Guests::Allow && user.is_none(),
-    };
-    if is_refused {
-        return match route.audience {
-            People => pages::to_log_in_first(app, route.path, &segments),
-            Programs | Both => Err(HttpError::no_session(ended)),
+    /// Returns the route of a method.
+    pub(crate) fn route(&self, method: &Method) -> Result<&'static Route> {
+        // A `HEAD` is a `GET` whose body the connection leaves out.
+        let method = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
         };
+        let mut routes = self.routes.iter().copied();
+        routes
+            .find(|route| route.method == *method)
+            .ok_or_else(|| HttpError::method_not_allowed(&self.allowed()))
     }
-    let headers = std::mem::take(&mut head.headers);
-    let connection = connection.clone();
-    let call = Call {
-        headers,
-        path: route.path,
-        segments,
-        query,
-        body,
-        user,
-        ended,
-        connection,
-        upgrade,
-    };
-    let mut response = (route.handler)(app.clone(), call).await?;
-    // Unless the handler gave or took a cookie itself.
-    if let Some(token) = due.filter(|_| !response.headers().contains_key(SET_COOKIE)) {
-        credentials::renew_cookie(app, &mut response, &token).await;
+
+    fn allowed(&self) -> String {
+        let methods = self.routes.iter().map(|route| route.method.as_str());
+        let mut methods: Vec<_> = methods.collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.join(", ")
     }
-    Ok(response)
+
+    /// Returns the parts of the path that the route leaves open, decoded.
+    pub(crate) fn segments(&self) -> Result<Segments> {
+        self.params.iter().map(|(_, text)| decode(text)).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    use hyper::StatusCode;
 
     use super::*;
     use crate::paths::FIRST_SEGMENTS;
@@ -416,10 +257,10 @@ mod tests {
     fn prefixes_are_told_from_routes_by_their_first_segments() {
         let first = |route: &Route| route.path.split('/').nth(1).map(str::to_owned);
         let mut segments: Vec<_> = ROUTES.iter().filter_map(first).collect();
-        segments.retain(|segment| !segment.is_empty());
         segments.sort_unstable();
         segments.dedup();
-        assert_eq!(segments, FIRST_SEGMENTS);
+        let listed: Vec<_> = FIRST_SEGMENTS.iter().map(|(segment, _)| *segment).collect();
+        assert_eq!(segments, listed);
     }
 
     #[test]
@@ -446,13 +287,5 @@ mod tests {
             .map(|route| (route.method.to_string(), route.path.to_owned()))
             .collect();
         assert_eq!(described, served);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_answered() {
-        let error = catch(async { panic!("a bug") })
-            .await
-            .expect_err("a failure");
-        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -1,25 +1,29 @@
 //! Listener: accepts connections, limits them, and ends them in good order.
 
 mod connection_limit;
+mod counted;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::connection_limit::ConnectionLimit;
+use self::counted::Counted;
 use crate::app::App;
-use crate::connection::Connection;
-use crate::router;
+use crate::arrival::{Arrival, Listener};
+use crate::request_body::RequestBody;
+use crate::response::Response;
+use crate::service;
 use crate::write_timeout::WriteTimeout;
 
 /// How long a client may take to send the head of a request, and stay silent between two.
@@ -34,14 +38,13 @@ const GRACE: Duration = Duration::from_secs(8);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `app` on `listener` until `shutdown` is done; then takes no new connections, and returns
-/// once the requests under way are answered, or after 8 seconds.
+/// once the requests under way are answered and the sockets are closed, or after 8 seconds.
 ///
 /// An error of one connection ends that connection, never the server.
 pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
-    let (stop, stopping) = watch::channel(());
     let limit = ConnectionLimit::new(app.settings());
-    let on_loopback = listener
+    let is_on_loopback = listener
         .local_addr()
         .is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut connections = JoinSet::new();
@@ -61,12 +64,12 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
                         continue;
                     };
                     let header_timeout = if limit.is_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
-                    let connection = Connection::new(app.clone(), peer, stopping.clone(), on_loopback);
-                    let serving = serve(stream, connection, header_timeout);
-                    connections.spawn(async move {
-                        serving.await;
-                        drop((permit, address_permit));
-                    });
+                    let stream = Counted::new(stream, app.clone(), (permit, address_permit));
+                    let arrival = Arrival {
+                        peer: Some(peer.ip()),
+                        listener: Some(Listener { is_on_loopback }),
+                    };
+                    connections.spawn(serve(app.clone(), stream, arrival, header_timeout));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -75,46 +78,47 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
             },
         }
     }
+
     drop(listener);
-    drop(stop);
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(GRACE, all).await.is_err() {
+    let end_connections = async { while connections.join_next().await.is_some() {} };
+    let (ended, ()) = tokio::join!(timeout(GRACE, end_connections), app.shut_down());
+    if ended.is_err() {
         tracing::warn!("some requests were cut off by the shutdown");
     }
 }
 
-async fn serve(stream: TcpStream, connection: Connection, header_timeout: Duration) {
-    let (app, mut stopping) = (connection.app.clone(), connection.stopping.clone());
-    let this = Arc::new(connection);
+async fn serve(app: App, stream: Counted<TcpStream>, arrival: Arrival, header_timeout: Duration) {
     // Answers are written whole; waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    app.metrics().connection_opened();
-    let service = service_fn(|request| {
-        let this = this.clone();
-        async move { Ok::<_, Infallible>(router::respond(&this, request).await) }
-    });
+    let _ = stream.get_ref().set_nodelay(true);
+    let mut stopping = Box::pin(app.stopping().clone().cancelled_owned());
+    let service = service_fn(|request| answer(app.clone(), request, arrival));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
         .with_upgrades();
-    // In memory of its own, which is free again when the connection is handed over.
-    let mut connection = Box::pin(connection);
+    let mut connection = pin!(connection);
+
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        _ = stopping.changed() => {
+        () = &mut stopping => {
             connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            connection.await
         }
     };
-    drop(connection);
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
-    if let Some(next) = this.taken_over() {
-        next.await;
-    }
-    app.metrics().connection_closed();
+}
+
+async fn answer(
+    app: App,
+    request: Request<Incoming>,
+    arrival: Arrival,
+) -> Result<Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = RequestBody::new(body, &head);
+    Ok(service::respond(&app, head, body, arrival).await)
 }

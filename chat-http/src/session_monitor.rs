@@ -1,14 +1,15 @@
 //! The session that something open depends on.
 
+use std::future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use chatcore::{ChatStore, Error, SessionToken, UserUpdate, UserWatcher};
+use chatcore::{ChatStore, Error, UserUpdate, UserWatcher};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
-use crate::credentials::CurrentUser;
+use crate::credentials::{CurrentUser, Proof};
 
 /// How often a session is looked at that may have expired.
 const LOOK: Duration = Duration::from_secs(30);
@@ -20,7 +21,7 @@ const SPREAD: Duration = Duration::from_secs(5);
 
 pub(crate) struct SessionMonitor {
     store: ChatStore,
-    token: SessionToken,
+    proof: Proof,
     watcher: UserWatcher,
     next_look: Instant,
     /// The look that is under way: true if the session is still there.
@@ -30,6 +31,9 @@ pub(crate) struct SessionMonitor {
     /// Set if an end was published after the look under way began, so that its answer may be
     /// outdated.
     is_outdated: bool,
+    /// Set once an end was published, or may have been missed. The word of a program counts no more
+    /// then: the client comes back, and the program is asked again.
+    may_have_ended: bool,
 }
 
 /// Result of a look at a session.
@@ -46,12 +50,13 @@ impl SessionMonitor {
     pub(crate) fn new(app: &App, user: &CurrentUser) -> Self {
         Self {
             store: app.store().clone(),
-            token: user.token.clone(),
-            watcher: app.store().watch_user(&user.session.username),
+            proof: user.proof.clone(),
+            watcher: app.store().watch_user(&user.username),
             next_look: Instant::now(),
             look: None,
             is_current: false,
             is_outdated: false,
+            may_have_ended: false,
         }
     }
 
@@ -72,17 +77,19 @@ impl SessionMonitor {
                 update = self.watcher.next() => match update {
                     Ok(UserUpdate::SessionsEnded) => {
                         self.is_current = false;
+                        self.may_have_ended = true;
                         self.is_outdated = self.look.is_some();
                         self.next_look = Instant::now();
                     }
                     Ok(UserUpdate::Missed) => {
+                        self.may_have_ended = true;
                         self.is_outdated = self.look.is_some();
                         let pause = if self.is_outdated { Duration::ZERO } else { random_up_to(SPREAD) };
                         self.next_look = self.next_look.min(Instant::now() + pause);
                     }
                     Ok(_) => {}
                     // The store is closed, which ends no session.
-                    Err(_) => std::future::pending().await,
+                    Err(_) => future::pending().await,
                 },
                 found = under_way(&mut self.look) => {
                     self.look = None;
@@ -91,10 +98,23 @@ impl SessionMonitor {
                     }
                 }
                 () = sleep_until(self.next_look), if self.look.is_none() => {
-                    let (store, token) = (self.store.clone(), self.token.clone());
-                    self.look = Some(Box::pin(async move { Ok(store.session(&token).await?.is_some()) }));
+                    self.look = Some(self.begin_look());
+                }
+                () = cancelled(&self.proof) => {
+                    self.is_current = false;
+                    return Looked::Ended;
                 }
             }
+        }
+    }
+
+    fn begin_look(&self) -> BoxFuture<'static, chatcore::Result<bool>> {
+        match &self.proof {
+            Proof::Session { token, .. } => {
+                let (store, token) = (self.store.clone(), token.clone());
+                Box::pin(async move { Ok(store.session(&token).await?.is_some()) })
+            }
+            Proof::Program { .. } => Box::pin(future::ready(Ok(!self.may_have_ended))),
         }
     }
 
@@ -119,6 +139,14 @@ impl SessionMonitor {
     }
 }
 
+/// Waits until the program takes its word back, if it can.
+async fn cancelled(proof: &Proof) {
+    match proof {
+        Proof::Program { ended: Some(ended) } => ended.cancelled().await,
+        _ => future::pending().await,
+    }
+}
+
 /// A random duration, so that those who are told the same at once do not all ask the store at once.
 fn random_up_to(most: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) >> 32;
@@ -130,7 +158,7 @@ async fn under_way(
 ) -> chatcore::Result<bool> {
     match look {
         Some(look) => look.await,
-        None => std::future::pending().await,
+        None => future::pending().await,
     }
 }
 
@@ -138,7 +166,7 @@ async fn under_way(
 pub(crate) async fn ended(monitor: &mut Option<SessionMonitor>) {
     match monitor {
         Some(monitor) => monitor.ended().await,
-        None => std::future::pending().await,
+        None => future::pending().await,
     }
 }
 
@@ -146,7 +174,7 @@ pub(crate) async fn ended(monitor: &mut Option<SessionMonitor>) {
 pub(crate) async fn next_look(monitor: &mut Option<SessionMonitor>) -> Looked {
     match monitor {
         Some(monitor) => monitor.next().await,
-        None => std::future::pending().await,
+        None => future::pending().await,
     }
 }
 

@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::mount;
+
 /// Why there was no answer.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -169,7 +171,7 @@ impl Client {
     ) -> Result<Reply, Error> {
         let mut request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(mount::path(path))
             .body(Full::new(body))?;
         request
             .headers_mut()
@@ -188,9 +190,12 @@ impl Client {
         let (head, body) = connection.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         self.connection = Some(connection);
+
+        let mut headers = head.headers;
+        let body = mount::unmount(&mut headers, body);
         Ok(Reply {
             status: head.status.as_u16(),
-            headers: head.headers,
+            headers,
             body,
         })
     }
@@ -218,7 +223,7 @@ async fn connect(
 /// says that it is enough.
 pub async fn raw(address: SocketAddr, request: &[u8], complete: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    stream.write_all(request).await.expect("sent");
+    stream.write_all(&mount::raw(request)).await.expect("sent");
     let mut reply = Vec::new();
     let mut buffer = [0; 4096];
     loop {

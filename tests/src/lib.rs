@@ -7,6 +7,7 @@ pub mod http;
 pub mod link;
 pub mod live;
 pub mod mongod;
+pub mod mount;
 #[cfg(target_os = "linux")]
 pub mod network;
 pub mod proxy;

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::http::{Client, Error};
+use crate::mount;
 
 /// For what must happen.
 const SOON: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ impl Socket {
     ///
     /// The status that the server answered instead; 0 if there was no answer.
     pub async fn open(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let mut request = format!("ws://{address}/ws")
+        let mut request = format!("ws://{address}{}", mount::path("/ws"))
             .into_client_request()
             .expect("an address");
         for (name, value) in headers {
@@ -204,7 +205,7 @@ impl Events {
         let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder()
-            .uri(path)
+            .uri(mount::path(path))
             .header(HOST, address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);

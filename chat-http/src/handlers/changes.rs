@@ -21,18 +21,18 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     let limit = call.query.limit(DEFAULT_LIMIT, chatcore::MAX_MESSAGES)?;
     let wait = super::messages::wait(&call.query)?.unwrap_or_default();
 
-    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let reader = RoomReader::of(&app, &call.head, &room).await?;
     let mut monitor = reader
         .user
         .as_ref()
         .map(|user| SessionMonitor::new(&app, user));
-    let mut stopping = call.connection.stopping.clone();
+    let stopping = app.stopping();
     let found = match wait {
         Duration::ZERO => reader.store.changes(&room, after, limit).await?,
         _ => tokio::select! {
             found = reader.store.wait_for_changes(&room, after, limit, wait) => found?,
             () = ended(&mut monitor) => Vec::new(),
-            _ = stopping.changed() => Vec::new(),
+            () = stopping.cancelled() => Vec::new(),
         },
     };
 
@@ -46,7 +46,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let (room, seq) = (call.room()?, call.seq()?);
     let text: MessageText = call.json()?.required("text")?;
     app.limits().post(&call.charged(&app))?;
@@ -58,7 +58,7 @@ pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let (room, seq) = (call.room()?, call.seq()?);
     app.limits().post(&call.charged(&app))?;
 
@@ -88,7 +88,7 @@ pub(crate) async fn remove_reaction(app: App, call: Call) -> Result<Response> {
 
 /// Charges a request that reacts to a message, and returns what it names.
 fn begin_reaction(app: &App, call: &Call) -> Result<(RoomName, Seq, Emoji)> {
-    call.session()?;
+    call.user()?;
     let named = (call.room()?, call.seq()?, call.emoji()?);
     app.limits().post(&call.charged(app))?;
     Ok(named)

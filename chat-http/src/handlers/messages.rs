@@ -56,18 +56,18 @@ async fn look_and_wait(
     limit: u32,
     wait: Duration,
 ) -> Result<Response> {
-    let reader = RoomReader::of(app, &call.headers, room).await?;
+    let reader = RoomReader::of(app, &call.head, room).await?;
     let mut monitor = reader
         .user
         .as_ref()
         .map(|user| SessionMonitor::new(app, user));
-    let mut stopping = call.connection.stopping.clone();
+    let stopping = app.stopping();
     let found = match wait {
         Duration::ZERO => reader.store.messages(room, range, limit).await?,
         _ => tokio::select! {
             found = reader.store.wait_for_messages(room, range, limit, wait) => found?,
             () = ended(&mut monitor) => Vec::new(),
-            _ = stopping.changed() => Vec::new(),
+            () = stopping.cancelled() => Vec::new(),
         },
     };
     let answer = answer(call, &found);
@@ -82,19 +82,19 @@ async fn look_and_wait(
 /// Returns one message as it is now.
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
     let (room, seq) = (call.room()?, call.seq()?);
-    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let reader = RoomReader::of(&app, &call.head, &room).await?;
     let message = reader.store.message(&room, seq).await?;
 
     let hash = hash(std::slice::from_ref(&message));
     Ok(
-        reader.restrict_caching(cacheable_as(&call.headers, JSON, hash, || {
+        reader.restrict_caching(cacheable_as(&call.head.headers, JSON, hash, || {
             message.json().clone()
         })),
     )
 }
 
 pub(super) fn answer(call: &Call, messages: &[SharedMessage]) -> Response {
-    cacheable_as(&call.headers, JSON, hash(messages), || array(messages))
+    cacheable_as(&call.head.headers, JSON, hash(messages), || array(messages))
 }
 
 /// A hash of an answer, made of what is known of each message, so that a long answer costs little.
@@ -156,7 +156,7 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
         nonce: nonce(&call, fields.get("nonce")?)?,
         reply_to: fields.seq("reply_to")?,
     };
-    let message = post.into_message(call.known_session(), call.ended)?;
+    let message = post.into_message(call.user.as_ref(), call.ended)?;
     let posted = posting::store(&app, message, &call.charged(&app), call.network(&app)).await?;
 
     let status = if posted.repeated {
@@ -172,7 +172,11 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
 }
 
 fn nonce(call: &Call, field: Option<Nonce>) -> Result<Option<Nonce>> {
-    let Some(value) = call.headers.get(HeaderName::from_static("idempotency-key")) else {
+    let Some(value) = call
+        .head
+        .headers
+        .get(HeaderName::from_static("idempotency-key"))
+    else {
         return Ok(field);
     };
     let text = value

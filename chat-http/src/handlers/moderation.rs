@@ -10,7 +10,7 @@ use crate::response::{Response, done, json, no_content};
 
 /// The room of a request that says who may be in it, as the user sees it.
 fn begin(app: &App, call: &Call) -> Result<(UserStore, RoomName)> {
-    call.session()?;
+    call.user()?;
     app.limits().moderation(&call.charged(app))?;
     Ok((call.user_store(app), call.room()?))
 }
@@ -32,7 +32,7 @@ pub(crate) async fn bans(app: App, call: Call) -> Result<Response> {
         call.query.parsed("after")?,
         call.query.limit(MAX_NAMES, MAX_NAMES)?,
     );
-    call.session()?;
+    call.user()?;
     json(
         StatusCode::OK,
         &call

@@ -28,5 +28,5 @@ pub(crate) async fn metrics(app: App, _: Call) -> Result<Response> {
 }
 
 pub(crate) async fn openapi(_: App, call: Call) -> Result<Response> {
-    Ok(cacheable(&call.headers, "application/json", OPENAPI))
+    Ok(cacheable(&call.head.headers, "application/json", OPENAPI))
 }

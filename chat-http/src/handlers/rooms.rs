@@ -32,15 +32,15 @@ pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
     if call.user.is_some() {
         json(StatusCode::OK, &rooms)
     } else {
-        cacheable_json(&call.headers, &rooms)
+        cacheable_json(&call.head.headers, &rooms)
     }
 }
 
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
-    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let reader = RoomReader::of(&app, &call.head, &room).await?;
     Ok(reader.restrict_caching(cacheable_json(
-        &call.headers,
+        &call.head.headers,
         &reader.store.room(&room).await?,
     )?))
 }
@@ -49,7 +49,7 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let privacy = privacy(&call)?;
     if privacy == Privacy::Private {
-        call.session()?;
+        call.user()?;
     }
     let from = call.network(&app);
     app.limits().room(from)?;
@@ -67,7 +67,7 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let (room, topic) = (call.room()?, call.json()?.required("topic")?);
     app.limits().post(&call.charged(&app))?;
 
@@ -97,9 +97,9 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
         call.query.limit(MAX_NAMES, MAX_NAMES)?,
     );
     let room = call.room()?;
-    let reader = RoomReader::of(&app, &call.headers, &room).await?;
+    let reader = RoomReader::of(&app, &call.head, &room).await?;
     let users = reader.store.members(&room, after.as_ref(), limit).await?;
-    Ok(reader.restrict_caching(cacheable_json(&call.headers, &users)?))
+    Ok(reader.restrict_caching(cacheable_json(&call.head.headers, &users)?))
 }
 
 /// How far the user has read.
@@ -109,7 +109,7 @@ struct Read {
 }
 
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let room = call.room()?;
     app.limits().mark(&call.charged(&app))?;
     let seq = call
@@ -125,7 +125,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let room = call.room()?;
     app.limits().post(&call.charged(&app))?;
     // A public room exists for good, so joining it creates none.
@@ -137,7 +137,7 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn leave(app: App, call: Call) -> Result<Response> {
-    call.session()?;
+    call.user()?;
     let room = call.room()?;
     app.limits().post(&call.charged(&app))?;
     call.user_store(&app).leave(&room).await?;

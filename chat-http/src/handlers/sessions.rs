@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::config::Guests;
 use crate::cookies;
+use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::own_sessions;
 use crate::pages;
@@ -67,15 +68,15 @@ pub(super) async fn answer_start(
         Err(error) => return Err(error),
     };
     // The client forgets the token it had, so nobody would ever end that session.
-    if let Some(user) = &call.user {
-        app.store().log_out(&user.token).await?;
+    if let Some(token) = call.user.as_ref().and_then(CurrentUser::token) {
+        app.store().log_out(token).await?;
     }
     let mut response = if is_form {
         see_other(&pages::account::after_log_in(app, fields))?
     } else {
         json(status, &Me::from(&session))?
     };
-    cookies::set(app.settings(), &mut response, Some(&token));
+    cookies::set(app, &mut response, Some(&token));
     Ok(response)
 }
 
@@ -108,15 +109,15 @@ async fn log_in_as(app: &App, call: &Call, fields: &Fields) -> Result<(SessionTo
 }
 
 pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
-    if let Some(user) = &call.user {
-        app.store().log_out(&user.token).await?;
+    if let Some(token) = call.user.as_ref().and_then(CurrentUser::token) {
+        app.store().log_out(token).await?;
     }
     // What the body says does not matter, only whether a page sent it.
     let mut response = match call.body_format() {
         Ok(BodyFormat::Form) => see_other(&pages::account::log_in_page(&app))?,
         _ => done()?,
     };
-    cookies::set(app.settings(), &mut response, None);
+    cookies::set(&app, &mut response, None);
     Ok(response)
 }
 

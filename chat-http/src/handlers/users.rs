@@ -18,7 +18,7 @@ struct Count {
 
 pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
-    if call.session()?.username != username {
+    if call.user()?.username != username {
         return Err(HttpError::forbidden(
             "only a user's own rooms may be listed",
         ));
@@ -37,7 +37,7 @@ pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
-    if call.session()?.username != username {
+    if call.user()?.username != username {
         return Err(HttpError::forbidden(
             "only a user's own mentions may be listed",
         ));
@@ -57,7 +57,7 @@ pub(crate) async fn count(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     let message_count = app.store().message_count(&username).await?;
     cacheable_json(
-        &call.headers,
+        &call.head.headers,
         &Count {
             username,
             message_count,

@@ -1,8 +1,8 @@
 //! Server-Sent Events: one room as a stream that a browser resumes by itself.
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
-use std::convert::Infallible;
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +10,15 @@ use chat_client::wire::ServerFrame;
 use chatcore::{ChangeSeq, Invalid, Position, Seq, SharedMessage, Update};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Either, StreamBody};
-use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::anonymous_permit;
 use super::frames::{check_places, encode};
 use super::room_events::{RoomEvent, room_events};
 use crate::app::App;
+use crate::body::Body;
 use crate::error::Result;
 use crate::permits::NetworkPermit;
 use crate::request::Call;
@@ -53,7 +52,7 @@ struct Events {
     position: Position,
     /// Ends the stream with the session by which the room is read.
     monitor: Option<SessionMonitor>,
-    stopping: watch::Receiver<()>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Time of the next comment, unless an event is written before.
     next_comment: Instant,
     _permit: Option<NetworkPermit>,
@@ -85,7 +84,7 @@ pub(crate) async fn events(app: App, call: Call) -> Result<Response> {
         room_events: room_events(watcher).boxed(),
         position,
         monitor: user.map(|user| SessionMonitor::new(&app, user)),
-        stopping: call.connection.stopping.clone(),
+        stopping: Box::pin(app.stopping().clone().cancelled_owned()),
         next_comment: Instant::now() + KEEP_ALIVE,
         _permit: permit,
     }))
@@ -102,11 +101,8 @@ fn respond(events: Events) -> Response {
     let rest = stream::unfold(events, |mut events| async move {
         Some((events.next().await?, events))
     });
-    let frames = first
-        .chain(rest)
-        .map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
 
-    let mut response = Response::new(Either::Right(StreamBody::new(frames).boxed_unsync()));
+    let mut response = Response::new(Body::stream(first.chain(rest)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -164,7 +160,7 @@ impl Events {
                 },
                 () = sleep_until(self.next_comment) => break Bytes::from_static(b":\n\n"),
                 () = ended(&mut self.monitor) => return None,
-                _ = self.stopping.changed() => return None,
+                () = &mut self.stopping => return None,
             }
         };
 

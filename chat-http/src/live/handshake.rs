@@ -36,6 +36,7 @@ pub(super) fn accept(call: &mut Call) -> Result<(Response, OnUpgrade)> {
 fn check(call: &Call) -> Result<&str> {
     let lists = |name, token: &str| {
         let values = call
+            .head
             .headers
             .get_all(name)
             .iter()

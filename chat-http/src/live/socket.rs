@@ -13,12 +13,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chat_client::wire::ServerFrame;
-use chatcore::{Actor, PresenceGuard, RoomName, Session, UserStore};
+use chatcore::{Actor, PresenceGuard, RoomName, UserStore};
 use futures_util::StreamExt as _;
 use futures_util::future::AbortHandle;
 use futures_util::stream::{Abortable, BoxStream, SelectAll};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Message};
 
@@ -91,19 +90,14 @@ impl Drop for Subscription {
 }
 
 /// Serves a socket on a connection until it ends.
-pub(super) async fn run<C>(
-    app: App,
-    user: Option<CurrentUser>,
-    peer: Peer,
-    connection: C,
-    stopping: watch::Receiver<()>,
-) where
+pub(super) async fn run<C>(app: App, user: Option<CurrentUser>, peer: Peer, connection: C)
+where
     C: AsyncRead + AsyncWrite + Unpin + Send,
 {
     app.metrics().socket_opened();
 
     let mut socket = Socket::new(app, user, peer, Transport::new(connection));
-    if let Err(End::Close(code, reason)) = socket.serve(stopping).await {
+    if let Err(End::Close(code, reason)) = socket.serve().await {
         socket.finish().await;
         socket.transport.close(code, reason).await;
     }
@@ -113,12 +107,12 @@ pub(super) async fn run<C>(
 
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     fn new(app: App, user: Option<CurrentUser>, peer: Peer, transport: Transport<C>) -> Self {
-        let session = user.as_ref().map(|user| &user.session);
         let now = Instant::now();
         Self {
-            charged: Charged::new(session, peer.network),
+            charged: Charged::new(user.as_ref().map(CurrentUser::proved), peer.network),
             user_events: UserEvents::new(
-                session.map(|user| app.store().watch_user(&user.username)),
+                user.as_ref()
+                    .map(|user| app.store().watch_user(&user.username)),
             ),
             monitor: user.as_ref().map(|user| SessionMonitor::new(&app, user)),
             app,
@@ -134,7 +128,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    async fn serve(&mut self, mut stopping: watch::Receiver<()>) -> Result {
+    async fn serve(&mut self) -> Result {
+        let mut stopping = Box::pin(self.app.stopping().clone().cancelled_owned());
         let mut heartbeat = Box::pin(sleep(SILENCE));
         loop {
             let paused_until = self.frame_bucket.empty_until(FRAME_RATE, Instant::now());
@@ -147,7 +142,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 looked = next_look(&mut self.monitor) => self.check_session(looked).await?,
                 () = sleep_until(paused_until.unwrap_or(self.last_heard)), if paused_until.is_some() => {}
                 () = &mut heartbeat => self.check_heartbeat(heartbeat.as_mut()).await?,
-                _ = stopping.changed() => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
+                () = &mut stopping => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
             }
 
             self.advance().await?;
@@ -235,13 +230,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         let _ = timeout(FINISH, finish).await;
     }
 
-    fn session(&self) -> Option<&Session> {
-        self.user.as_ref().map(|user| &user.session)
-    }
-
     /// Returns the store as the user of the socket may see it.
     fn user_store(&self) -> UserStore {
-        let actor = self.session().map_or(Actor::Anonymous, Session::actor);
+        let user = self.user.as_ref();
+        let actor = user.map_or(Actor::Anonymous, CurrentUser::actor);
         self.app.store().as_user(actor)
     }
 }

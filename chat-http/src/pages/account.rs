@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::{Head, encode, refused, render};
 use crate::app::App;
 use crate::config::Guests;
+use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::own_sessions;
+use crate::paths::Part;
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
 
@@ -30,6 +32,26 @@ impl Form {
 
 pub(crate) fn log_in_page(app: &App) -> String {
     format!("{}/login", app.prefix())
+}
+
+/// Link to the page for logging in, from where the user returns to the page at the path `next`:
+/// the program's own page, if the chat is mounted in one that has it. There may be none.
+pub(crate) fn log_in_link(app: &App, next: &str) -> Option<String> {
+    if let Some(link) = &app.branding().log_in {
+        let path = format!(
+            "{}{}",
+            app.prefix(),
+            if next.is_empty() { "/" } else { next }
+        );
+        return Some(link.replace("{next}", &encode(&path)));
+    }
+    let query = if next.is_empty() {
+        String::new()
+    } else {
+        format!("?next={}", encode(next))
+    };
+    app.has(Part::Accounts)
+        .then(|| format!("{}{query}", log_in_page(app)))
 }
 
 pub(crate) fn account_page(app: &App) -> String {
@@ -223,10 +245,10 @@ pub(crate) async fn draw_account(
         seen: String,
         current: bool,
     }
-    let Some(user) = &call.user else {
+    let Some(current) = call.user.as_ref().and_then(CurrentUser::session) else {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
-    let sessions = own_sessions::list(app, &user.session).await?;
+    let sessions = own_sessions::list(app, current).await?;
     let minutes = |time: chatcore::Timestamp| {
         time.to_string()
             .get(..16)
@@ -238,7 +260,7 @@ pub(crate) async fn draw_account(
         device: session.device.clone(),
         since: minutes(session.created_at),
         seen: minutes(session.last_seen),
-        current: session.id == user.session.id,
+        current: session.id == current.id,
     };
     let told = call.query.get("refused")?.map(|status| match status {
         "400" => password_rule("the new password"),
@@ -251,8 +273,8 @@ pub(crate) async fn draw_account(
         .or(told);
     let context = Context {
         head: Head::new(app, call, "Account"),
-        name: encode(user.session.username.as_str()),
-        verified: user.session.verified,
+        name: encode(current.username.as_str()),
+        verified: current.verified,
         changed: call.query.get("changed")?.is_some(),
         error,
         others: sessions.len() > 1,

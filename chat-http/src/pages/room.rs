@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::account::log_in_page;
+use super::account::log_in_link;
 use super::message::{hue, initials};
 use super::rows::{MESSAGES, Selection, draw_rows};
 use super::{Head, encode, refused, render, room_page};
@@ -98,8 +98,8 @@ impl About {
 fn verified(call: &Call) -> Option<&Username> {
     call.user
         .as_ref()
-        .filter(|user| user.session.verified)
-        .map(|user| &user.session.username)
+        .filter(|user| user.verified)
+        .map(|user| &user.username)
 }
 
 /// The page of a room, or, alike for a room that does not exist and for one that the user may not
@@ -155,10 +155,10 @@ fn draw_missing(
     render(status, "missing", &context)
 }
 
-/// The log-in page that leads back to the room.
+/// The log-in page that leads back to the room; empty if there is none.
 fn log_in_for(app: &App, room: &RoomName) -> String {
     let next = format!("/rooms/{}", encode(room.as_str()));
-    format!("{}?next={}", log_in_page(app), encode(&next))
+    log_in_link(app, &next).unwrap_or_default()
 }
 
 async fn draw_room(
@@ -221,7 +221,7 @@ async fn draw_room(
         None => found.last_seq,
     };
 
-    let language = Language::of(&call.headers);
+    let language = Language::of(&call.head.headers);
     let t = language.texts().section("room");
     let page = room_page(app, room);
     let head = Head::new(app, call, room.as_str());
@@ -303,7 +303,7 @@ async fn post_text(
     text: &str,
     fields: &Fields,
 ) -> Result<()> {
-    let session = call.session()?;
+    let user = call.user()?;
     // An empty field of a form is one that was left out.
     let reply_to = fields.text("reply_to")?.filter(|seq| !seq.is_empty());
     let reply_to = reply_to.map(str::parse).transpose().map_err(|e| Invalid {
@@ -317,7 +317,7 @@ async fn post_text(
         nonce: fields.get("nonce")?,
         reply_to,
     };
-    let message = post.into_message(Some(session), false)?;
+    let message = post.into_message(Some(user), false)?;
     posting::store(app, message, &call.charged(app), call.network(app))
         .await
         .map(drop)
@@ -332,7 +332,7 @@ pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
 }
 
 async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
-    call.session()?;
+    call.user()?;
     app.limits().moderation(&call.charged(app))?;
     let (view, user) = (
         call.user_store(app),
@@ -358,7 +358,7 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let fields = call.form()?;
     let deleted = async {
-        call.session()?;
+        call.user()?;
         app.limits().post(&call.charged(&app))?;
         Ok(call
             .user_store(&app)

@@ -53,9 +53,9 @@ async fn draw(
         .collect();
     let last = found.last().filter(|_| found.len() == MAX_NAMES as usize);
     let more = last.map(|last| format!("{}/?after={}", app.prefix(), encode(last.as_str())));
-    let verified = call.user.as_ref().is_some_and(|user| user.session.verified);
+    let verified = call.user.as_ref().is_some_and(|user| user.verified);
     let count = match &call.user {
-        Some(user) => app.store().message_count(&user.session.username).await?,
+        Some(user) => app.store().message_count(&user.username).await?,
         None => 0,
     };
     render(

@@ -67,7 +67,7 @@ pub(crate) async fn rows(app: App, call: Call) -> Result<Response> {
     let limit = call.query.limit(MESSAGES, chatcore::MAX_MESSAGES)?;
 
     let found = selection.read(&call.user_store(&app), &room, limit).await?;
-    let rows = draw_rows(&app, Language::of(&call.headers), &found).await?;
+    let rows = draw_rows(&app, Language::of(&call.head.headers), &found).await?;
     let mut response = bytes(StatusCode::OK, "text/html; charset=utf-8", rows);
     response
         .headers_mut()

@@ -103,8 +103,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
 
     /// Tells of the users who type, except the user of the socket.
     async fn deliver_typing(&mut self, room: &RoomName, mut users: Vec<Username>) -> Result {
-        if let Some(session) = self.session() {
-            users.retain(|user| session.username != *user);
+        if let Some(own) = &self.user {
+            users.retain(|user| own.username != *user);
         }
 
         for username in users {

@@ -187,7 +187,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         if self.app.settings().guests != Guests::Allow {
             self.check_session_exists()?;
         }
-        let message = post.into_message(self.session(), false)?;
+        let message = post.into_message(self.user.as_ref(), false)?;
 
         let (app, charged, from) = (self.app.clone(), self.charged.clone(), self.peer.network);
         Ok(Box::pin(async move {

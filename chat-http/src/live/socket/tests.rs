@@ -26,13 +26,12 @@ async fn serve() -> (
     let (client, server) = tokio::io::duplex(64 * 1024);
     let app = App::new(store, Settings::default());
     let served = tokio::spawn(async move {
-        let (_running, stopping) = watch::channel(());
         let began = Instant::now();
         let peer = Peer {
             network: std::net::IpAddr::from([127, 0, 0, 1]).into(),
             language: Language::English,
         };
-        run(app, None, peer, WriteTimeout::new(server), stopping).await;
+        run(app, None, peer, WriteTimeout::new(server)).await;
         began.elapsed()
     });
     (client, served, folder)

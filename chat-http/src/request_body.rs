@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::Version;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::request::Parts;
+use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue};
+use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::timeout;
 
 use crate::error::{HttpError, Result};
@@ -22,26 +25,46 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// client's system would throw the answer away while the client is still sending.
 const LINGER: Duration = Duration::from_secs(5);
 
-pub(super) struct RequestBody {
-    incoming: Incoming,
-    /// Tells if the client waits for `100 Continue`, which the first read sends.
+/// Error of a body that the program hands over.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) struct RequestBody {
+    /// `None` if there is no body, which costs nothing.
+    incoming: Option<UnsyncBoxBody<Bytes, BoxError>>,
+    /// Least number of bytes that the body is said to have.
+    announced: u64,
+    /// Set while the client waits for `100 Continue`, which the first read sends.
     awaits_continue: bool,
+    /// Set if the next request comes by the same stream of bytes, as before HTTP/2.
+    shares_connection: bool,
     ended: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
-        let ended = incoming.is_end_stream();
+    pub(crate) fn new<B>(body: B, head: &Parts) -> Self
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let ended = body.is_end_stream();
+        let announced = body.size_hint().lower();
+        let erase = |body: B| {
+            body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+                .map_err(Into::into)
+                .boxed_unsync()
+        };
         Self {
-            incoming,
-            awaits_continue: !ended && headers.contains_key(EXPECT),
+            incoming: (!ended).then(|| erase(body)),
+            announced,
+            awaits_continue: !ended && head.headers.contains_key(EXPECT),
+            shares_connection: head.version <= Version::HTTP_11,
             ended,
         }
     }
 
     /// Reads the whole body, at most [`MAX_BODY`] bytes.
-    pub(super) async fn read(&mut self) -> Result<Bytes> {
-        let announced = self.incoming.size_hint().lower();
+    pub(crate) async fn read(&mut self) -> Result<Bytes> {
+        let announced = self.announced;
         if announced > MAX_BODY as u64 {
             return Err(HttpError::too_large(MAX_BODY));
         }
@@ -64,11 +87,11 @@ impl RequestBody {
     /// Reads and discards what nobody has read, so that the next request on the connection is read
     /// from its beginning. Where that is too much, or the client waits to be asked for it, the
     /// response tells the client that the connection ends.
-    pub(super) async fn finish(mut self, response: &mut Response) {
-        if self.ended {
+    pub(crate) async fn finish(mut self, response: &mut Response) {
+        if self.ended || !self.shares_connection {
             return;
         }
-        let is_small = self.incoming.size_hint().lower() <= MAX_DISCARDED;
+        let is_small = self.announced <= MAX_DISCARDED;
         if is_small && !self.awaits_continue && self.discard().await {
             return;
         }
@@ -101,7 +124,9 @@ impl RequestBody {
     /// Returns the next piece, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         self.awaits_continue = false;
-        while let Some(frame) = self.incoming.frame().await {
+        while let Some(incoming) = &mut self.incoming
+            && let Some(frame) = incoming.frame().await
+        {
             let frame = frame
                 .map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
             // What is no data is trailers.

@@ -1,0 +1,270 @@
+//! The way of a request to its handler and back.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use chatcore::SessionToken;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::header::{
+    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{Method, Request};
+use tower_service::Service;
+
+use crate::app::App;
+use crate::arrival::Arrival;
+use crate::body::Body;
+use crate::config::Guests;
+use crate::credentials::{self, Credentials, CurrentUser};
+use crate::error::{HttpError, Result};
+use crate::request::{Call, Query};
+use crate::request_body::{BoxError, RequestBody};
+use crate::response::{Response, problem};
+use crate::router::{self, Audience, Found, Purpose, Route, SessionLookup};
+use crate::{host, origin, pages};
+
+impl<B> Service<Request<B>> for App
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let app = self.clone();
+        let arrival = Arrival::from_extensions(request.extensions());
+        let (head, body) = request.into_parts();
+        let body = RequestBody::new(body, &head);
+        ResponseFuture(Box::pin(
+            async move { respond(&app, head, body, arrival).await },
+        ))
+    }
+}
+
+/// Future of an answer. If it is dropped, the request may have been carried out or not.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(BoxFuture<'static, http::Response<Body>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<http::Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context).map(Ok)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+/// Answers a request. A handler that panics costs its client a `500`, not the connection.
+pub(crate) async fn respond(
+    app: &App,
+    head: Parts,
+    mut body: RequestBody,
+    arrival: Arrival,
+) -> Response {
+    let method = head.method.clone();
+    let uri = head.uri.clone();
+    let found = router::find(app, uri.path());
+    let prefers_page = prefers_page(&head.headers, found.as_ref().ok());
+
+    let answered = catch(answer(app, found, head, &mut body, arrival)).await;
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) if prefers_page => pages::error(app, error),
+        Err(error) => problem(error),
+    };
+    body.finish(&mut response).await;
+
+    // What is JSON or text stays that, whatever somebody managed to write into it.
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    app.metrics().answered(response.status());
+    if response.status().is_server_error() {
+        let status = response.status().as_u16();
+        tracing::warn!(status, %method, path = uri.path(), "a request failed");
+    }
+    response
+}
+
+async fn catch(answer: impl Future<Output = Result<Response>>) -> Result<Response> {
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!("a handler panicked");
+            Err(HttpError::internal())
+        })
+}
+
+/// Returns true if a failure is shown to a person: by a browser that wants to show the answer, at
+/// the path of a page, or after a form was sent.
+fn prefers_page(headers: &HeaderMap, found: Option<&Found<'_>>) -> bool {
+    let is_for = |audience| found.is_some_and(|found| found.is_for(audience));
+    is_browser(headers) || is_for(Audience::People) || is_form(headers) && is_for(Audience::Both)
+}
+
+/// Returns true if a browser wants to show the answer. Its scripts take anything.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.into_iter().any(|list| list.contains("text/html"))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    kind.starts_with(b"application/x-www-form-urlencoded")
+}
+
+/// Has a request handled by its route.
+async fn answer(
+    app: &App,
+    found: Result<Found<'_>>,
+    mut head: Parts,
+    body: &mut RequestBody,
+    arrival: Arrival,
+) -> Result<Response> {
+    let is_probe = found.as_ref().is_ok_and(|found| found.has(Purpose::Probe));
+    if !is_probe {
+        host::check(
+            app.settings(),
+            arrival.is_on_loopback(),
+            &head.uri,
+            &head.headers,
+        )?;
+    }
+    let found = found?;
+    let route = found.route(&head.method)?;
+    let segments = found.segments()?;
+
+    let upgrade = head.extensions.remove();
+    let changes_state = route.method != Method::GET;
+    if changes_state {
+        origin::check(app, &head, arrival)?;
+    }
+    let query = Query::parse(head.uri.query())?;
+    // In memory of its own, which the many requests that have none do not pass around.
+    let body = if changes_state {
+        Box::pin(body.read()).await?
+    } else {
+        Bytes::new()
+    };
+
+    let caller = look_up(app, route, &head).await?;
+    if is_refused(app, route, caller.user.as_ref()) {
+        return match route.audience {
+            Audience::People => pages::to_log_in_first(app, route.path, &segments),
+            Audience::Programs | Audience::Both => Err(HttpError::no_session(caller.ended)),
+        };
+    }
+
+    let call = Call {
+        head,
+        path: route.path,
+        segments,
+        query,
+        body,
+        user: caller.user,
+        ended: caller.ended,
+        arrival,
+        upgrade,
+    };
+    let mut response = (route.handler)(app.clone(), call).await?;
+    // Unless the handler gave or took a cookie itself.
+    if let Some(token) = caller.to_renew
+        && !response.headers().contains_key(SET_COOKIE)
+    {
+        credentials::renew_cookie(app, &mut response, &token).await;
+    }
+    Ok(response)
+}
+
+/// The caller of a route.
+#[derive(Default)]
+struct Caller {
+    user: Option<CurrentUser>,
+    /// Set if there were credentials of a session that has ended or never was.
+    ended: bool,
+    /// The token that the client is given again, so that its cookie lives on.
+    to_renew: Option<SessionToken>,
+}
+
+/// Looks up the user who makes a request, if the route needs to know.
+async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
+    let guests = app.settings().guests;
+    let is_limited = matches!(route.purpose, Purpose::Read | Purpose::Write);
+    let is_needed = match route.session {
+        SessionLookup::Always => true,
+        SessionLookup::IfDenied => guests == Guests::Deny && is_limited,
+    };
+    if !is_needed {
+        return Ok(Caller::default());
+    }
+
+    // In memory of its own, as the body.
+    Ok(match Box::pin(credentials::look_up(app, head)).await? {
+        Credentials::None => Caller::default(),
+        Credentials::Ended => Caller {
+            ended: true,
+            ..Caller::default()
+        },
+        Credentials::User { user, renew_cookie } => {
+            let to_renew = user.token().filter(|_| renew_cookie).cloned();
+            // Where guests do not take part, a guest's session proves nothing.
+            let counts = !is_limited || guests == Guests::Allow || user.verified;
+            Caller {
+                user: counts.then_some(user),
+                ended: false,
+                to_renew,
+            }
+        }
+    })
+}
+
+/// Returns true if the route is not for a caller without an account.
+fn is_refused(app: &App, route: &Route, user: Option<&CurrentUser>) -> bool {
+    let guests = app.settings().guests;
+    match route.purpose {
+        Purpose::Probe | Purpose::Open => false,
+        Purpose::Read => guests == Guests::Deny && user.is_none(),
+        Purpose::Write => guests != Guests::Allow && user.is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let error = catch(async { panic!("a bug") })
+            .await
+            .expect_err("a failure");
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
