@@ -50,10 +50,12 @@ export class Conversation {
     this.marks = new ReadMarks(this.list, this.scroll, Number(read), (seq) => this.user && live.say({ type: "read", room, seq }));
     this.pending = new PendingRows(this.list, find("#pending"), formatter);
     this.actions = new Actions(this);
-    if (find("form#composer")) this.writing = new Writing(this, signal);
+    const writing = find("form#composer") && new Writing(this, signal);
+    this.composer = writing?.composer;
+    this.outbox = writing?.outbox;
     this.tools = new RowTools(list, { template: find("#row-tools"), menu: find("#row-menu"), actions: this.actions, signal });
     startNavigation(this, signal);
-    this.#open(list);
+    this.#open();
     this.#listen(find, list, signal);
 
     const place = { api, last: Number(this.timeline.newest ? last : end), change: Number(change) };
@@ -61,25 +63,16 @@ export class Conversation {
     this.status.show(live.state);
   }
 
-  get composer() {
-    return this.writing?.composer;
-  }
-
-  get outbox() {
-    return this.writing?.outbox;
-  }
-
-  #open(list) {
+  #open() {
     this.scroller.querySelectorAll(".more").forEach((more) => more.replaceChildren());
     this.list.rows().forEach((row) => this.names.add(row.dataset.sender));
-    if (this.timeline.newest) this.marks.open(this.user);
     const around = new URLSearchParams(location.search).get("around");
     if (around) this.show(around);
     else this.scroll.toEnd();
     this.tools.offer(this.list.rows().at(-1));
     this.outbox?.resume();
     this.paginator = new Paginator(this.scroller, this.timeline, () => this.#settle());
-    this.jump.update();
+    this.#settle();
     // A screen keyboard would hide the messages.
     if (!matchMedia("(pointer: coarse)").matches && !around) this.composer?.focus();
   }
@@ -94,6 +87,7 @@ export class Conversation {
     on(this.scroller, "scroll", () => this.marks.mark());
     on(document, "visibilitychange", () => this.#look());
     on(window, "focus", () => this.#look());
+    for (const type of ["online", "offline"]) on(window, type, () => this.status.show(this.live.state));
     const minutes = setInterval(() => relabelDays(list), MINUTE);
     signal.addEventListener("abort", () => clearInterval(minutes));
     startNotifyMenu(find("#notify"), find("#notify-menu"), this.notifier, on);
@@ -122,6 +116,7 @@ export class Conversation {
   }
 
   #settle() {
+    this.marks.open(this.user);
     this.pending.settle();
     this.jump.update();
     this.marks.mark();

@@ -11,11 +11,13 @@ export class ReadMarks {
   #said = -Infinity;
   #timer;
   #line;
+  // Where the line belongs when the room is opened, until it is there.
+  #boundary;
 
   constructor(list, scroll, read, say) {
     this.#list = list;
     this.#scroll = scroll;
-    this.#read = read;
+    this.#read = this.#boundary = read;
     this.#say = say;
     this.#line = document.createElement("li");
     this.#line.className = "new-line";
@@ -28,10 +30,13 @@ export class ReadMarks {
     return this.#read;
   }
 
-  // Puts the line before the first row that was not read when the room was opened.
+  // Puts the line before the first row that was not read when the room was opened, once that is
+  // among the rows.
   open(user) {
-    const unread = this.#list.rows().find((row) => Number(row.dataset.seq) > this.#read && row.dataset.sender !== user);
-    if (unread && this.#read > 0) this.drawLine(unread);
+    if (!this.#boundary || this.#list.first > this.#boundary + 1) return;
+    const unread = this.#list.rows().find((row) => Number(row.dataset.seq) > this.#boundary && row.dataset.sender !== user);
+    this.#boundary = undefined;
+    if (unread) this.drawLine(unread);
   }
 
   drawLine(row) {
@@ -43,6 +48,7 @@ export class ReadMarks {
   }
 
   removeLine() {
+    this.#boundary = undefined;
     if (!this.#line.isConnected) return;
     const next = this.#line.nextElementSibling;
     this.#scroll.keep(() => {
