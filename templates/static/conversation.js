@@ -10,7 +10,7 @@ import { Notifier } from "./notifier.js";
 import { Paginator } from "./paginator.js";
 import { PendingRows } from "./pending_rows.js";
 import { Picker } from "./picker.js";
-import { ReadMarks } from "./read_marks.js";
+import { ReadMarks, isWatched } from "./read_marks.js";
 import { RoomEvents } from "./room_events.js";
 import { RowTools } from "./row_tools.js";
 import { ScrollManager } from "./scroll_manager.js";
@@ -69,7 +69,6 @@ export class Conversation {
     const around = new URLSearchParams(location.search).get("around");
     if (around) this.show(around);
     else this.scroll.toEnd();
-    this.tools.offer(this.list.rows().at(-1));
     this.outbox?.resume();
     this.paginator = new Paginator(this.scroller, this.timeline, () => this.#settle());
     this.#settle();
@@ -86,7 +85,7 @@ export class Conversation {
     });
     on(this.scroller, "scroll", () => this.marks.mark());
     on(document, "visibilitychange", () => this.#look());
-    on(window, "focus", () => this.#look());
+    for (const type of ["focus", "blur"]) on(window, type, () => this.#look());
     for (const type of ["online", "offline"]) on(window, type, () => this.status.show(this.live.state));
     const minutes = setInterval(() => relabelDays(list), MINUTE);
     signal.addEventListener("abort", () => clearInterval(minutes));
@@ -117,6 +116,7 @@ export class Conversation {
 
   #settle() {
     this.marks.open(this.user);
+    this.tools.offer(this.list.rows().at(-1));
     this.pending.settle();
     this.jump.update();
     this.marks.mark();
@@ -134,7 +134,7 @@ export class Conversation {
   }
 
   #look() {
-    if (document.hidden) {
+    if (!isWatched()) {
       if (this.marks.read >= this.list.last) this.marks.removeLine();
       return;
     }

@@ -1,4 +1,5 @@
 // Tells of messages while the page is not looked at: title, icon, notification, sound.
+import { isWatched } from "./read_marks.js";
 import { load, save } from "./storage.js";
 
 // Another tab may show the message: it says so within a second.
@@ -39,7 +40,7 @@ export class Notifier {
 
   // A message came. `calls` tells if it concerns the reader.
   message({ sender, text, calls }) {
-    if (!document.hidden && document.hasFocus()) return;
+    if (isWatched()) return;
     this.#unread += 1;
     this.#badge();
     if (!calls || this.#timer) return;

@@ -3,6 +3,11 @@ import { t } from "./texts.js";
 
 const REPEAT = 1000;
 
+// Tells if the reader looks at the page: in sight alone it may stand behind another window.
+export function isWatched() {
+  return !document.hidden && document.hasFocus();
+}
+
 export class ReadMarks {
   #list;
   #scroll;
@@ -79,6 +84,6 @@ export class ReadMarks {
   }
 
   #hasRead() {
-    return !document.hidden && this.#scroll.atEnd && this.#list.last > this.#read;
+    return isWatched() && this.#scroll.atEnd && this.#list.last > this.#read;
   }
 }

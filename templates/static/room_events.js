@@ -1,4 +1,5 @@
 // What comes over the connection about the open room.
+import { isWatched } from "./read_marks.js";
 import { t } from "./texts.js";
 
 // Everyone may be told to read again at the same moment.
@@ -58,16 +59,19 @@ export class RoomEvents {
 
   // A row is about to be shown. Returns the pending row that it replaces.
   arrive(row) {
-    const { names, typing, outbox, pending, scroll, marks, jump, user } = this.#room;
+    const { names, typing, outbox, pending, scroll, marks, jump, tools, user } = this.#room;
     const { sender } = row.dataset;
     names.add(sender);
     typing.stop(sender);
     const replaced = outbox && pending.replacedBy(row, outbox);
     if (sender !== user) {
-      if (document.hidden || !scroll.atEnd) queueMicrotask(() => marks.drawLine(row));
+      if (!isWatched() || !scroll.atEnd) queueMicrotask(() => marks.drawLine(row));
       if (!scroll.atEnd) jump.count();
     }
-    queueMicrotask(() => marks.mark());
+    queueMicrotask(() => {
+      marks.mark();
+      tools.offer(row);
+    });
     return replaced;
   }
 }

@@ -28,10 +28,14 @@ export class RowTools {
     on(menu, "toggle", (event) => event.newState === "closed" && this.#row?.classList.remove("menu-open"));
   }
 
-  // Makes one row reachable by Tab, at first the last one.
+  // Lets Tab lead to a row, the newest one, unless the focus is in another.
   offer(row) {
-    if (this.#list.querySelector(':scope > [tabindex="0"]')) return;
-    if (row) reach(row, 0);
+    if (row && !this.#list.contains(document.activeElement)) this.#reach(row);
+  }
+
+  #reach(row) {
+    this.#list.querySelectorAll(':scope > [tabindex="0"]').forEach((other) => reach(other, -1));
+    reach(row, 0);
   }
 
   #show(row) {
@@ -46,8 +50,7 @@ export class RowTools {
 
   #focus(row) {
     if (!row) return;
-    this.#list.querySelectorAll(':scope > [tabindex="0"]').forEach((other) => reach(other, -1));
-    reach(row, 0);
+    this.#reach(row);
     this.#show(row);
   }
 
