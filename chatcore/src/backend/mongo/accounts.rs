@@ -1,7 +1,7 @@
 //! Accounts and sessions.
 //!
-//! Who has a name is in the collection `names`, one document for a name in any case, and its `_id`
-//! decides between two who register it. What depends on it is changed together with it: in one
+//! The collection `names` holds one document for a name in any case, and its `_id` decides between
+//! two users who register it. What depends on it is changed together with it: in one
 //! transaction, or, on a standalone mongod, under the lock of the one process that works there, in
 //! an order that a crash may cut off anywhere.
 
@@ -10,8 +10,11 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
-use super::step::{self, Step, Writer};
-use super::{Inner, Mode, Mongo, documents, error, find, names};
+use super::error::error;
+use super::scheduler::Mongo;
+use super::step::{Step, Writer};
+use super::store::Store;
+use super::{commands, documents, find, names};
 use crate::account::{Account, NameKey};
 use crate::backend::Accounts;
 use crate::error::Result;
@@ -20,7 +23,7 @@ use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
 
-/// A step that changes who has a name, or depends on it.
+/// Change of an account, or of a session that depends on one.
 enum Change {
     Claim(Account, NewSession),
     Password(Account, SessionId),
@@ -47,7 +50,7 @@ impl Step for Change {
                 if !writer.is_in_transaction() {
                     // First, so that a crash in between leaves no guest with a claimed name.
                     writer
-                        .write(step::delete_all("sessions", find::guests_of(&fold))?)
+                        .write(commands::delete("sessions", find::guests_of(&fold))?)
                         .await?;
                 }
                 // First, because this is where transactions meet.
@@ -55,7 +58,7 @@ impl Step for Change {
                 let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
                 let statement = rawdoc! { "q": open, "u": set, "upsert": true };
                 if writer
-                    .write(step::update("names", statement))
+                    .write(commands::update("names", statement))
                     .await?
                     .duplicate
                     .is_some()
@@ -64,18 +67,18 @@ impl Step for Change {
                 }
                 if writer.is_in_transaction() {
                     writer
-                        .write(step::delete_all("sessions", find::guests_of(&fold))?)
+                        .write(commands::delete("sessions", find::guests_of(&fold))?)
                         .await?;
                 }
                 Ok(writer.write(insert(first)).await?.duplicate.is_none())
             }
             Self::Password(account, keep) => {
                 let others = find::sessions_of(&account.username, Some(*keep));
-                writer.write(step::delete_all("sessions", others)?).await?;
+                writer.write(commands::delete("sessions", others)?).await?;
                 let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
                 let before = proved(&account.username, account.version - 1);
                 let statement = rawdoc! { "q": before, "u": set };
-                Ok(writer.write(step::update("names", statement)).await?.n == 1)
+                Ok(writer.write(commands::update("names", statement)).await?.n == 1)
             }
             Self::Guest(new) => {
                 let fold = NameKey::from(&new.session.username);
@@ -88,14 +91,14 @@ impl Step for Change {
             Self::LogIn(new, version) => {
                 let current = proved(&new.session.username, *version);
                 let used = rawdoc! { "q": current, "u": { "$inc": { "uses": 1_i64 } } };
-                let used = writer.write(step::update("names", used)).await?;
+                let used = writer.write(commands::update("names", used)).await?;
                 Ok(used.n == 1 && writer.write(insert(new)).await?.duplicate.is_none())
             }
         }
     }
 }
 
-/// Makes sure that nobody claims a name before the transaction ends. A duplicate key says that it
+/// Returns the command by which nobody claims a name before the transaction ends. A duplicate key says that it
 /// has an account.
 fn use_by_guest(name: &NameKey) -> RawDocumentBuf {
     let statement = rawdoc! {
@@ -103,10 +106,10 @@ fn use_by_guest(name: &NameKey) -> RawDocumentBuf {
         "u": { "$inc": { "uses": 1_i64 } },
         "upsert": true,
     };
-    step::update("names", statement)
+    commands::update("names", statement)
 }
 
-/// An account with this version of the password.
+/// Matches an account with this version of the password.
 fn proved(user: &Username, version: i64) -> RawDocumentBuf {
     rawdoc! {
         "_id": NameKey::from(user).as_str(),
@@ -116,7 +119,7 @@ fn proved(user: &Username, version: i64) -> RawDocumentBuf {
 }
 
 fn insert(new: &NewSession) -> RawDocumentBuf {
-    step::insert("sessions", documents::new_session(new))
+    commands::insert("sessions", documents::new_session(new))
 }
 
 #[async_trait]
@@ -130,15 +133,16 @@ impl Accounts for Mongo {
                 ))
             };
             let found = this
+                .connection
                 .find(find::accounts(std::slice::from_ref(&name)), read)
                 .await?
                 .pop();
-            let Some((account, told)) = found else {
+            let Some((account, is_published)) = found else {
                 return Ok(None);
             };
             // Whoever claimed the name died, or was cut off, before everyone was told.
-            if !told && matches!(this.mode, Mode::ReplicaSet(_)) {
-                names::publish_claim(&this, &name).await?;
+            if !is_published && this.deployment.is_shared() {
+                names::publish_claim(&this.connection, &name).await?;
             }
             Ok(Some(account))
         })
@@ -146,19 +150,25 @@ impl Accounts for Mongo {
     }
 
     async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
-        self.run_commit(|this| async move { this.owners(&names).await })
+        self.run_commit(|this| async move { this.account_names(&names).await })
             .await
     }
 
     async fn create_account(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.run_change(|this| async move { this.change(&mut Change::Claim(account, first)).await })
-            .await
+        self.run_change(|this| async move {
+            this.deployment
+                .change(&this.connection, &mut Change::Claim(account, first))
+                .await
+        })
+        .await
     }
 
     async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.run_change(
-            |this| async move { this.change(&mut Change::Password(account, keep)).await },
-        )
+        self.run_change(|this| async move {
+            this.deployment
+                .change(&this.connection, &mut Change::Password(account, keep))
+                .await
+        })
         .await
     }
 
@@ -167,7 +177,12 @@ impl Accounts for Mongo {
             let fold = NameKey::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
-            this.limited(this.collection("names").update_one(stored, better))
+            this.connection
+                .limited(
+                    this.connection
+                        .collection("names")
+                        .update_one(stored, better),
+                )
                 .await
                 .map_err(error)?;
             Ok(())
@@ -176,20 +191,27 @@ impl Accounts for Mongo {
     }
 
     async fn add_guest_session(&self, new: NewSession) -> Result<bool> {
-        self.run_change(|this| async move { this.change(&mut Change::Guest(new)).await })
-            .await
+        self.run_change(|this| async move {
+            this.deployment
+                .change(&this.connection, &mut Change::Guest(new))
+                .await
+        })
+        .await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.run_change(
-            move |this| async move { this.change(&mut Change::LogIn(new, version)).await },
-        )
+        self.run_change(move |this| async move {
+            this.deployment
+                .change(&this.connection, &mut Change::LogIn(new, version))
+                .await
+        })
         .await
     }
 
     async fn session(&self, token: TokenHash, alive_since: Timestamp) -> Result<Option<Session>> {
         self.run(|this| async move {
             Ok(this
+                .connection
                 .find(find::session(token, alive_since), documents::session)
                 .await?
                 .pop())
@@ -200,8 +222,9 @@ impl Accounts for Mongo {
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.run_change(|this| async move {
             let used = doc! { "$set": documents::session_use(now) };
-            let sessions = this.collection("sessions");
-            this.limited(sessions.update_one(find::token(token), used))
+            let sessions = this.connection.collection("sessions");
+            this.connection
+                .limited(sessions.update_one(find::token(token), used))
                 .await
                 .map_err(error)?;
             Ok(())
@@ -212,8 +235,9 @@ impl Accounts for Mongo {
     async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
         self.run_change(|this| async move {
             let renewed = doc! { "$set": { "renewed_at": now.as_micros() } };
-            let sessions = this.collection("sessions");
-            this.limited(sessions.update_one(find::token(token), renewed))
+            let sessions = this.connection.collection("sessions");
+            this.connection
+                .limited(sessions.update_one(find::token(token), renewed))
                 .await
                 .map_err(error)?;
             Ok(())
@@ -223,8 +247,9 @@ impl Accounts for Mongo {
 
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
         self.run_change(|this| async move {
-            let sessions = this.collection("sessions");
+            let sessions = this.connection.collection("sessions");
             let ended = this
+                .connection
                 .limited(sessions.find_one_and_delete(find::token(token)))
                 .await;
             Ok(ended
@@ -236,7 +261,8 @@ impl Accounts for Mongo {
 
     async fn sessions(&self, user: Username, alive_since: Timestamp) -> Result<Vec<Session>> {
         self.run(|this| async move {
-            this.find(find::sessions(&user, alive_since), documents::session)
+            this.connection
+                .find(find::sessions(&user, alive_since), documents::session)
                 .await
         })
         .await
@@ -244,8 +270,9 @@ impl Accounts for Mongo {
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
         self.run_change(move |this| async move {
-            let sessions = this.collection("sessions");
+            let sessions = this.connection.collection("sessions");
             let ended = this
+                .connection
                 .limited(sessions.delete_one(find::session_of(&user, id)))
                 .await
                 .map_err(error)?;
@@ -257,8 +284,9 @@ impl Accounts for Mongo {
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
         self.run_change(move |this| async move {
             let filter = find::sessions_of(&user, except);
-            let sessions = this.collection("sessions");
+            let sessions = this.connection.collection("sessions");
             Ok(this
+                .connection
                 .limited(sessions.delete_many(filter))
                 .await
                 .map_err(error)?
@@ -268,10 +296,11 @@ impl Accounts for Mongo {
     }
 }
 
-impl Inner {
-    /// For each of these names, in any case, who has an account of it.
-    pub(super) async fn owners(&self, names: &[NameKey]) -> Result<Vec<Option<Username>>> {
+impl Store {
+    /// Returns the account names of those of these names, in any case, that have an account.
+    async fn account_names(&self, names: &[NameKey]) -> Result<Vec<Option<Username>>> {
         let found: HashMap<_, _> = self
+            .connection
             .find(find::accounts(names), documents::owner)
             .await?
             .into_iter()

@@ -24,7 +24,7 @@ pub(super) const CAPACITY: usize = 16;
 /// A bucket ends with the message that brings its texts to this size.
 const FULL_BYTES: usize = 16 * 1024;
 
-/// The buckets of a batch, as the documents of an `insert` command.
+/// Returns the buckets of a batch, as the documents of an `insert` command.
 pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
     let id = batch_id(batch.id);
     let mut buckets = RawArrayBuf::new();
@@ -51,7 +51,7 @@ pub(super) fn locations(part: &RoomBatch) -> Vec<i64> {
     locations
 }
 
-/// How many of the messages go into the next bucket: at least one.
+/// Returns how many of the messages go into the next bucket: at least one.
 fn size(messages: &[BatchMessage]) -> usize {
     let mut bytes = 0;
     let before_full = messages.iter().take(CAPACITY).take_while(|message| {
@@ -140,7 +140,7 @@ impl<'a> Bucket<'a> {
         self.document.get_array("messages").map_err(corrupt)
     }
 
-    /// The messages, as they were posted, from the place `first` up to the place `last`.
+    /// Returns the messages, as they were posted, from the place `first` up to the place `last`.
     fn messages(&self, first: Seq, last: Seq) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
         let mut place = self.first;
@@ -175,7 +175,7 @@ impl<'a> Bucket<'a> {
         self.document.get_bool("changed").unwrap_or(false)
     }
 
-    /// The message at a place.
+    /// Returns the message at a place.
     pub(super) fn at(&self, seq: Seq) -> Result<Option<Message>> {
         Ok(self.messages(seq, seq)?.pop())
     }
@@ -184,7 +184,7 @@ impl<'a> Bucket<'a> {
         self.messages(self.first, self.last)
     }
 
-    /// The messages in `range`, at most `limit`: the oldest, or for [`Range::Newest`] and
+    /// Returns the messages in `range`, at most `limit`: the oldest, or for [`Range::Newest`] and
     /// [`Range::Before`] the newest.
     pub(super) fn in_range(&self, range: Range, limit: usize) -> Result<Vec<Message>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -206,7 +206,7 @@ impl<'a> Bucket<'a> {
         }
     }
 
-    /// The message that was stored under a nonce.
+    /// Returns the message that was stored under a nonce.
     pub(super) fn by_nonce(&self, (_, sender, nonce): &NonceKey) -> Result<Option<Message>> {
         for entry in self.document.get_array("nonces").map_err(corrupt)? {
             let entry = entry.map_err(corrupt)?;

@@ -20,12 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use mongodb::bson::raw::CString;
 use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, rawdoc};
 
+use super::connection::Connection;
 use super::documents::{self, change_seq, corrupt, is_there, names, text, time};
-use super::{Inner, find, reactions, step};
+use super::{commands, find, reactions};
 use crate::error::Result;
 use crate::model::{Batch, MessageChange, ReadState, Stored};
 use crate::timestamp::Timestamp;
-use crate::types::{ChangeSeq, Content, Message, Reaction, RoomName, Seq, Username};
+use crate::types::{Content, Message, Reaction, RoomName, Seq, Username};
 
 /// A command ends with the state that brings it to this size.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
@@ -131,7 +132,7 @@ pub(super) fn has_changes(batch: &Batch) -> bool {
 }
 
 /// Returns the commands that make the changes of a batch, in any order.
-pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
+pub(super) fn commands_of(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
     let is_first = |change: &MessageChange| change.before.message.change.is_none();
     let first = each(batch).filter(|(_, change)| is_first(change));
     let later = each(batch).filter(|(_, change)| !is_first(change));
@@ -148,25 +149,27 @@ pub(super) fn commands(batch: &Batch) -> mongodb::error::Result<Vec<RawDocumentB
     }
 
     let first = in_chunks(first.map(|(room, change)| document(room, change)));
-    let mut commands: Vec<_> = first
+    let mut all: Vec<_> = first
         .into_iter()
-        .filter_map(|states| insert("changes", states))
+        .filter_map(|states| commands::insert_all("changes", states))
         .collect();
     let later = in_chunks(later.map(|(room, change)| replacement(room, change)));
-    commands.extend(
+    all.extend(
         later
             .into_iter()
-            .filter_map(|states| step::update_all("changes", states)),
+            .filter_map(|states| commands::update_all("changes", states)),
     );
-    commands.extend(step::update_all("messages", marks(batch)?));
-    commands.extend(reactions::commands(each(batch))?);
+    all.extend(commands::update_all("messages", marks(batch)?));
+    all.extend(reactions::commands_of(each(batch))?);
 
-    commands.extend(insert("mentions", mentions));
-    commands.extend(delete(
+    all.extend(commands::insert_all("mentions", mentions));
+    all.extend(commands::delete_all(
         "mentions",
-        delete_by_id("_id.user", no_mentions)?.into_iter().collect(),
+        commands::delete_by_id("_id.user", no_mentions)?
+            .into_iter()
+            .collect(),
     ));
-    Ok(commands)
+    Ok(all)
 }
 
 /// Splits statements so that a command of each part can be kept in a document.
@@ -189,44 +192,6 @@ fn each(batch: &Batch) -> impl Iterator<Item = (&RoomName, &MessageChange)> {
         .rooms
         .iter()
         .flat_map(|part| part.changes.iter().map(move |change| (&part.room, change)))
-}
-
-/// Returns a command that inserts what is not there, unless there is nothing to insert.
-pub(super) fn insert(collection: &str, documents: RawArrayBuf) -> Option<RawDocumentBuf> {
-    (!documents.is_empty())
-        .then(|| rawdoc! { "insert": collection, "documents": documents, "ordered": false })
-}
-
-pub(super) fn delete(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
-    (!statements.is_empty()).then(|| rawdoc! { "delete": collection, "deletes": statements })
-}
-
-/// Returns the statement that deletes documents, unless there are none. The first field of their
-/// `_id` is `leading`, and tells the router of a sharded cluster where they are.
-pub(super) fn delete_by_id(
-    leading: &'static str,
-    ids: RawArrayBuf,
-) -> mongodb::error::Result<Option<RawDocumentBuf>> {
-    let mut leaders = BTreeSet::new();
-    for id in &ids {
-        let field = id?.as_document().and_then(|id| id.iter().next());
-        leaders.extend(field.transpose()?.and_then(|(_, leader)| leader.as_str()));
-    }
-    if leaders.is_empty() {
-        return Ok(None);
-    }
-    let leaders: RawArrayBuf = leaders.into_iter().collect();
-    let mut found = rawdoc! { "_id": { "$in": ids.clone() } };
-    found.append(
-        CString::try_from(leading.to_owned())?,
-        rawdoc! { "$in": leaders },
-    );
-    Ok(Some(rawdoc! { "q": found, "limit": 0, "hint": by_id() }))
-}
-
-/// Saves the server the search for the best index.
-fn by_id() -> RawDocumentBuf {
-    rawdoc! { "_id": 1 }
 }
 
 fn replacement(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
@@ -284,7 +249,7 @@ fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocu
     let rooms: BTreeSet<_> = buckets.iter().map(|(room, _)| room.as_str()).collect();
     let rooms: RawArrayBuf = rooms.into_iter().collect();
     let found = rawdoc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } };
-    rawdoc! { "q": found, "u": change, "multi": true, "hint": by_id() }
+    rawdoc! { "q": found, "u": change, "multi": true, "hint": commands::by_id() }
 }
 
 /// Place of a message in its bucket.
@@ -341,7 +306,7 @@ pub(super) fn new_mentions<'a>(
                 .iter()
                 .map(move |user| mention(user, room, seq, timestamp))
         };
-    insert("mentions", messages.flat_map(of_message).collect())
+    commands::insert_all("mentions", messages.flat_map(of_message).collect())
 }
 
 /// Returns the command that stores the mentions of a batch's new messages, unless there are none.
@@ -360,54 +325,37 @@ pub(super) fn mentions_of_posts(batch: &Batch) -> Option<RawDocumentBuf> {
     }))
 }
 
-impl Inner {
-    /// Puts the newest states of messages of one room, which are in `seq` order, over those from
-    /// their buckets.
-    pub(super) async fn overlay(
-        &self,
-        room: &RoomName,
-        messages: &mut [Message],
-        state: ReadState,
-    ) -> Result<()> {
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-            return Ok(());
-        };
-        let query = find::changes_between(room, first.seq, last.seq).of(state);
-        let changed = self.find(query, |document| message(room, document)).await?;
-        for message in changed {
-            if let Ok(at) = messages.binary_search_by_key(&message.seq, |message| message.seq) {
-                messages[at] = message;
-            }
-        }
-
-        // Later than its bucket was read, so the new state of a message is there if the old one is
-        // not.
-        match messages
-            .iter()
-            .find(|message| message.change.is_none() && message.is_deleted())
-        {
-            Some(lost) => Err(corrupt(format!(
-                "message {} of {room} has no text and no change",
-                lost.seq
-            ))),
-            None => Ok(()),
+/// Puts the newest states of messages of one room, which are in `seq` order, over those from
+/// their buckets.
+pub(super) async fn overlay(
+    connection: &Connection,
+    room: &RoomName,
+    messages: &mut [Message],
+    state: ReadState,
+) -> Result<()> {
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+        return Ok(());
+    };
+    let query = find::changes_between(room, first.seq, last.seq).of(state);
+    let changed = connection
+        .find(query, |document| message(room, document))
+        .await?;
+    for message in changed {
+        if let Ok(at) = messages.binary_search_by_key(&message.seq, |message| message.seq) {
+            messages[at] = message;
         }
     }
 
-    /// Reads messages that changed after `after`.
-    pub(super) async fn changed(
-        &self,
-        room: &RoomName,
-        after: ChangeSeq,
-        limit: u32,
-    ) -> Result<Vec<Message>> {
-        let bound = self.committed_head(room)?.map(|head| head.change);
-        let query = find::changed(room, after, bound, limit);
-        let mut changed = self.find(query, |document| message(room, document)).await?;
-        // On a standalone mongod, for a batch that began while they were read.
-        if let Some(bound) = self.committed_head(room)?.map(|head| head.change) {
-            changed.retain(|message| message.change <= Some(bound));
-        }
-        Ok(changed)
+    // Later than its bucket was read, so the new state of a message is there if the old one is
+    // not.
+    match messages
+        .iter()
+        .find(|message| message.change.is_none() && message.is_deleted())
+    {
+        Some(lost) => Err(corrupt(format!(
+            "message {} of {room} has no text and no change",
+            lost.seq
+        ))),
+        None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Inner;
+use super::store::Store;
 use crate::error::{Error, Result};
 use crate::types::Username;
 
@@ -27,7 +27,7 @@ struct Ask {
 pub(super) struct CountBatcher(mpsc::Sender<Ask>);
 
 impl CountBatcher {
-    pub(super) fn start(mongo: Arc<Inner>) -> Self {
+    pub(super) fn start(store: Arc<Store>) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut asks: Vec<Ask> = Vec::new();
@@ -37,7 +37,7 @@ impl CountBatcher {
                     waiting.entry(user).or_default().push(reply);
                 }
                 let users: Vec<_> = waiting.keys().cloned().collect();
-                let counts = mongo.message_counts(&users).await;
+                let counts = store.message_counts(&users).await;
                 for (at, replies) in waiting.into_values().enumerate() {
                     let count = counts
                         .as_ref()

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use mongodb::ClientSession;
 use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, cstr, rawdoc};
 
-use super::{Inner, documents, find};
+use super::connection::Connection;
+use super::{documents, find};
 use crate::model::CountChange;
 use crate::types::Username;
 
@@ -51,13 +52,13 @@ pub(super) fn add_statements(
 /// Creates the counters that are missing, in a transaction whose update was `lacking` that many
 /// documents. Returns false if it lacked something else.
 pub(super) async fn create_missing(
-    mongo: &Inner,
+    connection: &Connection,
     session: &mut ClientSession,
     counts: &[CountChange],
     lacking: usize,
     document: impl Fn(&CountChange) -> RawDocumentBuf,
 ) -> mongodb::error::Result<bool> {
-    let present = mongo
+    let present = connection
         .find_in(find::counters(counts), session, documents::counted)
         .await?;
     let present: HashSet<Username> = present.into_iter().collect();
@@ -67,7 +68,7 @@ pub(super) async fn create_missing(
 
     let missing = counts.iter().filter(|count| !present.contains(&count.user));
     let missing: RawArrayBuf = missing.map(document).collect();
-    let made = mongo
+    let made = connection
         .write(
             rawdoc! { "insert": "counters", "documents": missing },
             Some(session),

@@ -27,8 +27,8 @@
 //! so does one that changes who has it, so that two such transactions never both succeed unseen by
 //! each other. `sessions.guest` is that name, for those of guests. `names.told`: see `names.rs`.
 //!
-//! What a post moves on is in one collection, so that one command moves all of it: a command costs
-//! more than what it does.
+//! Heads and counters are in one collection, so that one command moves all that a post moves: a
+//! command costs more than the work it does.
 
 use std::str::FromStr;
 
@@ -47,6 +47,8 @@ use crate::session::{Session, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Content, Privacy, Room, RoomName, Seq, Topic, Username};
 
+/// Number of tallies. More processes than that share them, and get in each other's way.
+pub(super) const TALLIES: i32 = 32;
 pub(super) fn corrupt(e: impl std::fmt::Display) -> Error {
     Error::Corrupt(e.to_string())
 }
@@ -95,7 +97,7 @@ pub(super) fn head(document: &RawDocument) -> Result<(String, Head)> {
     Ok((name, head))
 }
 
-/// Whether something is said to be so.
+/// Returns true if a field says so.
 fn flag(document: &RawDocument, key: &str) -> bool {
     document.get_bool(key).unwrap_or(false)
 }
@@ -170,7 +172,7 @@ pub(super) fn is_there(document: &RawDocument, key: &str) -> bool {
     document.get(key).is_ok_and(|value| value.is_some())
 }
 
-/// The room and the place of a message.
+/// Reads the room and the place of a message.
 pub(super) fn place(document: &RawDocument) -> Result<(RoomName, Seq)> {
     let id = document.get_document("_id").map_err(corrupt)?;
     Ok((text(id, "room")?, seq(id, "seq")?))
@@ -181,7 +183,7 @@ pub(super) fn message_id(room: &RoomName, seq: Seq) -> RawDocumentBuf {
     rawdoc! { "room": room.as_str(), "seq": seq.get() }
 }
 
-/// How a room stands to everyone.
+/// Reads the access of everyone to a room.
 pub(super) fn access(document: &RawDocument) -> Result<Access> {
     Ok(Access {
         privacy: if flag(document, "private") {
@@ -226,7 +228,7 @@ fn topic(document: &RawDocument) -> Result<Option<Topic>> {
         .transpose()
 }
 
-/// Whose mark it is, and in which room.
+/// Reads the user and the room of a mark.
 pub(super) fn marked(key: &RawDocument) -> Result<(Username, RoomName)> {
     let id = key.get_document("_id").map_err(corrupt)?;
     Ok((text(id, "user")?, text(id, "room")?))
@@ -236,7 +238,7 @@ pub(super) fn marked_seq(document: &RawDocument) -> Result<Seq> {
     seq(document, "seq")
 }
 
-/// The room and the place up to which it was read.
+/// Reads the room and the place of a read mark.
 pub(super) fn mark(document: &RawDocument) -> Result<(RoomName, Seq)> {
     Ok((room_name(document)?, seq(document, "seq")?))
 }
@@ -249,16 +251,16 @@ pub(super) fn process(document: &RawDocument) -> Result<ProcessId> {
     Ok(ProcessId(id.bytes()))
 }
 
-pub(super) fn attendance(document: &RawDocument) -> Result<ProcessPresence> {
+pub(super) fn presence(document: &RawDocument) -> Result<ProcessPresence> {
     Ok(ProcessPresence {
         version: document.get_i64("version").map_err(corrupt)?,
         users: names(document, "users")?,
     })
 }
 
-pub(super) fn new_attendance(attendance: &ProcessPresence) -> Document {
-    let users: Vec<_> = attendance.users.iter().map(Username::as_str).collect();
-    doc! { "version": attendance.version, "users": users }
+pub(super) fn new_presence(presence: &ProcessPresence) -> Document {
+    let users: Vec<_> = presence.users.iter().map(Username::as_str).collect();
+    doc! { "version": presence.version, "users": users }
 }
 
 pub(super) fn new_signal(signal: &Signal) -> Document {
@@ -331,7 +333,25 @@ pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
     rawdoc! { "tally": slot }
 }
 
-/// User of a counter.
+/// Returns the name of a user's field in a tally. A dot would name a field within a field, and a dollar
+/// sign stands for more in an update.
+pub(super) fn tally_field(user: &Username) -> String {
+    user.as_str()
+        .replace('%', "%25")
+        .replace('.', "%2E")
+        .replace('$', "%24")
+}
+
+/// Returns the user of a field in a tally.
+pub(super) fn user_of_tally_field(field: &str) -> Result<Username> {
+    let name = field
+        .replace("%24", "$")
+        .replace("%2E", ".")
+        .replace("%25", "%");
+    name.parse().map_err(corrupt)
+}
+
+/// Reads the user of a counter.
 pub(super) fn counted(document: &RawDocument) -> Result<Username> {
     text(document.get_document("_id").map_err(corrupt)?, "user")
 }
@@ -367,7 +387,7 @@ pub(super) fn new_member(privacy: Privacy, now: Timestamp) -> Document {
     member
 }
 
-/// The name as it was banned.
+/// Reads the name as it was banned.
 pub(super) fn banned(document: &RawDocument) -> Result<Username> {
     text(document, "username")
 }
@@ -377,7 +397,7 @@ pub(super) fn member_of_public(room: &RoomName, user: &Username, at: Timestamp) 
     rawdoc! { "_id": { "room": room.as_str(), "user": user.as_str() }, "joined_at": at.as_micros() }
 }
 
-/// Room and user of a membership.
+/// Reads the room and the user of a membership.
 pub(super) fn membership(document: &RawDocument) -> Result<(RoomName, Username)> {
     Ok((room_name(document)?, member(document)?))
 }
@@ -410,7 +430,7 @@ pub(super) fn account(document: &RawDocument) -> Result<Account> {
     })
 }
 
-/// The name in its `_id`, and who has an account of that name.
+/// Reads the name in the `_id`, and the name of the account.
 pub(super) fn owner(document: &RawDocument) -> Result<(String, Username)> {
     Ok((
         document.get_str("_id").map_err(corrupt)?.to_owned(),
@@ -463,7 +483,7 @@ pub(super) fn session(document: &RawDocument) -> Result<Session> {
     })
 }
 
-/// The upserts that make a batch's senders members.
+/// Returns the upserts that make a batch's senders members.
 pub(super) fn new_members<'a>(
     rooms: impl Iterator<Item = (&'a RoomName, &'a [Username], Timestamp)>,
 ) -> RawArrayBuf {
@@ -502,7 +522,7 @@ impl From<&RoomBatch> for HeadMove {
 }
 
 impl HeadMove {
-    /// The fields that it sets.
+    /// Returns the fields that it sets.
     pub(super) fn fields(self) -> RawDocumentBuf {
         let mut fields = RawDocumentBuf::new();
         if let Some((seq, timestamp)) = self.last {
@@ -516,7 +536,7 @@ impl HeadMove {
     }
 }
 
-/// What else a room has that is created by its first message.
+/// Returns the other fields of a room that is created by its first message.
 pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
     rawdoc! {
         "last_change": 0_i64,
@@ -524,5 +544,26 @@ pub(super) fn first_head(created_at: Timestamp) -> RawDocumentBuf {
         "closings": 0_i64,
         "created_at": created_at.as_micros(),
         "private": false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_names_one_user() {
+        for (name, expected) in [
+            ("ann", "ann"),
+            ("a.b", "a%2Eb"),
+            ("$x", "%24x"),
+            ("a%2Eb", "a%252Eb"),
+        ] {
+            assert_eq!(tally_field(&name.parse().expect("a name")), expected);
+            assert_eq!(
+                user_of_tally_field(expected).expect("a name").as_str(),
+                name
+            );
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// The longest that a beat may take to come back while the stream counts as live.
 const MAX_LAG: Duration = Duration::from_secs(1);
 /// Beats remembered that did not come back. The oldest one tells the lag.
-const MAX_UNHEARD: usize = 64;
+const MAX_OUTSTANDING: usize = 64;
 
 /// The beats that were written, and those that came back.
 #[derive(Debug, Default)]
@@ -19,9 +19,9 @@ struct Beats {
     /// The last beat that was written.
     written: i64,
     /// The last beat that came back.
-    heard: i64,
+    returned: i64,
     /// Beats that did not come back yet, and when each was written.
-    unheard: VecDeque<(i64, Instant)>,
+    outstanding: VecDeque<(i64, Instant)>,
     /// The beat with which the stream has caught up after it was resumed.
     caught_up_at: i64,
 }
@@ -35,28 +35,28 @@ impl Echo {
     pub(super) fn written(&self, beat: i64, at: Instant) {
         let mut beats = self.lock();
         beats.written = beat;
-        if beat > beats.heard && beats.unheard.len() < MAX_UNHEARD {
-            beats.unheard.push_back((beat, at));
+        if beat > beats.returned && beats.outstanding.len() < MAX_OUTSTANDING {
+            beats.outstanding.push_back((beat, at));
         }
     }
 
     /// Takes note that a beat came back, and with it all before it.
-    pub(super) fn heard(&self, beat: i64) {
+    pub(super) fn returned(&self, beat: i64) {
         let mut beats = self.lock();
-        beats.heard = beats.heard.max(beat);
+        beats.returned = beats.returned.max(beat);
         while beats
-            .unheard
+            .outstanding
             .front()
-            .is_some_and(|(unheard, _)| *unheard <= beat)
+            .is_some_and(|(outstanding, _)| *outstanding <= beat)
         {
-            beats.unheard.pop_front();
+            beats.outstanding.pop_front();
         }
     }
 
     /// Takes note that a stream begins with what is committed now.
     pub(super) fn begin(&self) {
         let mut beats = self.lock();
-        beats.unheard.clear();
+        beats.outstanding.clear();
         beats.caught_up_at = 0;
     }
 
@@ -67,11 +67,11 @@ impl Echo {
         beats.caught_up_at = beats.written + 1;
     }
 
-    /// Tells if there may be commits older than [`MAX_LAG`] that the stream has not told of.
+    /// Tells if there may be commits older than [`MAX_LAG`] that the stream has not reported.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
         let beats = self.lock();
         let is_late = |(_, at): &(i64, Instant)| now.saturating_duration_since(*at) > MAX_LAG;
-        beats.heard < beats.caught_up_at || beats.unheard.front().is_some_and(is_late)
+        beats.returned < beats.caught_up_at || beats.outstanding.front().is_some_and(is_late)
     }
 }
 
@@ -87,17 +87,17 @@ mod tests {
         (1..=3).for_each(|beat| echo.written(beat, at(500 * beat.unsigned_abs())));
         assert!(!echo.is_behind(at(1_500)));
         assert!(echo.is_behind(at(1_501)));
-        echo.heard(1);
+        echo.returned(1);
         assert!(!echo.is_behind(at(2_000)) && echo.is_behind(at(2_001)));
-        echo.heard(3);
+        echo.returned(3);
         assert!(!echo.is_behind(at(100_000)));
         // What came back before it was known to be written is not waited for.
-        echo.heard(4);
+        echo.returned(4);
         echo.written(4, at(100_000));
         assert!(!echo.is_behind(at(200_000)));
         // Of a long silence the first beat tells how long it was.
         (5..1_000).for_each(|beat| echo.written(beat, at(300_000)));
-        assert!(echo.lock().unheard.len() <= MAX_UNHEARD);
+        assert!(echo.lock().outstanding.len() <= MAX_OUTSTANDING);
         assert!(echo.is_behind(at(302_000)));
         echo.begin();
         assert!(!echo.is_behind(at(302_000)));
@@ -108,10 +108,10 @@ mod tests {
         let (echo, start) = (Echo::default(), Instant::now());
         echo.written(1, start);
         echo.resume();
-        echo.heard(1);
+        echo.returned(1);
         assert!(echo.is_behind(start));
         echo.written(2, start);
-        echo.heard(2);
+        echo.returned(2);
         assert!(!echo.is_behind(start));
     }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use mongodb::bson::raw::CString;
 use mongodb::bson::{DateTime, Document, RawDocumentBuf, cstr, doc};
 
-use super::{Inner, documents, error};
+use super::connection::Connection;
+use super::documents;
+use super::error::error;
 use crate::error::Result;
 use crate::model::{Batch, BatchId};
 
@@ -86,9 +88,9 @@ pub(super) fn field(id: BatchId) -> String {
 }
 
 /// Removes what processes that are gone have left in the tally `slot`.
-pub(super) async fn remove_old(mongo: &Inner, slot: i32) -> Result<()> {
+pub(super) async fn remove_old(connection: &Connection, slot: i32) -> Result<()> {
     let tally = doc! { "_id": { "tally": slot } };
-    let counters = mongo.collection("counters");
+    let counters = connection.collection("counters");
     let found = counters
         .find_one(tally.clone())
         .projection(doc! { FIELD: 1 })

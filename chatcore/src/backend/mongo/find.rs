@@ -7,7 +7,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::{buckets, documents, pending_counts};
+use super::error::error;
+use super::{buckets, documents};
 use crate::account::NameKey;
 use crate::error::Result;
 use crate::model::{CountChange, Head, NonceKey, Page, ReadState};
@@ -63,7 +64,7 @@ impl Query {
         command
     }
 
-    /// The same query of the newest state.
+    /// Has the query read the newest state.
     pub(super) fn newest(self) -> Self {
         Self {
             newest_state: true,
@@ -71,7 +72,7 @@ impl Query {
         }
     }
 
-    /// The same query of a state.
+    /// Has the query read a state.
     pub(super) fn of(self, state: ReadState) -> Self {
         Self {
             newest_state: state == ReadState::Newest,
@@ -93,10 +94,10 @@ impl Query {
             .batch_size(self.limit)
             .limit(-i64::from(self.limit))
             .optional(self.hint, |find, keys| find.hint(Hint::Keys(keys)));
-        let mut batches = find.batch().await.map_err(super::error)?;
+        let mut batches = find.batch().await.map_err(error)?;
         let mut values = Vec::new();
-        while let Some(batch) = batches.try_next().await.map_err(super::error)? {
-            for document in batch.doc_slices().map_err(super::error)? {
+        while let Some(batch) = batches.try_next().await.map_err(error)? {
+            for document in batch.doc_slices().map_err(error)? {
                 let document = document.map_err(|e| crate::Error::Corrupt(e.to_string()))?;
                 if let Some(document) = document.as_document() {
                     values.push(read(document)?);
@@ -160,7 +161,7 @@ pub(super) fn ban(room: &RoomName, name: &NameKey) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": name.as_str() } }
 }
 
-/// Whether names are banned.
+/// Bans of names.
 pub(super) fn bans_of(room: &RoomName, names: &[NameKey]) -> Query {
     let ids: Vec<_> = names
         .iter()
@@ -274,7 +275,7 @@ pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
     within(room, "seq", after.get(), last.get() + 1)
 }
 
-/// Whose batch the bucket is that begins at a place.
+/// Batch of the bucket that begins at a place.
 pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     let filter =
         doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
@@ -467,7 +468,7 @@ pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
         projection.extend(doc! { "folded": 1, "folds": 1, "deletions": 1 });
         let fields = users
             .iter()
-            .map(|user| format!("counts.{}", pending_counts::field(user)));
+            .map(|user| format!("counts.{}", documents::tally_field(user)));
         projection.extend(fields.map(|field| (field, Bson::Int32(1))));
     }
     Query {
@@ -518,7 +519,7 @@ pub(super) fn memberships_among(pairs: &[(&RoomName, &Username)]) -> Query {
     }
 }
 
-/// Which of these users are members.
+/// Members out of these users.
 pub(super) fn members_among(room: &RoomName, users: &[Username]) -> Query {
     let ids: Vec<_> = users
         .iter()
@@ -558,7 +559,7 @@ pub(super) fn ends(rooms: &[RoomName]) -> Query {
     }
 }
 
-/// How far a user has read in rooms.
+/// Read marks of a user in rooms.
 pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
     let ids: Vec<_> = rooms
         .iter()
@@ -571,7 +572,7 @@ pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
     }
 }
 
-/// Who is connected to a room, by process.
+/// Users connected to a room, by process.
 pub(super) fn presence(room: &RoomName) -> Query {
     let filter = within(room, "process", Bson::MinKey, Bson::MaxKey);
     Query {
@@ -617,7 +618,7 @@ pub(super) fn claims(slot: i32) -> Query {
 /// Every tally. Documents compare by type, then name, then value of their first field, and those of
 /// rooms and users begin with a string.
 pub(super) fn tallies() -> Document {
-    doc! { "_id": { "$gte": { "tally": 0 }, "$lt": { "tally": pending_counts::SLOTS } } }
+    doc! { "_id": { "$gte": { "tally": 0 }, "$lt": { "tally": documents::TALLIES } } }
 }
 
 pub(super) fn guests_of(name: &NameKey) -> Document {

@@ -15,17 +15,20 @@ use mongodb::{Collection, Database};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{DUPLICATE_KEY, error};
+use super::error::{error, is_duplicate};
+use crate::backend::ChangeSink;
 use crate::error::{Error, Result};
 
-/// How often the holder renews.
+/// Interval at which the holder renews.
 const RENEW: Duration = Duration::from_secs(1);
-/// How long after the start of its last renewal the holder may begin a write.
+/// Time after the start of its last renewal in which the holder may begin a write.
 const VALID: Duration = Duration::from_secs(3);
-/// How long the lease must stand still before another process takes it. Leaves a write that began
+/// Time for which the lease must stand still before another process takes it. Leaves a write that began
 /// in the last valid moment two seconds to arrive.
 const TAKEOVER: Duration = Duration::from_secs(5);
-const WATCH: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
+/// Interval at which the holder reports that the lease is valid.
+const REPORT: Duration = Duration::from_millis(250);
 
 pub(super) struct Lease {
     state: Arc<State>,
@@ -60,7 +63,7 @@ impl Lease {
                 Err(e) if is_duplicate(&e) => {}
                 Err(e) => return Err(error(e)),
             }
-            let Some(stale) = watch(&collection).await? else {
+            let Some(stale) = wait_for_stale(&collection).await? else {
                 continue;
             };
             let started = Instant::now();
@@ -110,6 +113,27 @@ impl Lease {
         Ok(())
     }
 
+    /// Reports to a sink that memory is up to date while the lease is valid: nobody else writes then. Once
+    /// another process has the lease, the store is lost.
+    pub(super) async fn watch(&self, sink: &dyn ChangeSink) -> Result<()> {
+        let mut live = true;
+        while !sink.is_closed() {
+            if let Err(lost) = self.may_read() {
+                sink.close();
+                return Err(lost);
+            }
+            let is_mine = self.may_write().is_ok();
+            match (live, is_mine) {
+                (false, true) => sink.resume(),
+                (true, false) => sink.pause(),
+                _ => {}
+            }
+            live = is_mine;
+            tokio::time::sleep(REPORT).await;
+        }
+        Ok(())
+    }
+
     /// Gives the lease to whoever comes next.
     pub(super) async fn release(&self) {
         self.state.released.notify_one();
@@ -137,7 +161,7 @@ impl State {
 }
 
 /// Waits until the lease is free (`None`) or has stood still for [`TAKEOVER`]; then returns it.
-async fn watch(collection: &Collection<Document>) -> Result<Option<Document>> {
+async fn wait_for_stale(collection: &Collection<Document>) -> Result<Option<Document>> {
     let read = || async {
         collection
             .find_one(doc! { "_id": "lease" })
@@ -149,7 +173,7 @@ async fn watch(collection: &Collection<Document>) -> Result<Option<Document>> {
     };
     let since = Instant::now();
     loop {
-        tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(POLL).await;
         match read().await? {
             None => return Ok(None),
             Some(now) if now != first => {
@@ -199,7 +223,7 @@ async fn renew(state: Arc<State>) {
     }
 }
 
-/// Who holds the lease, for the process that is refused.
+/// Names the holder of the lease, for the process that is refused.
 fn holder() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!(
@@ -211,9 +235,4 @@ fn holder() -> String {
             host.trim()
         }
     )
-}
-
-pub(super) fn is_duplicate(e: &mongodb::error::Error) -> bool {
-    use mongodb::error::{ErrorKind, WriteFailure};
-    matches!(&*e.kind, ErrorKind::Write(WriteFailure::WriteError(e)) if e.code == DUPLICATE_KEY)
 }

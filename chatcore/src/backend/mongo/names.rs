@@ -16,7 +16,9 @@ use std::collections::HashSet;
 use mongodb::bson::{RawBson, RawDocument, doc};
 use tokio::sync::Mutex;
 
-use super::{Inner, error, find};
+use super::connection::Connection;
+use super::error::error;
+use super::find;
 use crate::account::NameKey;
 use crate::error::Result;
 use crate::types::Username;
@@ -32,7 +34,7 @@ impl OpenNames {
     /// Tells if one of these names, in any case, has an account.
     pub(super) async fn is_any_claimed(
         &mut self,
-        mongo: &Inner,
+        connection: &Connection,
         guests: &[Username],
     ) -> Result<bool> {
         let mut unknown: Vec<_> = guests.iter().map(NameKey::from).collect();
@@ -41,7 +43,7 @@ impl OpenNames {
             return Ok(false);
         }
         // That there is an account is enough; a corrupt one counts too.
-        if !mongo
+        if !connection
             .find(find::accounts(&unknown), |_: &RawDocument| Ok(()))
             .await?
             .is_empty()
@@ -102,7 +104,11 @@ impl Guests {
 
     /// Returns the number of claims after which these names, in any case, are open; `None` if one
     /// of them is claimed.
-    pub(super) async fn admit(&self, mongo: &Inner, guests: &[Username]) -> Result<Option<Claims>> {
+    pub(super) async fn admit(
+        &self,
+        connection: &Connection,
+        guests: &[Username],
+    ) -> Result<Option<Claims>> {
         let mut known = self.known.lock().await;
         let claims = match known.claims {
             Some(claims) => claims,
@@ -110,7 +116,7 @@ impl Guests {
                 // Before the names are looked up, so that a claim after that is noticed.
                 let read = |tally: &RawDocument| Ok(tally.get_i64("claims").unwrap_or(0));
                 let claims = Claims(
-                    mongo
+                    connection
                         .find(find::claims(self.slot), read)
                         .await?
                         .pop()
@@ -124,7 +130,7 @@ impl Guests {
                 claims
             }
         };
-        Ok((!known.open.is_any_claimed(mongo, guests).await?).then_some(claims))
+        Ok((!known.open.is_any_claimed(connection, guests).await?).then_some(claims))
     }
 
     /// Takes in that a batch was refused, perhaps for a claim.
@@ -133,19 +139,19 @@ impl Guests {
     }
 }
 
-/// Tells every process of a claim that is stored. When this returns, no batch is stored that rests
+/// Publishes a claim that is stored to every process. When this returns, no batch is stored that rests
 /// on what was before it.
-pub(super) async fn publish_claim(mongo: &Inner, name: &NameKey) -> Result<()> {
+pub(super) async fn publish_claim(connection: &Connection, name: &NameKey) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
-    let counters = mongo.collection("counters");
-    mongo
+    let counters = connection.collection("counters");
+    connection
         .limited(counters.update_many(find::tallies(), counted))
         .await
         .map_err(error)?;
 
     let told = doc! { "$set": { "told": true } };
-    let names = mongo.collection("names");
-    mongo
+    let names = connection.collection("names");
+    connection
         .limited(names.update_one(find::name(name), told))
         .await
         .map_err(error)?;

@@ -19,38 +19,39 @@ use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
+use super::documents::TALLIES;
 use super::echo::Echo;
-use super::lease::is_duplicate;
-use super::pending_counts::SLOTS;
-use super::{error, find};
+use super::error::{error, is_duplicate};
+use super::find;
 use crate::error::Result;
+use crate::model::ProcessId;
 
-/// How often a process counts, and looks at the others.
+/// Interval at which a process counts, and checks the others.
 const BEAT: Duration = Duration::from_millis(500);
 /// Longest time that both may take. A command on a connection that died without a word has no end.
 const MAX_TURN: Duration = Duration::from_secs(1);
-/// How many looks in a row may find a process where it was. Looks are counted and not time, because
+/// Checks in a row that may find a process where it was. Checks are counted and not time, because
 /// after a stall of the database all processes have stood still.
 const STILL: u32 = 4;
 
 /// This process among the others. It signs off when this is dropped or closed.
 pub(super) struct Peers {
     pub(super) id: ObjectId,
-    /// Whether this process may still say who is connected to it. Held while it does, so that
-    /// nothing is said after it signed off, and nothing older after newer.
-    pub(super) is_on: Mutex<bool>,
+    /// Set while this process may publish its presence. Locked while it does, so that nothing is
+    /// published after it signed off, and nothing older after newer.
+    pub(super) is_signed_on: Mutex<bool>,
     /// Tells how far the change stream of this process is behind.
     pub(super) echo: Arc<Echo>,
     closing: watch::Sender<()>,
 }
 
-struct Me {
+struct Heartbeat {
     processes: Collection<Document>,
     presence: Collection<Document>,
     id: ObjectId,
     /// Document of this process: the sessions, the tally, and where the process runs.
-    card: Document,
-    /// Where the others were last, and how many looks found them there.
+    registration: Document,
+    /// Where the others were last, and how many checks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
     /// The number of the last beat, as this process counts.
     turn: i64,
@@ -61,19 +62,19 @@ impl Peers {
     /// Signs on with the sessions of this process, and ends those of processes that are known to be
     /// dead. Returns the number of a tally too, which no other process has unless there are many.
     pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
-        let card =
+        let registration =
             doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
         let (id, echo) = (ObjectId::new(), Arc::new(Echo::default()));
-        let mut me = Me {
+        let mut me = Heartbeat {
             processes: database.collection("processes"),
             presence: database.collection("presence"),
             id,
-            card,
+            registration,
             seen: HashMap::new(),
             turn: 0,
             echo: echo.clone(),
         };
-        me.look().await.map_err(error)?;
+        me.check_others().await.map_err(error)?;
         let tally = me.take_tally().await?;
         me.beat().await.map_err(error)?;
         let (closing, mut closed) = watch::channel(());
@@ -86,9 +87,9 @@ impl Peers {
                 match timeout(MAX_TURN, me.turn()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => {
-                        tracing::debug!(error = %e.kind, "the other processes could not be looked at");
+                        tracing::debug!(error = %e.kind, "the other processes could not be checked");
                     }
-                    Err(_) => tracing::debug!("the other processes could not be looked at in time"),
+                    Err(_) => tracing::debug!("the other processes could not be checked in time"),
                 }
             }
             let _ = timeout(MAX_TURN, me.remove(me.id)).await;
@@ -96,7 +97,7 @@ impl Peers {
         Ok((
             Self {
                 id,
-                is_on: Mutex::new(true),
+                is_signed_on: Mutex::new(true),
                 echo,
                 closing,
             },
@@ -104,41 +105,46 @@ impl Peers {
         ))
     }
 
+    /// Returns true if that is this process.
+    pub(super) fn is_me(&self, process: ProcessId) -> bool {
+        self.id.bytes() == process.0
+    }
+
     /// Signs off, once no transaction is open any more.
     pub(super) async fn leave(&self) {
-        *self.is_on.lock().await = false;
+        *self.is_signed_on.lock().await = false;
         self.closing.send_replace(());
     }
 }
 
-impl Me {
+impl Heartbeat {
     /// Signs on with the first tally that is free, if there is one.
     async fn take_tally(&mut self) -> Result<i32> {
-        for tally in 0..SLOTS {
-            let mut card = self.card.clone();
-            card.insert("tally", tally);
+        for tally in 0..TALLIES {
+            let mut registration = self.registration.clone();
+            registration.insert("tally", tally);
             let mut process = doc! { "_id": self.id, "beats": 0_i64 };
-            process.extend(card.clone());
+            process.extend(registration.clone());
             match self.processes.insert_one(process).await {
                 Err(e) if is_duplicate(&e) => {}
                 taken => {
                     taken.map_err(error)?;
-                    self.card = card;
+                    self.registration = registration;
                     return Ok(tally);
                 }
             }
         }
         let [random] = crate::session::random()?;
-        Ok(i32::from(random) % SLOTS)
+        Ok(i32::from(random) % TALLIES)
     }
 
     async fn turn(&mut self) -> mongodb::error::Result<()> {
         match self.beat().await {
             // Taken for dead for a while; another process has the tally now. They share it.
-            Err(e) if is_duplicate(&e) => drop(self.card.remove("tally")),
+            Err(e) if is_duplicate(&e) => drop(self.registration.remove("tally")),
             done => done?,
         }
-        self.look().await
+        self.check_others().await
     }
 
     async fn beat(&mut self) -> mongodb::error::Result<()> {
@@ -148,7 +154,7 @@ impl Me {
         let beat = doc! {
             "$inc": { "beats": 1_i64 },
             "$set": { "turn": self.turn },
-            "$setOnInsert": self.card.clone(),
+            "$setOnInsert": self.registration.clone(),
         };
         self.processes
             .update_one(doc! { "_id": self.id }, beat)
@@ -159,7 +165,7 @@ impl Me {
         Ok(())
     }
 
-    async fn look(&mut self) -> mongodb::error::Result<()> {
+    async fn check_others(&mut self) -> mongodb::error::Result<()> {
         let others = doc! { "_id": { "$gt": Bson::MinKey, "$ne": self.id } };
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
         let present: HashSet<_> = others
@@ -172,7 +178,7 @@ impl Me {
                 continue;
             };
             if self.is_dead(id, &other) {
-                self.bury(id, &other).await?;
+                self.remove_dead(id, &other).await?;
             }
         }
         Ok(())
@@ -180,22 +186,22 @@ impl Me {
 
     fn is_dead(&mut self, id: ObjectId, other: &Document) -> bool {
         let beats = other.get_i64("beats").unwrap_or(0);
-        let (last, looks) = self.seen.entry(id).or_insert((beats, 0));
-        *looks = if *last == beats { *looks + 1 } else { 0 };
+        let (last, checks) = self.seen.entry(id).or_insert((beats, 0));
+        *checks = if *last == beats { *checks + 1 } else { 0 };
         *last = beats;
-        *looks > STILL || self.is_gone_from_here(other)
+        *checks > STILL || self.is_gone_from_here(other)
     }
 
-    /// Whether the other ran where this process runs, and does not any more.
+    /// Returns true if the other ran where this process runs, and does not any more.
     fn is_gone_from_here(&self, other: &Document) -> bool {
-        let here = self.card.get_str("host").is_ok_and(|host| {
+        let here = self.registration.get_str("host").is_ok_and(|host| {
             !host.is_empty() && other.get_str("host").is_ok_and(|there| there == host)
         });
         let pid = other.get_i64("pid").unwrap_or(0);
         here && pid > 0 && !Path::new(&format!("/proc/{pid}")).exists()
     }
 
-    async fn bury(&mut self, id: ObjectId, other: &Document) -> mongodb::error::Result<()> {
+    async fn remove_dead(&mut self, id: ObjectId, other: &Document) -> mongodb::error::Result<()> {
         if let Ok(sessions) = other.get_array("sessions") {
             tracing::info!(
                 pid = other.get_i64("pid").unwrap_or(0),

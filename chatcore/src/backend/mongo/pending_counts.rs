@@ -13,25 +13,23 @@
 //!
 //! On a sharded cluster a reader would have to ask every shard, so there tallies are not used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mongodb::ClientSession;
 use mongodb::bson::raw::CString;
-use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::options::ReturnDocument;
 
-use super::Inner;
+use super::connection::Connection;
 use super::counters;
-use super::documents::{corrupt, tally_id, user_id};
+use super::documents::{tally_field, tally_id, user_id, user_of_tally_field};
+use super::error::{custom, retry};
 use super::evidence::EvidenceChange;
 use super::names::{Claims, Guests};
-use crate::error::Result;
 use crate::model::CountChange;
 use crate::types::Username;
 
-/// Number of tallies. More processes than that share them, and get in each other's way.
-pub(super) const SLOTS: i32 = 32;
 /// Users in a tally before it is flushed.
 const MAX_USERS: usize = 256;
 /// Users remembered who were counted directly. Whoever is counted again while remembered posts
@@ -49,9 +47,9 @@ pub(super) struct PendingCounts {
 
 #[derive(Default)]
 struct Users {
-    /// Those in the tally, at least.
+    /// Users in the tally, and perhaps more.
     pending: HashSet<Username>,
-    /// Those counted directly of late, and those before them.
+    /// Users counted directly of late, and those before them.
     recent: [HashSet<Username>; 2],
 }
 
@@ -65,7 +63,7 @@ pub(super) struct Split {
 }
 
 impl PendingCounts {
-    /// The tally `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
+    /// Takes the tally `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
     pub(super) fn new(slot: i32, defers: bool) -> Self {
         Self {
             slot,
@@ -124,7 +122,7 @@ impl PendingCounts {
         grow.append(cstr!("batches"), 1_i64);
         for CountChange { user, added, .. } in &split.pending {
             grow.append(
-                CString::try_from(format!("counts.{}", field(user)))?,
+                CString::try_from(format!("counts.{}", tally_field(user)))?,
                 *added,
             );
         }
@@ -162,31 +160,13 @@ impl PendingCounts {
     }
 }
 
-/// The name of a user's field in a tally. A dot would name a field within a field, and a dollar
-/// sign stands for more in an update.
-pub(super) fn field(user: &Username) -> String {
-    user.as_str()
-        .replace('%', "%25")
-        .replace('.', "%2E")
-        .replace('$', "%24")
-}
-
-fn user(field: &str) -> Result<Username> {
-    let name = field
-        .replace("%24", "$")
-        .replace("%2E", ".")
-        .replace("%25", "%");
-    name.parse().map_err(corrupt)
-}
-
 /// Moves the numbers of a tally to the counters, within a transaction.
 pub(super) async fn flush(
-    mongo: &Inner,
+    connection: &Connection,
     session: &mut ClientSession,
     slot: i32,
 ) -> mongodb::error::Result<()> {
-    let unreadable = |e: crate::Error| mongodb::error::Error::custom(e.to_string());
-    let tallies = mongo.database.collection::<RawDocumentBuf>("counters");
+    let tallies = connection.database.collection::<RawDocumentBuf>("counters");
     let emptied = doc! { "$inc": { "folds": 1_i64 }, "$set": { "counts": {} } };
     let before = tallies
         .find_one_and_update(doc! { "_id": { "tally": slot } }, emptied)
@@ -199,7 +179,7 @@ pub(super) async fn flush(
     let mut counts = Vec::new();
     for entry in before.get_document("counts").into_iter().flatten() {
         let (name, n) = entry?;
-        let user = user(name.as_str()).map_err(unreadable)?;
+        let user = user_of_tally_field(name.as_str()).map_err(custom)?;
         counts.push(CountChange {
             user,
             added: n.as_i64().unwrap_or(0),
@@ -217,7 +197,7 @@ pub(super) async fn flush(
         |count: &CountChange| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
     counters::add_statements(&mut updates, &counts, |id| rawdoc! { "_id": id }, change);
     let command = rawdoc! { "update": "counters", "updates": updates };
-    let done = mongo.write(command, Some(&mut *session)).await?;
+    let done = connection.write(command, Some(&mut *session)).await?;
     let lacking = counts
         .len()
         .saturating_sub(usize::try_from(done.n).unwrap_or(0));
@@ -230,141 +210,16 @@ pub(super) async fn flush(
     let new = |CountChange { user, added, .. }: &CountChange| {
         rawdoc! { "_id": user_id(user), "message_count": *added, "folded": folded.clone() }
     };
-    match counters::create_missing(mongo, session, &counts, lacking, new).await? {
+    match counters::create_missing(connection, session, &counts, lacking, new).await? {
         true => Ok(()),
         // Another process made one of them just now.
-        false => Err(super::replica_set::again()),
+        false => Err(retry()),
     }
-}
-
-/// Part of a user's count.
-pub(super) enum Part {
-    Tally {
-        slot: i32,
-        folds: i64,
-        n: i64,
-    },
-    Counter {
-        n: i64,
-        folded: HashMap<String, i64>,
-        deletions: i64,
-    },
-}
-
-/// The parts of several users' counts, as a look finds them.
-pub(super) struct Parts<'a> {
-    users: HashMap<&'a str, usize>,
-    fields: HashMap<String, usize>,
-    found: Vec<Vec<Part>>,
-}
-
-impl<'a> Parts<'a> {
-    pub(super) fn of(users: &'a [Username]) -> Self {
-        let numbered = || users.iter().zip(0..);
-        Self {
-            users: numbered().map(|(user, at)| (user.as_str(), at)).collect(),
-            fields: numbered().map(|(user, at)| (field(user), at)).collect(),
-            found: users.iter().map(|_| Vec::new()).collect(),
-        }
-    }
-
-    /// Reads a document that [`find::counts`](super::find::counts) finds for these users.
-    pub(super) fn add(&mut self, document: &RawDocument) -> Result<()> {
-        let id = document.get_document("_id").map_err(corrupt)?;
-        if let Ok(slot) = id.get_i32("tally") {
-            let folds = document.get_i64("folds").unwrap_or(0);
-            let mut counts = vec![0; self.found.len()];
-            for entry in document.get_document("counts").into_iter().flatten() {
-                let (field, n) = entry.map_err(corrupt)?;
-                if let Some(at) = self.fields.get(field.as_str()) {
-                    counts[*at] = n.as_i64().unwrap_or(0);
-                }
-            }
-            for (parts, n) in self.found.iter_mut().zip(counts) {
-                parts.push(Part::Tally { slot, folds, n });
-            }
-            return Ok(());
-        }
-        let user = id.get_str("user").map_err(corrupt)?;
-        let mut folded = HashMap::new();
-        for entry in document.get_document("folded").into_iter().flatten() {
-            let (slot, number) = entry.map_err(corrupt)?;
-            folded.insert(slot.as_str().to_owned(), number.as_i64().unwrap_or(0));
-        }
-        let n = document.get_i64("message_count").map_err(corrupt)?;
-        let deletions = document.get_i64("deletions").unwrap_or(0);
-        if let Some(at) = self.users.get(user) {
-            self.found[*at].push(Part::Counter {
-                n,
-                folded,
-                deletions,
-            });
-        }
-        Ok(())
-    }
-
-    /// Those of each user.
-    pub(super) fn of_each(&self) -> impl Iterator<Item = &[Part]> {
-        self.found.iter().map(Vec::as_slice)
-    }
-}
-
-/// How often the counter went down.
-pub(super) fn deletions(parts: &[Part]) -> i64 {
-    let of = |part: &Part| {
-        if let Part::Counter { deletions, .. } = part {
-            *deletions
-        } else {
-            0
-        }
-    };
-    parts.iter().map(of).sum()
-}
-
-/// The count, unless a flush came between the parts.
-pub(super) fn sum(parts: &[Part]) -> Option<u64> {
-    let mut total = 0;
-    let mut folds = HashMap::new();
-    for part in parts {
-        match part {
-            Part::Tally {
-                slot,
-                folds: number,
-                n,
-            } => {
-                folds.insert(slot.to_string(), *number);
-                total += n;
-            }
-            Part::Counter { n, folded, .. } => {
-                if folded
-                    .iter()
-                    .any(|(slot, number)| folds.get(slot).is_none_or(|seen| seen < number))
-                {
-                    return None;
-                }
-                total += n;
-            }
-        }
-    }
-    Some(total.max(0).unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_field_names_one_user() {
-        for (name, expected) in [
-            ("ann", "ann"),
-            ("a.b", "a%2Eb"),
-            ("$x", "%24x"),
-            ("a%2Eb", "a%252Eb"),
-        ] {
-            assert_eq!(field(&name.parse().expect("a name")), expected);
-            assert_eq!(user(expected).expect("a name").as_str(), name);
-        }
-    }
 
     #[test]
     fn users_who_post_again_are_deferred_and_the_others_counted_at_once() {
@@ -419,29 +274,5 @@ mod tests {
         let without = PendingCounts::new(0, false);
         (0..3).for_each(|_| without.remember(&without.split(&counts(0..10))));
         assert_eq!(without.split(&counts(0..10)).direct.len(), 10);
-    }
-
-    #[test]
-    fn a_flush_between_the_parts_is_noticed() {
-        let tally = |slot, folds, n| Part::Tally { slot, folds, n };
-        let counter = |n, folded: &[(&str, i64)]| {
-            let folded = folded
-                .iter()
-                .map(|(slot, number)| ((*slot).to_owned(), *number))
-                .collect();
-            Part::Counter {
-                n,
-                folded,
-                deletions: 0,
-            }
-        };
-        assert_eq!(sum(&[]), Some(0));
-        assert_eq!(sum(&[tally(0, 3, 2)]), Some(2));
-        assert_eq!(
-            sum(&[tally(0, 3, 2), tally(7, 0, 1), counter(5, &[("0", 3)])]),
-            Some(8)
-        );
-        assert_eq!(sum(&[tally(0, 3, 2), counter(7, &[("0", 4)])]), None);
-        assert_eq!(sum(&[counter(7, &[("0", 4)])]), None);
     }
 }

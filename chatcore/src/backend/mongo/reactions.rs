@@ -7,7 +7,7 @@
 
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, rawdoc};
 
-use super::{changes, find, step};
+use super::{commands, find};
 use crate::model::{MessageChange, ReactionChange};
 use crate::types::{Emoji, Message, RoomName, Seq, Username};
 
@@ -23,7 +23,7 @@ struct Rows {
 }
 
 /// Returns the commands that keep the documents in line with changed messages.
-pub(super) fn commands<'a>(
+pub(super) fn commands_of<'a>(
     changes: impl Iterator<Item = (&'a RoomName, &'a MessageChange)>,
 ) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
     let mut rows = Rows::default();
@@ -36,15 +36,15 @@ pub(super) fn commands<'a>(
     }
 
     let mut deletes = rows.cleared;
-    if let Some(statement) = changes::delete_by_id("_id.room", rows.removed)? {
+    if let Some(statement) = commands::delete_by_id("_id.room", rows.removed)? {
         deletes.push(statement);
     }
-    let commands = [
-        changes::insert("reactions", rows.added),
-        step::update_all("reactions", rows.moved),
-        changes::delete("reactions", deletes),
+    let all = [
+        commands::insert_all("reactions", rows.added),
+        commands::update_all("reactions", rows.moved),
+        commands::delete_all("reactions", deletes),
     ];
-    Ok(commands.into_iter().flatten().collect())
+    Ok(all.into_iter().flatten().collect())
 }
 
 impl Rows {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
@@ -14,18 +15,20 @@ use mongodb::{ClientSession, Database};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::access::is_of_nonces;
-use super::documents::HeadMove;
+use super::connection::{Connection, Written, durable, is_of_nonces, light};
+use super::deployment::{Deployment, RoomProgress};
+use super::documents::{HeadMove, TALLIES};
+use super::error::{error, is_worth_retry};
 use super::evidence::{Evidence, EvidenceChange};
 use super::names::Claims;
 use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
+use super::scheduler::MAX_CHANGES;
 use super::step::{Step, Writer};
-use super::{
-    Inner, MAX_CHANGES, buckets, changes, counters, documents, durable, error, evidence, find,
-};
+use super::{buckets, changes, counters, documents, evidence, find, names, watch};
+use crate::backend::ChangeSink;
 use crate::error::{Error, Reason, Result};
-use crate::model::{Append, Batch, CountChange, Head, RoomBatch};
+use crate::model::{Append, Batch, CountChange, Head, ProcessId, ProcessPresence, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
@@ -35,7 +38,7 @@ const WRITE_CONFLICT: i32 = 112;
 const COMMIT_PAUSE: Duration = Duration::from_millis(3);
 const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 
-/// This process on a replica set.
+/// Place of this process on a replica set.
 pub(super) struct ReplicaSet {
     /// Session of every batch. A new transaction in it ends one that was left open, and a command
     /// of that one which comes late is refused; the lock makes sure that nobody waits for it any
@@ -43,8 +46,8 @@ pub(super) struct ReplicaSet {
     commits: Mutex<ClientSession>,
     /// Sessions of the other changes that nobody uses. There are as many as changes at once.
     idle: std::sync::Mutex<Vec<ClientSession>>,
-    pub(super) peers: Peers,
-    pub(super) pending_counts: PendingCounts,
+    peers: Peers,
+    pending_counts: PendingCounts,
     evidence: Evidence,
 }
 
@@ -74,75 +77,69 @@ impl ReplicaSet {
         })
     }
 
-    /// Moves what another process, or this one before, left in tallies.
-    pub(super) async fn flush_all(&self, mongo: &Inner) -> Result<()> {
-        let mut session = self.commits().await;
-        let own = self.pending_counts.slot();
-        // Where no tally is read, none may hold anything.
-        let slots = if self.pending_counts.defers() {
-            own..own + 1
-        } else {
-            0..pending_counts::SLOTS
-        };
-        for slot in slots {
-            flush(mongo, &mut session, slot).await?;
-        }
-        evidence::remove_old(mongo, own).await
-    }
-
     /// Waits until no attempt to store a batch is under way.
     async fn commits(&self) -> MutexGuard<'_, ClientSession> {
         self.commits.lock().await
     }
 
-    /// Signs off.
-    pub(super) async fn close(&self) {
-        let _no_attempt_is_under_way = self.commits().await;
-        self.peers.leave().await;
-    }
-
-    pub(super) async fn append(&self, mongo: &Inner, batch: &Arc<Batch>) -> Result<Append> {
-        let mut session = self.commits().await;
-        self.append_in(mongo, &mut session, batch).await
-    }
-
-    async fn append_in(
+    /// Plans the writes of a batch; `None` if the name of a guest in it has an account.
+    async fn prepare<'a>(
         &self,
-        mongo: &Inner,
+        connection: &Connection,
         session: &mut ClientSession,
-        batch: &Arc<Batch>,
-    ) -> Result<Append> {
+        batch: &'a Arc<Batch>,
+    ) -> Result<Option<Writes<'a>>> {
         let counts = self.pending_counts.split(&batch.counts);
         if self.pending_counts.is_full(&counts) {
-            flush(mongo, session, self.pending_counts.slot()).await?;
+            flush(connection, session, self.pending_counts.slot()).await?;
             self.pending_counts.flushed();
         }
-        let claims = match batch.guests.as_slice() {
-            [] => None,
-            guests => match self.pending_counts.guests.admit(mongo, guests).await? {
+
+        let guests = &self.pending_counts.guests;
+        let claims = match batch.guests.is_empty() {
+            true => None,
+            false => match guests.admit(connection, &batch.guests).await? {
                 Some(claims) => Some(claims),
-                None => return Ok(Append::NameClaimed),
+                None => return Ok(None),
             },
         };
-        let plan = Plan {
+
+        Ok(Some(Writes {
             batch,
             claims,
             counts,
-            joining: joining(mongo, batch).await?,
+            joining: joining(connection, batch).await?,
             evidence: self.evidence.change(batch),
+        }))
+    }
+
+    /// Takes note of a batch that is stored.
+    fn remember(&self, writes: &Writes<'_>) {
+        self.pending_counts.remember(&writes.counts);
+        if let Some(evidence) = &writes.evidence {
+            self.evidence.changed(evidence);
+        }
+    }
+
+    /// Stores a batch, in as many transactions as it takes until one meets no other.
+    async fn append_in(
+        &self,
+        connection: &Connection,
+        session: &mut ClientSession,
+        batch: &Arc<Batch>,
+    ) -> Result<Append> {
+        let Some(writes) = self.prepare(connection, session, batch).await? else {
+            return Ok(Append::NameClaimed);
         };
 
-        let deadline = Instant::now() + mongo.timeout;
+        let deadline = Instant::now() + connection.timeout;
         let mut commit_failed = false;
         loop {
-            begin(mongo, session).await?;
-            let stop = match self.write(mongo, session, &plan).await {
-                Ok(()) => match commit(mongo, session, deadline).await {
+            begin(connection, session).await?;
+            let stop = match self.write(connection, session, &writes).await {
+                Ok(()) => match commit(connection, session, deadline).await {
                     Ok(()) => {
-                        self.pending_counts.remember(&plan.counts);
-                        if let Some(evidence) = &plan.evidence {
-                            self.evidence.changed(evidence);
-                        }
+                        self.remember(&writes);
                         return Ok(Append::Committed);
                     }
                     Err(e) => {
@@ -152,14 +149,16 @@ impl ReplicaSet {
                 },
                 Err(stop) => {
                     // If this fails the server ends the transaction by itself.
-                    let _ = mongo.limited_step(session.abort_transaction()).await;
+                    let _ = connection.limited_step(session.abort_transaction()).await;
                     stop
                 }
             };
 
             match stop {
                 // The attempt before may be what refuses this one.
-                Stop::Refused(_) if commit_failed && self.find_stored(mongo, batch).await? => {
+                Stop::Refused(_)
+                    if commit_failed && self.find_stored(connection, batch).await? =>
+                {
                     return Ok(Append::Committed);
                 }
                 Stop::Refused(refused) => return Ok(refused),
@@ -181,67 +180,22 @@ impl ReplicaSet {
     /// meets another, the less it has done in vain, so only new members come before them.
     async fn write(
         &self,
-        mongo: &Inner,
+        connection: &Connection,
         session: &mut ClientSession,
-        Plan {
-            batch,
-            claims,
-            counts,
-            joining,
-            evidence,
-        }: &Plan<'_>,
+        writes: &Writes<'_>,
     ) -> Result<(), Stop> {
+        let Writes { batch, joining, .. } = writes;
         let members = new_members(batch, joining);
         if !members.is_empty() {
             let command = rawdoc! { "insert": "members", "documents": members };
-            expect_none(mongo.write(command, Some(session)).await)?;
+            expect_none(connection.write(command, Some(session)).await)?;
         }
-
-        let mut updates = heads(batch, joining);
-        let mut expected = batch.rooms.len() + counts.direct.len();
-        if claims.is_some() || !counts.pending.is_empty() || evidence.is_some() {
-            let statement = self
-                .pending_counts
-                .statement(counts, *claims, evidence.as_ref());
-            updates.push(statement?);
-            expected += 1;
-        }
-        let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
-        counters::add_statements(
-            &mut updates,
-            &counts.direct,
-            |id| rawdoc! { "_id": id },
-            grow,
-        );
-        let moved = mongo
-            .write(
-                rawdoc! { "update": "counters", "updates": updates },
-                Some(session),
-            )
-            .await;
-        let moved = match moved {
-            Ok(moved) => moved,
-            Err(e) => return Err(met(e).await),
-        };
-        let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
-        let new = |count: &CountChange| {
-            let mut document = counters::increments(count);
-            document.append(cstr!("_id"), documents::user_id(&count.user));
-            document
-        };
-        if moved.duplicate.is_some()
-            || lacking > 0
-                && !counters::create_missing(mongo, session, &counts.direct, lacking, new).await?
-        {
-            // Another head, or a name has been claimed.
-            self.pending_counts.guests.mark_uncertain().await;
-            return Err(Stop::Refused(Append::HeadMoved));
-        }
+        self.move_counters(connection, session, writes).await?;
 
         let new_buckets = buckets::new_buckets(batch);
         if !new_buckets.is_empty() {
             let messages = rawdoc! { "insert": "messages", "documents": new_buckets };
-            match mongo.write(messages, Some(session)).await?.duplicate {
+            match connection.write(messages, Some(session)).await?.duplicate {
                 Some(index) if is_of_nonces(&index) => {
                     return Err(Stop::Refused(Append::NonceTaken));
                 }
@@ -250,24 +204,66 @@ impl ReplicaSet {
             }
         }
 
-        for command in changes::commands(batch)?
+        for command in changes::commands_of(batch)?
             .into_iter()
             .chain(changes::mentions_of_posts(batch))
         {
-            expect_none(mongo.write(command, Some(session)).await)?;
+            expect_none(connection.write(command, Some(session)).await)?;
         }
         Ok(())
     }
 
-    /// Tells if the batch is stored. Waits for an attempt that is still under way.
-    pub(super) async fn is_stored(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
-        let _no_attempt_is_under_way = self.commits().await;
-        self.find_stored(mongo, batch).await
+    /// Moves the heads of the batch and the counters of its senders, in one command.
+    async fn move_counters(
+        &self,
+        connection: &Connection,
+        session: &mut ClientSession,
+        Writes {
+            batch,
+            claims,
+            counts,
+            joining,
+            evidence,
+        }: &Writes<'_>,
+    ) -> Result<(), Stop> {
+        let mut updates = heads(batch, joining);
+        let mut expected = batch.rooms.len() + counts.direct.len();
+        if claims.is_some() || !counts.pending.is_empty() || evidence.is_some() {
+            let pending = &self.pending_counts;
+            updates.push(pending.statement(counts, *claims, evidence.as_ref())?);
+            expected += 1;
+        }
+        let by_id = |id| rawdoc! { "_id": id };
+        let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
+        counters::add_statements(&mut updates, &counts.direct, by_id, grow);
+
+        let command = rawdoc! { "update": "counters", "updates": updates };
+        let moved = match connection.write(command, Some(session)).await {
+            Ok(moved) => moved,
+            Err(e) => return Err(met(e).await),
+        };
+
+        let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
+        let new = |count: &CountChange| {
+            let mut document = counters::increments(count);
+            document.append(cstr!("_id"), documents::user_id(&count.user));
+            document
+        };
+        if moved.duplicate.is_some()
+            || lacking > 0
+                && !counters::create_missing(connection, session, &counts.direct, lacking, new)
+                    .await?
+        {
+            // Another head, or a name has been claimed.
+            self.pending_counts.guests.mark_uncertain().await;
+            return Err(Stop::Refused(Append::HeadMoved));
+        }
+        Ok(())
     }
 
     /// Looks for a message of the batch, which carries its id, or for the evidence of a batch that
     /// has none.
-    async fn find_stored(&self, mongo: &Inner, batch: &Batch) -> Result<bool> {
+    async fn find_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool> {
         let id = documents::batch_id(batch.id);
         let first = batch
             .rooms
@@ -277,10 +273,10 @@ impl ReplicaSet {
             let Some((room, seq)) = first else {
                 let field = evidence::field(batch.id);
                 let query = find::evidence(self.pending_counts.slot(), &field, newest_state);
-                return Ok(!mongo.find(query, |_| Ok(())).await?.is_empty());
+                return Ok(!connection.find(query, |_| Ok(())).await?.is_empty());
             };
             let query = find::batch_at(room, seq, newest_state);
-            let found = mongo
+            let found = connection
                 .find(query, |d| Ok(d.get_object_id("batch").ok()))
                 .await?;
             Ok::<_, Error>(found.first() == Some(&Some(id)))
@@ -298,26 +294,35 @@ impl ReplicaSet {
         ))
     }
 
-    /// Makes a change, until it meets no other transaction. Returns false if a precondition failed;
+    /// Makes a change in transactions, until one meets no other. Returns false if a precondition failed;
     /// then nothing was changed.
-    pub(super) async fn change(&self, mongo: &Inner, step: &mut dyn Step) -> Result<bool> {
-        let deadline = Instant::now() + mongo.timeout;
-        let mut session = self.take_session(mongo).await?;
+    async fn change_in_transaction(
+        &self,
+        connection: &Connection,
+        step: &mut dyn Step,
+    ) -> Result<bool> {
+        let deadline = Instant::now() + connection.timeout;
+        let mut session = self.take_session(connection).await?;
 
         let made = loop {
-            if let Err(e) = begin(mongo, &mut session).await {
+            if let Err(e) = begin(connection, &mut session).await {
                 break Err(e);
             }
-            let made = match step.make(&mut Writer::new(mongo, Some(&mut session))).await {
-                Ok(true) => commit(mongo, &mut session, deadline).await.map(|()| true),
+            let made = match step
+                .make(&mut Writer::new(connection, Some(&mut session)))
+                .await
+            {
+                Ok(true) => commit(connection, &mut session, deadline)
+                    .await
+                    .map(|()| true),
                 other => {
                     // If this fails the server ends the transaction by itself.
-                    let _ = mongo.limited_step(session.abort_transaction()).await;
+                    let _ = connection.limited_step(session.abort_transaction()).await;
                     other
                 }
             };
             match made {
-                Err(e) if is_worth_another(&e) && Instant::now() < deadline => {
+                Err(e) if is_worth_retry(&e) && Instant::now() < deadline => {
                     pause(CHANGE_PAUSE).await
                 }
                 made => break made.map_err(error),
@@ -332,7 +337,7 @@ impl ReplicaSet {
     }
 
     /// Takes a session. There is one, unless a task that had it panicked.
-    async fn take_session(&self, mongo: &Inner) -> Result<ClientSession> {
+    async fn take_session(&self, connection: &Connection) -> Result<ClientSession> {
         let idle = self
             .idle
             .lock()
@@ -340,13 +345,119 @@ impl ReplicaSet {
             .pop();
         match idle {
             Some(session) => Ok(session),
-            None => mongo.database.client().start_session().await.map_err(error),
+            None => connection
+                .database
+                .client()
+                .start_session()
+                .await
+                .map_err(error),
         }
     }
 }
 
-/// A batch, and what was found out before its transaction.
-struct Plan<'a> {
+#[async_trait]
+impl Deployment for ReplicaSet {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn reads_tallies(&self) -> bool {
+        self.pending_counts.defers()
+    }
+
+    /// Moves what another process, or this one before, left in tallies.
+    async fn start(&self, connection: &Connection) -> Result<()> {
+        let mut session = self.commits().await;
+        let own = self.pending_counts.slot();
+        // Where no tally is read, none may hold anything.
+        let slots = if self.pending_counts.defers() {
+            own..own + 1
+        } else {
+            0..TALLIES
+        };
+        for slot in slots {
+            flush(connection, &mut session, slot).await?;
+        }
+        evidence::remove_old(connection, own).await
+    }
+
+    async fn append(&self, connection: &Connection, batch: &Arc<Batch>) -> Result<Append> {
+        let mut session = self.commits().await;
+        self.append_in(connection, &mut session, batch).await
+    }
+
+    /// Tells if the batch is stored. Waits for an attempt that is still under way.
+    async fn is_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool> {
+        let _no_attempt_is_under_way = self.commits().await;
+        self.find_stored(connection, batch).await
+    }
+
+    async fn change(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
+        let made = self.change_in_transaction(connection, step).await?;
+        if let Some(name) = step.claims().filter(|_| made) {
+            names::publish_claim(connection, &name).await?;
+        }
+        Ok(made)
+    }
+
+    async fn settle<'a>(&'a self, _: &Connection) -> Result<Box<dyn Send + 'a>> {
+        Ok(Box::new(()))
+    }
+
+    fn progress_in(&self, _: &RoomName) -> Result<RoomProgress> {
+        Ok(RoomProgress {
+            head: None,
+            revision: Some(0),
+            withdrawals: 0,
+        })
+    }
+
+    fn may_write(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn watch(&self, connection: &Connection, sink: &dyn ChangeSink) -> Result<()> {
+        watch::watch(connection, &self.peers, sink).await
+    }
+
+    fn is_me(&self, process: ProcessId) -> bool {
+        self.peers.is_me(process)
+    }
+
+    async fn publish_presence(
+        &self,
+        connection: &Connection,
+        room: &RoomName,
+        users: &ProcessPresence,
+    ) -> Result<()> {
+        let is_on = self.peers.is_signed_on.lock().await;
+        if !*is_on {
+            return Ok(());
+        }
+
+        let presence = connection.collection("presence");
+        let here = find::presence_at(room, self.peers.id);
+        if users.users.is_empty() {
+            let delete = presence.delete_one(here).write_concern(light());
+            connection.limited(delete).await.map_err(error)?;
+        } else {
+            let replace = presence
+                .replace_one(here, documents::new_presence(users))
+                .upsert(true)
+                .write_concern(light());
+            connection.limited(replace).await.map_err(error)?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self, _: &Connection) {
+        let _no_attempt_is_under_way = self.commits().await;
+        self.peers.leave().await;
+    }
+}
+
+/// Writes of a batch, as they were planned before its transaction.
+struct Writes<'a> {
     batch: &'a Batch,
     /// Claims after which the batch's guests may post, if there are any.
     claims: Option<Claims>,
@@ -358,21 +469,19 @@ struct Plan<'a> {
 }
 
 /// Moves the numbers of the tally `slot` to the counters, in a transaction of its own.
-async fn flush(mongo: &Inner, session: &mut ClientSession, slot: i32) -> Result<()> {
-    let deadline = Instant::now() + mongo.timeout;
+async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) -> Result<()> {
+    let deadline = Instant::now() + connection.timeout;
     loop {
-        begin(mongo, session).await?;
-        let done = match pending_counts::flush(mongo, session, slot).await {
-            Ok(()) => commit(mongo, session, deadline).await,
+        begin(connection, session).await?;
+        let done = match pending_counts::flush(connection, session, slot).await {
+            Ok(()) => commit(connection, session, deadline).await,
             Err(e) => {
-                let _ = mongo.limited_step(session.abort_transaction()).await;
+                let _ = connection.limited_step(session.abort_transaction()).await;
                 Err(e)
             }
         };
         match done {
-            Err(e) if is_worth_another(&e) && Instant::now() < deadline => {
-                pause(COMMIT_PAUSE).await
-            }
+            Err(e) if is_worth_retry(&e) && Instant::now() < deadline => pause(COMMIT_PAUSE).await,
             done => return done.map_err(error),
         }
     }
@@ -402,7 +511,7 @@ async fn met(e: mongodb::error::Error) -> Stop {
 
 /// Senders of each room of a batch who are no members. Looked up after they posted, so a membership
 /// that ends later ends after the post.
-async fn joining<'a>(mongo: &Inner, batch: &'a Batch) -> Result<Vec<Vec<&'a Username>>> {
+async fn joining<'a>(connection: &Connection, batch: &'a Batch) -> Result<Vec<Vec<&'a Username>>> {
     let unknown: Vec<_> = batch
         .rooms
         .iter()
@@ -412,7 +521,7 @@ async fn joining<'a>(mongo: &Inner, batch: &'a Batch) -> Result<Vec<Vec<&'a User
         return Ok(batch.rooms.iter().map(|_| Vec::new()).collect());
     }
 
-    let found = mongo
+    let found = connection
         .find(find::memberships_among(&unknown), documents::membership)
         .await?;
     let members: HashSet<(RoomName, Username)> = found.into_iter().collect();
@@ -441,7 +550,7 @@ struct Advance {
     joining: i64,
     last_timestamp: Timestamp,
     closings: i64,
-    /// Set where membership is assumed.
+    /// Number of departures, where membership is assumed.
     departures: Option<i64>,
 }
 
@@ -534,7 +643,7 @@ fn create_head(room: &RoomBatch, joining: i64) -> RawDocumentBuf {
 }
 
 /// Refuses a batch whose documents another process made just now.
-fn expect_none(written: mongodb::error::Result<super::access::Written>) -> Result<(), Stop> {
+fn expect_none(written: mongodb::error::Result<Written>) -> Result<(), Stop> {
     match written?.duplicate {
         Some(_) => Err(Stop::Refused(Append::HeadMoved)),
         None => Ok(()),
@@ -542,46 +651,34 @@ fn expect_none(written: mongodb::error::Result<super::access::Written>) -> Resul
 }
 
 /// Begins a transaction; ends the one that a panic may have left in the session.
-async fn begin(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
-    if start(mongo, session).await.is_ok() {
+async fn begin(connection: &Connection, session: &mut ClientSession) -> Result<()> {
+    if start(connection, session).await.is_ok() {
         return Ok(());
     }
     let _ = session.abort_transaction().await;
-    start(mongo, session).await
+    start(connection, session).await
 }
 
-async fn start(mongo: &Inner, session: &mut ClientSession) -> Result<()> {
+async fn start(connection: &Connection, session: &mut ClientSession) -> Result<()> {
     let transaction = session
         .start_transaction()
         .read_concern(ReadConcern::majority());
-    mongo
-        .limited_step(transaction.write_concern(durable(mongo.timeout)))
+    connection
+        .limited_step(transaction.write_concern(durable(connection.timeout)))
         .await
         .map_err(error)
-}
-
-/// The database was not as a transaction expected, and the next attempt expects less of it.
-#[derive(Debug)]
-struct Again;
-
-pub(super) fn again() -> mongodb::error::Error {
-    mongodb::error::Error::custom(Again)
-}
-
-fn is_worth_another(e: &mongodb::error::Error) -> bool {
-    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.get_custom::<Again>().is_some()
 }
 
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction
 /// by its number and commits it once. Only an error that is labelled as transient says that the
 /// transaction is no more.
 async fn commit(
-    mongo: &Inner,
+    connection: &Connection,
     session: &mut ClientSession,
     deadline: Instant,
 ) -> mongodb::error::Result<()> {
     loop {
-        match mongo.limited_step(session.commit_transaction()).await {
+        match connection.limited_step(session.commit_transaction()).await {
             Err(e)
                 if !e.contains_label(TRANSIENT_TRANSACTION_ERROR) && Instant::now() < deadline =>
             {

@@ -1,4 +1,4 @@
-//! What the deployment is, and the collections and indexes that must be there.
+//! Kind of the deployment, and the collections and indexes that must be there.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
-use super::error;
+use super::error::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
@@ -31,10 +31,10 @@ const COLLECTIONS: [&str; 14] = [
     "signals",
 ];
 
-/// How long a signal stays, which was heard of when it was made.
+/// Time after which a signal is removed. Everyone received it when it was made.
 const SIGNALS: Duration = Duration::from_secs(60);
 
-/// What kind of deployment the database is on.
+/// Kind and version of the deployment.
 pub(super) struct Server {
     pub(super) version: String,
     pub(super) kind: &'static str,
@@ -139,97 +139,99 @@ async fn server(database: &Database) -> Result<Server> {
     })
 }
 
+/// Creates an index unless it is there.
+async fn create_index(
+    database: &Database,
+    collection: &str,
+    keys: Document,
+    options: IndexOptions,
+) -> mongodb::error::Result<()> {
+    let index = IndexModel::builder().keys(keys).options(options).build();
+    let collection = database.collection::<Document>(collection);
+    collection.create_index(index).await.map(drop)
+}
+
 async fn create_indexes(database: &Database, session_idle: Duration) -> Result<()> {
-    let index = |keys: Document, options: IndexOptions| {
-        IndexModel::builder().keys(keys).options(options).build()
-    };
-    let messages = [
-        // Not unique: the guard on the head sees to that, and a check here would cost every insert.
-        index(
-            doc! { "_id.room": 1, "last_timestamp": 1 },
-            IndexOptions::default(),
-        ),
-        index(
-            // Refuses a nonce of another document. Within a batch the committer has seen to that.
-            doc! { "_id.room": 1, "nonces.sender": 1, "nonces.nonce": 1 },
-            IndexOptions::builder()
-                .unique(true)
-                .partial_filter_expression(doc! { "nonces": { "$exists": true } })
-                .build(),
-        ),
-    ];
-    database
-        .collection::<Document>("messages")
-        .create_indexes(messages)
+    create_indexes_of_messages(database).await?;
+    create_indexes_of_changes(database).await?;
+    create_indexes_of_rooms(database).await?;
+    create_indexes_of_processes(database).await?;
+    create_indexes_of_sessions(database, session_idle).await
+}
+
+async fn create_indexes_of_messages(database: &Database) -> Result<()> {
+    // Not unique: the guard on the head sees to that, and a check here would cost every insert.
+    let by_time = doc! { "_id.room": 1, "last_timestamp": 1 };
+    create_index(database, "messages", by_time, IndexOptions::default())
         .await
         .map_err(error)?;
 
-    create_indexes_of_changes(database).await?;
+    // Refuses a nonce of another document. Within a batch the committer has seen to that.
+    let by_nonce = doc! { "_id.room": 1, "nonces.sender": 1, "nonces.nonce": 1 };
+    let unique = IndexOptions::builder()
+        .unique(true)
+        .partial_filter_expression(doc! { "nonces": { "$exists": true } })
+        .build();
+    create_index(database, "messages", by_nonce, unique)
+        .await
+        .map_err(error)
+}
 
+async fn create_indexes_of_rooms(database: &Database) -> Result<()> {
     let of_private = || {
         IndexOptions::builder()
             .partial_filter_expression(doc! { "private": { "$exists": true } })
             .build()
     };
-    let counters = database.collection::<Document>("counters");
-    let by_privacy = index(doc! { "private": 1, "_id": 1 }, of_private());
-    counters.create_index(by_privacy).await.map_err(error)?;
-    let members = database.collection::<Document>("members");
-    let by_user = [
-        index(
-            doc! { "_id.user": 1, "_id.room": 1 },
-            IndexOptions::default(),
-        ),
-        index(
+    let all = IndexOptions::default;
+    for (collection, keys, options) in [
+        ("counters", doc! { "private": 1, "_id": 1 }, of_private()),
+        ("members", doc! { "_id.user": 1, "_id.room": 1 }, all()),
+        (
+            "members",
             doc! { "private": 1, "_id.user": 1, "_id.room": 1 },
             of_private(),
         ),
-    ];
-    members.create_indexes(by_user).await.map_err(error)?;
-    let bans = database.collection::<Document>("bans");
-    let by_name = index(
-        doc! { "_id.room": 1, "username": 1 },
-        IndexOptions::default(),
-    );
-    bans.create_index(by_name).await.map_err(error)?;
-    let presence = database.collection::<Document>("presence");
-    let by_process = index(doc! { "_id.process": 1 }, IndexOptions::default());
-    presence.create_index(by_process).await.map_err(error)?;
-    let signals = database.collection::<Document>("signals");
-    let passing = IndexOptions::builder().expire_after(SIGNALS).build();
-    signals
-        .create_index(index(doc! { "at": 1 }, passing))
-        .await
-        .map_err(error)?;
+        ("bans", doc! { "_id.room": 1, "username": 1 }, all()),
+    ] {
+        create_index(database, collection, keys, options)
+            .await
+            .map_err(error)?;
+    }
+    Ok(())
+}
 
+async fn create_indexes_of_processes(database: &Database) -> Result<()> {
+    let all = IndexOptions::default();
+    let passing = IndexOptions::builder().expire_after(SIGNALS).build();
     let tallies = IndexOptions::builder()
         .unique(true)
         .partial_filter_expression(doc! { "tally": { "$exists": true } })
         .build();
-    let processes = database.collection::<Document>("processes");
-    processes
-        .create_index(index(doc! { "tally": 1 }, tallies))
+    for (collection, keys, options) in [
+        ("presence", doc! { "_id.process": 1 }, all),
+        ("signals", doc! { "at": 1 }, passing),
+        ("processes", doc! { "tally": 1 }, tallies),
+    ] {
+        create_index(database, collection, keys, options)
+            .await
+            .map_err(error)?;
+    }
+    Ok(())
+}
+
+async fn create_indexes_of_sessions(database: &Database, session_idle: Duration) -> Result<()> {
+    let sparse = IndexOptions::builder().sparse(true).build();
+    create_index(database, "sessions", doc! { "guest": 1 }, sparse)
+        .await
+        .map_err(error)?;
+    let by_user = doc! { "username": 1, "created_at": 1 };
+    create_index(database, "sessions", by_user, IndexOptions::default())
         .await
         .map_err(error)?;
 
-    let sessions = database.collection::<Document>("sessions");
-    let sparse = IndexOptions::builder().sparse(true).build();
-    sessions
-        .create_index(index(doc! { "guest": 1 }, sparse))
-        .await
-        .map_err(error)?;
-    sessions
-        .create_index(index(
-            doc! { "username": 1, "created_at": 1 },
-            IndexOptions::default(),
-        ))
-        .await
-        .map_err(error)?;
     let expiring = IndexOptions::builder().expire_after(session_idle).build();
-    match sessions
-        .create_index(index(doc! { "used": 1 }, expiring))
-        .await
-    {
+    match create_index(database, "sessions", doc! { "used": 1 }, expiring).await {
         // Made earlier for another idle time.
         Err(e) if is_code(&e, INDEX_OPTIONS_CONFLICT) => {
             let seconds = i64::try_from(session_idle.as_secs()).unwrap_or(i64::MAX);
@@ -237,11 +239,10 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
                 "collMod": "sessions",
                 "index": { "keyPattern": { "used": 1 }, "expireAfterSeconds": seconds },
             };
-            database.run_command(change).await.map_err(error)?;
+            database.run_command(change).await.map(drop).map_err(error)
         }
-        made => drop(made.map_err(error)?),
+        created => created.map_err(error),
     }
-    Ok(())
 }
 
 async fn create_indexes_of_changes(database: &Database) -> Result<()> {
@@ -253,10 +254,7 @@ async fn create_indexes_of_changes(database: &Database) -> Result<()> {
         ),
         ("mentions", doc! { "_id.user": 1, "timestamp": -1 }),
     ] {
-        let index = IndexModel::builder().keys(keys).build();
-        database
-            .collection::<Document>(collection)
-            .create_index(index)
+        create_index(database, collection, keys, IndexOptions::default())
             .await
             .map_err(error)?;
     }

@@ -3,13 +3,13 @@
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
-use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use mongodb::bson::{RawDocumentBuf, cstr};
 
-use super::access::Written;
+use super::commands;
+use super::connection::{Connection, Written};
+use super::error::custom;
 use super::find::Query;
-use super::{Inner, Mode, names};
 use crate::account::NameKey;
-use crate::error::{Error, Result};
 use crate::types::RoomName;
 
 /// A change that is made by one process at a time, and not while a batch is being stored.
@@ -32,13 +32,16 @@ pub(super) trait Step: Send + Sync {
 
 /// Writes for a step: in its transaction, if there is one.
 pub(super) struct Writer<'a> {
-    pub(super) mongo: &'a Inner,
+    pub(super) connection: &'a Connection,
     session: Option<&'a mut ClientSession>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(mongo: &'a Inner, session: Option<&'a mut ClientSession>) -> Self {
-        Self { mongo, session }
+    pub(super) fn new(connection: &'a Connection, session: Option<&'a mut ClientSession>) -> Self {
+        Self {
+            connection,
+            session,
+        }
     }
 
     pub(super) fn is_in_transaction(&self) -> bool {
@@ -50,71 +53,23 @@ impl<'a> Writer<'a> {
         mut command: RawDocumentBuf,
     ) -> mongodb::error::Result<Written> {
         if !self.is_in_transaction() {
-            command.append(cstr!("writeConcern"), journaled());
+            command.append(cstr!("writeConcern"), commands::journaled());
         }
-        self.mongo.write(command, self.session.as_deref_mut()).await
+        self.connection
+            .write(command, self.session.as_deref_mut())
+            .await
     }
 
     /// Returns whether a query finds anything, as of the step's transaction if there is one.
     pub(super) async fn finds(&mut self, query: Query) -> mongodb::error::Result<bool> {
         let found = match self.session.as_deref_mut() {
-            Some(session) => self.mongo.find_in(query, session, |_| Ok(())).await?,
-            None => {
-                let unreadable = |e: Error| mongodb::error::Error::custom(e.to_string());
-                self.mongo
-                    .find(query, |_| Ok(()))
-                    .await
-                    .map_err(unreadable)?
-            }
+            Some(session) => self.connection.find_in(query, session, |_| Ok(())).await?,
+            None => self
+                .connection
+                .find(query, |_| Ok(()))
+                .await
+                .map_err(custom)?,
         };
         Ok(!found.is_empty())
-    }
-}
-
-/// Write concern of a command that stays through a crash, where there is no transaction.
-pub(super) fn journaled() -> RawDocumentBuf {
-    rawdoc! { "w": 1, "j": true }
-}
-
-fn list(statement: RawDocumentBuf) -> RawArrayBuf {
-    let mut statements = RawArrayBuf::new();
-    statements.push(statement);
-    statements
-}
-
-pub(super) fn update(collection: &str, statement: RawDocumentBuf) -> RawDocumentBuf {
-    rawdoc! { "update": collection, "updates": list(statement) }
-}
-
-/// Returns a command of several statements, unless there are none.
-pub(super) fn update_all(collection: &str, statements: RawArrayBuf) -> Option<RawDocumentBuf> {
-    (!statements.is_empty()).then(|| rawdoc! { "update": collection, "updates": statements })
-}
-
-pub(super) fn insert(collection: &str, document: RawDocumentBuf) -> RawDocumentBuf {
-    rawdoc! { "insert": collection, "documents": list(document) }
-}
-
-pub(super) fn delete_all(
-    collection: &str,
-    filter: Document,
-) -> mongodb::error::Result<RawDocumentBuf> {
-    let statement = rawdoc! { "q": RawDocumentBuf::try_from(&filter)?, "limit": 0 };
-    Ok(rawdoc! { "delete": collection, "deletes": list(statement) })
-}
-
-impl Inner {
-    /// Makes a change as one step. Returns false if a precondition failed.
-    pub(super) async fn change(&self, step: &mut dyn Step) -> Result<bool> {
-        match &self.mode {
-            Mode::ReplicaSet(replica_set) => {
-                let made = replica_set.change(self, step).await?;
-                if let Some(name) = step.claims().filter(|_| made) {
-                    names::publish_claim(self, &name).await?;
-                }
-                Ok(made)
-            }
-            Mode::Standalone(guarded) => guarded.change(self, step).await,
-        }
     }
 }

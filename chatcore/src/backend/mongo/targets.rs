@@ -7,10 +7,11 @@ use mongodb::bson::RawDocument;
 
 use super::buckets::Bucket;
 use super::documents::{self, corrupt, seq, text};
-use super::{Inner, LOOKUPS, Mode, changes, find};
+use super::scheduler::LOOKUPS;
+use super::store::Store;
+use super::{changes, find};
 use crate::error::{Error, Result};
 use crate::model::{ReactionAnswer, ReactionQuery, ReadState, Stored, Target};
-use crate::timestamp::Timestamp;
 use crate::types::{Emoji, Message, Reaction, RoomName, Seq, Username};
 
 /// Messages that are asked for at once: as many of the largest states fit into a reply of 16 MiB.
@@ -34,7 +35,7 @@ fn user_reaction(document: &RawDocument) -> Result<UserReaction> {
 #[derive(Default)]
 struct Found {
     messages: BTreeMap<Place, Result<Stored>>,
-    /// Those in buckets of which some message was changed.
+    /// Messages in buckets of which some message was changed.
     in_changed_buckets: Vec<Place>,
     /// Error of a document that does not even say which messages it holds.
     unreadable: Option<Error>,
@@ -145,17 +146,14 @@ impl Reactions {
     }
 }
 
-impl Inner {
+impl Store {
     /// Reads messages that are to be changed, in the order asked for.
     pub(super) async fn targets(
         &self,
         targets: &[Target],
         state: ReadState,
     ) -> Result<Vec<Result<Option<Stored>>>> {
-        let _no_batch_is_being_stored = match &self.mode {
-            Mode::Standalone(guarded) => Some(guarded.settled(self).await?),
-            Mode::ReplicaSet(_) => None,
-        };
+        let _no_batch_is_being_stored = self.deployment.settle(&self.connection).await?;
 
         let places: BTreeSet<Place> = targets
             .iter()
@@ -196,7 +194,9 @@ impl Inner {
                     }
                     Ok(())
                 };
-                self.find(find::buckets_at(places).of(state), read).await?;
+                self.connection
+                    .find(find::buckets_at(places).of(state), read)
+                    .await?;
             }
             wanted.retain(|place| found.lacks(place));
             if wanted.len() == before {
@@ -222,7 +222,9 @@ impl Inner {
                 found.add_changed(document);
                 Ok(())
             };
-            self.find(find::changes_at(places).of(state), read).await?;
+            self.connection
+                .find(find::changes_at(places).of(state), read)
+                .await?;
         }
         Ok(())
     }
@@ -272,11 +274,17 @@ impl Inner {
         let mut reactions = Reactions::default();
         if !users.is_empty() {
             let query = find::reactions_among(&users).of(state);
-            reactions.there = self.find(query, user_reaction).await?.into_iter().collect();
+            reactions.there = self
+                .connection
+                .find(query, user_reaction)
+                .await?
+                .into_iter()
+                .collect();
         }
         let one = async |(room, seq, emoji, limit): (RoomName, Seq, Emoji, u32)| {
             let query = find::first_reactions(&room, seq, emoji, limit).of(state);
             let users = self
+                .connection
                 .find(query, |document| Ok(user_reaction(document)?.3))
                 .await?;
             Ok::<_, Error>(((room, seq, emoji), users))
@@ -287,32 +295,5 @@ impl Inner {
             .try_collect()
             .await?;
         Ok(reactions)
-    }
-
-    /// Reads the newest messages before a time that mention a user.
-    pub(super) async fn mentions(
-        &self,
-        user: &Username,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Message>> {
-        let places = self
-            .find(find::mentions(user, before, limit), documents::place)
-            .await?;
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let target = |(room, seq)| Target {
-            room,
-            seq,
-            reactions: Vec::new(),
-        };
-        let targets: Vec<_> = places.into_iter().map(target).collect();
-        let found = self.targets(&targets, ReadState::Durable).await?;
-        let messages: Result<Vec<_>> = found.into_iter().filter_map(Result::transpose).collect();
-        let mut messages: Vec<_> = messages?.into_iter().map(|stored| stored.message).collect();
-        // One may have been edited meanwhile.
-        messages.retain(|message| message.mentions().contains(user));
-        Ok(messages)
     }
 }

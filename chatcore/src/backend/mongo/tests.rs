@@ -1,14 +1,26 @@
 //! What a deployment turns into another one, and what a crash leaves, made by hand.
 
-use chat_testkit::mongod::{self, Kind};
-use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
-use crate::model::{BatchId, BatchMessage, CountChange, RoomBatch};
+use chat_testkit::mongod::{self, Kind};
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Document, RawDocumentBuf, doc, oid::ObjectId};
+use mongodb::{Client, Database};
+
+use super::open::{POOL, open, start};
+use super::schema::Server;
+use super::{buckets, changes, find, schema, standalone};
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::model::{
+    Append, Batch, BatchId, BatchMessage, CountChange, Head, ReadState, RoomBatch, Stored, Target,
+};
 use crate::options::Options;
 use crate::store::ChatStore;
 use crate::testing::{self, model};
-use crate::types::{Content, NewMessage, Seq};
+use crate::timestamp::Timestamp;
+use crate::types::{ChangeSeq, Content, Message, NewMessage, Range, RoomName, Seq, Username};
 
 mod changed;
 

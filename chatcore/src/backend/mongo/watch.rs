@@ -1,4 +1,4 @@
-//! The stream of changes by which a process hears of what the others commit.
+//! The change stream, by which a process learns of the commits and signals of the others.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,20 @@ use mongodb::error::ErrorKind;
 use tokio::time::{sleep, timeout};
 
 use super::buckets::Bucket;
+use super::connection::Connection;
+use super::error::error;
 use super::peers::Peers;
-use super::standalone::Standalone;
-use super::{Inner, changes, documents, error};
+use super::{changes, documents};
 use crate::backend::ChangeSink;
 use crate::error::{Error, Result};
 use crate::model::Signal;
 use crate::types::RoomName;
 
-/// How long the server holds a question when there is no change.
+/// Time for which the server holds a question when there is no change.
 const AWAIT: Duration = Duration::from_millis(250);
-/// How long it may stay silent in all. After that nobody can say that there was no change.
+/// Time for which the stream may stay silent. After that nobody can say that there was no change.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long it may take to begin.
+/// Time in which the stream must begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
 /// Time within which a stream that broke is resumed where it was. What was committed in a longer
@@ -39,13 +40,17 @@ const NO_SUCH_PLACE: [i32; 3] = [286, 280, 260];
 type Changes = ChangeStream<RawDocumentBuf>;
 
 /// Feeds every change to `sink`, until the stream cannot be resumed or the sink is closed.
-pub(super) async fn watch(inner: &Inner, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
-    let mut changes = begin(inner, peers, None).await?;
+pub(super) async fn watch(
+    connection: &Connection,
+    peers: &Peers,
+    sink: &dyn ChangeSink,
+) -> Result<()> {
+    let mut changes = begin(connection, peers, None).await?;
     let mut place = changes.resume_token();
     peers.echo.begin();
     sink.begin_epoch();
     loop {
-        let Err(broken) = hear(inner, peers, sink, &mut changes, &mut place).await else {
+        let Err(broken) = receive(peers, sink, &mut changes, &mut place).await else {
             return Ok(());
         };
         sink.pause();
@@ -55,15 +60,14 @@ pub(super) async fn watch(inner: &Inner, peers: &Peers, sink: &dyn ChangeSink) -
         };
         // A stream that breaks as soon as it begins is not begun again without a pause.
         sleep(FIRST_PAUSE).await;
-        changes = resume(inner, peers, sink, place).await?;
+        changes = resume(connection, peers, sink, place).await?;
         peers.echo.resume();
     }
 }
 
 /// Feeds every change of a stream to `sink`, until something fails or the sink is closed. `place`
 /// is where the next stream goes on.
-async fn hear(
-    inner: &Inner,
+async fn receive(
     peers: &Peers,
     sink: &dyn ChangeSink,
     changes: &mut Changes,
@@ -76,7 +80,7 @@ async fn hear(
             .map_err(silent)?
             .map_err(error)?
         {
-            Some(change) => take(inner, peers, sink, &change),
+            Some(change) => receive_change(peers, sink, &change),
             // As after the database was dropped. It cannot be resumed.
             None if !changes.is_alive() => {
                 *place = None;
@@ -99,14 +103,14 @@ async fn hear(
 
 /// Opens a stream again where the one before broke.
 async fn resume(
-    inner: &Inner,
+    connection: &Connection,
     peers: &Peers,
     sink: &dyn ChangeSink,
     place: ResumeToken,
 ) -> Result<Changes> {
     let (broke, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
-        match begin(inner, peers, Some(place.clone())).await {
+        match begin(connection, peers, Some(place.clone())).await {
             Err(error) if broke.elapsed() < RESUME && error.is_transient() && !sink.is_closed() => {
                 tracing::debug!(%error, "the change stream could not be resumed");
             }
@@ -117,30 +121,13 @@ async fn resume(
     }
 }
 
-/// On a standalone mongod nobody else writes, as long as the lease is valid. Once another process
-/// has it the store is lost.
-pub(super) async fn watch_lease(guarded: &Standalone, sink: &dyn ChangeSink) -> Result<()> {
-    let mut live = true;
-    while !sink.is_closed() {
-        if let Err(lost) = guarded.may_read() {
-            sink.close();
-            return Err(lost);
-        }
-        let is_mine = guarded.may_write().is_ok();
-        match (live, is_mine) {
-            (false, true) => sink.resume(),
-            (true, false) => sink.pause(),
-            _ => {}
-        }
-        live = is_mine;
-        tokio::time::sleep(AWAIT).await;
-    }
-    Ok(())
-}
-
 /// Opens a stream at a place, or with the first change that a reader who begins now may not see:
 /// readers see what a majority has.
-async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Result<Changes> {
+async fn begin(
+    connection: &Connection,
+    peers: &Peers,
+    place: Option<ResumeToken>,
+) -> Result<Changes> {
     let own_beats = doc! { "ns.coll": "processes", "documentKey._id": peers.id };
     // A bucket is updated only where `changes` tells more, and a mention goes unnoticed.
     let new = doc! { "ns.coll": { "$in": ["messages", "mentions"] }, "operationType": "insert" };
@@ -149,7 +136,7 @@ async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Resu
         "operationType": { "$in": ["insert", "replace", "update", "delete"] },
         "$or": [new, told, own_beats],
     } };
-    let watch = inner
+    let watch = connection
         .database
         .watch()
         .pipeline([only])
@@ -157,7 +144,7 @@ async fn begin(inner: &Inner, peers: &Peers, place: Option<ResumeToken>) -> Resu
     let begun = async {
         let watch = match place {
             Some(place) => watch.resume_after(place),
-            None => watch.start_at_operation_time(majority_time(inner).await?),
+            None => watch.start_at_operation_time(majority_time(connection).await?),
         };
         Ok(watch.await.map_err(not_begun)?.with_type())
     };
@@ -176,8 +163,8 @@ fn not_begun(e: mongodb::error::Error) -> Error {
 }
 
 /// The time of the last change that a majority has.
-async fn majority_time(inner: &Inner) -> Result<Timestamp> {
-    let hello = inner
+async fn majority_time(connection: &Connection) -> Result<Timestamp> {
+    let hello = connection
         .database
         .run_command(doc! { "hello": 1 })
         .await
@@ -193,9 +180,9 @@ async fn majority_time(inner: &Inner) -> Result<Timestamp> {
 
 /// Feeds a change to `sink`. One that cannot be read is skipped, and the room it names is read from
 /// the store.
-fn take(inner: &Inner, peers: &Peers, sink: &dyn ChangeSink, change: &RawDocument) {
+fn receive_change(peers: &Peers, sink: &dyn ChangeSink, change: &RawDocument) {
     let parts = Parts::new(change);
-    if let Err(error) = parts.report_to(inner, peers, sink) {
+    if let Err(error) = parts.report_to(peers, sink) {
         let room = parts.room();
         tracing::error!(%error, ?room, collection = parts.collection, "a change cannot be read; it is skipped");
         if let Some(room) = room {
@@ -244,7 +231,7 @@ impl<'a> Parts<'a> {
         of_key.or_else(|| documents::SIGNALS_OF_ROOMS.into_iter().find_map(of_signal))
     }
 
-    fn report_to(&self, inner: &Inner, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
+    fn report_to(&self, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
         match (self.collection, self.document, self.key) {
             ("messages", Some(document), _) => {
                 let room = documents::room_name(document)?;
@@ -265,8 +252,8 @@ impl<'a> Parts<'a> {
             ("presence", there, Some(key)) => {
                 let (room, process) = (documents::room_name(key)?, documents::process(key)?);
                 match there {
-                    there if !inner.is_me(process) => {
-                        let there = there.map(documents::attendance).transpose()?;
+                    there if !peers.is_me(process) => {
+                        let there = there.map(documents::presence).transpose()?;
                         sink.publish_presence(&room, process, there);
                     }
                     // This process was taken for dead.
@@ -295,7 +282,7 @@ impl<'a> Parts<'a> {
             ("processes", document, _) => {
                 // The first beat has no turn, and the end of this process none either.
                 if let Some(Ok(turn)) = document.or(self.updated).map(|beat| beat.get_i64("turn")) {
-                    peers.echo.heard(turn);
+                    peers.echo.returned(turn);
                 }
             }
             _ => {}

@@ -118,7 +118,7 @@ async fn every_query_has_an_index() {
         batch_buckets(&name, seq, seq, 10),
         batch_at(&name, seq, true),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
-        counts(std::slice::from_ref(&user), pending_counts::SLOTS),
+        counts(std::slice::from_ref(&user), documents::TALLIES),
         counters(&[CountChange {
             user: user.clone(),
             added: 1,

@@ -591,8 +591,8 @@ async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
                 .expect("read")
                 .expect("a plan");
             let number = last.get_i64("number").expect("a number") + 1;
-            let mut changes = changes::commands(&batch).expect("BSON");
-            let mut commands = standalone::plan(&batch, number, &changes);
+            let mut changes = changes::commands_of(&batch).expect("BSON");
+            let mut commands = standalone::plan::commands_of(&batch, number, &changes);
             assert_eq!(commands.len(), 1);
             if with_messages {
                 // They are made side by side, so any of them may be the first.
@@ -600,7 +600,7 @@ async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
             }
             if with_messages {
                 let new = mongodb::bson::rawdoc! { "insert": "messages", "documents": buckets::new_buckets(&batch) };
-                commands.extend([new, standalone::complete(number)]);
+                commands.extend([new, standalone::plan::complete(number)]);
             }
             let before_changes = commands.len();
             commands.extend(changes);
@@ -941,8 +941,8 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
         };
         if kind == Kind::Standalone {
             backend.close().await.expect("closed");
-            let changes = changes::commands(&batch).expect("BSON");
-            for command in standalone::plan(&batch, 1_000, &changes) {
+            let changes = changes::commands_of(&batch).expect("BSON");
+            for command in standalone::plan::commands_of(&batch, 1_000, &changes) {
                 database(&address)
                     .await
                     .run_raw_command(command)
