@@ -1,27 +1,43 @@
 //! The pages: server-rendered, usable without JavaScript.
 
 pub(crate) mod account;
+pub(crate) mod assets;
+mod bundle;
+mod device;
+pub(crate) mod direct;
+mod encoding;
 mod markdown;
 mod message;
+pub(crate) mod one_message;
+pub(crate) mod people;
 pub(crate) mod room;
 pub(crate) mod rooms;
 pub(crate) mod rows;
+mod sidebar;
+mod words;
 
 use chatcore::{RoomName, Seq};
 use hyper::StatusCode;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue,
+    REFERRER_POLICY, VARY,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use serde_json::Value;
 use tinytemplate::TinyTemplate;
 
 use self::account::log_in_link;
+use self::encoding::{Effort, Encoding};
+use self::message::{hue, initials};
+use self::sidebar::Sidebar;
+use self::words::in_words;
 use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::paths::Part;
 use crate::request::{Call, Segments};
-use crate::response::{Response, bytes, cacheable, problem, redirect, see_other};
+use crate::response::{Response, bytes, problem, see_other};
+use crate::texts::Language;
 
 /// RFC 3986's unreserved characters stand for themselves in a path segment and in a query.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -32,59 +48,23 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Scripts and styles come from `/static/` only, and no other site may frame a page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// The stylesheet, a section for each part of the pages.
-const STYLE: &str = concat!(
-    include_str!("../../templates/static/style/base.css"),
-    include_str!("../../templates/static/style/layout.css"),
-    include_str!("../../templates/static/style/pages.css"),
-    include_str!("../../templates/static/style/room.css"),
-    include_str!("../../templates/static/style/messages.css"),
-    include_str!("../../templates/static/style/composer.css"),
-    include_str!("../../templates/static/style/dialogs.css"),
-    include_str!("../../templates/static/style/print.css"),
-);
-
-macro_rules! scripts {
-    ($($name:literal)*) => {
-        &[$((
-            $name,
-            include_str!(concat!("../../templates/static/", $name)).as_bytes(),
-        )),*]
-    };
-}
-
-/// The modules of the room page.
-const SCRIPTS: &[(&str, &[u8])] = scripts! {
-    "actions.js" "completer.js" "composer.js" "conversation.js" "editor.js" "emoji.js" "formatter.js" "jump_button.js" "live.js" "long_poll.js" "message_list.js" "names.js" "navigation.js" "notifier.js" "notify_menu.js" "outbox.js" "paginator.js" "pending_rows.js" "picker.js" "popover.js" "quotes.js" "read_marks.js" "request.js" "room.js" "room_events.js" "row_tools.js" "scroll_manager.js" "session.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
-};
-
-const FILES: &[(&str, &str, &[u8])] = &[
-    ("style.css", "text/css; charset=utf-8", STYLE.as_bytes()),
-    (
-        "emoji.json",
-        "application/json",
-        include_bytes!("../../templates/static/emoji.json"),
-    ),
-    (
-        "icon-unread.svg",
-        "image/svg+xml",
-        include_bytes!("../../templates/static/icon-unread.svg"),
-    ),
-    (
-        "icon.svg",
-        "image/svg+xml",
-        include_bytes!("../../templates/static/icon.svg"),
-    ),
-];
+/// Header by which a script asks for a page without what stands beside it.
+const PART: &str = "x-chat-part";
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("head", include_str!("../../templates/head.html")),
+    ("foot", include_str!("../../templates/foot.html")),
     ("login", include_str!("../../templates/login.html")),
     ("account", include_str!("../../templates/account.html")),
     ("rooms", include_str!("../../templates/rooms.html")),
+    ("new", include_str!("../../templates/new.html")),
     ("room", include_str!("../../templates/room.html")),
+    ("people", include_str!("../../templates/people.html")),
     ("message", include_str!("../../templates/message.html")),
+    (
+        "one_message",
+        include_str!("../../templates/one_message.html"),
+    ),
     ("missing", include_str!("../../templates/missing.html")),
     ("error", include_str!("../../templates/error.html")),
 ];
@@ -97,42 +77,109 @@ thread_local! {
     };
 }
 
-/// What every page shows.
+/// Wishes of the client for whom a page is drawn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reader {
+    pub(crate) language: Language,
+    encoding: Encoding,
+}
+
+impl Reader {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self {
+            language: Language::of(headers),
+            encoding: Encoding::of(headers),
+        }
+    }
+}
+
+/// Parts that all pages have in common.
 #[derive(Serialize)]
 struct Head<'a> {
     title: &'a str,
-    prefix: &'a str,
-    /// Name of the site.
+    lang: &'static str,
     brand: &'a str,
+    prefix: &'a str,
+    style: String,
+    script: String,
+    icon: String,
+    icon_unread: String,
     user: Option<&'a str>,
+    verified: bool,
+    hue: u32,
+    initials: String,
     /// Set if the chat has accounts of its own.
     accounts: bool,
-    /// Page for logging in, if there is one.
+    /// Address to log in at, and from there back to the page, if there is one.
     log_in: Option<String>,
     /// Page of the program for logging out.
     log_out: Option<&'a str>,
+    /// Rooms, on pages that list them.
+    sidebar: Option<Sidebar>,
+    t: &'static Value,
+    /// Texts for scripts, as JSON that may stand in a script element.
+    texts: &'static str,
+    #[serde(skip)]
+    reader: Reader,
 }
 
 impl<'a> Head<'a> {
-    fn new(app: &'a App, call: &'a Call, title: &'a str) -> Self {
-        let user = call.user.as_ref().map(|user| user.username.as_str());
-        Self {
-            user,
-            ..Self::anonymous(app, title)
-        }
-    }
-
-    /// A page that is the same for everyone.
-    fn anonymous(app: &'a App, title: &'a str) -> Self {
+    /// Returns the head of a page on its own.
+    fn new(app: &'a App, reader: Reader, title: &'a str) -> Self {
+        let texts = reader.language.texts();
         Self {
             title,
+            lang: reader.language.tag(),
+            brand: match &app.branding().name {
+                Some(name) => name,
+                None => texts.text("pages", "brand"),
+            },
             prefix: app.prefix(),
-            brand: app.branding().name.as_deref().unwrap_or("Chat"),
+            style: assets::url(app, "style.css"),
+            script: assets::url(app, "app.js"),
+            icon: assets::url(app, "icon.svg"),
+            icon_unread: assets::url(app, "icon-unread.svg"),
             user: None,
+            verified: false,
+            hue: 0,
+            initials: String::new(),
             accounts: app.has(Part::Accounts),
             log_in: log_in_link(app, ""),
             log_out: app.branding().log_out.as_deref(),
+            sidebar: None,
+            t: texts.section("pages"),
+            texts: texts.for_scripts(),
+            reader,
         }
+    }
+
+    /// Returns the head of a page for the user of a request, who is in `room`.
+    async fn load(
+        app: &'a App,
+        call: &'a Call,
+        title: &'a str,
+        room: Option<&RoomName>,
+    ) -> Result<Self> {
+        let user = call.user.as_ref();
+        let name = user.map(|user| user.username.as_str());
+        let sidebar = match call.head.headers.contains_key(PART) {
+            true => None,
+            false => Some(Sidebar::load(app, call, room).await?),
+        };
+        let next = room.map(|room| format!("/rooms/{}", encode(room.as_str())));
+        Ok(Self {
+            user: name,
+            verified: user.is_some_and(|user| user.verified),
+            hue: hue(name.unwrap_or_default()),
+            initials: initials(name.unwrap_or_default()),
+            log_in: log_in_link(app, next.as_deref().unwrap_or_default()),
+            sidebar,
+            ..Self::new(app, Reader::of(&call.head.headers), title)
+        })
+    }
+
+    fn text(&self, key: &str) -> &'static str {
+        self.reader.language.texts().text("pages", key)
     }
 }
 
@@ -148,37 +195,59 @@ fn draw(template: &str, context: &impl Serialize) -> Result<String> {
     })
 }
 
-fn render(status: StatusCode, template: &str, context: &impl Serialize) -> Result<Response> {
-    let page = draw(template, context)?;
-    let mut response = bytes(status, "text/html; charset=utf-8", page);
+fn render(
+    reader: Reader,
+    status: StatusCode,
+    template: &str,
+    context: &impl Serialize,
+) -> Result<Response> {
+    Ok(html(reader, status, draw(template, context)?))
+}
+
+/// Answers with HTML that is for this client alone.
+fn html(reader: Reader, status: StatusCode, page: String) -> Response {
+    let encoded = reader.encoding.compress(page.as_bytes(), Effort::Fast);
+    let coding = encoded.as_ref().and(reader.encoding.name());
+    let body = encoded.unwrap_or_else(|| page.into());
+    let mut response = bytes(status, "text/html; charset=utf-8", body);
+
+    let headers = response.headers_mut();
     for (name, value) in [
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "same-origin"),
+        (VARY, "accept-encoding, accept-language, cookie"),
     ] {
-        response
-            .headers_mut()
-            .insert::<HeaderName>(name, HeaderValue::from_static(value));
+        headers.insert::<HeaderName>(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    response
 }
 
-/// The page for a request to a page that failed.
-pub(crate) fn error(app: &App, error: HttpError) -> Response {
+/// Draws the page for a request to a page that failed.
+pub(crate) fn error(app: &App, reader: Reader, error: HttpError) -> Response {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
         detail: &'a str,
+        /// Set if a log-in would help.
+        may_log_in: bool,
     }
-    let head = Head::anonymous(app, error.title());
-    match render(
-        error.status,
-        "error",
-        &Context {
-            head,
-            detail: &error.detail,
-        },
-    ) {
+    let key = format!("status_{}", error.status.as_u16());
+    let texts = reader.language.texts();
+    let title = match texts.text("pages", &key) {
+        "" => texts.text("pages", "error"),
+        title => title,
+    };
+    let detail = in_words(reader.language, &error.detail);
+    let context = Context {
+        head: Head::new(app, reader, title),
+        detail: &detail,
+        may_log_in: error.status == StatusCode::UNAUTHORIZED,
+    };
+    match render(reader, error.status, "error", &context) {
         Ok(page) => refused(error, page),
         Err(_) => problem(error),
     }
@@ -192,27 +261,6 @@ fn refused(error: HttpError, page: Response) -> Response {
     response.headers_mut().extend(drawn.headers);
     *response.body_mut() = body;
     response
-}
-
-pub(crate) async fn file(_: App, call: Call) -> Result<Response> {
-    let scripts = SCRIPTS
-        .iter()
-        .map(|(name, body)| (*name, "text/javascript; charset=utf-8", *body));
-    let (_, content_type, body) = FILES
-        .iter()
-        .copied()
-        .chain(scripts)
-        .find(|(name, ..)| Some(*name) == call.file())
-        .ok_or_else(|| HttpError::not_found("there is no such file"))?;
-    Ok(cacheable(&call.head.headers, content_type, body))
-}
-
-/// Browsers ask for it by this name, whatever the pages say.
-pub(crate) async fn favicon(app: App, _: Call) -> Result<Response> {
-    redirect(
-        StatusCode::PERMANENT_REDIRECT,
-        &format!("{}/static/icon.svg", app.prefix()),
-    )
 }
 
 /// Sends somebody who may not use a page without an account to log in, and from there to the page.

@@ -5,6 +5,7 @@ use chatcore::{Error, MessageText, NewMessage, Nonce, Posted, RoomName, Seq, Use
 use crate::address::Network;
 use crate::app::App;
 use crate::credentials::CurrentUser;
+use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
 
@@ -64,7 +65,10 @@ pub(crate) async fn store(
 ) -> Result<Posted> {
     app.limits().post(caller)?;
     // Taken before it is known whether the room exists, so that no post asks the store for that.
-    let may_create_room = app.limits().room(from);
+    let may_create_room = match direct::is_reserved(&message.room) {
+        true => Err(Error::RoomNotFound.into()),
+        false => app.limits().room(from),
+    };
     let message = NewMessage {
         may_create_room: may_create_room.is_ok(),
         ..message

@@ -121,14 +121,18 @@ static ROUTES: &[Route] = routes! {
     GET    "/login"                   Open  Always   People   pages::account::log_in;
     GET    "/account"                 Read  Always   People   pages::account::account;
     POST   "/account/sessions"        Write Always   People   pages::account::end_sessions;
-    POST   "/rooms"                   Write Always   People   pages::rooms::open;
+    GET    "/new"                     Read  Always   People   pages::rooms::new;
+    POST   "/rooms"                   Write Always   People   pages::rooms::create;
+    POST   "/direct"                  Write Always   People   pages::direct::open;
     GET    "/rooms/{room}"            Read  Always   People   pages::room::show;
     POST   "/rooms/{room}"            Write Always   People   pages::room::post;
     GET    "/rooms/{room}/rows"       Read  Always   Programs pages::rows::rows;
-    POST   "/rooms/{room}/people"     Write Always   People   pages::room::change_people;
-    POST   "/rooms/{room}/delete"     Write Always   People   pages::room::delete;
-    GET    "/static/{file}"           Open  IfDenied Programs pages::file;
-    GET    "/favicon.ico"             Open  IfDenied Programs pages::favicon;
+    GET    "/rooms/{room}/people"     Read  Always   People   pages::people::show;
+    POST   "/rooms/{room}/people"     Write Always   People   pages::people::change;
+    GET    "/rooms/{room}/messages/{seq}" Read  Always   People   pages::one_message::show;
+    POST   "/rooms/{room}/messages/{seq}" Write Always   People   pages::one_message::change;
+    GET    "/static/{file}"           Open  IfDenied Programs pages::assets::file;
+    GET    "/favicon.ico"             Open  IfDenied Programs pages::assets::favicon;
 
     GET    "/healthz"                 Probe IfDenied Programs operations::healthz;
     GET    "/readyz"                  Probe IfDenied Programs operations::readyz;

@@ -21,6 +21,7 @@ use self::connection_limit::ConnectionLimit;
 use self::counted::Counted;
 use crate::app::App;
 use crate::arrival::{Arrival, Listener};
+use crate::pages;
 use crate::request_body::RequestBody;
 use crate::response::Response;
 use crate::service;
@@ -48,6 +49,7 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
         .local_addr()
         .is_ok_and(|at| at.ip().to_canonical().is_loopback());
     let mut connections = JoinSet::new();
+    tokio::task::spawn_blocking(pages::assets::prepare);
     loop {
         let next = async {
             let permit = limit.acquire().await;

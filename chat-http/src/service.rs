@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::config::Guests;
 use crate::credentials::{self, Credentials, CurrentUser};
 use crate::error::{HttpError, Result};
+use crate::pages::Reader;
 use crate::request::{Call, Query};
 use crate::request_body::{BoxError, RequestBody};
 use crate::response::{Response, problem};
@@ -82,13 +83,17 @@ pub(crate) async fn respond(
     let method = head.method.clone();
     let uri = head.uri.clone();
     let found = router::find(app, uri.path());
-    let prefers_page = prefers_page(&head.headers, found.as_ref().ok());
+    // A handler takes the head.
+    let reader =
+        prefers_page(&head.headers, found.as_ref().ok()).then(|| Reader::of(&head.headers));
 
     let answered = catch(answer(app, found, head, &mut body, arrival)).await;
     let mut response = match answered {
         Ok(response) => response,
-        Err(error) if prefers_page => pages::error(app, error),
-        Err(error) => problem(error),
+        Err(error) => match reader {
+            Some(reader) => pages::error(app, reader, error),
+            None => problem(error),
+        },
     };
     body.finish(&mut response).await;
 

@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 use hyper::header::{ACCEPT_LANGUAGE, HeaderMap};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A language of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Language {
+    #[default]
     English,
     German,
 }
@@ -15,8 +16,14 @@ pub(crate) enum Language {
 /// Languages, the one for readers of none of them first.
 const LANGUAGES: [Language; 2] = [Language::English, Language::German];
 
+/// Sections whose texts scripts show too.
+const FOR_SCRIPTS: [&str; 2] = ["room", "scripts"];
+
 /// Texts of one language.
-pub(crate) struct Texts(Value);
+pub(crate) struct Texts {
+    all: Value,
+    for_scripts: String,
+}
 
 static TEXTS: LazyLock<[Texts; 2]> = LazyLock::new(|| {
     [
@@ -24,7 +31,7 @@ static TEXTS: LazyLock<[Texts; 2]> = LazyLock::new(|| {
         include_str!("../../templates/texts/de.json"),
     ]
     // A test reads the files.
-    .map(|file| Texts(serde_json::from_str(file).unwrap_or_default()))
+    .map(|file| Texts::new(serde_json::from_str(file).unwrap_or_default()))
 });
 
 impl Language {
@@ -74,9 +81,35 @@ fn wish(entry: &str) -> Option<(Language, f32)> {
 }
 
 impl Texts {
+    fn new(all: Value) -> Self {
+        let sections = FOR_SCRIPTS
+            .iter()
+            .filter_map(|name| all.get(name)?.as_object());
+        let texts: Map<String, Value> = sections
+            .flatten()
+            .map(|(key, text)| (key.clone(), text.clone()))
+            .collect();
+        // Nothing ends the element that it stands in.
+        let for_scripts = Value::Object(texts).to_string().replace('<', "\\u003c");
+        Self { all, for_scripts }
+    }
+
     /// Returns the texts of a part of the file.
     pub(crate) fn section(&self, name: &str) -> &Value {
-        self.0.get(name).unwrap_or(&Value::Null)
+        self.all.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// Returns one text; an empty one if there is none of this name.
+    pub(crate) fn text(&self, section: &str, key: &str) -> &str {
+        self.section(section)
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// Returns the texts that scripts show, as JSON that may stand in an HTML element.
+    pub(crate) fn for_scripts(&self) -> &str {
+        &self.for_scripts
     }
 }
 
@@ -124,7 +157,7 @@ mod tests {
     fn all_languages_have_the_same_texts() {
         let [english, german] = LANGUAGES.map(|language| {
             let mut found = BTreeSet::new();
-            keys(&language.texts().0, "", &mut found);
+            keys(&language.texts().all, "", &mut found);
             found
         });
         assert_eq!(

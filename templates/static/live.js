@@ -14,13 +14,14 @@ const MAX_FAILURES = 3;
 export class Live extends EventTarget {
   #url;
   #rooms = new Map();
+  #watched = new Set();
   #failures = 0;
   #socket;
   #timer;
   #silence;
 
   // Fires "state" when `state` changes ("connecting", "open", "polling", "lost" or "ended"),
-  // "frame" for frames that are about no room that is followed, and "fail" if a socket did not open.
+  // "frame" for each frame, and "fail" if a socket did not open.
   constructor(url) {
     super();
     this.#url = new URL(url, location.href);
@@ -41,8 +42,22 @@ export class Live extends EventTarget {
     return () => {
       this.#rooms.delete(room);
       followed.stopPolling?.();
-      this.say({ type: "unsubscribe", room });
+      if (this.#watched.has(room)) this.#watch(room);
+      else this.say({ type: "unsubscribe", room });
     };
+  }
+
+  // Follows rooms of which only what comes from now on counts. Their frames fire "frame".
+  watch(rooms) {
+    const before = this.#watched;
+    this.#watched = new Set(rooms);
+    before.forEach((room) => this.#watched.has(room) || this.#rooms.has(room) || this.say({ type: "unsubscribe", room }));
+    this.#watched.forEach((room) => before.has(room) || this.#watch(room));
+    if (rooms.length) this.#connect();
+  }
+
+  #watch(room) {
+    if (!this.#rooms.has(room)) this.say({ type: "subscribe", room });
   }
 
   // Sends a frame, if there is a connection; for what need not arrive.
@@ -76,7 +91,10 @@ export class Live extends EventTarget {
     clearTimeout(this.#timer);
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    socket.onopen = () => this.#rooms.forEach((followed) => this.#subscribe(followed));
+    socket.onopen = () => {
+      this.#rooms.forEach((followed) => this.#subscribe(followed));
+      this.#watched.forEach((room) => this.#watch(room));
+    };
     socket.onmessage = (event) => this.#take(JSON.parse(event.data));
     socket.onclose = () => this.#drop();
     // It may never open.
@@ -129,7 +147,7 @@ export class Live extends EventTarget {
       if (followed) followed.change ??= frame.last_change;
     }
     if (followed) this.#pass(followed, frame);
-    else this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+    this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
   }
 
   #pass(followed, frame) {

@@ -1,16 +1,14 @@
 // The room page: opens the room in `main`, and again for each one that the shell swaps in.
+import { live } from "./connection.js";
 import { Conversation } from "./conversation.js";
-import { Live } from "./live.js";
 import { Session } from "./session.js";
 
-let live;
 let room;
 
 function enter() {
   const main = document.getElementById("main");
   const list = main?.querySelector("#messages");
   if (!list) return;
-  live ??= new Live(list.dataset.socket);
   room = new Conversation(main, live);
 }
 
@@ -21,4 +19,5 @@ document.addEventListener("chat:leave", () => {
 });
 document.addEventListener("chat:enter", enter);
 enter();
-if (live) new Session(document.getElementById("main").dataset, live, (...why) => room?.end(...why));
+// A page without the list of rooms is of nobody in particular.
+if (document.getElementById("sidebar")) new Session(document.body.dataset, live, (...why) => room?.end(...why));

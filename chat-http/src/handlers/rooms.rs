@@ -5,7 +5,9 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::creating;
 use crate::credentials::RoomReader;
+use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
@@ -51,19 +53,13 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     if privacy == Privacy::Private {
         call.user()?;
     }
-    let from = call.network(&app);
-    app.limits().room(from)?;
-    let view = call.user_store(&app);
-    let created = view.create_room(&room, privacy).await?;
-    if !created {
-        app.limits().no_room(from);
-    }
+    let created = creating::create(&app, &call, &room, privacy).await?;
     let status = if created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    json(status, &view.room(&room).await?)
+    json(status, &call.user_store(&app).room(&room).await?)
 }
 
 pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
@@ -128,6 +124,10 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     call.user()?;
     let room = call.room()?;
     app.limits().post(&call.charged(&app))?;
+    // Nobody comes into a direct conversation by joining it.
+    if direct::is_reserved(&room) {
+        call.user_store(&app).room(&room).await?;
+    }
     // A public room exists for good, so joining it creates none.
     if app.store().privacy(&room).await? != Some(Privacy::Public) {
         app.limits().room(call.network(&app))?;

@@ -1,10 +1,13 @@
 //! The pages for logging in, registering, and looking after one's account.
 
-use chatcore::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, RoomName, Session, SessionId, Username};
+use chatcore::{RoomName, Session, SessionId, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::{Head, encode, refused, render};
+use super::device::Device;
+use super::message::minutes;
+use super::words::in_words;
+use super::{Head, Reader, encode, refused, render};
 use crate::app::App;
 use crate::config::Guests;
 use crate::credentials::CurrentUser;
@@ -13,17 +16,45 @@ use crate::own_sessions;
 use crate::paths::Part;
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
+use crate::texts::Language;
 
-/// Which of the two forms of the log-in page was sent.
+/// Kinds of form that begin a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     LogIn,
     Register,
 }
 
-impl Form {
+/// Part of the log-in page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Guest,
+    LogIn,
+    Register,
+}
+
+impl Section {
+    /// Returns the section that a form was sent from.
+    fn of(form: Form, fields: &Fields) -> Self {
+        let password = fields.text("password").ok().flatten().unwrap_or_default();
+        match form {
+            Form::Register => Self::Register,
+            Form::LogIn if password.is_empty() => Self::Guest,
+            Form::LogIn => Self::LogIn,
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        match name {
+            "register" => Self::Register,
+            "log-in" => Self::LogIn,
+            _ => Self::Guest,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
+            Self::Guest => "guest",
             Self::LogIn => "log-in",
             Self::Register => "register",
         }
@@ -72,7 +103,7 @@ pub(crate) fn to_log_in(
     see_other(&format!(
         "{}?form={}&refused={}&username={}&next={}",
         log_in_page(app),
-        form.name(),
+        Section::of(form, fields).name(),
         error.status.as_u16(),
         kept("username"),
         kept("next")
@@ -95,47 +126,70 @@ fn local(next: &str) -> Option<String> {
     Some(format!("/rooms/{}", encode(room.as_str())))
 }
 
-/// Why a form was refused, by the status that the page was told.
-fn reason(app: &App, form: Form, status: &str, username: &str) -> String {
-    let name = match username.parse::<Username>() {
-        Ok(name) => name,
-        Err(e) => return e.to_string(),
-    };
-    match (form, status) {
-        (Form::Register, "409") => format!("{name} is taken"),
-        (Form::Register, "400") => password_rule("the password"),
-        (Form::LogIn, "401") => format!("{name} cannot log in with this password"),
-        (Form::LogIn, "403") if app.settings().guests != Guests::Allow => {
-            "this server does not take guests".into()
-        }
-        (Form::LogIn, "403") => {
-            format!("{name} differs only in case from a name that has an account")
-        }
-        _ => "this did not work".into(),
-    }
+/// Field of a form that an error is shown at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Name,
+    Password,
 }
 
-fn password_rule(which: &str) -> String {
-    format!("{which} must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters")
+/// An error in a part of the log-in page.
+struct Refusal {
+    section: Section,
+    field: Field,
+    text: String,
+}
+
+/// Returns why a form was refused, by the status that the page was told.
+fn reason(app: &App, language: Language, sent: Section, status: &str, username: &str) -> Refusal {
+    let text = |key| {
+        let text = language.texts().text("pages", key);
+        text.replace("{name}", username)
+    };
+    let at_name = |text| Refusal {
+        section: sent,
+        field: Field::Name,
+        text,
+    };
+    let at_password = |section, text| Refusal {
+        section,
+        field: Field::Password,
+        text,
+    };
+    if let Err(invalid) = username.parse::<Username>() {
+        return at_name(in_words(language, &invalid.to_string()).into_owned());
+    }
+    match (sent, status) {
+        (Section::Register, "409") => at_name(text("name_taken")),
+        (Section::Register, "400") => at_password(sent, text("password_rule")),
+        (Section::LogIn, "401") => at_password(sent, text("wrong_password")),
+        (Section::Guest, "401") => at_password(Section::LogIn, text("name_has_account")),
+        (_, "403") if app.settings().guests != Guests::Allow => at_name(text("no_guests")),
+        (_, "403") => at_name(text("name_reserved")),
+        _ => at_name(text("did_not_work")),
+    }
 }
 
 pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
     let username = call.query.get("username")?.unwrap_or_default();
     let next = call.query.get("next")?.unwrap_or_default();
-    let registers = call.query.get("form")? == Some(Form::Register.name());
-    let form = if registers {
-        Form::Register
-    } else {
-        Form::LogIn
-    };
-    let error = call
+    let section = Section::named(call.query.get("form")?.unwrap_or_default());
+    let language = Language::of(&call.head.headers);
+    let refusal = call
         .query
         .get("refused")?
-        .map(|status| reason(&app, form, status, username));
-    draw_log_in(&app, &call, StatusCode::OK, form, [username, next], error)
+        .map(|status| reason(&app, language, section, status, username));
+    draw_log_in(
+        &app,
+        &call,
+        StatusCode::OK,
+        [username, next],
+        section,
+        refusal,
+    )
 }
 
-/// The log-in page itself, with what was typed but for the password, for who has to wait.
+/// Draws the log-in page, with what was typed but for the password, for who has to wait.
 pub(crate) fn log_in_later(
     app: &App,
     call: &Call,
@@ -145,62 +199,78 @@ pub(crate) fn log_in_later(
 ) -> Result<Response> {
     let typed =
         ["username", "next"].map(|name| fields.text(name).ok().flatten().unwrap_or_default());
-    let page = draw_log_in(
-        app,
-        call,
-        error.status,
-        form,
-        typed,
-        Some(error.detail.to_string()),
-    )?;
+    let section = Section::of(form, fields);
+    let text = in_words(Language::of(&call.head.headers), &error.detail).into_owned();
+    let refusal = Refusal {
+        section,
+        field: Field::Name,
+        text,
+    };
+    let page = draw_log_in(app, call, error.status, typed, section, Some(refusal))?;
     Ok(refused(error, page))
+}
+
+/// One form of the log-in page.
+#[derive(Default, Serialize)]
+struct FormView<'a> {
+    open: bool,
+    username: &'a str,
+    name_error: Option<&'a str>,
+    password_error: Option<&'a str>,
 }
 
 fn draw_log_in(
     app: &App,
     call: &Call,
     status: StatusCode,
-    form: Form,
     [username, next]: [&str; 2],
-    error: Option<String>,
+    opened: Section,
+    refusal: Option<Refusal>,
 ) -> Result<Response> {
     #[derive(Serialize)]
     struct Context<'a> {
         head: Head<'a>,
-        /// What was typed into each of the forms.
-        log_in: &'a str,
-        register: &'a str,
         next: &'a str,
-        error: Option<String>,
-        register_error: Option<String>,
+        /// Set if the server takes guests.
         guests: bool,
+        guest: FormView<'a>,
+        log_in: FormView<'a>,
+        register: FormView<'a>,
     }
-    let registers = form == Form::Register;
-    let (log_in, register) = if registers {
-        ("", username)
-    } else {
-        (username, "")
-    };
-    let (error, register_error) = if registers {
-        (None, error)
-    } else {
-        (error, None)
-    };
     let guests = app.settings().guests == Guests::Allow;
-    let head = Head::new(app, call, "Log in");
-    render(
-        status,
-        "login",
-        &Context {
-            head,
-            log_in,
-            register,
-            next,
-            error,
-            register_error,
-            guests,
-        },
-    )
+    let opened = refusal.as_ref().map_or(opened, |refusal| refusal.section);
+    let opened = match opened {
+        Section::Guest if !guests => Section::LogIn,
+        opened => opened,
+    };
+    let view = |section| {
+        let is_open = section == opened;
+        let error_at = |field| {
+            let refusal = refusal.as_ref().filter(|refusal| refusal.field == field);
+            refusal
+                .filter(|_| is_open)
+                .map(|refusal| refusal.text.as_str())
+        };
+        FormView {
+            open: is_open,
+            username: if is_open { username } else { "" },
+            name_error: error_at(Field::Name),
+            password_error: error_at(Field::Password),
+        }
+    };
+
+    let reader = Reader::of(&call.head.headers);
+    let mut head = Head::new(app, reader, "");
+    head.title = head.text("log_in");
+    let context = Context {
+        head,
+        next,
+        guests,
+        guest: view(Section::Guest),
+        log_in: view(Section::LogIn),
+        register: view(Section::Register),
+    };
+    render(reader, status, "login", &context)
 }
 
 /// Back to the account page after a password was refused.
@@ -219,7 +289,52 @@ pub(crate) async fn account(app: App, call: Call) -> Result<Response> {
     draw_account(&app, &call, None).await
 }
 
-/// The account page; with an error, for who has to wait before the next try.
+/// A session in the list.
+#[derive(Serialize)]
+struct SessionView {
+    id: SessionId,
+    device: String,
+    /// Times in full, for scripts, and in minutes.
+    since_at: String,
+    since: String,
+    seen_at: String,
+    seen: String,
+    current: bool,
+}
+
+impl SessionView {
+    fn new(session: &Session, current: &Session, language: Language) -> Self {
+        let (since, seen) = (
+            session.created_at.to_string(),
+            session.last_seen.to_string(),
+        );
+        Self {
+            id: session.id,
+            device: device(&session.device, language),
+            since: minutes(&since),
+            since_at: since,
+            seen: minutes(&seen),
+            seen_at: seen,
+            current: session.id == current.id,
+        }
+    }
+}
+
+/// Returns the name of a device, as "Chrome on Linux".
+fn device(user_agent: &str, language: Language) -> String {
+    let text = |key| language.texts().text("pages", key);
+    let Device { browser, system } = Device::of(user_agent);
+    match (browser, system) {
+        (Some(browser), Some(system)) => text("browser_on_system")
+            .replace("{browser}", browser)
+            .replace("{system}", system),
+        (Some(name), None) => name.to_owned(),
+        (None, Some(name)) => name.to_owned(),
+        (None, None) => text("unknown_device").to_owned(),
+    }
+}
+
+/// Draws the account page; with an error, for who has to wait before the next try.
 pub(crate) async fn draw_account(
     app: &App,
     call: &Call,
@@ -231,60 +346,47 @@ pub(crate) async fn draw_account(
         /// The user's name as part of an address.
         name: String,
         verified: bool,
-        /// Whether the password was changed just now.
+        /// Number of messages that the user has written.
+        count: u64,
+        /// Set if the password was changed just now.
         changed: bool,
-        error: Option<String>,
-        sessions: Vec<Line>,
+        current_error: Option<String>,
+        new_error: Option<String>,
+        sessions: Vec<SessionView>,
         others: bool,
-    }
-    #[derive(Serialize)]
-    struct Line {
-        id: SessionId,
-        device: String,
-        since: String,
-        seen: String,
-        current: bool,
     }
     let Some(current) = call.user.as_ref().and_then(CurrentUser::session) else {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
+    let mut head = Head::load(app, call, "", None).await?;
+    head.title = head.text("account");
+    let reader = head.reader;
+    let told = call.query.get("refused")?;
+    let current_error = match (&later, told) {
+        (Some(later), _) => Some(in_words(reader.language, &later.detail).into_owned()),
+        (None, Some("400")) | (None, None) => None,
+        (None, Some("403")) => Some(head.text("wrong_current_password").to_owned()),
+        (None, Some(_)) => Some(head.text("did_not_work").to_owned()),
+    };
+    let new_error = (told == Some("400")).then(|| head.text("password_rule").to_owned());
+
     let sessions = own_sessions::list(app, current).await?;
-    let minutes = |time: chatcore::Timestamp| {
-        time.to_string()
-            .get(..16)
-            .unwrap_or_default()
-            .replace('T', " ")
-    };
-    let line = |session: &Session| Line {
-        id: session.id,
-        device: session.device.clone(),
-        since: minutes(session.created_at),
-        seen: minutes(session.last_seen),
-        current: session.id == current.id,
-    };
-    let told = call.query.get("refused")?.map(|status| match status {
-        "400" => password_rule("the new password"),
-        "403" => "the current password is wrong".into(),
-        _ => "this did not work".into(),
-    });
-    let error = later
-        .as_ref()
-        .map(|later| later.detail.to_string())
-        .or(told);
     let context = Context {
-        head: Head::new(app, call, "Account"),
         name: encode(current.username.as_str()),
         verified: current.verified,
+        count: app.store().message_count(&current.username).await?,
         changed: call.query.get("changed")?.is_some(),
-        error,
+        current_error,
+        new_error,
         others: sessions.len() > 1,
-        sessions: sessions.iter().map(line).collect(),
+        sessions: sessions
+            .iter()
+            .map(|session| SessionView::new(session, current, reader.language))
+            .collect(),
+        head,
     };
-    let page = render(
-        later.as_ref().map_or(StatusCode::OK, |later| later.status),
-        "account",
-        &context,
-    )?;
+    let status = later.as_ref().map_or(StatusCode::OK, |later| later.status);
+    let page = render(reader, status, "account", &context)?;
     Ok(match later {
         Some(error) => refused(error, page),
         None => page,

@@ -2,17 +2,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{Invalid, MAX_NAMES, Range, Room, RoomName, Seq, Topic, Username};
+use chatcore::{Invalid, Range, RoomName, Seq, Topic, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::account::log_in_link;
-use super::message::{hue, initials};
 use super::rows::{MESSAGES, Selection, draw_rows};
-use super::{Head, encode, refused, render, room_page};
+use super::sidebar::label;
+use super::words::in_words;
+use super::{Head, assets, encode, refused, render, room_page};
 use crate::app::App;
 use crate::config::Guests;
+use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::posting::{self, Post};
 use crate::request::{Call, Fields};
@@ -26,15 +27,15 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
 }
 
 /// What the form of a room holds.
-struct Draft<'a> {
+pub(super) struct Draft<'a> {
     text: &'a str,
     /// Makes sending the same form twice harmless.
-    nonce: String,
+    pub(super) nonce: String,
     error: Option<&'a str>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(error: Option<&'a str>) -> Result<Self> {
+    pub(super) fn new(error: Option<&'a str>) -> Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| {
             tracing::error!(error = %e, "the system gives no random bytes");
@@ -44,53 +45,6 @@ impl<'a> Draft<'a> {
             text: "",
             nonce: URL_SAFE_NO_PAD.encode(random),
             error,
-        })
-    }
-}
-
-/// Who is in a private room, or banned from any, and whether a form lets the user change that.
-#[derive(Serialize)]
-struct Person {
-    name: Username,
-    changeable: bool,
-}
-
-/// What the page says of the room itself.
-struct About {
-    /// Read before the messages: the page goes on after its last change.
-    found: Room,
-    owns: bool,
-    members: Vec<Person>,
-    bans: Vec<Username>,
-}
-
-impl About {
-    /// Fails for a room that does not exist, or that the user may not know of.
-    async fn of(app: &App, call: &Call, room: &RoomName) -> Result<Self> {
-        let view = call.user_store(app);
-        let found = view.room(room).await?;
-        let user = verified(call);
-        let owns = user.is_some() && found.owner.as_ref() == user;
-        let names = if found.private {
-            view.members(room, None, MAX_NAMES).await?
-        } else {
-            Vec::new()
-        };
-        let person = |name: Username| Person {
-            changeable: owns && user != Some(&name),
-            name,
-        };
-        let members = names.into_iter().map(person).collect();
-        let bans = if owns {
-            view.bans(room, None, MAX_NAMES).await?
-        } else {
-            Vec::new()
-        };
-        Ok(Self {
-            found,
-            owns,
-            members,
-            bans,
         })
     }
 }
@@ -118,13 +72,28 @@ async fn draw(
             } else {
                 status
             };
-            draw_missing(app, call, room, status, draft)
+            draw_missing(app, call, room, status, draft).await
         }
         drawn => drawn,
     }
 }
 
-fn draw_missing(
+/// Draws the page for a room that is not there; returns any other error.
+pub(super) async fn draw_missing_or(
+    app: &App,
+    call: &Call,
+    room: &RoomName,
+    error: HttpError,
+) -> Result<Response> {
+    match error.status {
+        StatusCode::NOT_FOUND => {
+            draw_missing(app, call, room, error.status, &Draft::new(None)?).await
+        }
+        _ => Err(error),
+    }
+}
+
+async fn draw_missing(
     app: &App,
     call: &Call,
     room: &RoomName,
@@ -136,29 +105,25 @@ fn draw_missing(
         head: Head<'a>,
         room: &'a str,
         page: String,
-        log_in: String,
         may_create: bool,
         text: &'a str,
         nonce: &'a str,
         error: Option<&'a str>,
     }
+    let mut head = Head::load(app, call, "", Some(room)).await?;
+    head.title = head.text("room_not_found");
+    let reader = head.reader;
     let context = Context {
-        head: Head::new(app, call, "Room not found"),
+        head,
         room: room.as_str(),
         page: room_page(app, room),
-        log_in: log_in_for(app, room),
-        may_create: app.settings().guests == Guests::Allow || verified(call).is_some(),
+        may_create: !direct::is_reserved(room)
+            && (app.settings().guests == Guests::Allow || verified(call).is_some()),
         text: draft.text,
         nonce: &draft.nonce,
         error: draft.error,
     };
-    render(status, "missing", &context)
-}
-
-/// The log-in page that leads back to the room; empty if there is none.
-fn log_in_for(app: &App, room: &RoomName) -> String {
-    let next = format!("/rooms/{}", encode(room.as_str()));
-    log_in_link(app, &next).unwrap_or_default()
+    render(reader, status, "missing", &context)
 }
 
 async fn draw_room(
@@ -172,16 +137,14 @@ async fn draw_room(
     struct Context<'a> {
         head: Head<'a>,
         t: &'a Value,
-        /// The same for scripts, as JSON that may stand in a script element.
-        texts: String,
         room: &'a str,
+        /// Name of the room as the user reads it.
+        label: &'a str,
         topic: Option<&'a str>,
         page: String,
         api: String,
-        log_in: String,
+        emoji: String,
         placeholder: String,
-        hue: u32,
-        initials: String,
         /// The messages, drawn.
         rows: String,
         older: Option<String>,
@@ -200,20 +163,15 @@ async fn draw_room(
         owns: bool,
         /// Whether the user's messages are the user's to edit and to delete.
         verified: bool,
-        members: Vec<Person>,
-        bans: Vec<Username>,
         text: &'a str,
         nonce: &'a str,
         error: Option<&'a str>,
     }
     let selection = Selection::of(&call.query)?;
-    let About {
-        found,
-        owns,
-        members,
-        bans,
-    } = About::of(app, call, room).await?;
     let store = call.user_store(app);
+    // Read before the messages: the page goes on after its last change.
+    let found = store.room(room).await?;
+    let account = verified(call);
     let messages = selection.read(&store, room, MESSAGES).await?;
     let read = match &call.user {
         // A mark that moves to the beginning stays where it is.
@@ -224,23 +182,21 @@ async fn draw_room(
     let language = Language::of(&call.head.headers);
     let t = language.texts().section("room");
     let page = room_page(app, room);
-    let head = Head::new(app, call, room.as_str());
+    let label = label(&found, call.user.as_ref());
+    let head = Head::load(app, call, &label, Some(room)).await?;
+    let reader = head.reader;
     let first = messages.first().map_or(0, |m| m.seq.get());
     let last = messages.last().map_or(0, |m| m.seq.get());
     let is_newest = selection == Selection::Range(Range::Newest) || last >= found.last_seq.get();
     let placeholder = t.get("message_to").and_then(Value::as_str);
     let context = Context {
         t,
-        texts: t.to_string().replace('<', "\\u003c"),
         room: room.as_str(),
+        label: &label,
         topic: found.topic.as_ref().map(Topic::as_str),
         api: format!("{}/chat/{}", app.prefix(), encode(room.as_str())),
-        log_in: log_in_for(app, room),
-        placeholder: placeholder
-            .unwrap_or_default()
-            .replace("{room}", room.as_str()),
-        hue: hue(head.user.unwrap_or_default()),
-        initials: initials(head.user.unwrap_or_default()),
+        emoji: assets::url(app, "emoji.json"),
+        placeholder: placeholder.unwrap_or_default().replace("{room}", &label),
         rows: draw_rows(app, language, &messages).await?,
         older: (first > 1).then(|| format!("{page}?before={first}")),
         newer: (!is_newest).then(|| page.clone()),
@@ -253,15 +209,13 @@ async fn draw_room(
         head,
         page,
         private: found.private,
-        owns,
-        verified: verified(call).is_some(),
-        members,
-        bans,
+        owns: account.is_some() && found.owner.as_ref() == account,
+        verified: account.is_some(),
         text: draft.text,
         nonce: &draft.nonce,
         error: draft.error,
     };
-    render(status, "room", &context)
+    render(reader, status, "room", &context)
 }
 
 /// A message from the form. What is refused stays in the form.
@@ -288,9 +242,10 @@ async fn answer(
     let Err(error) = done else {
         return see_other(&room_page(app, room));
     };
+    let words = in_words(Language::of(&call.head.headers), &error.detail).into_owned();
     let draft = Draft {
         text,
-        ..Draft::new(Some(&error.detail))?
+        ..Draft::new(Some(&words))?
     };
     let page = draw(app, call, room, error.status, &draft).await?;
     Ok(refused(error, page))
@@ -321,50 +276,4 @@ async fn post_text(
     posting::store(app, message, &call.charged(app), call.network(app))
         .await
         .map(drop)
-}
-
-/// A form by which the owner of the room says who may be in it.
-pub(crate) async fn change_people(app: App, call: Call) -> Result<Response> {
-    let room = call.room()?;
-    let fields = call.form()?;
-    let changed = change(&app, &call, &room, &fields).await;
-    answer(&app, &call, &room, changed, "").await
-}
-
-async fn change(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Result<()> {
-    call.user()?;
-    app.limits().moderation(&call.charged(app))?;
-    let (view, user) = (
-        call.user_store(app),
-        fields.required::<Username>("username")?,
-    );
-    match fields.text("do")? {
-        Some("invite") => view.invite(room, &user).await?,
-        Some("remove") => view.remove(room, &user).await?,
-        Some("ban") => view.ban(room, &user).await?,
-        // What is not there has been lifted.
-        Some("unban") => drop(view.unban(room, &user).await?),
-        _ => {
-            return Err(HttpError::bad_request(
-                "do must be one of invite, remove, ban and unban",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A form that deletes a message.
-pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
-    let room = call.room()?;
-    let fields = call.form()?;
-    let deleted = async {
-        call.user()?;
-        app.limits().post(&call.charged(&app))?;
-        Ok(call
-            .user_store(&app)
-            .delete_message(&room, fields.required::<Seq>("seq")?)
-            .await?)
-    };
-    let deleted = deleted.await;
-    answer(&app, &call, &room, deleted, "").await
 }

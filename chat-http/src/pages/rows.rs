@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use chatcore::{Range, RoomName, Seq, SharedMessage, UserStore};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, HeaderValue};
 
 use super::message::draw_message;
+use super::{Reader, html};
 use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
-use crate::response::{Response, bytes};
+use crate::response::Response;
 use crate::row_cache::RowKey;
 use crate::texts::Language;
 
@@ -67,12 +67,9 @@ pub(crate) async fn rows(app: App, call: Call) -> Result<Response> {
     let limit = call.query.limit(MESSAGES, chatcore::MAX_MESSAGES)?;
 
     let found = selection.read(&call.user_store(&app), &room, limit).await?;
-    let rows = draw_rows(&app, Language::of(&call.head.headers), &found).await?;
-    let mut response = bytes(StatusCode::OK, "text/html; charset=utf-8", rows);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let reader = Reader::of(&call.head.headers);
+    let rows = draw_rows(&app, reader.language, &found).await?;
+    Ok(html(reader, StatusCode::OK, rows))
 }
 
 /// Draws messages of one room, in order of their `seq`.

@@ -35,6 +35,15 @@ impl UserStore {
         self.store.join(room, self.user()?).await
     }
 
+    /// Returns true if the user is a member of a room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`], [`Error::Unavailable`].
+    pub async fn is_member(&self, room: &RoomName) -> Result<bool> {
+        Ok(self.access(room).await?.member)
+    }
+
     /// Ends the user's membership of a room, if there is one. Messages stay.
     ///
     /// # Errors
