@@ -103,10 +103,28 @@ impl Username {
 pub(crate) struct Account {
     /// The name as it was registered.
     pub(crate) username: Username,
-    /// The argon2id hash of the password, with its parameters, as a PHC string.
+    /// The argon2id hash of the password, with its parameters, as a PHC string. Empty for an
+    /// account without a password.
     pub(crate) hash: String,
     /// Counts the passwords that the account has had, so that a proof of an old one is noticed.
     pub(crate) version: i64,
+}
+
+impl Account {
+    /// Returns an account without a password: nobody can log in to it, only the program can start
+    /// sessions of it.
+    pub(crate) fn without_password(username: Username) -> Self {
+        Self {
+            username,
+            hash: String::new(),
+            version: 1,
+        }
+    }
+
+    /// Returns the hash of the password, if the account has one.
+    pub(crate) fn password_hash(&self) -> Option<&str> {
+        Some(self.hash.as_str()).filter(|hash| !hash.is_empty())
+    }
 }
 
 /// Whether a name may be used by guests.

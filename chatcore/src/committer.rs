@@ -90,6 +90,7 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::model::{Append, Batch};
 use crate::options::Clock;
+use crate::stats::Counters;
 use crate::timestamp::Timestamp;
 use crate::types::{Message, NewMessage, Posted, RoomName, Seq, Username};
 
@@ -118,6 +119,7 @@ impl Committer {
         clock: Clock,
         queue: usize,
         timeout: Duration,
+        counters: Arc<Counters>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (running, ended) = watch::channel(());
@@ -135,6 +137,8 @@ impl Committer {
             recent: Recent::default(),
             closing: closing.clone(),
             in_flight: None,
+            counters,
+            is_out: false,
         };
 
         tokio::spawn(async move {
@@ -146,6 +150,11 @@ impl Committer {
             closing,
             ended,
         }
+    }
+
+    /// Returns the number of requests that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// Refuses further requests; those in the queue are still committed.
@@ -227,6 +236,9 @@ struct Worker {
     closing: Arc<Notify>,
     /// The last batch that was built, until its callers are answered. A panic leaves it here.
     in_flight: Option<Arc<Batch>>,
+    counters: Arc<Counters>,
+    /// True from a commit that the store did not answer until one succeeds.
+    is_out: bool,
 }
 
 impl Worker {
@@ -242,9 +254,19 @@ impl Worker {
 
             let mut pending = merge(requests.drain(..));
             if let Err(error) = self.commit_catching_panics(&mut pending).await {
-                tracing::warn!(requests = pending.len(), %error, "a batch was not committed");
+                self.report_failure(&error, pending.len());
                 pending.into_iter().for_each(|p| p.fail(&error));
             }
+        }
+    }
+
+    /// Logs a batch that was not committed: as a warning, but once for each outage.
+    fn report_failure(&mut self, error: &Error, requests: usize) {
+        let is_outage = matches!(error, Error::Unavailable(_));
+        if is_outage && std::mem::replace(&mut self.is_out, true) {
+            tracing::debug!(requests, %error, "a batch was not committed");
+        } else {
+            tracing::warn!(requests, %error, "a batch was not committed");
         }
     }
 
@@ -322,8 +344,10 @@ impl Worker {
 
         let batch = build_batch(pending, &mut outcomes, &self.rooms, now)?;
         self.in_flight = Some(batch.clone());
+        let began = Instant::now();
         match append(calls, &batch).await {
             Ok(Append::Committed) => {
+                self.count(&batch, began.elapsed());
                 self.publish(&batch);
                 answer_committed(pending, &batch, &outcomes);
                 Ok(())
@@ -366,6 +390,18 @@ impl Worker {
         reject_untimed(pending, &self.rooms, now);
         reject_wrong_replies(pending, &self.rooms);
         Ok(now)
+    }
+
+    /// Counts and logs a committed batch.
+    fn count(&mut self, batch: &Batch, time: Duration) {
+        self.counters.count_batch(time);
+        let messages: usize = batch.rooms.iter().map(|part| part.messages.len()).sum();
+        let changes: usize = batch.rooms.iter().map(|part| part.changes.len()).sum();
+        let rooms = batch.rooms.len();
+        tracing::debug!(rooms, messages, changes, ?time, "a batch is committed");
+        if std::mem::take(&mut self.is_out) {
+            tracing::info!("batches are committed again");
+        }
     }
 
     /// Remembers a stored batch, and publishes it to readers and followers.

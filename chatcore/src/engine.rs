@@ -25,6 +25,7 @@ use crate::model::Signal;
 use crate::options::Options;
 use crate::session::expired_before;
 use crate::shared::SharedMessage;
+use crate::stats::Counters;
 use crate::timestamp::Timestamp;
 use crate::types::Username;
 
@@ -38,6 +39,7 @@ pub(crate) struct Engine {
     pub(crate) committer: Committer,
     pub(crate) hasher: Hasher,
     pub(crate) options: Options,
+    pub(crate) counters: Arc<Counters>,
     /// True once the store is closed to the end. Held while that is done.
     ended: Mutex<bool>,
 }
@@ -83,12 +85,14 @@ impl Engine {
     ) -> (Self, tokio::sync::mpsc::UnboundedReceiver<PresenceUpdate>) {
         let (feed, presence_updates) = Feed::new(!backend.is_shared());
         let feed = Arc::new(feed);
+        let counters = Arc::new(Counters::default());
         let committer = Committer::start(
             backend.clone(),
             feed.clone(),
             options.clock.clone(),
             options.queue,
             options.timeout,
+            counters.clone(),
         );
         let engine = Self {
             backend,
@@ -96,6 +100,7 @@ impl Engine {
             committer,
             hasher: Hasher::default(),
             options,
+            counters,
             ended: Mutex::new(false),
         };
         (engine, presence_updates)
@@ -134,6 +139,7 @@ impl Engine {
         // Read marks that cannot be written must not keep the store from other processes.
         within(self.options.timeout, self.backend.close()).await?;
         *ended = true;
+        tracing::info!("the store is closed");
         written
     }
 

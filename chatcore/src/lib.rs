@@ -24,6 +24,7 @@ mod presence;
 mod read_marks;
 mod session;
 mod shared;
+mod stats;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -43,6 +44,7 @@ pub use position::Position;
 pub use presence::{MAX_PRESENT, Presence};
 pub use session::{SESSION_IDLE, Session, SessionId, SessionToken};
 pub use shared::{MAX_ENCODINGS, SharedMessage};
+pub use stats::Stats;
 pub use store::ChatStore;
 pub use timestamp::Timestamp;
 pub use types::{

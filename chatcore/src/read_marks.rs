@@ -170,7 +170,12 @@ impl ReadMarks {
         }
     }
 
-    /// The marks of a user that are in memory.
+    /// Returns a mark, if it is in memory.
+    pub(crate) fn get(&self, user: &Username, room: &RoomName) -> Option<Seq> {
+        self.lock().get_mut(user, room).map(|mark| mark.seq)
+    }
+
+    /// Returns the marks of a user that are in memory.
     pub(crate) fn of(&self, user: &Username) -> HashMap<RoomName, Seq> {
         let table = self.lock();
         let rooms = table.marks.get(user).into_iter().flatten();

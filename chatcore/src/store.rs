@@ -7,6 +7,7 @@
 //! - [`changes`]: editing, deleting and reacting
 //! - [`follow`]: following rooms and users, presence and typing
 //! - [`read_marks`]: what users have read
+//! - [`lists`]: everything there is, private rooms included
 //! - [`accounts`], [`sessions`]: names with passwords, and who is logged in
 //!
 //! What one user may do is in [`UserStore`](crate::UserStore).
@@ -14,6 +15,7 @@
 mod accounts;
 mod changes;
 mod follow;
+mod lists;
 mod members;
 mod messages;
 mod open;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::stats::Stats;
 
 /// Rooms, messages, counters, accounts and sessions, kept in SQLite or MongoDB.
 ///
@@ -105,6 +108,13 @@ impl ChatStore {
     /// [`Error::Closed`](crate::Error::Closed) if another process took the store over.
     pub async fn ping(&self) -> Result<()> {
         self.engine.call(self.engine.backend.ping()).await
+    }
+
+    /// Returns the counters of this process since the store was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let queued = self.engine.committer.queued();
+        self.engine.counters.snapshot(queued)
     }
 
     /// Returns true once nothing will be read or stored any more: the store was closed, was lost to

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::account::{Account, NameKey};
 use crate::error::Result;
-use crate::model::NewSession;
+use crate::model::{NewSession, Page};
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
@@ -14,6 +14,9 @@ use crate::types::Username;
 pub(crate) trait Accounts: Send + Sync + 'static {
     /// Returns the account of this name, in any case.
     async fn account(&self, name: NameKey) -> Result<Option<Account>>;
+
+    /// Lists the names that have an account, by their keys.
+    async fn accounts(&self, page: Page<NameKey>) -> Result<Vec<Username>>;
 
     /// Returns the name of the account of each of these names, in any case; `None` for a name
     /// without one. The committer relies on it not to wait for other calls.

@@ -26,6 +26,9 @@ pub(crate) trait Rooms: Send + Sync + 'static {
     /// Lists the public rooms, by name.
     async fn rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>>;
 
+    /// Lists all rooms, private ones too, by name.
+    async fn all_rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>>;
+
     /// Lists the private rooms that a user is a member of, by name.
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>>;
 

@@ -15,7 +15,9 @@ impl Engine {
         self.check_open()?;
         let mentions = self.mentioned_in(&message.room, &message.text).await?;
         let posted = self.committer.post(message, mentions);
-        within(self.options.timeout * 2, posted).await
+        let posted = within(self.options.timeout * 2, posted).await?;
+        self.counters.count_post(posted.repeated);
+        Ok(posted)
     }
 
     /// Edits a message on behalf of an actor, or of the program itself.
@@ -48,9 +50,9 @@ impl Engine {
     ) -> Result<SharedMessage> {
         self.check_open()?;
         let changed = self.committer.change(room.clone(), seq, change);
-        within(self.options.timeout * 2, changed)
-            .await
-            .map(SharedMessage::from)
+        let changed = within(self.options.timeout * 2, changed).await?;
+        self.counters.count_change();
+        Ok(changed.into())
     }
 
     /// Returns the users whom a text mentions in a room: in a private one, its members. A name that

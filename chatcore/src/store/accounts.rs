@@ -3,8 +3,12 @@
 use super::ChatStore;
 use crate::account::{Account, NameKey, Password, Verdict};
 use crate::error::{Error, Result};
+use crate::model::NewSession;
 use crate::session::{Session, SessionToken};
 use crate::types::Username;
+
+/// The most attempts to start a session of an account that changes meanwhile.
+const MAX_VOUCH_ATTEMPTS: usize = 4;
 
 impl ChatStore {
     /// Makes an account and starts its first session. From then on the name belongs to it: guests
@@ -75,6 +79,88 @@ impl ChatStore {
         Ok((token, new.session))
     }
 
+    /// Starts a session that the program vouches for, for programs with users of their own: the
+    /// caller has proved elsewhere who the user is. Unless the name has an account, one is created
+    /// that has no password.
+    ///
+    /// From then on the name belongs to the account, as after [`register`](Self::register): it is
+    /// [verified](Session::verified), it can own and join private rooms, edit and delete, and neither
+    /// a guest nor a registration can take the name. Nobody can [log in](Self::log_in) to it.
+    ///
+    /// If the future is dropped, the session may have started.
+    ///
+    /// ```
+    /// use chatcore::{ChatStore, Error, Privacy, Username};
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+    /// let ann: Username = "ann".parse()?;
+    /// let (token, session) = store.vouch(&ann, "Firefox on Linux").await?;
+    /// let by_ann = store.as_user(session.actor());
+    /// assert!(by_ann.create_room(&"plans".parse()?, Privacy::Private).await?);
+    ///
+    /// let taken = store.register(&ann, &"correct horse".parse()?, "").await;
+    /// assert!(matches!(taken, Err(Error::NameTaken)));
+    /// store.log_out(&token).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameReserved`] if the name differs only in case from one that has an account,
+    /// [`Error::Busy`], [`Error::Full`], [`Error::Unavailable`].
+    pub async fn vouch(&self, user: &Username, device: &str) -> Result<(SessionToken, Session)> {
+        for _ in 0..MAX_VOUCH_ATTEMPTS {
+            let (token, new) = self.new_session(user, true, device)?;
+            if self.add_vouched(user, new.clone()).await? {
+                return Ok((token, new.session));
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Makes a name belong to an account, which is created without a password unless there is one:
+    /// neither a guest nor a registration can take the name. Sessions are started by
+    /// [`vouch`](Self::vouch).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`vouch`](Self::vouch).
+    pub async fn claim_name(&self, user: &Username) -> Result<()> {
+        if self.account_name(user).await?.as_ref() == Some(user) {
+            return Ok(());
+        }
+
+        let (token, _) = self.vouch(user, "").await?;
+        self.log_out(&token).await
+    }
+
+    /// Adds a session to the account of a name, which is created if need be. Returns false if the
+    /// account changed meanwhile.
+    async fn add_vouched(&self, user: &Username, new: NewSession) -> Result<bool> {
+        let engine = &self.engine;
+        let account = engine.backend.account(NameKey::from(user));
+        match engine.call(account).await? {
+            Some(account) if account.username != *user => Err(Error::NameReserved),
+            Some(account) => {
+                let added = engine.backend.add_session(new, account.version);
+                engine.call(added).await
+            }
+            None => {
+                let account = Account::without_password(user.clone());
+                let created = engine.backend.create_account(account, new);
+                let created = engine.call(created).await?;
+                if created {
+                    engine.notify_sessions_ended(user);
+                }
+                Ok(created)
+            }
+        }
+    }
+
     /// Gives the account of a session another password, and ends the account's other sessions.
     ///
     /// A log-in with the old password at the same time fails or its session ends with the others.
@@ -117,7 +203,8 @@ impl ChatStore {
             .await?;
         // The account may be that of another case.
         let account = account.filter(|account| account.username == *user);
-        let hash = account.as_ref().map(|account| account.hash.clone());
+        let hash = account.as_ref().and_then(Account::password_hash);
+        let hash = hash.map(str::to_owned);
         let verdict = self
             .engine
             .call(self.engine.hasher.verify(password, hash))

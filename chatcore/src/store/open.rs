@@ -1,5 +1,7 @@
 //! Opening and closing a store.
 
+#[cfg(feature = "sqlite")]
+use std::path::Path;
 use std::sync::Arc;
 
 use super::ChatStore;
@@ -47,11 +49,56 @@ impl ChatStore {
         Ok(Self::over(backend, options))
     }
 
+    /// Opens the store in an SQLite file, which is created unless it exists.
+    ///
+    /// The store works on the Tokio runtime in which it is opened. If the future is dropped, nothing
+    /// stays open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for an option out of its range, [`Error::Open`] for a path that cannot be
+    /// a store or a store of a newer version, [`Error::InUse`] if another process holds it,
+    /// [`Error::Unavailable`] if the file cannot be read or written.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    #[cfg(feature = "sqlite")]
+    pub async fn open_sqlite(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        options.check()?;
+        let path = path.as_ref().to_owned();
+        let backend = crate::backend::sqlite::open(path, &options).await?;
+        Ok(Self::over(backend, options))
+    }
+
+    /// Opens the store in a MongoDB database: `uri` is a `mongodb://` or `mongodb+srv://` URI, whose
+    /// path names the database (`chat` if it names none).
+    ///
+    /// The store works on the Tokio runtime in which it is opened. If the future is dropped, nothing
+    /// stays open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for an option out of its range, [`Error::Open`] for a URI that cannot be
+    /// read or a store of a newer version, [`Error::InUse`] if another process holds a standalone
+    /// mongod, [`Error::Unavailable`] if no server answers within the time limit.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    #[cfg(feature = "mongodb")]
+    pub async fn open_mongodb(uri: &str, options: Options) -> Result<Self> {
+        options.check()?;
+        let backend = crate::backend::mongo::open(uri, &options).await?;
+        Ok(Self::over(backend, options))
+    }
+
     /// Returns the store that keeps its data in `backend`.
     pub(crate) fn over(backend: Arc<dyn Backend>, options: Options) -> Self {
         let (engine, presence_updates) = Engine::new(backend, options);
         let engine = Arc::new(engine);
         background::start(&engine, presence_updates);
+        tracing::info!(shared = engine.backend.is_shared(), "the store is open");
         Self { engine }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::ChatStore;
 use crate::error::{Invalid, Result};
+use crate::follow::Follower;
 use crate::model::Page;
 use crate::options::{MAX_NAMES, check_limit};
 use crate::types::{MAX_COUNTED_MENTIONS, Range, RoomName, Seq, UserRoom, Username};
@@ -59,7 +60,49 @@ impl ChatStore {
         self.engine.call(mark).await
     }
 
-    /// Lists at most `limit` rooms that a user is a member of, with what the user has not read, in
+    /// Returns the place up to which a user has read a room; 0 if there is no mark.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn read_mark(&self, user: &Username, room: &RoomName) -> Result<Seq> {
+        self.engine.check_open()?;
+        match self.engine.feed.read_marks.get(user, room) {
+            Some(read) => Ok(read),
+            None => self.stored_read_mark(user, room).await,
+        }
+    }
+
+    /// Follows a room as [`follow`](Self::follow) does, from the place up to which a user has read
+    /// it.
+    ///
+    /// ```
+    /// # use chatcore::{ChatStore, NewMessage, RoomName, Username};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+    /// let (room, bob): (RoomName, Username) = ("general".parse()?, "bob".parse()?);
+    /// for text in ["read", "new"] {
+    ///     store.post(NewMessage::new(room.clone(), "ann".parse()?, text.parse()?)).await?;
+    /// }
+    /// store.mark_read(&bob, &room, "1".parse()?).await?;
+    ///
+    /// let mut unread = store.follow_from_mark(&room, &bob).await?;
+    /// assert_eq!(unread.next().await?[0].text(), Some("new"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn follow_from_mark(&self, room: &RoomName, user: &Username) -> Result<Follower> {
+        let read = self.read_mark(user, room).await?;
+        Ok(self.follow(room, read))
+    }
+
+    /// Lists at most `limit` rooms that a user is a member of, private ones too, with what the user has not read, in
     /// code point order of their names, from the first after `after`.
     ///
     /// # Errors

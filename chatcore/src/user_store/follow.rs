@@ -90,6 +90,31 @@ impl UserStore {
         Ok(())
     }
 
+    /// Returns the place up to which the user has read a room; 0 if there is no mark.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) for a private room that the user is not a
+    /// member of, [`Error::Forbidden`](crate::Error::Forbidden) for somebody unknown,
+    /// [`Error::Unavailable`](crate::Error::Unavailable).
+    pub async fn read_mark(&self, room: &RoomName) -> Result<Seq> {
+        if self.engine().privacy(room).await? == Some(Privacy::Private) {
+            self.access(room).await?;
+        }
+        self.store.read_mark(self.user()?, room).await
+    }
+
+    /// Follows a room as [`follow`](Self::follow) does, from the place up to which the user has read
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Self::follow) and [`read_mark`](Self::read_mark).
+    pub async fn follow_from_mark(&self, room: &RoomName) -> Result<Follower> {
+        let read = self.read_mark(room).await?;
+        self.follow(room, read).await
+    }
+
     /// Moves the user's read mark in a room forward to `seq`, never back; returns where it is then.
     /// Those who watch the user at this process are notified; other processes learn of it within
     /// about a second, when it is written.

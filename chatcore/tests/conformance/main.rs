@@ -6,6 +6,7 @@ mod changing;
 mod deleting;
 mod following;
 mod moderation;
+mod owner;
 mod posting;
 mod ranges;
 mod reading;
@@ -150,6 +151,12 @@ on_every_backend! {
         a_guest_who_sends_a_members_nonce_fails_alone,
         nothing_of_the_banned_is_stored,
         a_ban_holds_for_a_name_in_any_case_until_it_is_lifted;
+    owner:
+        the_program_lists_all_rooms_and_accounts,
+        a_vouched_account_is_one_without_a_password,
+        of_vouches_at_the_same_time_all_succeed,
+        a_follower_begins_at_the_read_mark,
+        counters_tell_what_was_posted;
     posting:
         a_post_comes_back_as_it_is_stored,
         seq_has_no_hole_and_time_strictly_increases,

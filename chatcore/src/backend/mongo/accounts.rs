@@ -18,7 +18,7 @@ use super::{commands, documents, find, names};
 use crate::account::{Account, NameKey};
 use crate::backend::Accounts;
 use crate::error::Result;
-use crate::model::NewSession;
+use crate::model::{NewSession, Page};
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
@@ -147,6 +147,13 @@ impl Accounts for Mongo {
             Ok(Some(account))
         })
         .await
+    }
+
+    async fn accounts(&self, page: Page<NameKey>) -> Result<Vec<Username>> {
+        let accounts = find::account_page(&page);
+        let username = |document: &RawDocument| Ok(documents::account(document)?.username);
+        self.run(|this| async move { this.connection.find(accounts, username).await })
+            .await
     }
 
     async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {

@@ -21,6 +21,14 @@ pub(super) fn error(e: mongodb::error::Error) -> Error {
     }
 }
 
+/// Returns true if no server could be reached.
+pub(super) fn is_unreachable(e: &mongodb::error::Error) -> bool {
+    matches!(
+        *e.kind,
+        ErrorKind::ServerSelection { .. } | ErrorKind::Io(_)
+    )
+}
+
 /// Carries an error of the store through a function that returns those of the driver.
 pub(super) fn custom(e: Error) -> mongodb::error::Error {
     mongodb::error::Error::custom(e.to_string())

@@ -144,6 +144,19 @@ pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     }
 }
 
+/// All rooms, private ones too.
+pub(super) fn all_rooms(page: &Page<RoomName>) -> Query {
+    let after = page.after.as_ref().map_or("", RoomName::as_str);
+    let all = doc! { "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } };
+    Query {
+        sort: doc! { "_id": 1 },
+        projection: doc! { "_id": 1 },
+        hint: Some(doc! { "_id": 1 }),
+        limit: page.limit,
+        ..Query::one("counters", all)
+    }
+}
+
 /// The private rooms that a user is a member of.
 pub(super) fn private_rooms(user: &Username, page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
@@ -597,6 +610,18 @@ pub(super) fn accounts(names: &[NameKey]) -> Query {
     let filter = doc! { "_id": { "$in": ids }, "account": { "$exists": true } };
     Query {
         limit,
+        ..Query::one("names", filter)
+    }
+}
+
+/// A page of the names that have an account.
+pub(super) fn account_page(page: &Page<NameKey>) -> Query {
+    let after = page.after.as_ref().map_or("", NameKey::as_str);
+    let filter = doc! { "_id": { "$gt": after }, "account": { "$exists": true } };
+    Query {
+        sort: doc! { "_id": 1 },
+        hint: Some(doc! { "_id": 1 }),
+        limit: page.limit,
         ..Query::one("names", filter)
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::bson::doc;
 use mongodb::options::{ClientOptions, ReadPreference};
 use mongodb::{Client, Database};
 
 use super::connection::{Connection, durable};
 use super::count_batcher::CountBatcher;
 use super::deployment::Deployment;
+use super::error::{error, is_unreachable};
 use super::replica_set::ReplicaSet;
 use super::scheduler::Mongo;
 use super::schema::{self, Server};
@@ -52,9 +54,12 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         .clone()
         .unwrap_or_else(|| DATABASE.into());
     let pool = client_options.max_pool_size.unwrap_or(POOL);
+    let hosts = client_options.hosts.iter().map(ToString::to_string);
+    let hosts = hosts.collect::<Vec<_>>().join(", ");
     let client = Client::with_options(client_options).map_err(unusable)?;
     let database = client.database(&database_name);
 
+    check_reachable(&database, &hosts, timeout).await?;
     let server = schema::prepare(&database, options.session_idle).await?;
     tracing::info!(
         version = server.version,
@@ -63,6 +68,20 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         "connected to MongoDB"
     );
     start(database, &server, options.timeout, pool).await
+}
+
+/// Fails unless a server answers in time. The driver's own error describes the whole deployment.
+async fn check_reachable(database: &Database, hosts: &str, timeout: Duration) -> Result<()> {
+    let text = format!("no MongoDB server answers at {hosts} within {timeout:?}");
+    let ping = database.run_command(doc! { "ping": 1 });
+    let Ok(answer) = tokio::time::timeout(timeout, ping).await else {
+        return Err(Error::Unavailable(text.into()));
+    };
+    match answer {
+        Ok(_) => Ok(()),
+        Err(e) if is_unreachable(&e) => Err(Error::Unavailable(Reason::with_cause(text, e))),
+        Err(e) => Err(error(e)),
+    }
 }
 
 /// Takes this process's place among those that work on the database.

@@ -92,6 +92,13 @@ impl Rooms for Mongo {
         .await
     }
 
+    async fn all_rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        let rooms = find::all_rooms(&page);
+        let name = documents::room_name;
+        self.run(|this| async move { this.connection.find(rooms, name).await })
+            .await
+    }
+
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.run(|this| async move {
             this.connection

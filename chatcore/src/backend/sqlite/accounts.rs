@@ -10,7 +10,7 @@ use super::statement::Statements as _;
 use crate::account::{Account, NameKey};
 use crate::backend::Accounts;
 use crate::error::Result;
-use crate::model::NewSession;
+use crate::model::{NewSession, Page};
 use crate::session::{Session, SessionId, TokenHash, expired_before};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
@@ -19,6 +19,16 @@ use crate::types::Username;
 impl Accounts for Sqlite {
     async fn account(&self, name: NameKey) -> Result<Option<Account>> {
         self.read(move |c| find_account(c, &name)).await
+    }
+
+    async fn accounts(&self, page: Page<NameKey>) -> Result<Vec<Username>> {
+        self.read(move |c| {
+            let after = page.after.as_ref().map_or("", NameKey::as_str);
+            c.list(sql::ACCOUNTS, params![after, page.limit], |row| {
+                parsed(row, 0)
+            })
+        })
+        .await
     }
 
     async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {

@@ -51,6 +51,16 @@ impl Rooms for Sqlite {
         .await
     }
 
+    async fn all_rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.read(move |c| {
+            let after = page.after.as_ref().map_or("", RoomName::as_str);
+            c.list(sql::ALL_ROOMS, params![after, page.limit], |row| {
+                parsed(row, 0)
+            })
+        })
+        .await
+    }
+
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.read(move |c| {
             let after = page.after.as_ref().map_or("", RoomName::as_str);

@@ -52,6 +52,7 @@ statements! {
     CREATE_ROOM = "INSERT INTO rooms (name, last_seq, last_timestamp, created_at) VALUES (?1, 0, 0, ?2)
         ON CONFLICT DO NOTHING";
     ROOMS = "SELECT name FROM rooms WHERE private = 0 AND name > ?1 ORDER BY name LIMIT ?2";
+    ALL_ROOMS = "SELECT name FROM rooms WHERE name > ?1 ORDER BY name LIMIT ?2";
     ROOM = "SELECT last_seq, last_timestamp, departures, restricted, closings, last_change, created_at, private, owner,
         members, topic FROM rooms WHERE name = ?1";
     MEMBERS = "SELECT username FROM members WHERE room_id = (SELECT id FROM rooms WHERE name = ?1) AND username > ?2
@@ -91,6 +92,7 @@ statements! {
     MESSAGE_COUNT = "SELECT message_count FROM users WHERE name = ?1";
 
     ACCOUNT = "SELECT username, hash, version FROM accounts WHERE fold = ?1";
+    ACCOUNTS = "SELECT username FROM accounts WHERE fold > ?1 ORDER BY fold LIMIT ?2";
     ADD_ACCOUNT = "INSERT INTO accounts (fold, username, hash, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     CHANGE_PASSWORD = "UPDATE accounts SET hash = ?3, version = ?2 + 1 WHERE fold = ?1 AND version = ?2";
     UPGRADE_HASH = "UPDATE accounts SET hash = ?3 WHERE fold = ?1 AND hash = ?2";

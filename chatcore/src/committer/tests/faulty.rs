@@ -252,6 +252,10 @@ impl Rooms for Faulty {
         self.inner.rooms(page).await
     }
 
+    async fn all_rooms(&self, page: Page<RoomName>) -> Result<Vec<RoomName>> {
+        self.inner.all_rooms(page).await
+    }
+
     async fn private_rooms(&self, user: Username, page: Page<RoomName>) -> Result<Vec<RoomName>> {
         self.inner.private_rooms(user, page).await
     }
@@ -332,6 +336,10 @@ impl AccessControl for Faulty {
 impl Accounts for Faulty {
     async fn account(&self, name: NameKey) -> Result<Option<Account>> {
         self.inner.account(name).await
+    }
+
+    async fn accounts(&self, page: Page<NameKey>) -> Result<Vec<Username>> {
+        self.inner.accounts(page).await
     }
 
     async fn account_names(&self, names: Vec<NameKey>) -> Result<Vec<Option<Username>>> {
