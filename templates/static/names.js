@@ -1,6 +1,7 @@
 // Names that a mention may mean: who is here, who has written, and the members of the room.
 
 const LIMIT = 20;
+const ENOUGH = 8;
 
 export class Names {
   #api;
@@ -22,6 +23,7 @@ export class Names {
     const wanted = text.toLowerCase();
     const matches = (name) => name.toLowerCase().startsWith(wanted);
     const known = [...this.#known].filter(matches).reverse();
+    if (known.length >= ENOUGH) return known;
     const members = (await this.#members(text)).filter((name) => matches(name) && !this.#known.has(name));
     return [...known, ...members];
   }

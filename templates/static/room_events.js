@@ -4,9 +4,12 @@ import { t } from "./texts.js";
 
 // Everyone may be told to read again at the same moment.
 const SPREAD = 3000;
+// How soon what could not be fetched is tried again.
+const RETRY = 2000;
 
 export class RoomEvents {
   #room;
+  #frames = [];
 
   constructor(room) {
     this.#room = room;
@@ -17,10 +20,10 @@ export class RoomEvents {
     switch (frame.type) {
       case "message":
         this.#notify(frame);
-        timeline.take(frame);
+        this.#draw(frame);
         break;
       case "changed":
-        timeline.take(frame);
+        this.#draw(frame);
         break;
       case "resync":
         setTimeout(() => timeline.refreshAll().catch(() => {}), Math.random() * SPREAD);
@@ -43,6 +46,19 @@ export class RoomEvents {
         if (frame.status === 403 || frame.status === 404) this.#room.end(t("room_gone"), t("rooms"), `${main.dataset.prefix}/`);
         break;
     }
+  }
+
+  // Frames that come together are shown in the next picture that is drawn.
+  #draw(frame) {
+    if (this.#frames.push(frame) > 1) return;
+    if (document.hidden) setTimeout(() => this.#drawAll());
+    else requestAnimationFrame(() => this.#drawAll());
+  }
+
+  #drawAll() {
+    const frames = this.#frames.splice(0);
+    const again = () => setTimeout(() => frames.forEach((frame) => this.#draw(frame)), RETRY);
+    this.#room.timeline.take(frames).catch(again);
   }
 
   // A message came after the end of the list.

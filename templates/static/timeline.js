@@ -1,5 +1,5 @@
 // Brings rows into the list: from live frames, from history, and again when they have changed. All
-// of this runs one after the other; live frames wait for the next picture that is drawn.
+// of this runs one after the other.
 import { fetchRows, parseRows } from "./request.js";
 
 const PAGE = 50;
@@ -9,7 +9,6 @@ const MANY = 200;
 export class Timeline {
   #url;
   #running = Promise.resolve();
-  #frames = [];
   #closed = false;
 
   // `newest` tells if the list reaches to the end of the room. `onUnseen` is called with frames of
@@ -31,12 +30,10 @@ export class Timeline {
     return result;
   }
 
-  // Takes a live frame, `message` or `changed`.
-  take(frame) {
-    if (this.#frames.push(frame) > 1) return;
-    const draw = () => this.#run(() => this.#apply(this.#frames.splice(0))).catch(() => {});
-    if (document.hidden) setTimeout(draw);
-    else requestAnimationFrame(draw);
+  // Takes live frames, `message` and `changed`, in their order. What took effect does nothing when
+  // it comes again, so after an error the same frames may be given once more.
+  take(frames) {
+    return this.#run(() => this.#apply(frames));
   }
 
   async #apply(frames) {
