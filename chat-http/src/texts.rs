@@ -116,6 +116,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
 
     use hyper::header::HeaderValue;
 
@@ -149,6 +150,63 @@ mod tests {
                     found.insert(path);
                 }
                 value => keys(value, &path, found),
+            }
+        }
+    }
+
+    /// Files of the pages with this ending: name and text.
+    fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let entries = std::fs::read_dir(folder).expect("the folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths
+            .filter(|path| path.extension().is_some_and(|found| found == ending))
+            .map(|path| {
+                let text = std::fs::read_to_string(&path).expect("a text");
+                (path.display().to_string(), text)
+            })
+            .collect()
+    }
+
+    /// Removes all that stands between two marks, the marks included.
+    fn without(text: &str, begin: &str, end: &str) -> String {
+        let mut rest = text;
+        let mut kept = String::new();
+        while let Some((before, after)) = rest.split_once(begin) {
+            kept.push_str(before);
+            rest = after.split_once(end).map_or("", |(_, rest)| rest);
+        }
+        kept + rest
+    }
+
+    #[test]
+    fn templates_hold_no_words() {
+        for (name, text) in files("../templates", "html") {
+            // Logic and values, names of keys, and tags are no words.
+            let drawn = without(&without(&text, "{{", "}}"), "{", "}");
+            for attribute in ["aria-label=\"", "title=\"", "placeholder=\"", "alt=\""] {
+                for value in drawn.split(attribute).skip(1) {
+                    let value = value.split('"').next().unwrap_or_default();
+                    assert!(!value.contains(char::is_alphabetic), "{name}: {value}");
+                }
+            }
+            let words = without(&without(&drawn, "<kbd>", "</kbd>"), "<", ">");
+            assert!(!words.contains(char::is_alphabetic), "{name}: {words}");
+        }
+    }
+
+    #[test]
+    fn every_text_of_a_script_is_there() {
+        let texts: Value =
+            serde_json::from_str(Language::English.texts().for_scripts()).expect("JSON");
+        for (name, script) in files("../templates/static", "js") {
+            for call in script
+                .split(" t(\"")
+                .skip(1)
+                .chain(script.split("(t(\"").skip(1))
+            {
+                let key = call.split('"').next().unwrap_or_default();
+                assert!(texts.get(key).is_some(), "{name}: {key}");
             }
         }
     }

@@ -3,10 +3,13 @@
 #[macro_use]
 mod support;
 
-use chat_http::{Guests, Settings};
+use chat_http::{App, Guests, Part, Settings};
+use chat_testkit::http::Client;
 use chat_testkit::live::Socket;
 use hyper::Method;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use support::Running;
 
@@ -300,6 +303,65 @@ async fn static_files_are_served_and_checked() {
             .with_header("if-none-match", file.header("etag").expect("a tag"));
         assert_eq!(again.get(path).await.status, 304);
     }
+}
+
+// No store is asked for what differs here.
+#[tokio::test]
+async fn a_mounted_chat_has_the_name_and_the_links_of_its_program() {
+    let server = Running::sqlite().await;
+    let app = App::builder(server.store.clone())
+        .mount_at("/community")
+        .brand("Ann & Co")
+        .log_in_link("/sign-in?next={next}")
+        .without(Part::Accounts)
+        .build()
+        .expect("an application");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its number");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = tokio::spawn(chat_http::run(listener, app, async {
+        drop(stopped.await);
+    }));
+
+    let mut client = Client::new(address);
+    let message = json!({ "sender": "ann", "text": "hello" });
+    let posted = client.post("/community/chat/a/messages", &message).await;
+    assert_eq!(posted.status, 201);
+    for path in [
+        "/",
+        "/rooms/a",
+        "/rooms/a/people",
+        "/rooms/a/messages/1",
+        "/new",
+        "/rooms/no",
+    ] {
+        let page = client.get(&format!("/community{path}")).await.text();
+        assert!(page.contains("Ann &amp; Co</title>"), "{path}: {page}");
+        for attribute in [
+            "href=\"",
+            "src=\"",
+            "action=\"",
+            "data-socket=\"",
+            "data-api=\"",
+        ] {
+            for link in page.split(attribute).skip(1) {
+                let link = link.split('"').next().unwrap_or_default();
+                let is_own = link.starts_with("/community/") || link.starts_with('#');
+                assert!(
+                    is_own || link.starts_with("/sign-in?next=%2Fcommunity%2F"),
+                    "{path}: {link}"
+                );
+            }
+        }
+    }
+    let room = client.get("/community/rooms/a").await.text();
+    assert!(
+        room.contains("href=\"/sign-in?next=%2Fcommunity%2Frooms%2Fa\""),
+        "{room}"
+    );
+    drop(stop);
+    ended.await.expect("the server ended");
+    server.stop().await;
 }
 
 async fn a_public_url_decides_on_prefix_and_cookie(server: &Running) {

@@ -66,7 +66,8 @@ export class Live extends EventTarget {
   }
 
   reconnect() {
-    if (this.state === "ended") return;
+    // A page that follows no room needs no connection.
+    if (this.state === "ended" || this.#rooms.size + this.#watched.size === 0) return;
     this.#failures = 0;
     this.#drop();
     this.#connect();

@@ -1,4 +1,5 @@
 // Tells of messages while the page is not looked at: title, icon, notification, sound.
+import { isMuted, setMuted } from "./muted.js";
 import { isWatched } from "./read_marks.js";
 import { load, save } from "./storage.js";
 
@@ -26,6 +27,15 @@ export class Notifier {
     return load("chat.sound") !== false;
   }
 
+  get isMuted() {
+    return isMuted(this.#room);
+  }
+
+  setMuted(wanted) {
+    setMuted(this.#room, wanted);
+    if (wanted) this.seen();
+  }
+
   // Asks for permission, if it has to. Returns true if notifications are shown from now on.
   async setNotifies(wanted) {
     if (wanted && globalThis.Notification?.permission === "default") await Notification.requestPermission();
@@ -40,7 +50,7 @@ export class Notifier {
 
   // A message came. `calls` tells if it concerns the reader.
   message({ sender, text, calls }) {
-    if (isWatched()) return;
+    if (isWatched() || this.isMuted) return;
     this.#unread += 1;
     this.#badge();
     if (!calls || this.#timer) return;

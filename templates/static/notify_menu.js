@@ -2,10 +2,11 @@
 import { openBeside } from "./popover.js";
 
 export function startNotifyMenu(button, menu, notifier, on) {
-  const { notify, sound } = Object.fromEntries([...menu.querySelectorAll("input")].map((input) => [input.name, input]));
+  const { notify, sound, mute } = Object.fromEntries([...menu.querySelectorAll("input")].map((input) => [input.name, input]));
   on(button, "click", () => {
     notify.checked = notifier.notifies;
     sound.checked = notifier.sounds;
+    mute.checked = notifier.isMuted;
     openBeside(menu, button);
     notify.focus();
   });
@@ -15,4 +16,5 @@ export function startNotifyMenu(button, menu, notifier, on) {
     menu.querySelector(".hint").hidden = notify.checked === wanted;
   });
   on(sound, "change", () => notifier.setSounds(sound.checked));
+  on(mute, "change", () => notifier.setMuted(mute.checked));
 }

@@ -1,8 +1,9 @@
 // The rooms beside the page: unread messages, mentions, the last message of each.
 import { live } from "./connection.js";
+import { isMuted } from "./muted.js";
 
-// A socket may follow a hundred; the open room is one of them.
-const MAX_FOLLOWED = 90;
+// Each counts as much as a message of the user's when the page opens.
+const MAX_FOLLOWED = 40;
 const REFRESH = 60000;
 
 export class RoomList {
@@ -14,6 +15,8 @@ export class RoomList {
   constructor(list) {
     this.#list = list;
     this.#showTimes();
+    this.#showMuted();
+    document.addEventListener("chat:muted", () => this.#showMuted());
     if (!this.#user) return;
     live.watch(this.#names().slice(0, MAX_FOLLOWED));
     live.addEventListener("frame", ({ detail }) => this.#take(detail));
@@ -66,6 +69,7 @@ export class RoomList {
     this.link(room)?.setAttribute("aria-current", "page");
     if (focused) this.link(focused)?.focus();
     this.#showTimes();
+    this.#showMuted();
     live.watch(this.#names().slice(0, MAX_FOLLOWED));
   }
 
@@ -96,6 +100,14 @@ export class RoomList {
     link.classList.toggle("mentioned", mentions > 0);
     link.querySelector(".badge").hidden = unread === 0;
     link.querySelector(".number").textContent = `${mentions ? "@" : ""}${unread > 99 ? "99+" : unread}`;
+  }
+
+  #showMuted() {
+    for (const link of this.links()) {
+      const muted = isMuted(link.dataset.room);
+      link.classList.toggle("muted", muted);
+      link.querySelector(".mute-mark").hidden = !muted;
+    }
   }
 
   // Today's messages have a time, the others a day.
