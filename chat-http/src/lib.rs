@@ -47,6 +47,7 @@ mod posting;
 mod request;
 mod request_body;
 mod response;
+mod revision;
 mod router;
 mod row_cache;
 mod server;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::revision::Revision;
 use crate::texts::Language;
 
 /// Bytes of all rows that are kept.
@@ -15,10 +16,9 @@ const BYTES_BESIDE: u64 = 128;
 /// Everything that decides how a row looks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RowKey {
-    /// Digest of the message.
-    pub(crate) message: [u8; 16],
-    /// Digest of the message that it answers, if that can be read.
-    pub(crate) quoted: Option<[u8; 16]>,
+    pub(crate) message: Revision,
+    /// The message that it answers, if that can be read.
+    pub(crate) quoted: Option<Revision>,
     /// Language of the words in it.
     pub(crate) language: Language,
 }
@@ -34,7 +34,7 @@ impl Weighter<RowKey, Bytes> for BySize {
 
 /// Rows of messages that were drawn lately, at most [`MAX_BYTES`] of them.
 ///
-/// A key holds digests of all that is drawn, so a row never gets old: one that changed has another.
+/// A key holds the state of all that is drawn, so a row never gets old: one that changed has another.
 pub(crate) struct RowCache(Cache<RowKey, Bytes, BySize>);
 
 impl RowCache {

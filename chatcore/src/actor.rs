@@ -8,6 +8,25 @@ use crate::types::Username;
 /// The store takes the program's word for it. [`ChatStore::session`](crate::ChatStore::session)
 /// turns a token into a [`Session`](crate::Session), and [`Session::actor`](crate::Session::actor)
 /// into this.
+///
+/// ```
+/// use chatcore::{Actor, ChatStore, Error, NewMessage, Username};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("chat.db");
+/// # let store = ChatStore::open(path.to_str().ok_or("path")?).await?;
+/// let bob: Username = "bob".parse()?;
+/// let post = NewMessage::new("general".parse()?, bob.clone(), "helo".parse()?);
+/// let posted = store.post(post).await?.message;
+///
+/// // A guest's message cannot be edited, because anyone may use the name.
+/// let by_guest = store.as_user(Actor::Guest(bob));
+/// let edited = by_guest.edit_message(&posted.room, posted.seq, "hello".parse()?).await;
+/// assert!(matches!(edited, Err(Error::Forbidden(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
     /// Somebody whose name is not known. Reads public rooms.

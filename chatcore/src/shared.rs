@@ -6,15 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 use crate::types::Message;
 
 /// Number of encodings that a program may keep with a message, see [`SharedMessage::encoding`].
 pub const MAX_ENCODINGS: usize = 4;
-
-/// Bytes of a digest: enough of a hash that nobody finds two messages that share it.
-const DIGEST: usize = 16;
 
 /// A stored message, shared by all who read it: a clone is another handle on the same one.
 ///
@@ -26,7 +22,6 @@ struct Inner {
     message: Message,
     json: OnceLock<Bytes>,
     encodings: [OnceLock<Bytes>; MAX_ENCODINGS],
-    digest: OnceLock<[u8; DIGEST]>,
 }
 
 impl SharedMessage {
@@ -70,16 +65,6 @@ impl SharedMessage {
         self.0.encodings[SLOT].get_or_init(|| encode(self))
     }
 
-    /// A digest of [`json`](Self::json): two messages that differ in anything have two digests.
-    #[must_use]
-    pub fn digest(&self) -> &[u8; DIGEST] {
-        self.0.digest.get_or_init(|| {
-            let mut digest = [0; DIGEST];
-            digest.copy_from_slice(&Sha256::digest(self.json())[..DIGEST]);
-            digest
-        })
-    }
-
     /// About how many bytes of memory the message takes, its JSON included.
     pub(crate) fn weight(&self) -> usize {
         self.0.message.weight()
@@ -92,7 +77,6 @@ impl From<Message> for SharedMessage {
             message,
             json: OnceLock::new(),
             encodings: Default::default(),
-            digest: OnceLock::new(),
         }))
     }
 }
@@ -141,7 +125,6 @@ impl Serialize for SharedMessage {
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::types::Content;
 
     #[test]
     fn each_encoding_is_made_once() {
@@ -164,59 +147,5 @@ mod tests {
             (&Bytes::from("first"), &Bytes::from("first"))
         );
         assert_eq!(shared.json().as_ptr(), shared.clone().json().as_ptr());
-    }
-
-    #[test]
-    fn whatever_changes_in_a_message_changes_its_digest() {
-        let message = testing::message(1);
-        let content = testing::content("1");
-        let digest = |message: Message| *SharedMessage::from(message).digest();
-        let mut all = vec![
-            digest(message.clone()),
-            digest(Message {
-                room: "b".parse().expect("a name"),
-                ..message.clone()
-            }),
-            digest(Message {
-                seq: message.seq.next(),
-                ..message.clone()
-            }),
-            digest(Message {
-                timestamp: testing::time(1),
-                ..message.clone()
-            }),
-            digest(Message {
-                content: None,
-                ..message.clone()
-            }),
-            digest(Message {
-                change: crate::types::ChangeSeq::new(1),
-                ..message.clone()
-            }),
-        ];
-        let contents = [
-            Content {
-                sender: "bob".parse().expect("a name"),
-                ..content.clone()
-            },
-            Content {
-                text: "y".parse().expect("a text"),
-                ..content.clone()
-            },
-            Content {
-                verified: true,
-                ..content
-            },
-        ];
-        all.extend(contents.map(|content| {
-            digest(Message {
-                content: Some(content),
-                ..message.clone()
-            })
-        }));
-        assert_eq!(digest(message.clone()), all[0]);
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), 9);
     }
 }

@@ -6,7 +6,6 @@ use chatcore::{Actor, Message, Nonce, Range, RoomName, SharedMessage};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::credentials::RoomReader;
@@ -14,6 +13,7 @@ use crate::error::{HttpError, Result};
 use crate::posting::{self, Post};
 use crate::request::{Call, Query};
 use crate::response::{JSON, Response, cacheable_as, json};
+use crate::revision::hash;
 use crate::session_monitor::{SessionMonitor, ended};
 
 /// Messages in an answer, if the client does not say.
@@ -85,7 +85,7 @@ pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
     let reader = RoomReader::of(&app, &call.head, &room).await?;
     let message = reader.store.message(&room, seq).await?;
 
-    let hash = hash(std::slice::from_ref(&message));
+    let hash = hash([&*message]);
     Ok(
         reader.restrict_caching(cacheable_as(&call.head.headers, JSON, hash, || {
             message.json().clone()
@@ -94,17 +94,12 @@ pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
 }
 
 pub(super) fn answer(call: &Call, messages: &[SharedMessage]) -> Response {
-    cacheable_as(&call.head.headers, JSON, hash(messages), || array(messages))
-}
-
-/// A hash of an answer, made of what is known of each message, so that a long answer costs little.
-/// All digests are of one length, so no two answers are one sequence of bytes.
-fn hash(messages: &[SharedMessage]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for message in messages {
-        hash.update(message.digest());
-    }
-    hash.finalize().into()
+    cacheable_as(
+        &call.head.headers,
+        JSON,
+        hash(messages.iter().map(|message| &**message)),
+        || array(messages),
+    )
 }
 
 /// Reads `wait`: how long to wait for messages if there are none yet.

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
 use crate::response::Response;
+use crate::revision::Revision;
 use crate::row_cache::RowKey;
 use crate::texts::Language;
 
@@ -123,8 +124,8 @@ fn draw_cached(
     quoted: Option<&SharedMessage>,
 ) -> Result<Bytes> {
     let key = RowKey {
-        message: *message.digest(),
-        quoted: quoted.map(|quoted| *quoted.digest()),
+        message: Revision::of(message),
+        quoted: quoted.map(|quoted| Revision::of(quoted)),
         language,
     };
     if let Some(row) = app.rows().get(&key) {
