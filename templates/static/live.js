@@ -110,8 +110,7 @@ export class Live extends EventTarget {
     this.#socket = undefined;
   }
 
-  #drop() {
-    const connected = this.state === "open";
+  #drop(connected = this.state === "open") {
     this.#discard();
     if (this.state === "ended") return;
     if (this.state !== "polling") this.#setState("lost");
@@ -133,7 +132,9 @@ export class Live extends EventTarget {
     this.#silence = setTimeout(() => this.#drop(), ANSWER);
   }
 
-  #subscribe({ room, last, change }) {
+  #subscribe(followed) {
+    const { room, last, change } = followed;
+    followed.subscribed = false;
     this.say({ type: "subscribe", room, after: last, changes_after: change, html: true });
   }
 
@@ -141,14 +142,21 @@ export class Live extends EventTarget {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => this.#ask(), SILENCE);
     const followed = this.#rooms.get(frame.room);
-    if (frame.type === "subscribed") {
-      this.#failures = 0;
-      this.#stopPolling();
-      this.#setState("open");
-      if (followed) followed.change ??= frame.last_change;
-    }
+    if (frame.type === "subscribed") this.#subscribed(frame, followed);
+    // The store may be away, or the room asked for too often: once more, a little later.
+    const refused = frame.type === "error" && followed && !followed.subscribed && !frame.nonce;
+    if (refused && frame.status !== 403 && frame.status !== 404) return this.#drop(false);
     if (followed) this.#pass(followed, frame);
     this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+  }
+
+  #subscribed(frame, followed) {
+    if (followed || this.#rooms.size === 0) this.#failures = 0;
+    this.#stopPolling();
+    this.#setState("open");
+    if (!followed) return;
+    followed.subscribed = true;
+    followed.change ??= frame.last_change;
   }
 
   #pass(followed, frame) {
@@ -157,7 +165,7 @@ export class Live extends EventTarget {
       followed.last = frame.seq;
     }
     if (frame.type === "changed") followed.change = Math.max(followed.change ?? 0, frame.change);
-    if (frame.type === "resync") followed.change = undefined;
+    if (frame.type === "resync") followed.change = frame.last_change;
     followed.on(frame);
   }
 
