@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{ChatStore, Error, Password, Username};
+use chatcore::{ChatStore, Error, Username};
 
 /// Names remembered: this many, and as many of before.
 const MAX_CLAIMS: usize = 25_000;
@@ -25,17 +23,7 @@ impl Claims {
             return Ok(());
         }
 
-        if store.account_name(username).await?.is_none() {
-            match store.register(username, &random_password()?, "").await {
-                Ok((token, _)) => store.log_out(&token).await?,
-                // By another request, or another process.
-                Err(Error::NameTaken) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if store.account_name(username).await?.as_ref() != Some(username) {
-            return Err(Error::NameReserved);
-        }
+        store.claim_name(username).await?;
         self.insert(username);
         Ok(())
     }
@@ -53,12 +41,4 @@ impl Claims {
         }
         claims[0].insert(username.clone());
     }
-}
-
-/// A password that nobody knows.
-fn random_password() -> Result<Password, Error> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random)
-        .map_err(|_| Error::Unavailable("the system gives no random bytes".into()))?;
-    Ok(URL_SAFE_NO_PAD.encode(random).parse()?)
 }

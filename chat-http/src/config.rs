@@ -1,104 +1,39 @@
-//! The options of the server.
+//! Settings of the application.
 
 use std::fmt;
 use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
 use hyper::Uri;
 use hyper::http::uri::Authority;
 
 use crate::address::Proxies;
 use crate::paths::check_prefix;
 
-/// A chat server.
-#[derive(Debug, Parser)]
-#[command(name = "chat-http", version)]
-pub struct Config {
-    /// Address and port to listen on; port 0 picks a free one
-    #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8000")]
-    pub listen: String,
-
-    /// An SQLite file, or a mongodb:// or mongodb+srv:// URI whose path names the database
-    #[arg(
-        long,
-        env = "CHAT_STORE",
-        default_value = "chat.db",
-        hide_env_values = true
-    )]
-    pub store: StoreAddress,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub settings: Settings,
-}
-
-/// The address of a store. `Debug` shows no password and no other option of a URI, because a
-/// configuration ends up in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoreAddress(String);
-
-impl StoreAddress {
-    /// The whole address, with its password.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for StoreAddress {
-    fn from(address: &str) -> Self {
-        Self(address.to_owned())
-    }
-}
-
-impl fmt::Debug for StoreAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return self.0.fmt(f);
-        };
-
-        // A password that is not escaped may hold any of the characters that separate the parts, so
-        // nothing before the last `@` is shown.
-        let public = rest.rsplit('@').next().unwrap_or_default();
-        let public = if rest.split('?').skip(1).any(|part| part.contains('@')) {
-            ""
-        } else {
-            public.split('?').next().unwrap_or_default()
-        };
-
-        format!("{scheme}://…{public}").fmt(f)
-    }
-}
-
-/// How the server behaves, whatever it listens on and stores in.
-#[derive(Debug, Clone, Parser)]
+/// Behaviour of the application, whatever it listens on and stores in.
+#[derive(Debug, Clone)]
 pub struct Settings {
-    /// Rights without an account: everything, reading public rooms, or nothing
-    #[arg(long, env = "CHAT_GUESTS", default_value = "allow")]
+    /// Rights without an account: everything, reading public rooms, or nothing.
     pub guests: Guests,
 
-    /// Where clients reach the server, if not at the address it listens on: the scheme decides on
-    /// Secure cookies, the path is put before all links and cookies
-    #[arg(long, env = "CHAT_PUBLIC_URL")]
+    /// Address by which clients reach the server, if not the one it listens on: the scheme decides
+    /// on `Secure` cookies, the path stands before all links and cookies.
     pub public_url: Option<PublicUrl>,
 
-    /// Hosts that the server answers to besides that of the public URL, such as chat.example or
-    /// chat.example:8443, separated by commas
-    #[arg(long, env = "CHAT_ALLOWED_HOSTS", value_delimiter = ',')]
+    /// Hosts that the server answers to besides that of the public URL.
     pub allowed_hosts: Vec<AllowedHost>,
 
-    /// Posts a second for one user, with bursts of four times that; 0 is no limit
-    #[arg(long, env = "CHAT_POST_RATE", default_value_t = 50)]
+    /// Posts a second for one user, with bursts of four times that; 0 is no limit.
     pub post_rate: u32,
 
-    /// Proxies whose X-Forwarded-For tells the client's address: addresses or networks such as
-    /// 10.0.0.0/8, separated by commas
-    #[arg(long, env = "CHAT_TRUSTED_PROXIES", value_delimiter = ',')]
+    /// Proxies whose `X-Forwarded-For` tells the client's address.
     pub trusted_proxies: Vec<Proxies>,
 
-    /// Connections from one address at once, a quarter of all if not given; 0 is no limit. Sockets
-    /// and event streams without a session have a quarter of these
-    #[arg(long, env = "CHAT_CONNECTIONS_PER_ADDRESS")]
+    /// Connections at once. [`run`](crate::run) accepts no more; where another program accepts
+    /// them, those without a session still have only a part of these for sockets and event streams.
+    pub max_connections: usize,
+
+    /// Connections from one address at once, a quarter of all if `None`; 0 is no limit. Sockets and
+    /// event streams without a session have a quarter of these.
     pub connections_per_address: Option<usize>,
 }
 
@@ -110,13 +45,14 @@ impl Default for Settings {
             allowed_hosts: Vec::new(),
             post_rate: 50,
             trusted_proxies: Vec::new(),
+            max_connections: 16_384,
             connections_per_address: None,
         }
     }
 }
 
 /// Rights without an account's session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guests {
     /// Everything but what needs an account: any name without one may be used.
     Allow,
@@ -261,59 +197,6 @@ mod tests {
             "https://chat.example/chat/x",
         ] {
             assert!(text.parse::<PublicUrl>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn options_have_the_documented_defaults() {
-        let config = Config::parse_from(["chat-http"]);
-        assert_eq!(
-            (config.listen.as_str(), config.store.as_str()),
-            ("127.0.0.1:8000", "chat.db")
-        );
-        assert_eq!(
-            (config.settings.guests, config.settings.post_rate),
-            (Guests::Allow, 50)
-        );
-    }
-
-    #[test]
-    fn debug_shows_where_the_store_is_and_no_secret() {
-        for (address, shown) in [
-            ("chat.db", "chat.db"),
-            (
-                "mongodb://localhost:27017/chat?replicaSet=rs0",
-                "mongodb://…localhost:27017/chat",
-            ),
-            (
-                "mongodb://ann:secret@a:1,b:2/chat?w=1",
-                "mongodb://…a:1,b:2/chat",
-            ),
-            (
-                "mongodb+srv://ann:secret@db.example",
-                "mongodb+srv://…db.example",
-            ),
-            (
-                "mongodb://ann:secret/@secret@db.example/chat",
-                "mongodb://…db.example/chat",
-            ),
-            ("mongodb://ann:secret?secret@db.example/chat", "mongodb://…"),
-            (
-                "mongodb://db.example/?proxyPassword=secret",
-                "mongodb://…db.example/",
-            ),
-            (
-                "mongodb://db.example/?proxyPassword=secret@secret",
-                "mongodb://…",
-            ),
-        ] {
-            let config = Config::parse_from(["chat-http", "--store", address]);
-            assert_eq!(config.store.as_str(), address);
-            let debug = format!("{config:?}");
-            assert!(
-                debug.contains(&format!("store: {shown:?},")) && !debug.contains("secret"),
-                "{debug}"
-            );
         }
     }
 

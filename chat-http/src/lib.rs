@@ -64,7 +64,7 @@ pub use app::{App, AppBuilder, BuildError};
 pub use arrival::PeerAddr;
 pub use authenticate::{Authenticate, FromExtensions, Identity};
 pub use body::Body;
-pub use config::{AllowedHost, Config, Guests, PublicUrl, Settings, StoreAddress};
+pub use config::{AllowedHost, Guests, PublicUrl, Settings};
 pub use paths::Part;
 pub use server::run;
 pub use service::ResponseFuture;

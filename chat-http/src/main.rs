@@ -1,15 +1,19 @@
 //! Reads the options, opens the store, serves until a signal.
 
+mod cli;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_http::{App, Config};
+use chat_http::App;
 use chatcore::ChatStore;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+use self::cli::Config;
 
 /// How long the store may take to close, after the requests under way had their time.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -51,7 +55,12 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    chat_http::run(listener, App::new(store.clone(), config.settings), shutdown).await;
+    chat_http::run(
+        listener,
+        App::new(store.clone(), config.settings()),
+        shutdown,
+    )
+    .await;
     // What is left in the queue then belongs to requests that were cut off.
     match tokio::time::timeout(CLOSING, store.close()).await {
         Ok(closed) => closed?,

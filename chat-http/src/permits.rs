@@ -8,11 +8,6 @@ use ipnet::IpNet;
 use crate::address::{Network, Tier};
 use crate::config::Settings;
 
-/// Connections at once, where the system has files for so many.
-const MAX_CONNECTIONS: usize = 16_384;
-/// Files kept for the store and everything else.
-const RESERVED_FILES: u64 = 128;
-
 /// Most permits that may be held at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
@@ -24,22 +19,11 @@ pub(crate) struct Allowance {
     pub(crate) all: usize,
 }
 
-/// Returns for how many connections the system has files.
-pub(crate) fn max_connections() -> usize {
-    let files = rlimit::Resource::NOFILE
-        .get_soft()
-        .unwrap_or(u64::MAX)
-        .saturating_sub(RESERVED_FILES);
-    usize::try_from(files)
-        .unwrap_or(MAX_CONNECTIONS)
-        .clamp(16, MAX_CONNECTIONS)
-}
-
 impl Allowance {
     /// Connections that a network may have: one address a quarter of all if the settings do not
     /// say, and a wide IPv6 network never more than half, because others need the rest.
     pub(crate) fn of_connections(settings: &Settings) -> Self {
-        let all = max_connections();
+        let all = settings.max_connections;
         let each = settings.connections_per_address.unwrap_or(all / 4);
         Self {
             each,

@@ -49,7 +49,20 @@ impl Socket {
     ///
     /// The status that the server answered instead; 0 if there was no answer.
     pub async fn open(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let mut request = format!("ws://{address}{}", mount::path("/ws"))
+        Self::open_at(address, &mount::path("/ws"), headers).await
+    }
+
+    /// Opens a socket at another path.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn open_at(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let mut request = format!("ws://{address}{path}")
             .into_client_request()
             .expect("an address");
         for (name, value) in headers {

@@ -69,10 +69,12 @@ pub(crate) fn unmount(headers: &mut HeaderMap, body: Bytes) -> Bytes {
         return body;
     }
     let page = String::from_utf8(body.into()).expect("UTF-8");
-    for link in page.split("=\"/").skip(1) {
-        let rest = link.strip_prefix(&prefix[1..]);
-        let is_own = rest.is_some_and(|rest| rest.starts_with(['/', '"']));
-        assert!(is_own, "a link leads out of the mount: /{:.80}", link);
+    for attribute in ["href", "src", "action"] {
+        for link in page.split(&format!("{attribute}=\"/")).skip(1) {
+            let rest = link.strip_prefix(&prefix[1..]);
+            let is_own = rest.is_some_and(|rest| rest.starts_with(['/', '"']));
+            assert!(is_own, "a link leads out of the mount: /{link:.80}");
+        }
     }
     page.replace(&format!("=\"{prefix}"), "=\"").into()
 }

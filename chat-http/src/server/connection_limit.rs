@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::address::{Network, Proxies, is_trusted};
 use crate::config::Settings;
-use crate::permits::{self, Allowance, NetworkLimit, NetworkPermit};
+use crate::permits::{Allowance, NetworkLimit, NetworkPermit};
 
 /// Refused connections that are told why. More are cut off.
 const MAX_REFUSALS: usize = 64;
@@ -36,7 +36,7 @@ pub(super) struct Permit(#[expect(dead_code, reason = "held")] OwnedSemaphorePer
 
 impl ConnectionLimit {
     pub(super) fn new(settings: &Settings) -> Self {
-        let max_connections = permits::max_connections();
+        let max_connections = settings.max_connections;
         Self {
             all: Arc::new(Semaphore::new(max_connections)),
             max_connections,

@@ -1,11 +1,16 @@
 //! A server in the test process, on each kind of store.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
 
-use chat_http::{App, Settings};
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::map_request;
+use chat_http::{App, PeerAddr, Settings};
 use chat_testkit::http::Client;
 use chat_testkit::mongod::{self, Kind};
+use chat_testkit::mount;
 use chatcore::{ChatStore, Options};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -127,10 +132,20 @@ impl Running {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its number");
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = App::new(store.clone(), settings.clone());
-        let ended = tokio::spawn(async move {
-            chat_http::run(listener, app, async { drop(stopped.await) }).await;
-        });
+        let app = match mount::prefix() {
+            "" => App::new(store.clone(), settings.clone()),
+            prefix => App::builder(store.clone())
+                .settings(settings.clone())
+                .mount_at(prefix)
+                .build()
+                .expect("an application"),
+        };
+        let shutdown = async { drop(stopped.await) };
+        let ended = if mount::prefix().is_empty() {
+            tokio::spawn(chat_http::run(listener, app, shutdown))
+        } else {
+            tokio::spawn(run_mounted(listener, app, shutdown))
+        };
         Self {
             address,
             store,
@@ -203,4 +218,26 @@ impl Paused {
         let store = store.to_str().expect("a UTF-8 path");
         Running::start_at(&self.address.to_string(), store, self.settings, self.folder).await
     }
+}
+
+/// Serves the application inside a program of axum's, below the prefix.
+async fn run_mounted(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+    let router = Router::new()
+        .nest_service(mount::prefix(), app.clone())
+        .layer(map_request(add_peer))
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
+    let served = tokio::spawn(serving.into_future());
+
+    shutdown.await;
+    drop(stop);
+    app.shut_down().await;
+    served.await.expect("the program ended").expect("served");
+}
+
+async fn add_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+    request.extensions_mut().insert(PeerAddr(peer));
+    request
 }
