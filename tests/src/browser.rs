@@ -3,11 +3,13 @@
 //! All tests of a process share one browser of each kind. A [`Browser`] is a user of it, with cookies and
 //! storage of its own, and a [`Page`] is one of that user's tabs. A page whose scripts fail fails its test.
 
+mod axe;
 mod chromium;
 mod connection;
 mod firefox;
 mod keys;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,10 +115,8 @@ pub struct Point {
 pub struct Traffic {
     /// The address of each request, those answered by the cache included.
     pub sent: Vec<String>,
-    /// How many of them the cache answered.
-    pub from_cache: usize,
-    /// How many requests have ended.
-    pub ended: usize,
+    /// The address of each request that has not ended, by its id.
+    pub open: BTreeMap<String, String>,
     /// Bytes of the answers as they came over the wire, headers included.
     pub bytes: u64,
 }
@@ -344,7 +344,7 @@ impl Page {
         let may_fail_requests = self.may_fail_requests.load(Ordering::Relaxed);
         match &self.tab {
             Tab::Chromium(tab) => tab.errors(!may_fail_requests),
-            Tab::Firefox(tab) => tab.errors(),
+            Tab::Firefox(tab) => tab.errors(!may_fail_requests),
         }
     }
 
@@ -423,6 +423,34 @@ impl Page {
             .await;
     }
 
+    /// Fails requests whose address matches one of these patterns, in place of the earlier ones; `*` matches anything.
+    pub async fn block(&self, patterns: &[&str]) {
+        self.chromium()
+            .command("Network.setBlockedURLs", json!({ "urls": patterns }))
+            .await;
+    }
+
+    /// Lets [`Page::set_hidden`] hide the pages that are opened from now on.
+    pub async fn can_be_hidden(&self) {
+        self.run_first(
+            "window.looked = true; window.look = (looked) => {
+                window.looked = looked;
+                document.dispatchEvent(new Event('visibilitychange'));
+                window.dispatchEvent(new Event(looked ? 'focus' : 'blur'));
+            };
+            const of = (name, get) => Object.defineProperty(Document.prototype, name, { get });
+            of('hidden', () => !window.looked);
+            of('visibilityState', () => (window.looked ? 'visible' : 'hidden'));
+            Document.prototype.hasFocus = () => window.looked;",
+        )
+        .await;
+    }
+
+    /// Tells the page that nobody looks at it, or somebody again; a headless browser has no other windows.
+    pub async fn set_hidden(&self, hidden: bool) {
+        self.evaluate(&format!("look({})", !hidden)).await;
+    }
+
     /// Goes back in the history of the page.
     pub async fn back(&self) {
         self.evaluate("void setTimeout(() => history.back())").await;
@@ -460,12 +488,13 @@ impl Page {
         let started = Instant::now();
         loop {
             let traffic = self.traffic();
-            if traffic.ended >= traffic.sent.len() {
+            if traffic.open.is_empty() {
                 return traffic;
             }
             assert!(
                 started.elapsed() < DEADLINE,
-                "a request does not end: {traffic:?}"
+                "a request does not end: {:?}",
+                traffic.open
             );
             tokio::time::sleep(PAUSE).await;
         }

@@ -15,6 +15,7 @@ pub mod relay;
 pub mod server;
 pub mod tools;
 pub mod view;
+mod wheel;
 
 use std::io::Write as _;
 

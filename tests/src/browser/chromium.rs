@@ -20,7 +20,7 @@ const GUARD: &str = r#"
     "$@" --user-data-dir="$profile" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1
     rm -rf "$profile""#;
 
-const ARGUMENTS: [&str; 15] = [
+const ARGUMENTS: [&str; 16] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +37,8 @@ const ARGUMENTS: [&str; 15] = [
     "--disable-renderer-backgrounding",
     "--force-color-profile=srgb",
     "--lang=en-US",
+    // A machine without a screen has no mouse either, unless it is told.
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
 ];
 
 /// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as [`tools::find`] finds it.
@@ -296,25 +298,20 @@ impl Drop for Tab {
 impl Traffic {
     fn add(&mut self, event: &Value) {
         let parameters = &event["params"];
+        let id = parameters["requestId"].as_str().unwrap_or_default();
         match event["method"].as_str() {
             Some("Network.requestWillBeSent") => {
-                self.sent.push(
-                    parameters["request"]["url"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                );
-            }
-            Some("Network.requestServedFromCache") => self.from_cache += 1,
-            Some("Network.responseReceived") => {
-                let from_disk = parameters["response"]["fromDiskCache"] == true;
-                self.from_cache += usize::from(from_disk);
+                let url = parameters["request"]["url"].as_str().unwrap_or_default();
+                self.sent.push(url.to_owned());
+                self.open.insert(id.to_owned(), url.to_owned());
             }
             Some("Network.loadingFinished") => {
-                self.ended += 1;
+                self.open.remove(id);
                 self.bytes += parameters["encodedDataLength"].as_f64().unwrap_or(0.0) as u64;
             }
-            Some("Network.loadingFailed") => self.ended += 1,
+            Some("Network.loadingFailed") => {
+                self.open.remove(id);
+            }
             _ => {}
         }
     }

@@ -16,7 +16,8 @@ use super::{Point, Size};
 use crate::tools;
 
 /// Runs a browser with a new profile, and ends both when its standard input closes, which the death of the
-/// test process does too. Nothing of it asks the network for updates or experiments.
+/// test process does too. Nothing of it asks the network for updates or experiments. It has a mouse, which a
+/// machine without a screen has not.
 const GUARD: &str = r#"
     trap '' HUP INT TERM; profile=$(mktemp -d)
     cat >"$profile/user.js" <<'END'
@@ -29,6 +30,8 @@ user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("nimbus.rollouts.enabled", false);
 user_pref("toolkit.telemetry.enabled", false);
+user_pref("ui.allPointerCapabilities", 6);
+user_pref("ui.primaryPointerCapabilities", 6);
 END
     "$@" --headless --no-remote --remote-debugging-port=0 --profile "$profile" & firefox=$!
     read -r _; kill -9 $firefox; wait; rm -rf "$profile""#;
@@ -245,15 +248,15 @@ impl Tab {
         taken["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// Exceptions and errors on the console.
-    pub(super) fn errors(&self) -> Vec<String> {
+    /// Exceptions and errors on the console; sockets that failed only where `with_failed_requests`.
+    pub(super) fn errors(&self, with_failed_requests: bool) -> Vec<String> {
         self.connection.with_events(&self.context, |events| {
             let errors = events
                 .iter()
                 .filter(|event| event["params"]["level"] == "error");
-            errors
-                .map(|event| event["params"]["text"].to_string())
-                .collect()
+            let texts = errors.filter_map(|event| event["params"]["text"].as_str());
+            let counts = |text: &&str| with_failed_requests || !text.contains("ws://");
+            texts.filter(counts).map(str::to_owned).collect()
         })
     }
 

@@ -1,0 +1,61 @@
+//! Sizes and counts that a page may have. Times are in `benches/pages.rs`.
+
+use chat_testkit::browser::Page;
+
+use crate::world::{LIVE, World, say, shown};
+
+in_chromium!(nothing_shifts_while_a_room_opens,);
+
+const SHIFT: f64 = 0.01;
+
+/// A room as it is on an ordinary day: fifty messages on the page.
+async fn ordinary(world: &World) -> Page {
+    for i in 0..60 {
+        let (sender, text) = match i % 5 {
+            0 => (
+                "cleo",
+                "Did anyone look at the build that failed last night?",
+            ),
+            1 => (
+                "dan",
+                "Yes. It was the **clock** of the runner; see https://example.org/runs/4711",
+            ),
+            2 => ("dan", "I restarted it, and it passed."),
+            3 => (
+                "eve",
+                "Thanks! Should we pin the version, so that it does not come back next week?",
+            ),
+            _ => ("cleo", "@dan please do :-)"),
+        };
+        world.post("a", sender, text).await;
+    }
+    world.guest("ann").await
+}
+
+async fn nothing_shifts_while_a_room_opens(world: World) {
+    let ann = ordinary(&world).await;
+    ann.run_first(
+        "window.shifts = []; new PerformanceObserver((list) => list.getEntries().forEach((entry) =>
+            entry.hadRecentInput || window.shifts.push({ value: entry.value, of: entry.sources.map(({ node }) => node?.outerHTML?.slice(0, 100)) })))
+            .observe({ type: 'layout-shift', buffered: true });",
+    )
+    .await;
+    world.enter(&ann, "a").await;
+    world.post("a", "cleo", "one more").await;
+    ann.wait_for(&shown("one more")).await;
+    say(&ann, "mine").await;
+    ann.wait_for(&shown("mine")).await;
+    ann.evaluate(
+        "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))",
+    )
+    .await;
+    let total: f64 = ann
+        .get("window.shifts.reduce((sum, { value }) => sum + value, 0)")
+        .await;
+    assert!(
+        total < SHIFT,
+        "{total}: {}",
+        ann.evaluate("window.shifts").await
+    );
+    assert_eq!(ann.evaluate(LIVE).await, true);
+}
