@@ -3,12 +3,13 @@
 use chat_testkit::browser::{Page, Size};
 use serde_json::json;
 
-use crate::world::{FIELD, LIVE, World, send, shown, visible};
+use crate::world::{FIELD, LIVE, World, say, send, shown, visible};
 
 in_both!(the_keyboard_alone_reaches_everything_in_a_room,);
 in_chromium!(
     axe_finds_nothing_on_any_page_in_any_look,
     axe_finds_nothing_in_dialogs,
+    a_screen_reader_gets_a_log_and_landmarks,
     nothing_moves_where_less_motion_is_wanted,
     a_printed_room_shows_messages_alone,
 );
@@ -249,6 +250,34 @@ async fn the_keyboard_alone_reaches_everything_in_a_room(world: World) {
         "document.activeElement === document.querySelector('{FIELD}')"
     ))
     .await;
+}
+
+async fn a_screen_reader_gets_a_log_and_landmarks(world: World) {
+    let ann = world.guest("ann").await;
+    world.enter(&ann, "a").await;
+    for selector in [
+        "main",
+        "nav[aria-label], nav[aria-labelledby]",
+        "[role=log][aria-label]",
+        "[role=status]",
+        "h1",
+    ] {
+        let there = format!("document.querySelectorAll({}).length > 0", json!(selector));
+        assert_eq!(ann.evaluate(&there).await, json!(true), "{selector}");
+    }
+    say(&ann, "said").await;
+    ann.wait_for(&shown("said")).await;
+    assert_eq!(
+        ann.evaluate(
+            "document.querySelector('[role=log]').contains(document.querySelector('#m1'))"
+        )
+        .await,
+        json!(true)
+    );
+    assert_eq!(
+        ann.evaluate("document.documentElement.lang").await,
+        json!("en")
+    );
 }
 
 async fn nothing_moves_where_less_motion_is_wanted(world: World) {

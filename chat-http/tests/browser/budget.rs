@@ -4,8 +4,15 @@ use chat_testkit::browser::Page;
 
 use crate::world::{LIVE, World, say, shown};
 
-in_chromium!(nothing_shifts_while_a_room_opens,);
+in_chromium!(
+    a_first_load_is_small,
+    a_warm_load_is_smaller,
+    nothing_shifts_while_a_room_opens,
+);
 
+const FIRST_BYTES: u64 = 40 * 1024;
+const FIRST_REQUESTS: usize = 6;
+const WARM_BYTES: u64 = 12 * 1024;
 const SHIFT: f64 = 0.01;
 
 /// A room as it is on an ordinary day: fifty messages on the page.
@@ -30,6 +37,34 @@ async fn ordinary(world: &World) -> Page {
         world.post("a", sender, text).await;
     }
     world.guest("ann").await
+}
+
+async fn a_first_load_is_small(world: World) {
+    let ann = ordinary(&world).await;
+    ann.forget_traffic();
+    world.enter(&ann, "a").await;
+    let traffic = ann.wait_for_requests().await;
+    assert!(traffic.sent.len() <= FIRST_REQUESTS, "{traffic:#?}");
+    assert!(
+        traffic.bytes <= FIRST_BYTES,
+        "{} bytes: {traffic:#?}",
+        traffic.bytes
+    );
+}
+
+async fn a_warm_load_is_smaller(world: World) {
+    let ann = ordinary(&world).await;
+    world.enter(&ann, "a").await;
+    ann.wait_for_requests().await;
+    ann.open("about:blank").await;
+    ann.forget_traffic();
+    world.enter(&ann, "a").await;
+    let traffic = ann.wait_for_requests().await;
+    assert!(
+        traffic.bytes <= WARM_BYTES,
+        "{} bytes: {traffic:#?}",
+        traffic.bytes
+    );
 }
 
 async fn nothing_shifts_while_a_room_opens(world: World) {

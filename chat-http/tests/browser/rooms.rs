@@ -1,10 +1,100 @@
-//! Rooms and people.
+//! Rooms and people: the sidebar, the way from room to room, the finder.
 
-use serde_json::json;
+use hyper::Method;
+use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{FIELD, LIVE, World, says, send, shown, visible};
 
-in_chromium!(a_room_is_titled_by_its_name,);
+in_both!(another_room_opens_without_a_new_page_and_back_leads_back,);
+in_chromium!(
+    the_sidebar_counts_what_is_unread_in_other_rooms,
+    a_room_is_found_by_typing,
+    a_room_is_titled_by_its_name,
+);
+
+/// A page of ann's, who is in rooms a and b.
+async fn in_two_rooms(world: &World) -> chat_testkit::browser::Page {
+    let ann = world.account("ann").await;
+    let mut client = world.client("ann").await;
+    for room in ["a", "b"] {
+        world.seed(room, 60).await;
+        send(
+            &mut client,
+            Method::POST,
+            &format!("/chat/{room}/join"),
+            &Value::Null,
+        )
+        .await;
+        send(
+            &mut client,
+            Method::POST,
+            &format!("/chat/{room}/read"),
+            &json!({ "seq": 60 }),
+        )
+        .await;
+    }
+    world.enter(&ann, "a").await;
+    ann
+}
+
+fn in_room(room: &str) -> String {
+    format!(
+        "document.querySelector('#messages')?.dataset.room === {} && {LIVE}",
+        json!(room)
+    )
+}
+
+async fn another_room_opens_without_a_new_page_and_back_leads_back(world: World) {
+    let ann = in_two_rooms(&world).await;
+    ann.evaluate("window.samePage = true").await;
+    ann.click("#rooms a.room[data-room=b]").await;
+    ann.wait_for(&in_room("b")).await;
+    ann.wait_for("location.pathname === '/rooms/b'").await;
+    world.post("b", "cleo", "live in b").await;
+    ann.wait_for(&shown("live in b")).await;
+
+    ann.evaluate("void setTimeout(() => history.back())").await;
+    ann.wait_for(&in_room("a")).await;
+    ann.wait_for("location.pathname === '/rooms/a'").await;
+    world.post("a", "cleo", "live in a").await;
+    ann.wait_for(&shown("live in a")).await;
+    assert_eq!(ann.evaluate("window.samePage").await, json!(true));
+}
+
+async fn the_sidebar_counts_what_is_unread_in_other_rooms(world: World) {
+    let ann = in_two_rooms(&world).await;
+    let count = |name: &str, n: usize| {
+        format!(
+            "Number(document.querySelector('#rooms a.room[data-room=b]').dataset.{name} || 0) === {n}"
+        )
+    };
+    ann.wait_for(&count("unread", 0)).await;
+    world.post("b", "cleo", "one").await;
+    ann.wait_for(&count("unread", 1)).await;
+    world.post("b", "cleo", "two, @ann").await;
+    ann.wait_for(&count("unread", 2)).await;
+    ann.wait_for(&count("mentions", 1)).await;
+    ann.click("#rooms a.room[data-room=b]").await;
+    ann.wait_for(&in_room("b")).await;
+    ann.wait_for(&count("unread", 0)).await;
+    ann.wait_for(&count("mentions", 0)).await;
+}
+
+async fn a_room_is_found_by_typing(world: World) {
+    let ann = in_two_rooms(&world).await;
+    ann.click(FIELD).await;
+    ann.press("Control+k").await;
+    ann.wait_for(&visible("#finder input")).await;
+    ann.type_text("b").await;
+    ann.wait_for(&says("#found [role=option]", "b")).await;
+    ann.press("Enter").await;
+    ann.wait_for(&in_room("b")).await;
+    ann.press("Control+k").await;
+    ann.wait_for(&visible("#finder input")).await;
+    ann.press("Escape").await;
+    ann.wait_for("!document.querySelector('#finder').open")
+        .await;
+}
 
 async fn a_room_is_titled_by_its_name(world: World) {
     let ann = world.account("ann").await;

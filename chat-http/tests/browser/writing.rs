@@ -281,9 +281,7 @@ async fn sending_from_an_older_page_shows_the_message(world: World) {
 async fn the_composer_is_in_sight_at_every_size(world: World) {
     world.seed("a", 120).await;
     for name in ["ann", "bob"] {
-        let joined = format!("/chat/a/messages");
-        let text = json!({ "sender": name, "text": "here" });
-        world.server.client().post(&joined, &text).await;
+        world.post("a", name, "here").await;
     }
     let ann = world.guest("ann").await;
     let sizes = [
