@@ -1,4 +1,4 @@
-//! Accounts: names that have a password, and what else is the same name.
+//! Accounts: names with a password, and the names that differ from them only in case.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,6 +37,7 @@ impl FromStr for Password {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let refused = |reason: String| Err(Invalid::new("password", reason));
         let normal = normal(text);
+
         match normal.chars().count() {
             0..MIN_PASSWORD_CHARS => refused(format!(
                 "must have at least {MIN_PASSWORD_CHARS} characters"
@@ -47,7 +48,7 @@ impl FromStr for Password {
     }
 }
 
-/// The same password comes from every keyboard as the same text.
+/// Returns the text in NFC, so that a password is the same from every keyboard.
 fn normal(text: &str) -> Arc<str> {
     if text.is_ascii() {
         text.into()
@@ -56,8 +57,8 @@ fn normal(text: &str) -> Arc<str> {
     }
 }
 
-/// A name without regard to case: Unicode's full case folding, in NFC. Names that differ only in
-/// case have the same one, and at most one of them has an account.
+/// The key of a name without regard to case: Unicode's full case folding, in NFC. Names that differ
+/// only in case have the same key, and at most one of them has an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NameKey(Arc<str>);
 
@@ -73,10 +74,11 @@ impl From<&Username> for NameKey {
         if name.is_ascii() {
             return Self(name.to_ascii_lowercase().into());
         }
-        // Some characters fold only once they are taken apart.
-        let apart: String = name.nfd().collect();
+
+        // Some characters fold only once they are decomposed.
+        let decomposed: String = name.nfd().collect();
         Self(
-            UniCase::unicode(apart)
+            UniCase::unicode(decomposed)
                 .to_folded_case()
                 .nfc()
                 .collect::<String>()
@@ -86,8 +88,8 @@ impl From<&Username> for NameKey {
 }
 
 impl Username {
-    /// Whether both are the same name, or differ only in case. At most one of such names has an
-    /// account, and then guests can use none of them.
+    /// Returns true if both are the same name, or differ only in case. At most one of such names has
+    /// an account, and then guests can use none of them.
     #[must_use]
     pub fn is_same_but_for_case(&self, other: &Self) -> bool {
         let (a, b) = (self.as_str(), other.as_str());
@@ -127,62 +129,79 @@ impl Account {
     }
 }
 
-/// Whether a name may be used by guests.
-pub(crate) fn open_to_guests(name: &Username, owner: Option<&Username>) -> Result<()> {
-    match owner {
+/// Checks that guests may use a name. `account_name` is the name of the account that it, in any case,
+/// belongs to.
+///
+/// # Errors
+///
+/// [`Error::NameClaimed`], [`Error::NameReserved`].
+pub(crate) fn open_to_guests(name: &Username, account_name: Option<&Username>) -> Result<()> {
+    match account_name {
         None => Ok(()),
-        Some(owner) if owner == name => Err(Error::NameClaimed),
+        Some(account_name) if account_name == name => Err(Error::NameClaimed),
         Some(_) => Err(Error::NameReserved),
     }
 }
 
-/// What the check of a password found.
+/// The result of the check of a password.
 pub(crate) enum Verdict {
     Wrong,
     Right,
-    /// Right, and the same password with today's parameters.
+    /// Right. The hash was made with old parameters; this one is of the same password with those of
+    /// today.
     RightUpgraded(String),
 }
 
-/// Hashes that may wait for their turn. One takes tens of milliseconds, so a longer queue would
-/// only make everyone wait for longer than they do.
-const WAITING: usize = 64;
+/// Hashes that may wait for their turn. One takes tens of milliseconds, so callers in a longer queue
+/// would give up before it ends.
+const MAX_WAITING: usize = 64;
 
 /// Hashes passwords on the blocking pool, few at a time, because each takes a core and 19 MiB.
 pub(crate) struct Hasher {
-    places: Semaphore,
-    turns: Arc<Semaphore>,
+    /// Permits to wait in the queue, or to run.
+    queue: Semaphore,
+    /// Permits to run.
+    running: Arc<Semaphore>,
 }
 
 impl Default for Hasher {
     fn default() -> Self {
-        // Half of the cores, so that whoever does not log in is served meanwhile.
+        // Half of the cores: the others serve everyone who does not log in.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = (cores / 2).max(1);
+        let parallel = (cores / 2).max(1);
+
         Self {
-            places: Semaphore::new(turns + WAITING),
-            turns: Arc::new(Semaphore::new(turns)),
+            queue: Semaphore::new(parallel + MAX_WAITING),
+            running: Arc::new(Semaphore::new(parallel)),
         }
     }
 }
 
 impl Hasher {
+    /// Runs a job once it is its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if too many wait, [`Error::Unavailable`] if the job panics.
     async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Busy)?;
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Error::Closed)?;
+        let _queued = self.queue.try_acquire().map_err(|_| Error::Busy)?;
+        let permit = self.running.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Closed)?;
+
         let work = tokio::task::spawn_blocking(move || {
             let value = job();
-            // Not earlier: the work goes on even if nobody waits for it.
-            drop(turn);
+            // Not earlier: the work goes on even if its caller is dropped.
+            drop(permit);
             value
         });
+
         work.await.map_err(|e| {
             let text = format!("a password was not hashed: {e}");
             Error::Unavailable(Reason::with_cause(text, e))
         })
     }
 
+    /// Hashes a password with today's parameters.
     pub(crate) async fn hash(&self, password: &Password) -> Result<String> {
         let password = password.0.clone();
         self.run(move || hash(&password)).await?
@@ -208,9 +227,9 @@ fn hash(password: &str) -> Result<String> {
         .to_string())
 }
 
-/// What a password is checked against where there is no account: a hash that takes today's work,
-/// and that no known password has.
-const NOBODYS: &str = concat!(
+/// The hash that a password is checked against where there is no account. It takes as much work as
+/// any, and is that of no known password.
+const DUMMY_HASH: &str = concat!(
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$",
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 );
@@ -221,17 +240,18 @@ fn verify(password: &str, stored: Option<&str>) -> Result<Verdict> {
     })
 }
 
-/// Checks a hash by `is_right`, exactly one whether or not there is an account.
+/// Checks one hash with `is_right`, with or without an account.
 fn judge(
     password: &str,
     stored: Option<&str>,
     is_right: impl FnOnce(&PasswordHash) -> bool,
 ) -> Result<Verdict> {
-    let checked = PasswordHash::new(stored.unwrap_or(NOBODYS))
+    let checked = PasswordHash::new(stored.unwrap_or(DUMMY_HASH))
         .map_err(|e| Error::Corrupt(format!("the hash of a password: {e}")))?;
     if !is_right(&checked) || stored.is_none() {
         return Ok(Verdict::Wrong);
     }
+
     if is_current(&checked) {
         Ok(Verdict::Right)
     } else {
@@ -239,9 +259,10 @@ fn judge(
     }
 }
 
-/// Whether a hash was made with the parameters that [`hash`] uses.
+/// Returns true if a hash was made with the parameters that [`hash`] uses.
 fn is_current(stored: &PasswordHash) -> bool {
     let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+
     stored.algorithm == Algorithm::Argon2id.ident()
         && stored.version == Some(Version::V0x13.into())
         && Params::try_from(stored).is_ok_and(|params| costs(&params) == costs(&Params::DEFAULT))
@@ -271,11 +292,13 @@ pub(crate) mod tests {
                 Ok("Password(…)".into())
             );
         }
+
         let reason = |text: &str| text.parse::<Password>().expect_err(text).to_string();
         assert_eq!(
             reason("1234567"),
             "password must have at least 8 characters"
         );
+
         // Eight characters before normalisation, seven after.
         assert_eq!(
             reason("e\u{301}234567"),
@@ -303,6 +326,7 @@ pub(crate) mod tests {
         ] {
             assert!(same(a, b), "{a} {b}");
         }
+
         for (a, b) in [
             ("ann", "anna"),
             ("ann", "ann\u{e9}"),
@@ -329,11 +353,13 @@ pub(crate) mod tests {
             verify("wrong horse", Some(&current)),
             Ok(Verdict::Wrong)
         ));
+
         let weak = weak_hash("correct horse");
         assert!(matches!(
             verify("wrong horse", Some(&weak)),
             Ok(Verdict::Wrong)
         ));
+
         let Ok(Verdict::RightUpgraded(better)) = verify("correct horse", Some(&weak)) else {
             panic!("not upgraded");
         };
@@ -370,9 +396,10 @@ pub(crate) mod tests {
             assert!(checked[0].0, "with today's parameters");
             assert_eq!(checked[0], checked[1]);
         }
+
         // All the work is done before it is refused.
         let nobodys =
-            argon2().verify_password(b"wrong horse", &PasswordHash::new(NOBODYS).unwrap());
+            argon2().verify_password(b"wrong horse", &PasswordHash::new(DUMMY_HASH).unwrap());
         assert_eq!(nobodys, Err(argon2::password_hash::Error::PasswordInvalid));
         assert!(matches!(verify("wrong horse", None), Ok(Verdict::Wrong)));
     }
@@ -380,24 +407,27 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn more_hashes_than_may_wait_are_refused() {
         let hasher = Arc::new(Hasher::default());
-        let all = hasher.turns.available_permits();
+        let all = hasher.running.available_permits();
         let turns = hasher
-            .turns
+            .running
             .clone()
             .acquire_many_owned(u32::try_from(all).unwrap())
             .await
             .unwrap();
+
         let password: Password = "correct horse".parse().unwrap();
         let mut waiting = tokio::task::JoinSet::new();
-        for _ in 0..all + WAITING {
+        for _ in 0..all + MAX_WAITING {
             let (hasher, password) = (hasher.clone(), password.clone());
             waiting.spawn(async move { hasher.hash(&password).await });
         }
-        while hasher.places.available_permits() > 0 {
+
+        while hasher.queue.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         assert!(matches!(hasher.hash(&password).await, Err(Error::Busy)));
-        // Who stops waiting makes room.
+
+        // A caller who stops waiting makes room.
         waiting.abort_all();
         while waiting.join_next().await.is_some() {}
         drop(turns);

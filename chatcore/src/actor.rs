@@ -1,9 +1,9 @@
-//! The actor of a request.
+//! The actor of a call.
 
 use crate::types::Username;
 
-/// The user on whose behalf the program asks: nobody in particular, a name that anyone may write,
-/// or an account.
+/// The user on whose behalf the program calls the store: nobody in particular, a guest, or an
+/// account.
 ///
 /// The store takes the program's word for it. [`ChatStore::session`](crate::ChatStore::session)
 /// turns a token into a [`Session`](crate::Session), and [`Session::actor`](crate::Session::actor)
@@ -29,12 +29,12 @@ use crate::types::Username;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
-    /// Somebody whose name is not known. Reads public rooms.
+    /// Somebody without a name. Reads public rooms.
     Anonymous,
-    /// Somebody who uses a name without proving it. Reads and takes part in public rooms, as long
-    /// as nobody has an account of that name, in any case.
+    /// A user of a name without an account. Reads and takes part in public rooms, as long as nobody
+    /// has an account of that name, in any case.
     Guest(Username),
-    /// The owner of an account, who has proved it. Sees private rooms as a member of them, owns
+    /// The owner of an account, who has proved it. Reads private rooms as a member of them, owns
     /// rooms, and may edit and delete messages.
     Account(Username),
 }

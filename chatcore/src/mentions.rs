@@ -1,12 +1,12 @@
-//! Names in the text of a message.
+//! Mentions of users in the text of a message.
 
 use std::ops::Range;
 
 use crate::types::{MAX_MENTIONS, MessageText, Username};
 
-/// Characters of a name in a text: letters, digits and these. What ends a sentence is not part of
-/// it.
-const WITHIN_NAMES: [char; 3] = ['_', '-', '.'];
+/// Punctuation that a mentioned name may contain, besides letters and digits. At the end of a name,
+/// `.` and `-` are punctuation of the sentence.
+const NAME_PUNCTUATION: [char; 3] = ['_', '-', '.'];
 
 /// Finds the names that a text mentions as `@name`, with the bytes that each takes, its `@`
 /// included. An `@` within a word, as in a mail address, mentions nobody.
@@ -25,10 +25,11 @@ pub fn mentions_in(text: &str) -> impl Iterator<Item = (Range<usize>, Username)>
 
         let rest = &text[at + 1..];
         let is_within = |c: char| {
-            !c.is_whitespace() && (!c.is_ascii_punctuation() || WITHIN_NAMES.contains(&c))
+            !c.is_whitespace() && (!c.is_ascii_punctuation() || NAME_PUNCTUATION.contains(&c))
         };
         let end = rest.find(|c| !is_within(c)).unwrap_or(rest.len());
         let name = rest[..end].trim_end_matches(['.', '-']);
+
         Some((at..at + 1 + name.len(), name.parse().ok()?))
     })
 }
@@ -37,6 +38,7 @@ pub fn mentions_in(text: &str) -> impl Iterator<Item = (Range<usize>, Username)>
 /// [`MAX_MENTIONS`].
 pub(crate) fn named_in(text: &MessageText) -> Vec<Username> {
     let mut names: Vec<Username> = Vec::new();
+
     for (_, name) in mentions_in(text.as_str()) {
         if !names.contains(&name) {
             names.push(name);
@@ -45,6 +47,7 @@ pub(crate) fn named_in(text: &MessageText) -> Vec<Username> {
             break;
         }
     }
+
     names
 }
 

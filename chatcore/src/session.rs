@@ -206,6 +206,7 @@ mod tests {
         ] {
             assert!(text.parse::<SessionToken>().is_err(), "{text}");
         }
+
         assert!(
             "+0000000000000000000000000000000"
                 .parse::<SessionId>()

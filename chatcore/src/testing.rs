@@ -1,11 +1,11 @@
-//! What the unit tests of several modules need.
+//! Messages and a model of ranges for the unit tests of several modules.
 
 use crate::model::BatchMessage;
 use crate::timestamp::Timestamp;
 use crate::types::{Content, Message, Range, Seq};
 
-/// The message at place `seq` of the room "a", which says that number, ten microseconds after the
-/// one before.
+/// Returns the message `seq` of the room "a". Its text is that number, its time ten microseconds
+/// after the one before.
 pub(crate) fn message(seq: i64) -> Message {
     Message {
         room: "a".parse().expect("a name"),
@@ -16,7 +16,7 @@ pub(crate) fn message(seq: i64) -> Message {
     }
 }
 
-/// The same, before it is stored.
+/// Returns the same message, before it is stored.
 pub(crate) fn batch_message(seq: i64) -> BatchMessage {
     let Message { seq, timestamp, .. } = message(seq);
     BatchMessage {
@@ -27,11 +27,12 @@ pub(crate) fn batch_message(seq: i64) -> BatchMessage {
     }
 }
 
+/// Returns the time so many microseconds after the epoch.
 pub(crate) fn time(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros).expect("a time")
 }
 
-/// Text by the unverified "ann".
+/// Returns a text by the guest "ann".
 pub(crate) fn content(text: &str) -> Content {
     Content {
         sender: "ann".parse().expect("a name"),
@@ -44,7 +45,7 @@ pub(crate) fn content(text: &str) -> Content {
     }
 }
 
-/// What a range means, said in the plainest way.
+/// Returns the messages of a range, worked out in the plainest way.
 pub(crate) fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
     let (covered, oldest): (Vec<_>, bool) = match range {
         Range::Newest => (all.iter().collect(), false),
@@ -57,6 +58,7 @@ pub(crate) fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message>
     } else {
         covered.len().saturating_sub(limit)
     };
+
     covered
         .into_iter()
         .skip(skipped)

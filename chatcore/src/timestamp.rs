@@ -199,6 +199,7 @@ mod tests {
             assert_eq!(time.to_string().parse(), Ok(time));
             assert_eq!(Timestamp::from_micros(time.as_micros()), Some(time));
         }
+
         let (first, last) = (Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
         for micros in [i64::MIN, first - 1, last + 1, i64::MAX] {
             assert_eq!(Timestamp::from_micros(micros), None);

@@ -56,6 +56,7 @@ async fn a_post_whose_command_gets_lost_is_answered_and_holds_up_no_other() {
         ("insert", Some("messages")),
         ("commitTransaction", None),
     ];
+
     for (command, collection) in commands {
         relay.lose_next(command, collection);
         for text in [format!("{command} lost"), format!("after {command}")] {
@@ -81,6 +82,7 @@ async fn a_post_whose_command_gets_lost_is_answered_and_holds_up_no_other() {
         .expect("messages");
     let texts: Vec<_> = stored.iter().filter_map(|message| message.text()).collect();
     assert_eq!(texts, sent);
+
     let count = store
         .message_count(&"ann".parse().expect("a name"))
         .await
@@ -114,6 +116,7 @@ async fn changes_whose_commands_get_lost_give_their_sessions_back() {
     } = setup().await;
     let (room, user) = ("a".parse().expect("a name"), "ann".parse().expect("a name"));
     store.join(&room, &user).await.expect("joined");
+
     // More than there are sessions for changes.
     for _ in 0..10 {
         relay.lose_next("commitTransaction", None);

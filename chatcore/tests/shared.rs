@@ -39,6 +39,7 @@ async fn followers_hear_of_both_processes_in_order() {
             .take(2 * EACH);
         tokio::spawn(timeout(SOON, stream.try_collect::<Vec<_>>()))
     });
+
     let writers = stores.clone().map(|store| {
         tokio::spawn(async move {
             for i in 0..EACH {
@@ -49,6 +50,7 @@ async fn followers_hear_of_both_processes_in_order() {
     for writer in writers {
         writer.await.expect("no panic");
     }
+
     for follower in followers {
         let found = follower
             .await
@@ -98,6 +100,7 @@ async fn until_present(watcher: &mut Watcher, names: &[&str]) {
             }
         }
     };
+
     timeout(SOON, found).await.expect("in time");
 }
 
@@ -106,6 +109,7 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
     let [here, there] = two().await;
     let room = "a".parse().expect("a name");
     post(&there, "x").await;
+
     // Ann was there before anybody here looked.
     let ann = there.enter(&room, &user("ann"));
     let mut watcher = here.watch(&room, Position::START);
@@ -131,6 +135,7 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
             seq: Seq::ZERO.next()
         }
     );
+
     there.end_sessions(&user("ann"), None).await.expect("ended");
     let heard = timeout(SOON, reader.next())
         .await
@@ -147,8 +152,10 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
         }
     };
     assert_eq!(timeout(SOON, typing).await.expect("in time"), [user("ann")]);
+
     drop(ann);
     until_present(&mut watcher, &["eve"]).await;
+
     // A process that ends takes its people with it.
     std::mem::forget(eve);
     there.close().await.expect("closed");
@@ -163,6 +170,7 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
     let [here, there] = [open().await, open().await];
     let room = "a".parse().expect("a name");
     post(&there, "1").await;
+
     // From here on the room is live in memory.
     assert_eq!(
         here.messages(&room, Range::Newest, 50)
@@ -171,6 +179,7 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
             .len(),
         1
     );
+
     let mut follower = here.follow(&room, Seq::ZERO.next());
     let fail = |mode: &str| {
         let data = doc! { "failCommands": ["aggregate", "getMore"], "errorCode": 1 };
@@ -178,6 +187,7 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
             .admin(doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data });
     };
     fail("alwaysOn");
+
     for seq in 2..=20 {
         post(&there, "deaf").await;
         let places =
@@ -195,6 +205,7 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
             break;
         }
     }
+
     fail("off");
     // It hears again: of what it missed by the store, of the rest by the stream.
     for _ in 0..20 {
@@ -226,11 +237,13 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
         .await
         .expect("registered");
     let ann = there.as_user(Actor::Account(user("ann")));
+
     assert!(
         ann.create_room(&room, Privacy::Private)
             .await
             .expect("created")
     );
+
     // Made by hand: an account takes its time.
     let name = |i: usize| format!("u{i}");
     let member =
@@ -270,10 +283,12 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
             })
         })
         .collect();
+
     say(&there, "1").await;
     while here.live_counts().followers < FOLLOWERS {
         tokio::task::yield_now().await;
     }
+
     database
         .run_command(doc! { "profile": 2 })
         .await
@@ -282,6 +297,7 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
     for i in 2..12 {
         say(if i % 2 == 0 { &here } else { &there }, &i.to_string()).await;
     }
+
     say(&here, "end").await;
     for (i, follower) in followers.into_iter().enumerate() {
         let got = timeout(SOON, follower)
@@ -293,6 +309,7 @@ async fn a_removal_at_one_process_costs_the_followers_at_another_few_looks_at_th
             _ => assert_eq!(got.len(), 12, "{got:?}"),
         }
     }
+
     database
         .run_command(doc! { "profile": 0 })
         .await
@@ -320,6 +337,7 @@ fn fail(mongo: &Deployment, mode: impl Into<Bson>, commands: &[&str], code: i32)
 async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_breaks() {
     const ROOMS: usize = 3_000;
     const POSTED: usize = 300;
+
     /// What the server says of a stream that cannot be resumed, and of one that can.
     const HISTORY_LOST: i32 = 286;
     const INTERNAL: i32 = 1;
@@ -340,6 +358,7 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
             .into_iter()
             .for_each(|posted| drop(posted.expect("posted in time")));
     };
+
     let followed = |i: usize| {
         let mut follower = here.follow(&name(i), Seq::ZERO);
         let (counter, count) = tokio::sync::watch::channel(0);
@@ -355,6 +374,7 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
     let mut followers: Vec<_> = (0..ROOMS).map(followed).collect();
     post_to(&there, 0..ROOMS, "1").await;
     let mut expected = vec![1; ROOMS];
+
     for code in [INTERNAL, HISTORY_LOST] {
         for (follower, expected) in followers.iter_mut().zip(&expected) {
             let got = timeout(SOON, follower.wait_for(|got| got == expected))
@@ -372,6 +392,7 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
             .iter_mut()
             .for_each(|expected| *expected += 1);
     }
+
     for (follower, expected) in followers.iter_mut().zip(&expected) {
         let got = timeout(SOON, follower.wait_for(|got| got == expected))
             .await
@@ -389,6 +410,7 @@ async fn a_change_that_cannot_be_read_is_skipped_and_the_stream_goes_on() {
     let room = "a".parse().expect("a name");
     post(&there, "1").await;
     let mut follower = here.follow(&room, Seq::ZERO);
+
     assert_eq!(
         timeout(SOON, follower.next())
             .await
@@ -409,6 +431,7 @@ async fn a_change_that_cannot_be_read_is_skipped_and_the_stream_goes_on() {
     };
     let before = begun();
     assert!(before >= 2);
+
     let client = mongodb::Client::with_uri_str(&address)
         .await
         .expect("a client");
@@ -442,5 +465,6 @@ async fn a_change_that_cannot_be_read_is_skipped_and_the_stream_goes_on() {
             .expect("followed");
         assert_eq!(got.len(), 1);
     }
+
     assert_eq!(begun(), before, "no stream was opened again");
 }

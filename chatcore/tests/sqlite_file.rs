@@ -30,6 +30,7 @@ fn sqlite_locks(path: &Path) -> Vec<String> {
     let of_file = locks
         .lines()
         .filter(|line| line.contains("POSIX") && line.contains(&inode));
+
     // Without the running number.
     of_file
         .filter_map(|line| line.split_once(' '))
@@ -57,11 +58,13 @@ async fn a_file_is_one_store_by_whatever_name() {
     ]
     .map(at)
     .into();
+
     let locks = sqlite_locks(&file);
     assert!(
         !locks.is_empty(),
         "SQLite keeps a lock on a file that is open"
     );
+
     for name in &names {
         match open(name).await {
             Err(Error::InUse(reason)) => {
@@ -70,6 +73,7 @@ async fn a_file_is_one_store_by_whatever_name() {
             other => panic!("{}: {other:?}", name.display()),
         }
     }
+
     // A closed descriptor of the file would have cost the store these.
     assert_eq!(sqlite_locks(&file), locks);
 
@@ -79,6 +83,7 @@ async fn a_file_is_one_store_by_whatever_name() {
         assert_eq!(post(&store).await, seq);
         store.close().await.expect("closed");
     }
+
     // Dropped, it is free as soon as its threads have ended.
     drop(open(&file).await.expect("opened"));
     while let Err(error) = open(&file).await {
@@ -107,6 +112,7 @@ async fn an_address_that_is_no_path_is_refused() {
             "{address}"
         );
     }
+
     // Such a name can still be that of a file.
     let folder = tempfile::tempdir().expect("a temporary directory");
     for name in [":memory:", "file:chat.db?mode=memory"] {
@@ -134,12 +140,14 @@ async fn a_file_that_is_removed_or_replaced_is_noticed() {
         matches!(&removed, Err(Error::Unavailable(reason)) if reason.contains("removed")),
         "{removed:?}"
     );
+
     std::fs::copy(&aside, &file).expect("copied");
     let replaced = store.ping().await;
     assert!(
         matches!(&replaced, Err(Error::Unavailable(reason)) if reason.contains("replaced")),
         "{replaced:?}"
     );
+
     std::fs::rename(&aside, &file).expect("moved back");
     store.ping().await.expect("it is there again");
 }
@@ -151,6 +159,7 @@ async fn a_time_that_cannot_be_is_reported_and_ends_nothing() {
     let store = open(&file).await.expect("opened");
     post(&store).await;
     store.close().await.expect("closed");
+
     for column in ["messages SET timestamp", "rooms SET last_timestamp"] {
         let connection = rusqlite::Connection::open(&file).expect("opened");
         connection
@@ -162,8 +171,10 @@ async fn a_time_that_cannot_be_is_reported_and_ends_nothing() {
     let room = "a".parse().expect("a name");
     let read = store.messages(&room, Range::Newest, 1).await;
     assert!(matches!(read, Err(Error::Corrupt(_))), "{read:?}");
+
     let refused = store.room(&room).await;
     assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+
     let message = NewMessage::new(
         room,
         "ann".parse().expect("a name"),
@@ -171,6 +182,7 @@ async fn a_time_that_cannot_be_is_reported_and_ends_nothing() {
     );
     let refused = store.post(message.clone()).await;
     assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+
     let elsewhere = NewMessage {
         room: "b".parse().expect("a name"),
         ..message

@@ -24,18 +24,18 @@ struct Setup {
     _folder: TempDir,
 }
 
-/// A store with a plan for its commits and for the looks after them, and a short patience.
-async fn setup(appends: &[Fault], looks: &[Fault], queue: usize) -> Setup {
+/// A store with a plan for its commits and for their confirmations, and a short timeout.
+async fn setup(appends: &[Fault], confirmations: &[Fault], queue: usize) -> Setup {
     let options = Options {
         timeout: Duration::from_secs(1),
         queue,
         ..Options::default()
     };
-    setup_with(options, None, appends, looks).await
+    setup_with(options, None, appends, confirmations).await
 }
 
 /// A store that has the usual time for its calls, and perhaps is one of several processes.
-async fn setup_patient(peer: Option<Peer>) -> Setup {
+async fn setup_with_time(peer: Option<Peer>) -> Setup {
     setup_with(Options::default(), peer, &[], &[]).await
 }
 
@@ -43,7 +43,7 @@ async fn setup_with(
     options: Options,
     peer: Option<Peer>,
     appends: &[Fault],
-    looks: &[Fault],
+    confirmations: &[Fault],
 ) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let inner = crate::backend::sqlite::open(folder.path().join("chat.db"), &options)
@@ -52,12 +52,13 @@ async fn setup_with(
     let faulty = Arc::new(Faulty {
         inner,
         appends: Mutex::new(appends.iter().copied().collect()),
-        looks: Mutex::new(looks.iter().copied().collect()),
+        confirmations: Mutex::new(confirmations.iter().copied().collect()),
         appended: AtomicUsize::new(0),
         accesses: AtomicUsize::new(0),
         peer,
         release: Arc::new(Notify::new()),
     });
+
     Setup {
         store: ChatStore::over(faulty.clone(), options),
         faulty,
@@ -94,6 +95,7 @@ impl Setup {
                 .unwrap(),
             read.len() as u64
         );
+
         read.into_iter()
             .map(|m| m.text().unwrap_or_default().to_owned())
             .collect()
@@ -119,7 +121,7 @@ async fn a_commit_that_failed_after_is_found_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn looking_goes_on_until_there_is_an_answer() {
+async fn confirming_goes_on_until_there_is_an_answer() {
     let setup = setup(
         &[Fault::After],
         &[Fault::Before, Fault::Before, Fault::Before],
@@ -147,7 +149,8 @@ async fn an_attempt_that_wins_late_is_not_answered_as_lost_and_stored_again() {
     let hidden = [Fault::Before; 64];
     let setup = setup(&[Fault::Late], &hidden, 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
-    setup.faulty.looks.lock().unwrap().clear();
+
+    setup.faulty.confirmations.lock().unwrap().clear();
     setup.faulty.release.notify_one();
     setup.post("y").await.unwrap();
     let stored = setup.stored().await;
@@ -160,15 +163,18 @@ async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stor
     let setup = setup(&[Fault::Late], &hidden, 16).await;
     let room = "a".parse().unwrap();
     let after = Range::After(crate::Seq::ZERO);
+
     // From here on the room is live in memory.
     assert_eq!(
         setup.store.messages(&room, after, 10).await.unwrap().len(),
         0
     );
+
     let mut follower = setup.store.follow(&room, crate::Seq::ZERO);
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
+
     setup.faulty.release.notify_one();
-    setup.faulty.looks.lock().unwrap().clear();
+    setup.faulty.confirmations.lock().unwrap().clear();
     let followed = follower.next().await.unwrap();
     assert_eq!(followed[0].text(), Some("x"));
     assert_eq!(
@@ -181,7 +187,7 @@ async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stor
 async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
     let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs; 2], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
-    // Planned for the same place, which the first takes after all.
+    // Built for the same place, which the first takes after all.
     assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
     assert_eq!(setup.stored().await, ["x", "y"]);
 }
@@ -211,7 +217,7 @@ async fn a_head_that_moves_again_and_again_is_followed() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_that_turns_out_refused_is_planned_anew() {
+async fn an_unknown_outcome_that_turns_out_refused_is_built_anew() {
     let setup = setup(&[Fault::Before, Fault::Moved], &[], 16).await;
     setup.post("x").await.unwrap();
     assert_eq!(setup.stored().await, ["x"]);
@@ -226,6 +232,7 @@ async fn a_full_disk_refuses_at_once_and_the_store_goes_on() {
         1,
         "a definite answer is not questioned"
     );
+
     setup.post("y").await.unwrap();
     assert_eq!(setup.stored().await, ["y"]);
 }
@@ -244,27 +251,28 @@ async fn a_full_queue_of_the_store_refuses_at_once() {
 
 #[tokio::test]
 async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing_was_stored() {
-    // It is looked for, and was not stored.
+    // It is confirmed that it was not stored.
     let known = setup(&[Fault::Before, Fault::Full], &[], 16).await;
     assert!(matches!(known.post("x").await, Err(Error::Full)));
     assert!(known.stored().await.is_empty());
 
-    // It cannot be looked for after the second attempt.
-    let mut looks = vec![Fault::None];
-    looks.extend([Fault::Before; 64]);
-    let unknown = setup(&[Fault::Before, Fault::Full], &looks, 16).await;
+    // It cannot be confirmed after the second attempt.
+    let mut confirmations = vec![Fault::None];
+    confirmations.extend([Fault::Before; 64]);
+    let unknown = setup(&[Fault::Before, Fault::Full], &confirmations, 16).await;
     assert!(matches!(
         unknown.post("x").await,
         Err(Error::Unavailable(_))
     ));
 
-    // Nor may the look itself claim it.
+    // Nor may the confirmation itself claim it.
     let unknown = setup(&[Fault::After], &[Fault::Full; 64], 16).await;
     assert!(matches!(
         unknown.post("x").await,
         Err(Error::Unavailable(_))
     ));
-    unknown.faulty.looks.lock().unwrap().clear();
+
+    unknown.faulty.confirmations.lock().unwrap().clear();
     assert_eq!(unknown.stored().await, ["x"]);
 }
 
@@ -272,8 +280,10 @@ async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing
 async fn a_panic_fails_the_posts_of_one_batch_and_what_it_stored_is_found() {
     let setup = setup(&[Fault::Panics], &[], 16).await;
     let room = "a".parse().unwrap();
+
     // From here on the room is live in memory.
     assert!(setup.stored().await.is_empty());
+
     let mut follower = setup.store.follow(&room, Seq::ZERO);
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
     assert_eq!(follower.next().await.unwrap()[0].text(), Some("x"));
@@ -288,8 +298,10 @@ fn a_store_whose_runtime_has_ended_is_closed() {
     let ended = runtime();
     let setup = ended.block_on(setup(&[], &[], 16));
     assert!(!setup.store.is_closed());
+
     drop(ended);
     assert!(setup.store.is_closed());
+
     runtime().block_on(async {
         assert!(matches!(setup.post("x").await, Err(Error::Closed)));
         assert!(matches!(setup.store.ping().await, Err(Error::Closed)));
@@ -316,6 +328,7 @@ async fn a_full_queue_refuses_and_stores_nothing() {
     while setup.faulty.appended.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
+
     let posts = (0..6).map(|i| {
         let store = setup.store.clone();
         tokio::spawn(async move { store.post(message(&format!("queued {i}"))).await })
@@ -349,6 +362,7 @@ async fn what_arrives_during_a_commit_is_one_batch() {
     while setup.faulty.appended.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
+
     let posts = (0..100).map(|i| {
         let store = setup.store.clone();
         tokio::spawn(async move { store.post(message(&format!("{i}"))).await })
@@ -359,6 +373,7 @@ async fn what_arrives_during_a_commit_is_one_batch() {
         first.await.unwrap().is_err(),
         "nothing was known of it in time"
     );
+
     // The attempt that hung, and one batch of a hundred.
     assert_eq!(setup.faulty.appended.load(Ordering::SeqCst), 2);
     assert_eq!(setup.stored().await.len(), 100);
@@ -441,17 +456,21 @@ async fn changes_and_posts_that_come_together_are_few_commits() {
                 .map(drop)
         })
     });
+
     assert!(
         futures_join(tasks.collect())
             .await
             .iter()
             .all(Result::is_ok)
     );
+
     let commits = setup.faulty.appended.load(Ordering::SeqCst) - before;
     assert!(commits <= 20, "{commits}");
+
     let message = setup.store.message(&room, seq).await.unwrap();
     let reaction = &message.content.as_ref().unwrap().reactions[0];
     assert_eq!((reaction.count, reaction.users.len()), (100, 10));
+
     // All changes of one message in a batch are one.
     let last = setup.store.last_change(&room).await.unwrap().get();
     assert!(last <= commits as i64 && message.change.map(ChangeSeq::get) == Some(last));
@@ -476,6 +495,7 @@ fn watch_until_refused(store: &ChatStore, room: &RoomName, name: &str, verified:
             }
         }
     });
+
     Watching { got, task }
 }
 
@@ -512,8 +532,8 @@ const FOLLOWERS: usize = 500;
 const FEW: usize = 25;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the_room() {
-    let setup = setup_patient(None).await;
+async fn a_ban_checks_one_follower_again_and_the_last_lifted_ban_opens_the_room() {
+    let setup = setup_with_time(None).await;
     let (store, room) = (&setup.store, "a".parse::<RoomName>().unwrap());
     let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
     setup.post("1").await.unwrap();
@@ -524,6 +544,7 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
     for follower in &watching {
         follower.until(1).await;
     }
+
     accesses();
     let is_open = || store.engine.feed.room(&room).is_open();
     assert!(is_open());
@@ -535,24 +556,30 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
         matches!(error, Error::Banned) && got == 1,
         "{error:?} {got}"
     );
+
     for text in ["2", "3"] {
         setup.post(text).await.unwrap();
     }
+
     for follower in &watching {
         follower.until(3).await;
     }
+
     let asked = accesses();
     // The ban itself, whoever is banned, and who posts.
     assert!(asked <= 3, "{asked}");
     assert!(!is_open());
 
     assert!(store.unban(&room, &banned).await.unwrap());
+
     let heads = setup.faulty.heads(vec![room.clone()]).await.unwrap();
     assert!(!heads[0].as_ref().unwrap().unwrap().restricted);
+
     // Whoever comes next finds the room open, and then it is open for everyone.
     let back = watch_until_refused(store, &room, &name(7), false);
     back.until(3).await;
     assert!(is_open());
+
     accesses();
     for sender in ["bob", "eve", "joe"] {
         let sender = sender.parse().unwrap();
@@ -564,16 +591,18 @@ async fn a_ban_makes_one_follower_be_looked_up_and_the_last_lifted_ban_opens_the
             .await
             .unwrap();
     }
+
     for follower in watching.iter().chain([&back]) {
         follower.until(6).await;
     }
+
     let asked = accesses();
     assert!(asked <= 1, "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_are_looked_up_together_after_a_removal_by_another_process() {
-    let setup = setup_patient(None).await;
+async fn members_are_checked_together_after_a_removal_by_another_process() {
+    let setup = setup_with_time(None).await;
     let (store, room) = (&setup.store, "a".parse::<RoomName>().unwrap());
     let accesses = || setup.faulty.accesses.swap(0, Ordering::SeqCst);
     let (ann, now) = ("ann".parse::<Username>().unwrap(), Timestamp::now());
@@ -583,6 +612,7 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
         .await
         .unwrap();
     let name = |i: usize| format!("member{i}");
+
     for i in 0..FOLLOWERS {
         setup
             .faulty
@@ -590,6 +620,7 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
             .await
             .unwrap();
     }
+
     let say = async |text| {
         let message = NewMessage {
             verified: true,
@@ -604,6 +635,7 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
     for follower in &watching {
         follower.until(1).await;
     }
+
     // The first head tells how often somebody was removed so far.
     for (text, got, may_ask) in [("2", 2, FEW), ("3", 3, 0)] {
         accesses();
@@ -627,9 +659,11 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
         matches!(error, Error::RoomNotFound) && got == 3,
         "{error:?} {got}"
     );
+
     for follower in &watching {
         follower.until(4).await;
     }
+
     let asked = accesses();
     assert!(asked <= FEW, "{asked}");
 
@@ -640,6 +674,7 @@ async fn members_are_looked_up_together_after_a_removal_by_another_process() {
         matches!(error, Error::RoomNotFound) && got == 4,
         "{error:?} {got}"
     );
+
     let asked = accesses();
     assert!(asked <= 2, "{asked}");
 }

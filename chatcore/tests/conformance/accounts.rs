@@ -1,12 +1,14 @@
+//! Accounts, and the names that they close to guests.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chatcore::{ChatStore, Error, NewMessage, Password, Range, UserUpdate, UserWatcher, Username};
+use chatcore::{ChatStore, Error, Password, UserUpdate, UserWatcher, Username};
 use tokio::task::JoinSet;
 
-use crate::{Place, message, post, room, user};
+use crate::support::{Database, count, message, newest, post, room, user, verified};
 
 const PASSWORD: &str = "correct horse";
 
@@ -21,17 +23,11 @@ async fn register(store: &ChatStore, name: &str) -> (chatcore::SessionToken, cha
         .expect("registered")
 }
 
-fn verified(to: &str, sender: &str, text: &str) -> NewMessage {
-    NewMessage {
-        verified: true,
-        ..message(to, sender, text)
-    }
-}
-
-pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn an_account_is_registered_and_logged_into(database: &Database) {
+    let store = database.open().await;
     let ann = user("ann");
     assert_eq!(store.account_name(&ann).await.expect("asked"), None);
+
     let (token, session) = register(&store, "ann").await;
     assert_eq!(
         (
@@ -53,12 +49,15 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
         store.account_name(&user("ANN")).await.expect("asked"),
         Some(ann.clone())
     );
+
     let again = store
         .register(&ann, &password("another password"), "")
         .await;
     assert!(matches!(again, Err(Error::NameTaken)));
+
     let (other, session) = store.log_in(&ann, PASSWORD, "").await.expect("logged in");
     assert!(session.verified && other != token);
+
     for (name, wrong) in [
         ("ann", "correct hors"),
         ("ann", ""),
@@ -71,11 +70,14 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
             "{name} {wrong}"
         );
     }
+
     assert_eq!(store.sessions(&ann).await.expect("sessions").len(), 2);
+
     store.close().await.expect("closed");
 
-    let store = place.open().await;
+    let store = database.open().await;
     assert!(store.session(&token).await.expect("looked up").is_some());
+
     store
         .log_in(&ann, PASSWORD, "")
         .await
@@ -86,8 +88,8 @@ pub(crate) async fn an_account_is_registered_and_logged_into(place: &Place) {
     ));
 }
 
-pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(database: &Database) {
+    let [store, other] = database.open_twice().await;
     // Names in use, of whose counters each process knows some, and a session of each.
     let mut guests = HashMap::new();
     for (name, through) in [
@@ -106,6 +108,7 @@ pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Pla
                 .0,
         );
     }
+
     register(&other, "straße").await;
     for (name, token) in &guests {
         for through in [&store, &other] {
@@ -113,6 +116,7 @@ pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Pla
             assert_eq!(alive, *name == "stranger", "{name}");
         }
     }
+
     for through in [&store, &other] {
         for name in ["straße", "STRASSE", "Straße", "strasse"] {
             let posted = through.post(message("a", name, "too late")).await;
@@ -143,28 +147,19 @@ pub(crate) async fn a_claimed_name_is_closed_to_guests_in_every_case(place: &Pla
         assert!(posted.message.is_verified());
         post(through, "a", "stranger", "still open").await;
     }
-    assert_eq!(
-        store.message_count(&user("straße")).await.expect("count"),
-        3
-    );
-    assert_eq!(
-        store.message_count(&user("STRASSE")).await.expect("count"),
-        1
-    );
-    assert_eq!(
-        store.message_count(&user("strasse")).await.expect("count"),
-        0
-    );
-    let read = store
-        .messages(&room("a"), Range::Newest, 50)
-        .await
-        .expect("read");
+
+    assert_eq!(count(&store, "straße").await, 3);
+    assert_eq!(count(&store, "STRASSE").await, 1);
+    assert_eq!(count(&store, "strasse").await, 0);
+
+    let read = newest(&store, "a").await;
     assert!(read.iter().all(|m| m.text() != Some("too late")));
 }
 
-pub(crate) async fn a_refused_guest_fails_alone(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_refused_guest_fails_alone(database: &Database) {
+    let store = database.open().await;
     register(&store, "ann").await;
+
     // All under way at once, and so in few batches; among them the same nonce from both.
     let mut posts = JoinSet::new();
     for i in 0..60 {
@@ -178,6 +173,7 @@ pub(crate) async fn a_refused_guest_fails_alone(place: &Place) {
         let nonce = format!("{}", i / 4).parse().expect("a nonce");
         posts.spawn(async move { (i % 4, store.post(post.with_nonce(nonce)).await) });
     }
+
     let mut stored = 0;
     while let Some(posted) = posts.join_next().await {
         match posted.expect("no panic") {
@@ -189,6 +185,7 @@ pub(crate) async fn a_refused_guest_fails_alone(place: &Place) {
             }
         }
     }
+
     assert_eq!(stored, 30);
     assert_eq!(
         store.room(&room("a")).await.expect("a room").last_seq.get(),
@@ -196,8 +193,8 @@ pub(crate) async fn a_refused_guest_fails_alone(place: &Place) {
     );
 }
 
-pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(database: &Database) {
+    let stores = database.open_twice().await;
     for round in 0..3 {
         let mut tries = JoinSet::new();
         for (i, name) in ["ann", "Ann", "ANN", "ann"].into_iter().enumerate() {
@@ -254,6 +251,7 @@ async fn besiege(stores: &[ChatStore; 2], names: &[Username], act: Act) -> i64 {
     let claimed = Arc::new(AtomicBool::new(false));
     let succeeded = Arc::new(AtomicUsize::new(0));
     let mut guests = JoinSet::new();
+
     for (store, name) in stores
         .iter()
         .flat_map(|store| names.iter().map(move |name| (store, name)))
@@ -276,9 +274,11 @@ async fn besiege(stores: &[ChatStore; 2], names: &[Username], act: Act) -> i64 {
             }
         });
     }
+
     while succeeded.load(Ordering::SeqCst) < 30 {
         tokio::task::yield_now().await;
     }
+
     register(&stores[1], names[0].as_str()).await;
     claimed.store(true, Ordering::SeqCst);
     let last = stores[0]
@@ -288,11 +288,12 @@ async fn besiege(stores: &[ChatStore; 2], names: &[Username], act: Act) -> i64 {
     while let Some(ended) = guests.join_next().await {
         ended.expect("no panic");
     }
+
     last
 }
 
-pub(crate) async fn no_guest_posts_once_the_name_is_claimed(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn no_guest_posts_once_the_name_is_claimed(database: &Database) {
+    let stores = database.open_twice().await;
     for round in 0..5 {
         let names = ["ann", "Ann", "aNN"].map(|name| user(&format!("{name}{round}")));
         let last = besiege(&stores, &names, Act::Posts).await;
@@ -312,8 +313,8 @@ pub(crate) async fn no_guest_posts_once_the_name_is_claimed(place: &Place) {
     }
 }
 
-pub(crate) async fn no_guest_logs_in_once_the_name_is_claimed(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn no_guest_logs_in_once_the_name_is_claimed(database: &Database) {
+    let stores = database.open_twice().await;
     for round in 0..5 {
         let names = ["ann", "Ann"].map(|name| user(&format!("{name}{round}")));
         besiege(&stores, &names, Act::LogsIn).await;
@@ -329,8 +330,8 @@ pub(crate) async fn no_guest_logs_in_once_the_name_is_claimed(place: &Place) {
     }
 }
 
-pub(crate) async fn another_password_ends_the_other_sessions(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn another_password_ends_the_other_sessions(database: &Database) {
+    let store = database.open().await;
     let (one, session) = register(&store, "ann").await;
     let (two, _) = store
         .log_in(&user("ann"), PASSWORD, "")
@@ -339,11 +340,13 @@ pub(crate) async fn another_password_ends_the_other_sessions(place: &Place) {
     let (bob, _) = register(&store, "bob").await;
     let new = password("battery staple");
     let wrong = store.change_password(&session, "wrong horse", &new).await;
+
     assert!(matches!(wrong, Err(Error::WrongPassword)));
     assert!(
         store.session(&two).await.expect("looked up").is_some(),
         "nothing was changed"
     );
+
     store
         .change_password(&session, PASSWORD, &new)
         .await
@@ -353,8 +356,10 @@ pub(crate) async fn another_password_ends_the_other_sessions(place: &Place) {
         (alive(&one).await, alive(&two).await, alive(&bob).await),
         (true, false, true)
     );
+
     let old = store.log_in(&user("ann"), PASSWORD, "").await;
     assert!(matches!(old, Err(Error::WrongPassword)));
+
     store
         .log_in(&user("ann"), "battery staple", "")
         .await
@@ -365,10 +370,11 @@ pub(crate) async fn another_password_ends_the_other_sessions(place: &Place) {
         .expect("another account is another account");
 }
 
-pub(crate) async fn no_log_in_with_the_old_password_outlives_the_new_one(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn no_log_in_with_the_old_password_outlives_the_new_one(database: &Database) {
+    let stores = database.open_twice().await;
     let (_, session) = register(&stores[0], "ann").await;
     let mut old = PASSWORD.to_owned();
+
     for round in 0..4 {
         let new = format!("battery staple {round}");
         let mut log_ins = JoinSet::new();
@@ -392,8 +398,8 @@ pub(crate) async fn no_log_in_with_the_old_password_outlives_the_new_one(place: 
     }
 }
 
-pub(crate) async fn ended_sessions_are_told(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn users_are_notified_of_ended_sessions(database: &Database) {
+    let [store, other] = database.open_twice().await;
     let told = async |watcher: &mut UserWatcher| {
         let update = tokio::time::timeout(Duration::from_secs(10), watcher.next()).await;
         assert_eq!(
@@ -401,6 +407,7 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
             UserUpdate::SessionsEnded
         );
     };
+
     let (guest, _) = store
         .log_in_guest(&user("ANN"), "")
         .await
@@ -413,10 +420,12 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
     let mut watching_bob = store.watch_user(&user("bob"));
     other.log_out(&bob).await.expect("logged out");
     told(&mut watching_bob).await;
+
     // To every case of the name, after the session has ended.
     let (_, session) = register(&other, "ann").await;
     told(&mut watching_guest).await;
     assert!(store.session(&guest).await.expect("looked up").is_none());
+
     let mut watching = store.watch_user(&user("ann"));
     let (_, second) = other
         .log_in(&user("ann"), PASSWORD, "")
@@ -428,6 +437,7 @@ pub(crate) async fn ended_sessions_are_told(place: &Place) {
             .await
             .expect("ended")
     );
+
     told(&mut watching).await;
     other
         .change_password(&session, PASSWORD, &password("battery staple"))

@@ -1,3 +1,5 @@
+//! Edits, replies, reactions, mentions and topics.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +11,10 @@ use chatcore::{
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::moderation::{SOON, guest, is_forbidden, is_hidden, register, say, seq, verified, view};
-use crate::{Place, message, post, room, user, with_nonce};
+use crate::support::{
+    Database, SOON, as_account, as_guest, assert_forbidden, assert_hidden, count, message, post,
+    post_verified, register_all, room, seq, user, verified, with_nonce,
+};
 
 fn emoji(text: &str) -> Emoji {
     text.parse().expect(text)
@@ -20,7 +24,7 @@ fn change(number: i64) -> ChangeSeq {
     ChangeSeq::new(number).expect("a number")
 }
 
-fn is_deleted<T: std::fmt::Debug>(result: Result<T, Error>) {
+fn assert_deleted<T: std::fmt::Debug>(result: Result<T, Error>) {
     assert!(matches!(result, Err(Error::MessageDeleted)), "{result:?}");
 }
 
@@ -35,19 +39,19 @@ fn reactions(message: &Message) -> Vec<(String, u64, Vec<String>)> {
         .collect()
 }
 
-pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let q = room("q");
     let sent = NewMessage {
         verified: true,
         ..with_nonce("q", "ann", "helo", "n1")
     };
     let posted = store.post(sent.clone()).await.expect("stored").message;
-    say(&store, "q", "bob", "hi").await;
+    post_verified(&store, "q", "bob", "hi").await;
     post(&store, "q", "guest", "from a guest").await;
 
-    let edited = view(&other, "ann")
+    let edited = as_account(&other, "ann")
         .edit_message(&q, seq(1), "hello".parse().expect("a text"))
         .await;
     let edited = edited.expect("edited");
@@ -56,11 +60,13 @@ pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place
         (posted.seq, posted.timestamp, Some("hello"))
     );
     assert_eq!(edited.change, Some(change(1)));
+
     let edited_at = edited
         .content
         .as_ref()
         .and_then(|content| content.edited_at);
     assert!(edited_at.is_some_and(|at| at >= posted.timestamp));
+
     for store in [&store, &other] {
         assert_eq!(store.message(&q, seq(1)).await.expect("read"), edited);
         assert_eq!(
@@ -72,14 +78,14 @@ pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place
             std::slice::from_ref(&edited)
         );
         assert_eq!(store.room(&q).await.expect("a room").last_change, change(1));
-        assert_eq!(store.message_count(&user("ann")).await.expect("count"), 1);
+        assert_eq!(count(store, "ann").await, 1);
         // The post was made, whatever its text is by now.
         let repeat = store.post(sent.clone()).await.expect("repeated");
         assert!(repeat.repeated && repeat.message == *edited);
     }
 
     // The same text changes nothing.
-    let same = view(&store, "ann")
+    let same = as_account(&store, "ann")
         .edit_message(&q, seq(1), "hello".parse().expect("a text"))
         .await;
     assert_eq!(same.expect("is edited"), edited);
@@ -87,39 +93,52 @@ pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place
 
     let text = || "mine".parse().expect("a text");
     for who in [
-        view(&store, "bob"),
-        guest(&store, "ann"),
-        guest(&store, "guest"),
+        as_account(&store, "bob"),
+        as_guest(&store, "ann"),
+        as_guest(&store, "guest"),
         store.as_user(Actor::Anonymous),
     ] {
-        is_forbidden(who.edit_message(&q, seq(1), text()).await);
+        assert_forbidden(who.edit_message(&q, seq(1), text()).await);
     }
-    is_forbidden(view(&store, "ann").edit_message(&q, seq(3), text()).await);
-    let missing = view(&store, "ann").edit_message(&q, seq(4), text()).await;
+
+    assert_forbidden(
+        as_account(&store, "ann")
+            .edit_message(&q, seq(3), text())
+            .await,
+    );
+
+    let missing = as_account(&store, "ann")
+        .edit_message(&q, seq(4), text())
+        .await;
     assert!(
         matches!(missing, Err(Error::MessageNotFound)),
         "{missing:?}"
     );
-    is_hidden(
-        view(&store, "ann")
+    assert_hidden(
+        as_account(&store, "ann")
             .edit_message(&room("nowhere"), seq(1), text())
             .await,
     );
 
-    view(&store, "ann")
+    as_account(&store, "ann")
         .delete_message(&q, seq(1))
         .await
         .expect("deleted");
-    is_deleted(view(&other, "ann").edit_message(&q, seq(1), text()).await);
-    is_deleted(
-        view(&other, "ann")
+    assert_deleted(
+        as_account(&other, "ann")
+            .edit_message(&q, seq(1), text())
+            .await,
+    );
+    assert_deleted(
+        as_account(&other, "ann")
             .add_reaction(&q, seq(1), emoji("👍"))
             .await,
     );
     assert_eq!(store.room(&q).await.expect("a room").last_change, change(2));
+
     store.close().await.expect("closed");
     other.close().await.expect("closed");
-    let again = place.open().await;
+    let again = database.open().await;
     let read = again.messages(&q, Range::Newest, 9).await.expect("read");
     assert!(read[0].is_deleted() && read[0].change == Some(change(2)));
     assert_eq!(
@@ -128,10 +147,11 @@ pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(place: &Place
     );
 }
 
-pub(crate) async fn a_reply_answers_an_earlier_message(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn a_reply_answers_an_earlier_message(database: &Database) {
+    let [store, other] = database.open_twice().await;
     let q = room("q");
     post(&store, "q", "ann", "question").await;
+
     for store in [&store, &other] {
         let reply = store
             .post(message("q", "bob", "answer").in_reply_to(seq(1)))
@@ -150,6 +170,7 @@ pub(crate) async fn a_reply_answers_an_earlier_message(place: &Place) {
             reply.message
         );
     }
+
     for (to, at) in [("q", 0), ("q", 4), ("q", i64::MAX)] {
         let refused = other
             .post(message(to, "bob", "answer").in_reply_to(seq(at)))
@@ -159,11 +180,13 @@ pub(crate) async fn a_reply_answers_an_earlier_message(place: &Place) {
             "{refused:?}"
         );
     }
-    is_hidden(
+
+    assert_hidden(
         other
             .post(message("new", "bob", "answer").in_reply_to(seq(1)))
             .await,
     );
+
     // One that this process has not heard of yet.
     let last = post(&store, "q", "ann", "another").await.message.seq;
     other
@@ -178,12 +201,12 @@ pub(crate) async fn a_reply_answers_an_earlier_message(place: &Place) {
     );
 }
 
-pub(crate) async fn a_user_reacts_once_with_each_emoji(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn a_user_reacts_once_with_each_emoji(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let q = room("q");
     post(&store, "q", "guest", "x").await;
-    let (ann, bob) = (view(&store, "ann"), view(&other, "bob"));
+    let (ann, bob) = (as_account(&store, "ann"), as_account(&other, "bob"));
     let expect = |message: &SharedMessage, expected: &[(&str, u64, &[&str])]| {
         let expected: Vec<_> = expected
             .iter()
@@ -206,10 +229,11 @@ pub(crate) async fn a_user_reacts_once_with_each_emoji(place: &Place) {
         expect(&message, &[("👍🏽", 1, &["ann"])]);
         assert_eq!(message.change, Some(change(1)));
     }
+
     bob.add_reaction(&q, seq(1), emoji("👩‍👩‍👧‍👦"))
         .await
         .expect("added");
-    guest(&other, "guest")
+    as_guest(&other, "guest")
         .add_reaction(&q, seq(1), emoji("👍🏽"))
         .await
         .expect("added");
@@ -248,33 +272,35 @@ pub(crate) async fn a_user_reacts_once_with_each_emoji(place: &Place) {
         assert_eq!(store.message(&q, seq(1)).await.expect("read"), message);
     }
 
-    let claimed = guest(&store, "bob")
+    let claimed = as_guest(&store, "bob")
         .add_reaction(&q, seq(1), emoji("👍🏽"))
         .await;
     assert!(matches!(claimed, Err(Error::NameClaimed)), "{claimed:?}");
-    is_forbidden(
+    assert_forbidden(
         store
             .as_user(Actor::Anonymous)
             .add_reaction(&q, seq(1), emoji("👍🏽"))
             .await,
     );
-    is_hidden(
+    assert_hidden(
         ann.add_reaction(&room("nowhere"), seq(1), emoji("👍🏽"))
             .await,
     );
+
     let missing = ann.add_reaction(&q, seq(2), emoji("👍🏽")).await;
     assert!(
         matches!(missing, Err(Error::MessageNotFound)),
         "{missing:?}"
     );
+
     let sixty: String = "👍".repeat(60);
     for wrong in ["", "x", "👍👎", sixty.as_str(), "👍 ", ":+1:"] {
         assert!(wrong.parse::<Emoji>().is_err(), "{wrong}");
     }
 }
 
-pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(database: &Database) {
+    let store = database.open().await;
     let q = room("q");
     post(&store, "q", "ann", "x").await;
     let (bob, thumb) = (user("bob"), emoji("👍"));
@@ -282,6 +308,7 @@ pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(place: &Plac
         .add_reaction(&q, seq(1), &bob, thumb)
         .await
         .expect("added");
+
     for _ in 0..20 {
         // A first commit is under way when the others come, so they are in one batch.
         let (first, gone, again) = tokio::join!(
@@ -297,6 +324,7 @@ pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(place: &Plac
             [("👍".to_owned(), 1, vec!["bob".to_owned()])]
         );
     }
+
     let message = store
         .remove_reaction(&q, seq(1), &bob, thumb)
         .await
@@ -304,39 +332,41 @@ pub(crate) async fn a_reaction_that_goes_and_comes_at_once_is_there(place: &Plac
     assert!(reactions(&message).is_empty());
 }
 
-pub(crate) async fn a_wrong_reply_lets_in_nobody_who_was_removed(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn a_wrong_reply_lets_in_nobody_who_was_removed(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let p = room("p");
-    let ann = view(&store, "ann");
+    let ann = as_account(&store, "ann");
     assert!(
         ann.create_room(&p, Privacy::Private)
             .await
             .expect("created")
     );
+
     ann.invite(&p, &user("bob")).await.expect("invited");
-    say(&other, "p", "bob", "hi").await;
+    post_verified(&other, "p", "bob", "hi").await;
     ann.remove(&p, &user("bob")).await.expect("removed");
     let (wrong, post) = tokio::join!(
         other.post(verified("p", "bob", "answer").in_reply_to(seq(99))),
         other.post(verified("p", "bob", "once more")),
     );
-    is_hidden(wrong);
-    is_hidden(post);
+    assert_hidden(wrong);
+    assert_hidden(post);
     assert_eq!(
         ann.members(&p, None, 10).await.expect("members"),
         [user("ann")]
     );
+
     // A stranger learns from an answer no more than from a post.
-    is_hidden(
+    assert_hidden(
         store
             .post(message("nowhere", "eve", "answer").in_reply_to(seq(1)))
             .await,
     );
 }
 
-pub(crate) async fn a_message_has_at_most_20_different_reactions(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_message_has_at_most_20_different_reactions(database: &Database) {
+    let store = database.open().await;
     let q = room("q");
     post(&store, "q", "ann", "x").await;
     const FRUIT: &str = "🍇🍈🍉🍊🍋🍌🍍🥭🍎🍏🍐🍑🍒🍓🫐🥝🍅🫒🥥🥑🍆";
@@ -344,12 +374,14 @@ pub(crate) async fn a_message_has_at_most_20_different_reactions(place: &Place) 
         .chars()
         .map(|fruit| emoji(&fruit.to_string()))
         .collect();
+
     for fruit in &fruit[..20] {
         store
             .add_reaction(&q, seq(1), &user("bob"), *fruit)
             .await
             .expect("added");
     }
+
     let refused = store
         .add_reaction(&q, seq(1), &user("bob"), fruit[20])
         .await;
@@ -357,6 +389,7 @@ pub(crate) async fn a_message_has_at_most_20_different_reactions(place: &Place) 
         matches!(refused, Err(Error::TooManyReactions)),
         "{refused:?}"
     );
+
     store
         .add_reaction(&q, seq(1), &user("eve"), fruit[19])
         .await
@@ -382,9 +415,9 @@ pub(crate) async fn a_message_has_at_most_20_different_reactions(place: &Place) 
     );
 }
 
-pub(crate) async fn thousands_of_users_react_to_one_message(place: &Place) {
+pub(crate) async fn thousands_of_users_react_to_one_message(database: &Database) {
     const USERS: usize = 10_000;
-    let stores = place.open_twice().await;
+    let stores = database.open_twice().await;
     let q = room("q");
     post(&stores[0], "q", "ann", "x").await;
     let name = |i: usize| user(&format!("user{i:05}"));
@@ -409,6 +442,7 @@ pub(crate) async fn thousands_of_users_react_to_one_message(place: &Place) {
         }
         tasks.join_all().await;
     };
+
     all(true, 0..USERS).await;
     let message = stores[1].message(&q, seq(1)).await.expect("read");
     let [(_, count, first)] = reactions(&message).try_into().expect("one");
@@ -421,6 +455,7 @@ pub(crate) async fn thousands_of_users_react_to_one_message(place: &Place) {
             .await
             .expect("removed");
     }
+
     let message = stores[1].message(&q, seq(1)).await.expect("read");
     let [(_, count, next)] = reactions(&message).try_into().expect("one");
     assert!(
@@ -428,22 +463,29 @@ pub(crate) async fn thousands_of_users_react_to_one_message(place: &Place) {
             && next.len() == 10
             && next.iter().all(|user| !first.contains(user))
     );
+
     all(false, 0..USERS).await;
     let message = stores[0].message(&q, seq(1)).await.expect("read");
     assert!(reactions(&message).is_empty() && message.text() == Some("x"));
 }
 
-pub(crate) async fn mentions_are_found_counted_and_read(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["Ann", "bob"]).await;
-    let (q, ann, bob) = (room("q"), view(&other, "Ann"), view(&store, "bob"));
+pub(crate) async fn mentions_are_found_counted_and_read(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["Ann", "bob"]).await;
+    let (q, ann, bob) = (
+        room("q"),
+        as_account(&other, "Ann"),
+        as_account(&store, "bob"),
+    );
     let text = "hello @ann, @ANN and @nobody";
     let posted = store
         .post(verified("q", "bob", text))
         .await
         .expect("stored")
         .message;
+
     assert_eq!(posted.mentions(), [user("Ann"), user("nobody")]);
+
     other.join(&q, &user("Ann")).await.expect("joined");
     post(&other, "q", "guest", "and @Ann again").await;
     post(&other, "q", "guest", "mail me: x@ann.example").await;
@@ -451,33 +493,42 @@ pub(crate) async fn mentions_are_found_counted_and_read(place: &Place) {
         let rooms = store.rooms_of(&user("Ann"), None, 10).await.expect("rooms");
         rooms.iter().map(|room| room.mentions).collect::<Vec<_>>()
     };
+
     for store in [&store, &other] {
         assert_eq!(unread(store).await, [2]);
-        let found = view(store, "Ann").mentions(None, 10).await.expect("listed");
+        let found = as_account(store, "Ann")
+            .mentions(None, 10)
+            .await
+            .expect("listed");
         assert_eq!(
             found.iter().map(|m| m.seq.get()).collect::<Vec<_>>(),
             [2, 1]
         );
-        let older = view(store, "Ann")
+        let older = as_account(store, "Ann")
             .mentions(Some(found[0].timestamp), 10)
             .await
             .expect("listed");
         assert_eq!(older, found[1..]);
         assert_eq!(
-            view(store, "Ann").mentions(None, 1).await.expect("listed"),
+            as_account(store, "Ann")
+                .mentions(None, 1)
+                .await
+                .expect("listed"),
             found[..1]
         );
         assert_eq!(
-            guest(store, "nobody")
+            as_guest(store, "nobody")
                 .mentions(None, 10)
                 .await
                 .expect("listed"),
             found[1..]
         );
     }
+
     // Reading a room reads its mentions.
     ann.mark_read(&q, seq(1)).await.expect("marked");
     assert_eq!(unread(&other).await, [1]);
+
     ann.mark_read(&q, seq(2)).await.expect("marked");
     assert_eq!(unread(&other).await, [0]);
 
@@ -491,8 +542,10 @@ pub(crate) async fn mentions_are_found_counted_and_read(place: &Place) {
         bob.mentions(None, 10).await.expect("listed")[0].text(),
         Some("hello @bob")
     );
+
     store.delete_message(&q, seq(2)).await.expect("deleted");
     assert!(ann.mentions(None, 10).await.expect("listed").is_empty());
+
     let many: String = (0..30).map(|i| format!("@user{i} ")).collect();
     assert_eq!(
         post(&store, "q", "guest", &many)
@@ -504,16 +557,17 @@ pub(crate) async fn mentions_are_found_counted_and_read(place: &Place) {
     );
 }
 
-pub(crate) async fn mentions_reach_only_who_may_read_them(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob", "eve"]).await;
+pub(crate) async fn mentions_reach_only_users_who_may_read_them(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob", "eve"]).await;
     let p = room("p");
-    let ann = view(&store, "ann");
+    let ann = as_account(&store, "ann");
     assert!(
         ann.create_room(&p, Privacy::Private)
             .await
             .expect("created")
     );
+
     ann.invite(&p, &user("bob")).await.expect("invited");
     store
         .post(verified("p", "ann", "@bob and @eve"))
@@ -523,7 +577,7 @@ pub(crate) async fn mentions_reach_only_who_may_read_them(place: &Place) {
         let mut all = Vec::new();
         for store in [&store, &other] {
             all.push(
-                view(store, name)
+                as_account(store, name)
                     .mentions(None, 10)
                     .await
                     .expect("listed")
@@ -537,37 +591,45 @@ pub(crate) async fn mentions_reach_only_who_may_read_them(place: &Place) {
         (vec![1, 1], vec![0, 0])
     );
     assert!(
-        guest(&other, "bob")
+        as_guest(&other, "bob")
             .mentions(None, 10)
             .await
             .expect("listed")
             .is_empty()
     );
+
     ann.remove(&p, &user("bob")).await.expect("removed");
     assert_eq!(listed("bob").await, [0, 0]);
 
     let q = room("q");
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
+
     store
         .post(verified("q", "ann", "@eve"))
         .await
         .expect("stored");
     assert_eq!(listed("eve").await, [1, 1]);
+
     ann.ban(&q, &user("eve")).await.expect("banned");
     assert_eq!(listed("eve").await, [0, 0]);
 }
 
-pub(crate) async fn the_commit_decides_who_may_change_a_message(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn the_commit_decides_who_may_change_a_message(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let text = || "changed".parse().expect("a text");
+
     for (name, privacy) in [("p", Privacy::Private), ("q", Privacy::Public)] {
-        let (here, ann, bob) = (room(name), view(&store, "ann"), view(&other, "bob"));
+        let (here, ann, bob) = (
+            room(name),
+            as_account(&store, "ann"),
+            as_account(&other, "bob"),
+        );
         assert!(ann.create_room(&here, privacy).await.expect("created"));
         if privacy == Privacy::Private {
             ann.invite(&here, &user("bob")).await.expect("invited");
         }
-        say(&other, name, "bob", "mine").await;
+        post_verified(&other, name, "bob", "mine").await;
         bob.edit_message(&here, seq(1), text())
             .await
             .expect("edited");
@@ -588,7 +650,7 @@ pub(crate) async fn the_commit_decides_who_may_change_a_message(place: &Place) {
         ];
         for refused in refused {
             match privacy {
-                Privacy::Private => is_hidden(refused),
+                Privacy::Private => assert_hidden(refused),
                 Privacy::Public => assert!(matches!(refused, Err(Error::Banned)), "{refused:?}"),
             }
         }
@@ -599,12 +661,12 @@ pub(crate) async fn the_commit_decides_who_may_change_a_message(place: &Place) {
         ann.delete_message(&here, seq(1))
             .await
             .expect("deleted by the owner");
-        assert_eq!(store.message_count(&user("bob")).await.expect("count"), 0);
+        assert_eq!(count(&store, "bob").await, 0);
     }
 }
 
-pub(crate) async fn the_log_of_changes_tells_each_changed_message_once(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn the_log_of_changes_lists_each_changed_message_once(database: &Database) {
+    let [store, other] = database.open_twice().await;
     let q = room("q");
     for i in 1..=20 {
         post(&store, "q", "ann", &i.to_string()).await;
@@ -616,6 +678,7 @@ pub(crate) async fn the_log_of_changes_tells_each_changed_message_once(place: &P
             .expect("read")
             .is_empty()
     );
+
     for i in 0..60 {
         let store = if i % 2 == 0 { &store } else { &other };
         let text = format!("text {i}").parse().expect("a text");
@@ -624,6 +687,7 @@ pub(crate) async fn the_log_of_changes_tells_each_changed_message_once(place: &P
             .await
             .expect("edited");
     }
+
     for store in [&store, &other] {
         // Another process hears of the last one a moment later.
         let heard = async {
@@ -691,18 +755,20 @@ pub(crate) async fn the_log_of_changes_tells_each_changed_message_once(place: &P
     assert!(told.len() == 1 && told[0].is_deleted() && told[0].change == Some(change(61)));
 }
 
-pub(crate) async fn a_topic_is_set_by_the_owner_and_told(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn a_topic_is_set_by_the_owner_and_reaches_followers(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let q = room("q");
-    let ann = view(&store, "ann");
+    let ann = as_account(&store, "ann");
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
+
     let mut watcher = other.watch(&q, Position::START);
     let first = timeout(SOON, watcher.next())
         .await
         .expect("in time")
         .expect("watched");
     assert!(matches!(first, Update::Presence(_)), "{first:?}");
+
     let topic: Topic = "all about q".parse().expect("a topic");
     let set = ann.set_topic(&q, topic.clone()).await.expect("set");
     assert_eq!(set.topic, Some(topic.clone()));
@@ -710,6 +776,7 @@ pub(crate) async fn a_topic_is_set_by_the_owner_and_told(place: &Place) {
         other.room(&q).await.expect("a room").topic,
         Some(topic.clone())
     );
+
     let told = timeout(SOON, watcher.next())
         .await
         .expect("in time")
@@ -718,8 +785,9 @@ pub(crate) async fn a_topic_is_set_by_the_owner_and_told(place: &Place) {
         matches!(&told, Update::Topic(told) if *told == topic),
         "{told:?}"
     );
-    is_forbidden(view(&store, "bob").set_topic(&q, topic.clone()).await);
-    is_hidden(ann.set_topic(&room("nowhere"), topic).await);
+    assert_forbidden(as_account(&store, "bob").set_topic(&q, topic.clone()).await);
+    assert_hidden(ann.set_topic(&room("nowhere"), topic).await);
+
     let set = ann
         .set_topic(&q, "".parse().expect("no topic"))
         .await
@@ -768,13 +836,14 @@ impl Known {
     }
 }
 
-pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
+pub(crate) async fn followers_of_changes_end_with_what_the_store_holds(database: &Database) {
     const MESSAGES: i64 = 150;
-    let stores = place.open_twice().await;
+    let stores = database.open_twice().await;
     let q = room("q");
     post(&stores[0], "q", "ann", "the first").await;
     let finished = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
+
     for writer in 0..4_i64 {
         let (store, q) = (stores[writer as usize % 2].clone(), q.clone());
         writers.spawn(async move {
@@ -806,6 +875,7 @@ pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
             }
         });
     }
+
     let followers = (0..4_usize).map(|n| {
         let (stores, q, finished) = (stores.clone(), q.clone(), finished.clone());
         tokio::spawn(async move {
@@ -839,6 +909,7 @@ pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
     writers.join_all().await;
     finished.store(true, Ordering::SeqCst);
     let mut all: Vec<SharedMessage> = Vec::new();
+
     while let page @ [_, ..] = stores[0]
         .messages(
             &q,
@@ -851,6 +922,7 @@ pub(crate) async fn whoever_follows_changes_ends_with_the_store(place: &Place) {
     {
         all.extend_from_slice(page);
     }
+
     for follower in followers {
         let known = timeout(4 * SOON, follower)
             .await

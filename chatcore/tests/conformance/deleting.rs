@@ -1,17 +1,22 @@
+//! Deleted messages, and the counters of their senders.
+
 use chatcore::{Actor, ChangeSeq, Error, Position, Privacy, Range, Update};
 use tokio::time::timeout;
 
-use crate::moderation::{SOON, guest, is_forbidden, is_hidden, register, say, seq, view};
-use crate::{Place, post, room, user, with_nonce};
+use crate::support::{
+    Database, SOON, as_account, as_guest, assert_forbidden, assert_hidden, count, newest, post,
+    post_verified, register_all, room, seq, user, with_nonce,
+};
 
-pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &Place) {
-    let [store, other] = place.open_twice().await;
-    register(&store, &["ann", "bob"]).await;
+pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(database: &Database) {
+    let [store, other] = database.open_twice().await;
+    register_all(&store, &["ann", "bob"]).await;
     let q = room("q");
-    let ann = view(&store, "ann");
+    let ann = as_account(&store, "ann");
     assert!(ann.create_room(&q, Privacy::Public).await.expect("created"));
+
     for i in 1..=40 {
-        say(
+        post_verified(
             &store,
             "q",
             if i % 2 == 0 { "bob" } else { "guestless" },
@@ -19,10 +24,12 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         )
         .await;
     }
+
     let nonce = with_nonce("q", "guest", "with a nonce", "n1");
     let last = store.post(nonce.clone()).await.expect("stored").message;
     let before = store.messages(&q, Range::Newest, 200).await.expect("read");
     let mut watchers = Vec::new();
+
     for store in [&store, &other] {
         watchers.push(store.watch(&q, Position::new(last.seq, ChangeSeq::ZERO)));
         watchers.push(
@@ -34,21 +41,24 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
                 .with_changes(ChangeSeq::ZERO),
         );
     }
+
     // The sender's own, and as the owner of the room.
-    view(&other, "bob")
+    as_account(&other, "bob")
         .delete_message(&q, seq(4))
         .await
         .expect("deleted");
     ann.delete_message(&q, seq(17)).await.expect("deleted");
     ann.delete_message(&q, last.seq).await.expect("deleted");
+
     for who in [
-        view(&store, "bob"),
-        guest(&store, "guest"),
-        guest(&store, "bob"),
+        as_account(&store, "bob"),
+        as_guest(&store, "guest"),
+        as_guest(&store, "bob"),
         store.as_user(Actor::Anonymous),
     ] {
-        is_forbidden(who.delete_message(&q, seq(19)).await);
+        assert_forbidden(who.delete_message(&q, seq(19)).await);
     }
+
     let gone = [4, 17, 41];
     for store in [&store, &other] {
         let read = store.messages(&q, Range::Newest, 200).await.expect("read");
@@ -91,6 +101,7 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         assert!(repeat.repeated && repeat.message.is_deleted() && repeat.message.seq == last.seq);
         assert_eq!(store.room(&q).await.expect("a room").last_seq, last.seq);
     }
+
     for mut watcher in watchers {
         let mut told = Vec::new();
         while told.len() < gone.len() {
@@ -108,13 +119,15 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
         }
         assert_eq!(told, gone);
     }
+
     // Once more changes nothing, whoever asks for it.
-    view(&other, "bob")
+    as_account(&other, "bob")
         .delete_message(&q, seq(4))
         .await
         .expect("is deleted");
     ann.delete_message(&q, seq(4)).await.expect("is deleted");
-    assert_eq!(store.message_count(&user("bob")).await.expect("count"), 19);
+    assert_eq!(count(&store, "bob").await, 19);
+
     for place in [0, 42, i64::MAX] {
         let missing = ann.delete_message(&q, seq(place)).await;
         assert!(
@@ -122,23 +135,26 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(place: &
             "{missing:?}"
         );
     }
-    is_hidden(ann.delete_message(&room("nowhere"), seq(1)).await);
-    assert_eq!(say(&other, "q", "bob", "next").await, seq(42));
+
+    assert_hidden(ann.delete_message(&room("nowhere"), seq(1)).await);
+    assert_eq!(post_verified(&other, "q", "bob", "next").await, seq(42));
+
     store.close().await.expect("closed");
     other.close().await.expect("closed");
-    let again = place.open().await;
+    let again = database.open().await;
     let read = again.messages(&q, Range::Newest, 200).await.expect("read");
     let deleted: Vec<_> = read
         .iter()
         .filter(|m| m.is_deleted())
         .map(|m| m.seq.get())
         .collect();
+
     assert_eq!((read.len(), deleted), (42, gone.into()));
-    assert_eq!(again.message_count(&user("bob")).await.expect("count"), 20);
+    assert_eq!(count(&again, "bob").await, 20);
 }
 
-pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn counters_are_exact_while_messages_come_and_go(database: &Database) {
+    let stores = database.open_twice().await;
     let ann = user("ann");
     let churn = stores.clone().map(|store| {
         tokio::spawn(async move {
@@ -151,6 +167,7 @@ pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place)
             }
         })
     });
+
     // Each of the two has at most one message at a time.
     while !churn.iter().all(tokio::task::JoinHandle::is_finished) {
         for store in &stores {
@@ -158,15 +175,14 @@ pub(crate) async fn counters_are_exact_while_messages_come_and_go(place: &Place)
             assert!(count <= 2, "{count}");
         }
     }
+
     for done in churn {
         done.await.expect("no panic");
     }
+
     for store in &stores {
         assert_eq!(store.message_count(&ann).await.expect("count"), 0);
-        let read = store
-            .messages(&room("a"), Range::Newest, 200)
-            .await
-            .expect("read");
+        let read = newest(store, "a").await;
         assert!(read.len() == 120 && read.iter().all(|m| m.is_deleted()));
     }
 }

@@ -1,3 +1,5 @@
+//! Readers who wait, followers, watchers, presence and read marks.
+
 use std::time::Duration;
 
 use chatcore::{
@@ -6,10 +8,7 @@ use chatcore::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
-use crate::{Place, post, post_many, room, user};
-
-/// For what must happen; no test passes by waiting this long.
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{Database, SOON, post, post_many, room, user};
 
 fn places(messages: &[SharedMessage]) -> Vec<i64> {
     messages.iter().map(|m| m.seq.get()).collect()
@@ -26,8 +25,8 @@ async fn follow(store: &ChatStore, name: &str, after: i64, n: usize) -> Vec<i64>
     places(&found)
 }
 
-pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(database: &Database) {
+    let store = database.open().await;
     post_many(&store, "a", "ann", 1_000).await;
     let follower = tokio::spawn({
         let store = store.clone();
@@ -39,6 +38,7 @@ pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(place: &Plac
     });
     post_many(&store, "a", "bob", 300).await;
     post(&store, "b", "bob", "first").await;
+
     assert_eq!(
         follower.await.expect("followed"),
         (4..=1_300).collect::<Vec<_>>()
@@ -46,8 +46,8 @@ pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(place: &Plac
     assert_eq!(unborn.await.expect("followed"), [1]);
 }
 
-pub(crate) async fn followers_of_a_room_share_its_messages(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn followers_of_a_room_share_its_messages(database: &Database) {
+    let store = database.open().await;
     let (mut one, mut two) = (
         store.follow(&room("a"), Seq::ZERO),
         store.follow(&room("a"), Seq::ZERO),
@@ -61,8 +61,10 @@ pub(crate) async fn followers_of_a_room_share_its_messages(place: &Place) {
         .await
         .expect("in time")
         .expect("followed");
+
     assert_eq!(first, second);
     assert_eq!(one.position().get(), 1);
+
     let read = store
         .messages(&room("a"), Range::Newest, 1)
         .await
@@ -70,14 +72,15 @@ pub(crate) async fn followers_of_a_room_share_its_messages(place: &Place) {
     assert_eq!(read, first);
 }
 
-pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(database: &Database) {
+    let store = database.open().await;
     post(&store, "a", "ann", "1").await;
     let newest = store
         .messages(&room("a"), Range::Newest, 1)
         .await
         .expect("read")[0]
         .clone();
+
     for range in [Range::After(newest.seq), Range::Since(newest.timestamp)] {
         let none = store
             .wait_for_messages(&room("a"), range, 50, Duration::ZERO)
@@ -85,6 +88,7 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(place: &Plac
             .expect("read");
         assert!(none.is_empty());
     }
+
     let waits = [Range::After(newest.seq), Range::Since(newest.timestamp)].map(|range| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -98,6 +102,7 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(place: &Plac
     for wait in waits {
         assert_eq!(places(&wait.await.expect("waited")), [2]);
     }
+
     // What is there already is not waited for.
     let all = store
         .wait_for_messages(&room("a"), Range::After(Seq::ZERO), 50, SOON)
@@ -106,8 +111,8 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(place: &Plac
     assert_eq!(places(&all), [1, 2]);
 }
 
-pub(crate) async fn what_was_posted_is_read_at_once(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_post_is_read_at_once(database: &Database) {
+    let store = database.open().await;
     for i in 1..=100 {
         let posted = post(&store, "a", "ann", "x").await.message;
         let after = Range::After(Seq::new(i - 1).expect("a place"));
@@ -123,12 +128,13 @@ pub(crate) async fn what_was_posted_is_read_at_once(place: &Place) {
             [posted]
         );
     }
+
     assert_eq!(store.last_seq(&room("a")).await.expect("read").get(), 100);
     assert_eq!(store.last_seq(&room("none")).await.expect("read").get(), 0);
 }
 
-pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn followers_end_with_what_the_store_holds(database: &Database) {
+    let store = database.open().await;
     post(&store, "a", "ann", "x").await;
     let (a, end) = (room("a"), Seq::ZERO.next());
     let mut follower = store.follow(&a, end);
@@ -144,6 +150,7 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
                 .await
         }
     });
+
     let ends = tokio::spawn(async move {
         let followed = follower.next().await.map(drop);
         let again = follower.next().await.map(drop);
@@ -164,6 +171,7 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
     {
         assert!(matches!(end, Err(Error::Closed)), "{end:?}");
     }
+
     assert!(
         timeout(SOON, stream)
             .await
@@ -171,6 +179,7 @@ pub(crate) async fn whoever_follows_ends_with_the_store(place: &Place) {
             .expect("no panic")
             .is_empty()
     );
+
     let waited = timeout(SOON, waiting)
         .await
         .expect("in time")
@@ -198,8 +207,8 @@ async fn until_present(watcher: &mut Watcher, names: &[&str]) {
     .await;
 }
 
-pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_watcher_sees_presence_typing_and_posts(database: &Database) {
+    let store = database.open().await;
     let mut watcher = store.watch(&room("a"), Position::START);
     until_present(&mut watcher, &[]).await;
     let ann = store.enter(&room("a"), &user("ann"));
@@ -214,29 +223,34 @@ pub(crate) async fn a_watcher_sees_who_comes_who_types_and_what_is_posted(place:
         Update::Typing(users) => Some(users),
         _ => None,
     });
+
     assert_eq!(typing.await, [user("ann")]);
+
     post(&store, "a", "ann", "hello").await;
     let posted = until(&mut watcher, |update| match update {
         Update::Messages(messages) => Some(places(&messages)),
         _ => None,
     });
     assert_eq!(posted.await, [1]);
+
     drop(ann_again);
     until_present(&mut watcher, &[]).await;
 }
 
-pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_read_mark_only_moves_forward(database: &Database) {
+    let store = database.open().await;
     let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a place"));
     assert!(matches!(
         store.mark_read(&ann, &room("a"), seq(0)).await,
         Err(Error::RoomNotFound)
     ));
+
     post_many(&store, "a", "bob", 5).await;
     post_many(&store, "b", "bob", 2).await;
     store.join(&room("a"), &ann).await.expect("joined");
     store.join(&room("empty"), &ann).await.expect("joined");
     let mut heard = store.watch_user(&ann);
+
     for (to, is) in [(3, 3), (2, 3), (5, 5), (0, 5)] {
         assert_eq!(
             store
@@ -246,6 +260,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
             seq(is)
         );
     }
+
     let first = timeout(SOON, heard.next())
         .await
         .expect("in time")
@@ -257,6 +272,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
             seq: seq(3)
         }
     );
+
     let beyond = store
         .mark_read(&ann, &room("a"), seq(6))
         .await
@@ -265,6 +281,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
         beyond.to_string(),
         "seq must be at most 5, the newest message"
     );
+
     // What was read of a room that one has not joined is kept for when one does.
     store
         .mark_read(&ann, &room("b"), seq(1))
@@ -282,6 +299,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
         summary().await,
         [("a".into(), 5, 1), ("empty".into(), 0, 0)]
     );
+
     store.join(&room("b"), &ann).await.expect("joined");
     assert_eq!(
         summary().await,
@@ -291,6 +309,7 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
             ("empty".into(), 0, 0)
         ]
     );
+
     store.leave(&room("a"), &ann).await.expect("left");
     assert_eq!(
         summary().await,
@@ -305,8 +324,8 @@ pub(crate) async fn a_mark_of_what_was_read_only_moves_forward(place: &Place) {
     );
 }
 
-pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
-    let (store, a) = (place.open().await, room("a"));
+pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &Database) {
+    let (store, a) = (database.open().await, room("a"));
     post_many(&store, "a", "bob", 50).await;
     let users: Vec<_> = (0..20).map(|i| user(&format!("user{i}"))).collect();
     let seq = |n| Seq::new(n).expect("a place");
@@ -327,6 +346,7 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
     for user in &users {
         store.join(&a, user).await.expect("joined");
     }
+
     for to in 1..=50 {
         for user in &users {
             assert_eq!(
@@ -335,17 +355,20 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
             );
         }
     }
+
     assert_eq!(
         places_of(&store).await,
         [50; 20],
         "seen before they are written"
     );
+
     store.close().await.expect("closed");
     let late = store.mark_read(&users[0], &a, seq(50)).await;
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
 
-    let store = place.open().await;
+    let store = database.open().await;
     assert_eq!(places_of(&store).await, [50; 20]);
+
     post(&store, "a", "bob", "51").await;
     for (to, is) in [(7, 50), (51, 51), (9, 51)] {
         assert_eq!(
@@ -356,22 +379,24 @@ pub(crate) async fn marks_outlive_the_store_and_never_move_back(place: &Place) {
             seq(is)
         );
     }
+
     // Dropped, it writes them too.
     drop(store);
     let written = async {
         loop {
-            match ChatStore::open(&place.address).await {
+            match ChatStore::open(&database.address).await {
                 Ok(store) if places_of(&store).await[0] == 51 => break,
                 Ok(store) => store.close().await.expect("closed"),
                 Err(error) => assert!(matches!(error, Error::InUse(_)), "{error}"),
             }
         }
     };
+
     timeout(SOON, written).await.expect("in time");
 }
 
-pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn followers_who_go_leave_nothing_behind(database: &Database) {
+    let store = database.open().await;
     let mut held = Vec::new();
     for i in 0..50 {
         let (name, who) = (room(&(i % 3).to_string()), user(&(i % 7).to_string()));
@@ -381,11 +406,13 @@ pub(crate) async fn nothing_stays_of_those_who_go(place: &Place) {
             store.watch_user(&who),
         ));
     }
+
     let counts = store.live_counts();
     assert_eq!(
         (counts.rooms, counts.followers, counts.present, counts.users),
         (3, 50, 50, 7)
     );
+
     drop(held);
     let counts = store.live_counts();
     assert_eq!((counts.followers, counts.present, counts.users), (0, 0, 0));

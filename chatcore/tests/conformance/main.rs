@@ -1,5 +1,5 @@
-//! What a store promises, each case on every backend: SQLite, a MongoDB replica set, a standalone
-//! mongod.
+//! The guarantees of a store. Each case runs on every backend: SQLite, a MongoDB replica set, a
+//! standalone mongod.
 
 mod accounts;
 mod changing;
@@ -13,76 +13,7 @@ mod reading;
 mod rooms;
 mod sessions;
 mod stores;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use chat_testkit::mongod::{self, Kind};
-use chatcore::{ChatStore, Message, NewMessage, Options, Posted, RoomName, Timestamp, Username};
-
-/// Where a case keeps its store. The store may be opened more than once, one after the other.
-struct Place {
-    address: String,
-    /// Whether more than one process may work on it.
-    shared: bool,
-    /// Removed with the case.
-    _folder: Option<tempfile::TempDir>,
-}
-
-impl Place {
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let address = folder
-            .path()
-            .join("chat.db")
-            .to_str()
-            .expect("a UTF-8 path")
-            .to_owned();
-        Self {
-            address,
-            shared: false,
-            _folder: Some(folder),
-        }
-    }
-
-    fn replica_set() -> Self {
-        Self {
-            address: mongod::database(Kind::ReplicaSet),
-            shared: true,
-            _folder: None,
-        }
-    }
-
-    fn standalone() -> Self {
-        Self {
-            address: mongod::database(Kind::Standalone),
-            shared: false,
-            _folder: None,
-        }
-    }
-
-    /// Two stores on this place, as two processes have them, where that is possible; else the same
-    /// one twice.
-    async fn open_twice(&self) -> [ChatStore; 2] {
-        let store = self.open().await;
-        let other = if self.shared {
-            self.open().await
-        } else {
-            store.clone()
-        };
-        [store, other]
-    }
-
-    async fn open(&self) -> ChatStore {
-        self.open_with(Options::default()).await
-    }
-
-    async fn open_with(&self, options: Options) -> ChatStore {
-        ChatStore::open_with(&self.address, options)
-            .await
-            .expect("the store opens")
-    }
-}
+mod support;
 
 /// Makes every case a test on every backend.
 macro_rules! on_every_backend {
@@ -96,7 +27,7 @@ macro_rules! on_every_backend {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    crate::$module::$case(&crate::Place::$backend()).await;
+                    crate::$module::$case(&crate::support::Database::$backend()).await;
                 }
             )*)*
         }
@@ -113,7 +44,7 @@ on_every_backend! {
         no_guest_logs_in_once_the_name_is_claimed,
         another_password_ends_the_other_sessions,
         no_log_in_with_the_old_password_outlives_the_new_one,
-        ended_sessions_are_told;
+        users_are_notified_of_ended_sessions;
     changing:
         an_edited_message_keeps_its_place_and_its_time,
         a_reply_answers_an_earlier_message,
@@ -123,11 +54,11 @@ on_every_backend! {
         a_message_has_at_most_20_different_reactions,
         thousands_of_users_react_to_one_message,
         mentions_are_found_counted_and_read,
-        mentions_reach_only_who_may_read_them,
+        mentions_reach_only_users_who_may_read_them,
         the_commit_decides_who_may_change_a_message,
-        the_log_of_changes_tells_each_changed_message_once,
-        a_topic_is_set_by_the_owner_and_told,
-        whoever_follows_changes_ends_with_the_store;
+        the_log_of_changes_lists_each_changed_message_once,
+        a_topic_is_set_by_the_owner_and_reaches_followers,
+        followers_of_changes_end_with_what_the_store_holds;
     deleting:
         a_deleted_message_leaves_its_place_and_nothing_else,
         counters_are_exact_while_messages_come_and_go;
@@ -135,21 +66,21 @@ on_every_backend! {
         a_follower_gets_history_and_then_what_is_posted,
         followers_of_a_room_share_its_messages,
         a_reader_who_waits_is_answered_by_the_next_post,
-        what_was_posted_is_read_at_once,
-        whoever_follows_ends_with_the_store,
-        a_watcher_sees_who_comes_who_types_and_what_is_posted,
-        a_mark_of_what_was_read_only_moves_forward,
-        marks_outlive_the_store_and_never_move_back,
-        nothing_stays_of_those_who_go;
+        a_post_is_read_at_once,
+        followers_end_with_what_the_store_holds,
+        a_watcher_sees_presence_typing_and_posts,
+        a_read_mark_only_moves_forward,
+        read_marks_outlive_the_store_and_never_move_back,
+        followers_who_go_leave_nothing_behind;
     moderation:
         a_private_room_is_there_for_its_members_alone,
         private_and_public_rooms_are_listed_in_one_order,
         whether_a_room_is_private_never_changes,
         of_creations_at_the_same_time_one_makes_the_room,
-        nothing_reaches_who_was_removed,
-        who_is_removed_does_not_come_back_by_joining,
+        nothing_reaches_a_removed_user,
+        a_removed_user_does_not_return_by_joining,
         a_guest_who_sends_a_members_nonce_fails_alone,
-        nothing_of_the_banned_is_stored,
+        no_post_of_a_banned_user_is_stored,
         a_ban_holds_for_a_name_in_any_case_until_it_is_lifted;
     owner:
         the_program_lists_all_rooms_and_accounts,
@@ -187,12 +118,12 @@ on_every_backend! {
         rooms_are_created_once_and_listed_in_order,
         any_valid_name_is_a_room_and_a_user,
         rooms_that_differ_in_case_are_two,
-        a_room_tells_its_state,
+        a_room_describes_its_state,
         members_join_by_posting_and_leave,
         members_are_listed_by_page,
         posts_go_on_while_users_join_and_leave_all_the_time,
         the_number_of_members_is_exact_while_they_come_and_go,
-        who_posts_after_leaving_is_a_member_again,
+        a_user_who_posts_after_leaving_is_a_member_again,
         the_rooms_of_a_user_are_listed_by_page,
         a_list_is_as_long_as_was_asked_for;
     sessions:
@@ -202,77 +133,9 @@ on_every_backend! {
         sessions_are_listed_and_ended_by_their_owner;
     stores:
         everything_is_there_after_reopening,
-        who_has_left_stays_away_after_reopening,
+        a_user_who_left_stays_away_after_reopening,
         a_closed_store_refuses_and_is_free,
         a_close_that_was_given_up_goes_on_and_can_be_repeated,
         options_out_of_their_range_are_refused_by_name,
         two_handles_are_one_store;
-}
-
-fn room(name: &str) -> RoomName {
-    name.parse().expect(name)
-}
-
-fn user(name: &str) -> Username {
-    name.parse().expect(name)
-}
-
-fn message(to: &str, sender: &str, text: &str) -> NewMessage {
-    NewMessage::new(room(to), user(sender), text.parse().expect(text))
-}
-
-fn with_nonce(to: &str, sender: &str, text: &str, nonce: &str) -> NewMessage {
-    message(to, sender, text).with_nonce(nonce.parse().expect(nonce))
-}
-
-async fn post(store: &ChatStore, to: &str, sender: &str, text: &str) -> Posted {
-    store
-        .post(message(to, sender, text))
-        .await
-        .expect("the post is stored")
-}
-
-/// Posts `n` messages, "1" to "n", all under way at once; they are stored in that order.
-async fn post_many(store: &ChatStore, to: &str, sender: &str, n: usize) -> Vec<Message> {
-    let mut posts = tokio::task::JoinSet::new();
-    let mut stored = Vec::new();
-    for i in 1..=n {
-        let (store, message) = (store.clone(), message(to, sender, &i.to_string()));
-        // The queue is bounded.
-        if posts.len() >= 1_000 {
-            stored.push(posts.join_next().await.expect("a post").expect("no panic"));
-        }
-        posts.spawn(async move {
-            store
-                .post(message)
-                .await
-                .expect("the post is stored")
-                .message
-        });
-    }
-    stored.extend(posts.join_all().await);
-    stored.sort_by_key(|message| message.seq);
-    stored
-}
-
-/// A clock that a test moves.
-#[derive(Clone)]
-struct TestClock(Arc<AtomicI64>);
-
-impl TestClock {
-    fn at(time: &str) -> Self {
-        Self(Arc::new(AtomicI64::new(
-            time.parse::<Timestamp>().expect(time).as_micros(),
-        )))
-    }
-
-    fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
-    }
-
-    fn options(&self) -> Options {
-        let time = self.0.clone();
-        Options::default()
-            .clock(move || Timestamp::from_micros(time.load(Ordering::SeqCst)).expect("a time"))
-    }
 }

@@ -5,17 +5,14 @@ use std::time::Duration;
 use chatcore::{Error, NewMessage, Privacy, Seq};
 use tokio::time::timeout;
 
-use crate::{Place, message, post, post_many, room, user, with_nonce};
+use crate::support::{Database, SOON, message, post, post_many, room, user, with_nonce};
 
-/// For what must happen; no test passes by waiting this long.
-const SOON: Duration = Duration::from_secs(30);
-
-fn is_name_taken<T: std::fmt::Debug>(result: chatcore::Result<T>) {
+fn assert_name_taken<T: std::fmt::Debug>(result: chatcore::Result<T>) {
     assert!(matches!(result, Err(Error::NameTaken)), "{result:?}");
 }
 
-pub(crate) async fn the_program_lists_all_rooms_and_accounts(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn the_program_lists_all_rooms_and_accounts(database: &Database) {
+    let store = database.open().await;
     for name in ["zoe", "Ann", "bob"] {
         store.claim_name(&user(name)).await.expect("claimed");
     }
@@ -52,8 +49,8 @@ pub(crate) async fn the_program_lists_all_rooms_and_accounts(place: &Place) {
     }
 }
 
-pub(crate) async fn a_vouched_account_is_one_without_a_password(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn a_vouched_account_is_one_without_a_password(database: &Database) {
+    let [store, other] = database.open_twice().await;
     let ann = user("ann");
     let (guest, _) = store.log_in_guest(&ann, "").await.expect("a guest");
     let (token, session) = store.vouch(&ann, "Firefox").await.expect("vouched");
@@ -71,7 +68,7 @@ pub(crate) async fn a_vouched_account_is_one_without_a_password(place: &Place) {
     // The name cannot be had in another way, and has no password.
     for name in ["ann", "ANN"] {
         let password = "correct horse".parse().expect("a password");
-        is_name_taken(other.register(&user(name), &password, "").await);
+        assert_name_taken(other.register(&user(name), &password, "").await);
         assert!(other.log_in_guest(&user(name), "").await.is_err(), "{name}");
         assert!(
             other.post(message("a", name, "as a guest")).await.is_err(),
@@ -118,8 +115,8 @@ pub(crate) async fn a_vouched_account_is_one_without_a_password(place: &Place) {
         .expect("the password stays");
 }
 
-pub(crate) async fn of_vouches_at_the_same_time_all_succeed(place: &Place) {
-    let stores = place.open_twice().await;
+pub(crate) async fn of_vouches_at_the_same_time_all_succeed(database: &Database) {
+    let stores = database.open_twice().await;
     let mut vouches = tokio::task::JoinSet::new();
     for i in 0..8_usize {
         let store = stores[i % 2].clone();
@@ -138,8 +135,8 @@ pub(crate) async fn of_vouches_at_the_same_time_all_succeed(place: &Place) {
     );
 }
 
-pub(crate) async fn a_follower_begins_at_the_read_mark(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_follower_begins_at_the_read_mark(database: &Database) {
+    let store = database.open().await;
     let (a, ann) = (room("a"), user("ann"));
     let posted = post_many(&store, "a", "bob", 3).await;
     assert_eq!(
@@ -167,7 +164,7 @@ pub(crate) async fn a_follower_begins_at_the_read_mark(place: &Place) {
 
     // The mark is stored with the store, and read from it.
     store.close().await.expect("closed");
-    let store = place.open().await;
+    let store = database.open().await;
     assert_eq!(next(&store).await, posted[2..]);
     let by_ann = store.as_user(chatcore::Actor::Guest(ann.clone()));
     assert_eq!(by_ann.read_mark(&a).await.expect("a mark"), posted[1].seq);
@@ -176,8 +173,8 @@ pub(crate) async fn a_follower_begins_at_the_read_mark(place: &Place) {
     assert_eq!(unread.expect("messages"), posted[2..]);
 }
 
-pub(crate) async fn counters_tell_what_was_posted(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn counters_tell_what_was_posted(database: &Database) {
+    let store = database.open().await;
     assert_eq!(store.stats(), chatcore::Stats::default());
     for nonce in ["1", "2", "2"] {
         let post = with_nonce("a", "ann", nonce, nonce);

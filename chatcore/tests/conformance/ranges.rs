@@ -1,8 +1,10 @@
+//! Ranges of messages against a model.
+
 use chatcore::{Message, Range, Seq, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::{Place, TestClock, post, post_many, room};
+use crate::support::{Database, TestClock, post, post_many, room};
 
 /// What a range means, said in the plainest way.
 fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
@@ -25,10 +27,11 @@ fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
         .collect()
 }
 
-pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
+pub(crate) async fn every_range_is_what_a_simple_model_says(database: &Database) {
     let clock = TestClock::at("2026-11-22T20:00:00Z");
-    let store = place.open_with(clock.options()).await;
+    let store = database.open_with(clock.options()).await;
     let mut all = Vec::new();
+
     // Alone and in bursts, which may be stored together.
     for (i, size) in (0_i64..30).zip([1, 1, 1, 5, 1, 40].into_iter().cycle()) {
         all.extend(post_many(&store, "a", "ann", size).await);
@@ -36,9 +39,11 @@ pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
         // Runs of equal, later and earlier clock readings.
         clock.advance([0, 0, 7, -3][usize::try_from(i % 4).expect("small")]);
     }
+
     let first = all[0].timestamp.as_micros();
     let last = all[all.len() - 1].timestamp.as_micros();
     assert_eq!(all.len(), 245);
+
     let seq =
         prop_oneof![0_i64..=247, Just(i64::MAX)].prop_map(|n| Seq::new(n).expect("not negative"));
     let near = proptest::sample::select(
@@ -55,6 +60,7 @@ pub(crate) async fn every_range_is_what_a_simple_model_says(place: &Place) {
         seq.prop_map(Range::Before),
         time.prop_map(Range::Since),
     ];
+
     let strategy = (range, 1_u32..=200);
     let mut runner = TestRunner::new(Config {
         cases: 300,

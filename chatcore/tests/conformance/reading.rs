@@ -1,13 +1,15 @@
+//! Reads of messages and counters.
+
 use chatcore::{Error, Range, Seq, SharedMessage, Timestamp};
 
-use crate::{Place, TestClock, message, post, post_many, room, user};
+use crate::support::{Database, TestClock, count, message, newest, post, post_many, room, user};
 
 fn texts(messages: &[SharedMessage]) -> Vec<&str> {
     messages.iter().filter_map(|m| m.text()).collect()
 }
 
-pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn an_unknown_room_has_no_messages(database: &Database) {
+    let store = database.open().await;
     for range in [
         Range::Newest,
         Range::After(Seq::ZERO),
@@ -21,6 +23,7 @@ pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
             [] as [SharedMessage; 0]
         );
     }
+
     assert!(matches!(
         store.room(&room("nowhere")).await,
         Err(Error::RoomNotFound)
@@ -32,14 +35,15 @@ pub(crate) async fn an_unknown_room_has_no_messages(place: &Place) {
     assert!(store.rooms(None, 10).await.expect("rooms").is_empty());
 }
 
-pub(crate) async fn ranges_give_the_right_end(place: &Place) {
+pub(crate) async fn ranges_give_the_right_end(database: &Database) {
     let clock = TestClock::at("2026-11-22T20:00:00Z");
-    let store = place.open_with(clock.options()).await;
+    let store = database.open_with(clock.options()).await;
     for i in 1..=5 {
         post(&store, "a", "ann", &i.to_string()).await;
         post(&store, "b", "ann", "elsewhere").await;
         clock.advance(10);
     }
+
     let read = async |range, limit| {
         let messages = store
             .messages(&room("a"), range, limit)
@@ -73,8 +77,8 @@ pub(crate) async fn ranges_give_the_right_end(place: &Place) {
     assert_eq!(read(Range::Before(seq(i64::MAX)), 2).await, ["4", "5"]);
 }
 
-pub(crate) async fn limits_are_checked(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn limits_are_checked(database: &Database) {
+    let store = database.open().await;
     post(&store, "a", "ann", "x").await;
     for limit in [0, 201, u32::MAX] {
         let refused = store.messages(&room("a"), Range::Newest, limit).await;
@@ -83,28 +87,23 @@ pub(crate) async fn limits_are_checked(place: &Place) {
             "{refused:?}"
         );
     }
+
     for limit in [0, 1_001] {
         assert!(store.rooms(None, limit).await.is_err());
         assert!(store.members(&room("a"), None, limit).await.is_err());
     }
-    assert_eq!(
-        store
-            .messages(&room("a"), Range::Newest, 200)
-            .await
-            .expect("read")
-            .len(),
-        1
-    );
+    assert_eq!(newest(&store, "a").await.len(), 1);
 }
 
-pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place: &Place) {
+pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(database: &Database) {
     const ALL: i64 = 10_000;
-    let store = place.open().await;
+    let store = database.open().await;
     post_many(&store, "long", "ann", ALL as usize).await;
 
     let mut forward = Vec::new();
     let mut by_time = Vec::new();
     let mut backward = Vec::new();
+
     while forward.len() < ALL as usize {
         let after = Seq::new(forward.len() as i64).expect("a place");
         let page = store
@@ -114,6 +113,7 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place:
         assert_eq!(page.len(), 200, "a page is as long as was asked for");
         forward.extend(page);
     }
+
     while by_time.len() < ALL as usize {
         let since = by_time
             .last()
@@ -125,6 +125,7 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place:
         assert_eq!(page.len(), 200, "a page is as long as was asked for");
         by_time.extend(page);
     }
+
     while backward.len() < ALL as usize {
         let before = backward
             .first()
@@ -139,18 +140,16 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(place:
         page.append(&mut backward);
         backward = page;
     }
+
     let places: Vec<_> = forward.iter().map(|m| m.seq.get()).collect();
     assert_eq!(places, (1..=ALL).collect::<Vec<_>>());
     assert_eq!(forward, by_time);
     assert_eq!(forward, backward);
-    assert_eq!(
-        store.message_count(&user("ann")).await.expect("count"),
-        ALL as u64
-    );
+    assert_eq!(count(&store, "ann").await, ALL as u64);
 }
 
-pub(crate) async fn texts_come_back_to_the_letter(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn texts_come_back_to_the_letter(database: &Database) {
+    let store = database.open().await;
     let long = "𝄞".repeat(4_000);
     let all = [
         "'; DROP TABLE messages; --",
@@ -168,41 +167,36 @@ pub(crate) async fn texts_come_back_to_the_letter(place: &Place) {
     for text in all {
         store.post(message("a", "ann", text)).await.expect("stored");
     }
-    let read = store
-        .messages(&room("a"), Range::Newest, 50)
-        .await
-        .expect("read");
+
+    let read = newest(&store, "a").await;
     assert_eq!(texts(&read), all);
 }
 
-pub(crate) async fn counters_are_exact_and_zero_for_strangers(place: &Place) {
-    let store = place.open().await;
-    assert_eq!(store.message_count(&user("ann")).await.expect("count"), 0);
+pub(crate) async fn counters_are_exact_and_zero_for_strangers(database: &Database) {
+    let store = database.open().await;
+    assert_eq!(count(&store, "ann").await, 0);
+
     for i in 1..=3 {
         post(&store, "a", "ann", "x").await;
         post(&store, "b", "ann", "x").await;
         post(&store, "a", "Ann", "x").await;
-        assert_eq!(
-            store.message_count(&user("ann")).await.expect("count"),
-            2 * i
-        );
-        assert_eq!(store.message_count(&user("Ann")).await.expect("count"), i);
+        assert_eq!(count(&store, "ann").await, 2 * i);
+        assert_eq!(count(&store, "Ann").await, i);
     }
+
     store
         .join(&room("a"), &user("lurker"))
         .await
         .expect("joined");
-    assert_eq!(
-        store.message_count(&user("lurker")).await.expect("count"),
-        0
-    );
+    assert_eq!(count(&store, "lurker").await, 0);
 }
 
-pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(place: &Place) {
+pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(database: &Database) {
     const USERS: usize = 700;
     const EACH: u64 = 3;
-    let store = place.open().await;
+    let store = database.open().await;
     let watched = user("user0");
+
     for round in 0..EACH {
         let mut posts = tokio::task::JoinSet::new();
         for i in 0..USERS {
@@ -218,6 +212,7 @@ pub(crate) async fn counters_of_many_users_are_exact_at_every_moment(place: &Pla
             while posts.try_join_next().is_some() {}
         }
     }
+
     for i in 0..USERS {
         let count = store
             .message_count(&user(&format!("user{i}")))

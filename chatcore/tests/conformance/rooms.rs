@@ -1,3 +1,5 @@
+//! Rooms, their lists, and their members.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -5,11 +7,10 @@ use chatcore::{ChatStore, Error, Privacy, Range, RoomName};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::moderation::{register, view};
-use crate::{Place, message, post, room, user};
+use crate::support::{Database, as_account, count, message, post, register_all, room, user};
 
-pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn rooms_are_created_once_and_listed_in_order(database: &Database) {
+    let store = database.open().await;
     for name in ["b", "é", "a", "B", "a b", "😀"] {
         assert!(
             store.create_room(&room(name)).await.expect("created"),
@@ -20,12 +21,14 @@ pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
             "{name}"
         );
     }
+
     post(&store, "by post", "ann", "x").await;
     store
         .join(&room("by join"), &user("ann"))
         .await
         .expect("joined");
     assert!(!store.create_room(&room("by post")).await.expect("existed"));
+
     let all: Vec<_> = ["B", "a", "a b", "b", "by join", "by post", "é", "😀"]
         .map(room)
         .into();
@@ -48,8 +51,8 @@ pub(crate) async fn rooms_are_created_once_and_listed_in_order(place: &Place) {
     );
 }
 
-pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn any_valid_name_is_a_room_and_a_user(database: &Database) {
+    let store = database.open().await;
     let long = "é".repeat(64);
     let names = [
         "with'quote",
@@ -73,6 +76,7 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
         "*",
         long.as_str(),
     ];
+
     for name in names {
         post(&store, name, name, "x").await;
         assert_eq!(
@@ -105,6 +109,7 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
             .expect("a session");
         assert_eq!(session.username, user(name));
     }
+
     post(&store, "with  space", "ann", "x").await;
     assert_eq!(
         store.rooms(None, 1_000).await.expect("rooms").len(),
@@ -112,10 +117,11 @@ pub(crate) async fn any_valid_name_is_a_room_and_a_user(place: &Place) {
     );
 }
 
-pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn rooms_that_differ_in_case_are_two(database: &Database) {
+    let store = database.open().await;
     post(&store, "Room", "ann", "upper").await;
     post(&store, "room", "bob", "lower").await;
+
     for (name, text, sender) in [("Room", "upper", "ann"), ("room", "lower", "bob")] {
         let read = store
             .messages(&room(name), Range::Newest, 10)
@@ -134,14 +140,15 @@ pub(crate) async fn rooms_that_differ_in_case_are_two(place: &Place) {
     }
 }
 
-pub(crate) async fn a_room_tells_its_state(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_room_describes_its_state(database: &Database) {
+    let store = database.open().await;
     store.create_room(&room("a")).await.expect("created");
     let empty = store.room(&room("a")).await.expect("a room");
     assert_eq!(
         (empty.last_seq.get(), empty.last_timestamp, empty.members),
         (0, None, 0)
     );
+
     post(&store, "a", "ann", "1").await;
     let last = post(&store, "a", "bob", "2").await.message;
     let state = store.room(&room("a")).await.expect("a room");
@@ -150,6 +157,7 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
         (room("a"), last.seq, Some(last.timestamp))
     );
     assert_eq!((state.members, state.created_at), (2, empty.created_at));
+
     let made_by_post = post(&store, "b", "ann", "1").await.message;
     assert_eq!(
         store.room(&room("b")).await.expect("a room").created_at,
@@ -157,37 +165,42 @@ pub(crate) async fn a_room_tells_its_state(place: &Place) {
     );
 }
 
-pub(crate) async fn members_join_by_posting_and_leave(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn members_join_by_posting_and_leave(database: &Database) {
+    let store = database.open().await;
     let a = room("a");
     let members = async || store.members(&a, None, 10).await.expect("users");
     post(&store, "a", "bob", "x").await;
     store.join(&a, &user("ann")).await.expect("joined");
     store.join(&a, &user("ann")).await.expect("joined again");
+
     assert_eq!(members().await, [user("ann"), user("bob")]);
+
     store.leave(&a, &user("bob")).await.expect("left");
     store.leave(&a, &user("bob")).await.expect("left again");
     assert_eq!(members().await, [user("ann")]);
+
     post(&store, "a", "bob", "back").await;
     assert_eq!(members().await, [user("ann"), user("bob")]);
-    assert_eq!(store.message_count(&user("bob")).await.expect("count"), 2);
+    assert_eq!(count(&store, "bob").await, 2);
     assert!(matches!(
         store.leave(&room("nowhere"), &user("ann")).await,
         Err(Error::RoomNotFound)
     ));
+
     store.leave(&a, &user("ann")).await.expect("left");
     store.leave(&a, &user("bob")).await.expect("left");
     assert!(members().await.is_empty());
 }
 
-pub(crate) async fn members_are_listed_by_page(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn members_are_listed_by_page(database: &Database) {
+    let store = database.open().await;
     for i in 0..25 {
         store
             .join(&room("a"), &user(&format!("u{i:02}")))
             .await
             .expect("joined");
     }
+
     // A room whose name begins with the other's must not leak into it.
     store
         .join(&room("ab"), &user("stranger"))
@@ -204,6 +217,7 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
         }
         seen.extend(page);
     }
+
     assert_eq!(
         seen,
         (0..25)
@@ -213,16 +227,17 @@ pub(crate) async fn members_are_listed_by_page(place: &Place) {
     assert_eq!(store.room(&room("a")).await.expect("a room").members, 25);
 }
 
-pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(database: &Database) {
+    let store = database.open().await;
     let ann = user("ann");
-    register(&store, &["ann"]).await;
+    register_all(&store, &["ann"]).await;
     let mut names: Vec<_> = (0..25).map(|i| room(&format!("r{i:02}"))).collect();
     names.extend([room("R"), room("é"), room("p")]);
+
     for (i, name) in names.iter().enumerate().rev() {
         match name.as_str() {
             "p" => drop(
-                view(&store, "ann")
+                as_account(&store, "ann")
                     .create_room(name, Privacy::Private)
                     .await
                     .expect("created"),
@@ -232,6 +247,7 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
         }
         store.join(name, &ann).await.expect("joined");
     }
+
     // Members by posting are listed as those who joined are.
     assert_eq!(
         store
@@ -241,6 +257,7 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
             .len(),
         14
     );
+
     names.sort_unstable();
     let mut seen: Vec<RoomName> = Vec::new();
     loop {
@@ -251,7 +268,9 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
         }
         seen.extend(page.into_iter().map(|room| room.room));
     }
+
     assert_eq!(seen, names);
+
     for limit in [0, 1_001] {
         assert!(matches!(
             store.rooms_of(&ann, None, limit).await,
@@ -260,9 +279,9 @@ pub(crate) async fn the_rooms_of_a_user_are_listed_by_page(place: &Place) {
     }
 }
 
-pub(crate) async fn a_list_is_as_long_as_was_asked_for(place: &Place) {
+pub(crate) async fn a_list_is_as_long_as_was_asked_for(database: &Database) {
     const ALL: usize = 250;
-    let store = place.open().await;
+    let store = database.open().await;
     let posts = (0..ALL)
         .map(|i| message(&format!("room{i:03}"), "ann", "x"))
         .map(|m| store.post(m));
@@ -306,18 +325,20 @@ async fn come_and_go(store: &ChatStore, users: usize, done: &Arc<AtomicBool>) ->
             turns
         });
     }
+
     all_began.wait().await;
     tasks
 }
 
-pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(database: &Database) {
+    let [store, other] = database.open_twice().await;
     post(&store, "a", "ann", "first").await;
     let done = Arc::new(AtomicBool::new(false));
     let visitors = come_and_go(&other, 30, &done).await;
     for i in 0..50 {
         post(&store, "a", "ann", &i.to_string()).await;
     }
+
     done.store(true, Ordering::SeqCst);
     assert!(
         visitors.join_all().await.iter().all(|turns| *turns > 1),
@@ -331,8 +352,8 @@ pub(crate) async fn posts_go_on_while_users_join_and_leave_all_the_time(place: &
     assert_eq!(store.room(&room("a")).await.expect("a room").members, 1);
 }
 
-pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(database: &Database) {
+    let [store, other] = database.open_twice().await;
     let mut tasks = JoinSet::new();
     for i in 0..8 {
         let store = if i % 2 == 0 {
@@ -357,6 +378,7 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
             }
         });
     }
+
     tasks.join_all().await;
 
     let listed = store
@@ -370,8 +392,8 @@ pub(crate) async fn the_number_of_members_is_exact_while_they_come_and_go(place:
     );
 }
 
-pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
-    let [store, other] = place.open_twice().await;
+pub(crate) async fn a_user_who_posts_after_leaving_is_a_member_again(database: &Database) {
+    let [store, other] = database.open_twice().await;
     for turn in 0..20 {
         post(&store, "a", "ann", &turn.to_string()).await;
         other.leave(&room("a"), &user("ann")).await.expect("left");
@@ -383,6 +405,7 @@ pub(crate) async fn who_posts_after_leaving_is_a_member_again(place: &Place) {
                 .is_empty()
         );
     }
+
     post(&store, "a", "ann", "back").await;
     assert_eq!(
         other.members(&room("a"), None, 10).await.expect("users"),

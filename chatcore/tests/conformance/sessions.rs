@@ -1,13 +1,15 @@
+//! Sessions and their tokens.
+
 use std::time::Duration;
 
 use chatcore::SessionToken;
 
-use crate::{Place, TestClock, user};
+use crate::support::{Database, TestClock, user};
 
 const DAY: i64 = 24 * 60 * 60;
 
-pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
-    let store = place.open().await;
+pub(crate) async fn a_session_lasts_until_it_is_ended(database: &Database) {
+    let store = database.open().await;
     let (token, session) = store
         .log_in_guest(&user("ann"), "Browser/1")
         .await
@@ -24,19 +26,22 @@ pub(crate) async fn a_session_lasts_until_it_is_ended(place: &Place) {
         store.session(&token).await.expect("looked up"),
         Some(session)
     );
+
     let other: SessionToken = "A".repeat(43).parse().expect("a token");
     assert!(store.session(&other).await.expect("looked up").is_none());
+
     store.log_out(&other).await.expect("nothing to end");
     store.log_out(&token).await.expect("ended");
     assert!(store.session(&token).await.expect("looked up").is_none());
+
     store.log_out(&token).await.expect("ended already");
 }
 
-pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Place) {
+pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(database: &Database) {
     let clock = TestClock::at("2100-01-01T00:00:00Z");
     let idle = Duration::from_secs(30 * DAY.unsigned_abs());
     let options = clock.options().session_idle(idle);
-    let store = place.open_with(options).await;
+    let store = database.open_with(options).await;
     let (idle, _) = store
         .log_in_guest(&user("ann"), "")
         .await
@@ -53,6 +58,7 @@ pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Plac
             .expect("in use")
             .last_seen
     };
+
     for _ in 0..20 {
         clock.advance(2 * DAY);
         let before = seen().await;
@@ -63,6 +69,7 @@ pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Plac
         seen().await;
         assert_eq!(seen().await, written);
     }
+
     assert!(store.session(&idle).await.expect("looked up").is_none());
     assert_eq!(
         store.sessions(&user("ann")).await.expect("sessions").len(),
@@ -70,11 +77,13 @@ pub(crate) async fn an_idle_session_expires_and_a_used_one_does_not(place: &Plac
     );
 }
 
-pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used(place: &Place) {
+pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used(
+    database: &Database,
+) {
     let clock = TestClock::at("2100-01-01T00:00:00Z");
     let idle = Duration::from_secs(30 * DAY.unsigned_abs());
     let options = clock.options().session_idle(idle);
-    let store = place.open_with(options).await;
+    let store = database.open_with(options).await;
     let (token, _) = store
         .log_in_guest(&user("ann"), "")
         .await
@@ -87,6 +96,7 @@ pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used
             .expect("in use");
         store.is_renewal_due(&session)
     };
+
     for _ in 0..3 {
         for _ in 0..14 {
             clock.advance(DAY);
@@ -101,10 +111,11 @@ pub(crate) async fn a_token_is_due_for_renewal_however_often_its_session_is_used
     }
 }
 
-pub(crate) async fn sessions_are_listed_and_ended_by_their_owner(place: &Place) {
+pub(crate) async fn sessions_are_listed_and_ended_by_their_owner(database: &Database) {
     let clock = TestClock::at("2100-01-01T00:00:00Z");
-    let store = place.open_with(clock.options()).await;
+    let store = database.open_with(clock.options()).await;
     let mut tokens = Vec::new();
+
     for device in ["one", "two", "three", "four"] {
         tokens.push(
             store
@@ -114,6 +125,7 @@ pub(crate) async fn sessions_are_listed_and_ended_by_their_owner(place: &Place) 
         );
         clock.advance(1);
     }
+
     let (_, bobs) = store
         .log_in_guest(&user("bob"), "")
         .await

@@ -143,6 +143,7 @@ fn add_messages(
             room.room.as_str()
         ])?;
     }
+
     Ok(())
 }
 
@@ -215,11 +216,13 @@ fn make_change(
             .prepare_cached(sql::ADD_MENTION)?
             .execute(mention)?;
     }
+
     for user in change.lost_mentions() {
         transaction
             .prepare_cached(sql::REMOVE_MENTION)?
             .execute(params![user.as_str(), room_id, seq])?;
     }
+
     Ok(())
 }
 

@@ -90,6 +90,7 @@ pub(super) fn message(room: &RoomName, row: &Row<'_>) -> rusqlite::Result<Messag
             reactions: list(row, 9, reaction)?,
         }),
     };
+
     Ok(Message {
         room: room.clone(),
         seq: seq(row, 0)?,

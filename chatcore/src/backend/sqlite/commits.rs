@@ -101,6 +101,7 @@ fn find_reactions(
             answer.users.push(user.clone());
         }
     }
+
     if query.first > 0 {
         let key = params![room, seq, emoji, query.first];
         answer.first = c.list(sql::FIRST_REACTIONS, key, |row| parsed(row, 0))?;

@@ -73,11 +73,13 @@ impl FileLock {
         let file = options.open(path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         let id = FileId::from(&metadata);
+
         if held.contains(&id) {
             // The path was turned to it just now. To close it would cost that store SQLite's locks.
             std::mem::forget(file);
             return Err(in_use(this_process()));
         }
+
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(holder(id))),
@@ -90,12 +92,14 @@ impl FileLock {
                 "the file has more than one name; SQLite keeps its log beside the name in use, so use only one"
             );
         }
+
         let lock = Self {
             file: Some(file),
             id,
             path: path.canonicalize().map_err(cannot)?,
         };
         held.insert(id);
+
         // The lock takes itself out again if it is dropped.
         drop(held);
         lock.check()?;

@@ -64,6 +64,7 @@ impl Queue {
         if jobs.len() >= MAX_WAITING {
             return Err(Error::Busy);
         }
+
         jobs.push_back(job);
         self.changed.notify_one();
         Ok(())
@@ -120,6 +121,7 @@ impl Pool {
                 Error::Open(Reason::with_cause(text, e))
             })?;
         }
+
         Ok(pool)
     }
 
@@ -193,6 +195,7 @@ mod tests {
             };
             async move { pool.run(Priority::Normal, wait).await }
         });
+
         begun.await.expect("begun");
         (pool, release)
     }
@@ -216,6 +219,7 @@ mod tests {
         for (id, priority) in calls.into_iter().enumerate() {
             push(&pool, priority, &done, id).expect("accepted");
         }
+
         drop((release, done));
         pool.close().await;
         assert_eq!(order.iter().collect::<Vec<_>>(), [1, 3, 0, 2]);
@@ -228,6 +232,7 @@ mod tests {
         (0..MAX_WAITING).for_each(|id| push(&pool, Priority::Normal, &done, id).expect("accepted"));
         let refused = push(&pool, Priority::Normal, &done, MAX_WAITING);
         assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+
         push(&pool, Priority::Commit, &done, MAX_WAITING).expect("accepted");
         drop((release, done));
         pool.close().await;
@@ -240,8 +245,10 @@ mod tests {
         let (done, order) = mpsc::channel();
         push(&pool, Priority::Normal, &done, 0).expect("accepted");
         assert!(futures_util::FutureExt::now_or_never(pool.close()).is_none());
+
         let refused = push(&pool, Priority::Commit, &done, 1);
         assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+
         drop((release, done));
         pool.close().await;
         assert_eq!(order.try_iter().collect::<Vec<_>>(), [0]);

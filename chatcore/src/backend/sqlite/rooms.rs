@@ -187,6 +187,7 @@ fn join(
     if access.privacy == Privacy::Private && !access.member && !invited {
         return Ok(Joined::NoSuchRoom);
     }
+
     if access.banned {
         return Ok(Joined::Banned);
     }

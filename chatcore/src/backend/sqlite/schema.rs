@@ -160,6 +160,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
     let version = number("PRAGMA user_version").map_err(foreign)?;
     let application = number("PRAGMA application_id").map_err(error)?;
     let tables = number("SELECT count(*) FROM sqlite_schema").map_err(error)?;
+
     match (application, version) {
         (0, 0) if tables == 0 => {}
         (APPLICATION_ID, VERSION) => {}
@@ -180,6 +181,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
             ));
         }
     }
+
     configure(connection, tables == 0).map_err(error)
 }
 
@@ -197,6 +199,7 @@ fn configure(connection: &mut Connection, is_empty: bool) -> rusqlite::Result<()
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
     }
+
     Ok(())
 }
 

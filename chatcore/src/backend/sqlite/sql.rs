@@ -151,6 +151,7 @@ mod tests {
                 "{name}"
             );
         }
+
         // The check itself notices a scan and a sort.
         assert_eq!(
             unindexed_steps(&connection, "SELECT * FROM messages WHERE text = ?1").len(),

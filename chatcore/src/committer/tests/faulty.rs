@@ -10,10 +10,9 @@ use tokio::sync::{Notify, watch};
 use crate::account::{Account, NameKey};
 use crate::backend::{AccessControl, Accounts, Backend, ChangeSink, Commits, History, Rooms};
 use crate::error::{Error, Result};
-use crate::model::ReadMark;
 use crate::model::{
     Access, Append, Batch, Head, Joined, MessageChange, NewSession, NonceKey, Page, ProcessId,
-    ProcessPresence, ReadState, RoomBatch, Stored, Target,
+    ProcessPresence, ReadMark, ReadState, RoomBatch, Stored, Target,
 };
 use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
@@ -21,16 +20,16 @@ use crate::types::{
     ChangeSeq, Message, Privacy, Range, Room, RoomName, Seq, Topic, UserRoom, Username,
 };
 
-/// What happens to one call.
+/// The outcome of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fault {
-    /// It is not done, and the caller is told that the store is out of reach.
+    /// It is not done, and the answer is that the store is out of reach.
     Before,
-    /// It is done, and the caller is told that the store is out of reach.
+    /// It is done, and the answer is that the store is out of reach.
     After,
     /// It is done in a task that the caller stops waiting for.
     Late,
-    /// It is not done, but a late call is, and the caller is told that the store is out of reach.
+    /// It is not done, but a late call is, and the answer is that the store is out of reach.
     Overtaken,
     /// It never ends and nothing is done.
     Hangs,
@@ -46,7 +45,7 @@ pub(super) enum Fault {
     None,
 }
 
-/// Calls of one kind: how many there were, how many are under way, and the most that were at once.
+/// Counters of the calls of one kind: all of them, those under way, and the most at once.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) all: AtomicUsize,
@@ -55,7 +54,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Runs a call, which takes a while, so that others may come meanwhile.
+    /// Runs a call, which takes a while, so that others may begin meanwhile.
     async fn count<T>(&self, call: impl Future<Output = T>) -> T {
         self.all.fetch_add(1, Ordering::SeqCst);
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -75,8 +74,8 @@ impl Calls {
 /// A store that plays one of several processes, and the calls that it gets.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// Tells if it is heard of what others commit: begins an epoch each time that it is.
-    pub(super) hears: watch::Sender<bool>,
+    /// True while the change stream is live. An epoch begins each time that it becomes so.
+    pub(super) is_watching: watch::Sender<bool>,
     pub(super) reads: Calls,
     pub(super) heads: Calls,
     pub(super) presence: Calls,
@@ -86,13 +85,13 @@ pub(super) struct Peer {
 pub(super) struct Faulty {
     pub(super) inner: Arc<dyn Backend>,
     pub(super) appends: Mutex<VecDeque<Fault>>,
-    pub(super) looks: Mutex<VecDeque<Fault>>,
+    pub(super) confirmations: Mutex<VecDeque<Fault>>,
     pub(super) appended: AtomicUsize,
-    /// Questions about who may be in a room.
+    /// Number of reads of the access to a room.
     pub(super) accesses: AtomicUsize,
     /// Set if the store plays one of several processes.
     pub(super) peer: Option<Peer>,
-    /// Lets a late call go on.
+    /// Releases a late call.
     pub(super) release: Arc<Notify>,
 }
 
@@ -156,7 +155,7 @@ impl Commits for Faulty {
     }
 
     async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool> {
-        match next(&self.looks) {
+        match next(&self.confirmations) {
             Fault::None => self.inner.is_stored(batch).await,
             Fault::Hangs => std::future::pending().await,
             Fault::Full => Err(Error::Full),
@@ -405,10 +404,16 @@ impl Backend for Faulty {
         let Some(peer) = &self.peer else {
             return self.inner.watch(sink).await;
         };
-        let mut hears = peer.hears.subscribe();
-        hears.wait_for(|hears| *hears).await.unwrap();
+        let mut is_watching = peer.is_watching.subscribe();
+        is_watching
+            .wait_for(|is_watching| *is_watching)
+            .await
+            .unwrap();
         sink.begin_epoch();
-        hears.wait_for(|hears| !*hears).await.unwrap();
+        is_watching
+            .wait_for(|is_watching| !*is_watching)
+            .await
+            .unwrap();
         out_of_reach()
     }
 

@@ -58,6 +58,7 @@ fn follow(store: &ChatStore, i: usize) -> Arc<Mutex<Vec<String>>> {
             }
         }
     });
+
     got
 }
 
@@ -83,28 +84,31 @@ async fn until_all_got(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_missed() {
-    let setup = setup_patient(Some(Peer::default())).await;
+    let setup = setup_with_time(Some(Peer::default())).await;
     let (store, peer) = (&setup.store, setup.faulty.peer.as_ref().unwrap());
     let other = ChatStore::over(setup.faulty.inner.clone(), Options::default());
     let calls = [&peer.reads, &peer.heads, &peer.presence];
-    peer.hears.send_replace(true);
+    peer.is_watching.send_replace(true);
     let followers: Vec<_> = (0..ROOMS).map(|i| follow(store, i)).collect();
     post_to(&other, 0..ROOMS, "1").await;
+
     // Not heard of, but found by the next gap.
-    peer.hears.send_replace(false);
+    peer.is_watching.send_replace(false);
     until_all_got(&followers, |_| vec!["1"]).await;
-    peer.hears.send_replace(true);
+    peer.is_watching.send_replace(true);
     while !store.engine.feed.is_live() || !store.engine.feed.rooms_to_refresh().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
     calls.iter().for_each(|calls| calls.reset());
-    peer.hears.send_replace(false);
+    peer.is_watching.send_replace(false);
     while store.engine.feed.is_live() {
         tokio::task::yield_now().await;
     }
+
     post_to(&other, 0..MISSED, "2").await;
-    peer.hears.send_replace(true);
+    peer.is_watching.send_replace(true);
+
     // Each is stored within its time limit.
     post_to(store, UNCHANGED_TO..ROOMS, "2").await;
     post_to(&other, 0..10, "3").await;
@@ -118,6 +122,7 @@ async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_miss
     while !store.engine.feed.rooms_to_refresh().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+
     // A follower may read for itself if its room is refreshed again before it has taken what was
     // read for it, and where both processes post at the same time.
     for (name, calls, at_once, in_all) in [
@@ -134,6 +139,7 @@ async fn after_a_gap_few_rooms_are_read_at_once_and_followers_get_what_they_miss
             "{name}: {most} at once, {all} in all"
         );
     }
+
     assert!(
         peer.presence.all.load(Ordering::SeqCst) >= WATCHED,
         "all are asked for again"
