@@ -91,8 +91,8 @@ impl Client {
         &self.transport.options
     }
 
-    pub(crate) fn address(&self) -> &Address {
-        &self.transport.address
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     pub(crate) fn session(&self) -> Option<&SessionHeader> {

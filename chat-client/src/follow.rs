@@ -56,8 +56,11 @@ impl Subscription {
         Self::after(room, 0)
     }
 
-    /// Follows a room from the message after `seq`, and from the changes that are made from now on:
-    /// messages up to `seq` are read before, with [`Client::messages`].
+    /// Follows a room from the message after `seq`, and from the changes that are made from now on.
+    ///
+    /// A program that shows earlier messages [resumes](Self::resume) after them instead: with
+    /// `last_change` of [`Client::room`], read before the messages, so that no change in between is
+    /// missed.
     #[must_use]
     pub fn after(room: impl Into<String>, seq: i64) -> Self {
         Self {

@@ -9,13 +9,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{
     ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
+use tower_service::Service;
 
 pub(crate) use self::address::{Address, path};
 use crate::backoff::Backoff;
@@ -33,6 +34,9 @@ const AGENT: &str = concat!("chat-client/", env!("CARGO_PKG_VERSION"));
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
 type Connector = HttpConnector;
+
+/// A connection that a socket takes over.
+pub(crate) type Connection = TokioIo<<Connector as Service<Uri>>::Response>;
 
 /// The header by which requests prove a session.
 #[derive(Debug, Clone)]
@@ -90,6 +94,7 @@ pub(crate) struct Transport {
     pub(crate) address: Address,
     pub(crate) options: Options,
     http: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
 }
 
 impl Transport {
@@ -109,11 +114,12 @@ impl Transport {
 
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(connector.clone());
         Self {
             address,
             options,
             http,
+            connector,
         }
     }
 
@@ -141,6 +147,19 @@ impl Transport {
         let request = self.request(call)?;
         let answer = timeout(self.options.timeout + call.wait, self.exchange(request)).await;
         answer.unwrap_or_else(|_| Err(Error::Unreachable("it takes too long".into())))
+    }
+
+    /// Opens a connection of its own.
+    pub(crate) async fn connect(&self) -> Result<Connection> {
+        let uri = self.address.http("/")?;
+        let mut connector = self.connector.clone();
+        let ready = std::future::poll_fn(|context| connector.poll_ready(context)).await;
+        ready.map_err(|e| Error::Unreachable(e.into()))?;
+
+        let connection = connector.call(uri).await;
+        connection
+            .map(TokioIo::new)
+            .map_err(|e| Error::Unreachable(e.into()))
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>> {

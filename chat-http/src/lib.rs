@@ -38,6 +38,7 @@ mod host;
 mod limits;
 mod live;
 mod metrics;
+mod openapi;
 mod origin;
 mod own_sessions;
 mod pages;

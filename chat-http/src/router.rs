@@ -137,7 +137,7 @@ static ROUTES: &[Route] = routes! {
     GET    "/healthz"                 Probe IfDenied Programs operations::healthz;
     GET    "/readyz"                  Probe IfDenied Programs operations::readyz;
     GET    "/metrics"                 Probe IfDenied Programs operations::metrics;
-    GET    "/openapi.json"            Open  IfDenied Programs operations::openapi;
+    GET    "/openapi.json"            Open  IfDenied Programs operations::description;
 };
 
 /// Routes by their paths.
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn the_description_names_every_route_for_programs_and_no_other() {
         let description: serde_json::Value =
-            serde_json::from_str(operations::OPENAPI).expect("JSON");
+            serde_json::from_slice(crate::openapi::document()).expect("JSON");
         let described: HashSet<(String, String)> = description["paths"]
             .as_object()
             .expect("paths")

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::header::{HeaderValue, USER_AGENT};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::engine::{End, Engine};
 use super::{Command, Event, Way};
 use crate::error::{Error, is_temporary};
-use crate::transport::{CONNECT_TIMEOUT, problem, retry_after};
+use crate::transport::{CONNECT_TIMEOUT, Connection, problem, retry_after};
 use crate::wire::{ClientFrame, Problem, ServerFrame};
 
 /// Pause before a room is tried again that the server was too busy for.
@@ -23,7 +22,7 @@ const DELAY: Duration = Duration::from_secs(2);
 /// Times that the server is pinged within the silence after which a socket counts as lost.
 const PINGS: u32 = 3;
 
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Stream = WebSocketStream<Connection>;
 
 /// A socket, and the subscriptions on it.
 struct Socket {
@@ -101,7 +100,7 @@ impl Engine {
     }
 
     async fn open(&mut self) -> Result<Stream, End> {
-        let uri = self.client.address().ws("/ws")?;
+        let uri = self.client.transport().address.ws("/ws")?;
         let mut request = uri
             .into_client_request()
             .map_err(|e| Error::Address(e.to_string()))?;
@@ -113,15 +112,13 @@ impl Engine {
                 .insert(session.name.clone(), session.value.clone());
         }
 
-        let opened = timeout(
-            CONNECT_TIMEOUT,
-            connect_async_with_config(request, None, true),
-        );
-        let error = match opened.await {
+        let connection = self.client.transport().connect().await?;
+        let opened = timeout(CONNECT_TIMEOUT, client_async(request, connection)).await;
+        let error = match opened {
             Ok(Ok((stream, _))) => return Ok(stream),
             Ok(Err(tungstenite::Error::Http(answer))) => return Err(refusal(&answer)),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "a socket takes too long to open".to_owned(),
+            Err(_) => "a handshake is not answered".to_owned(),
         };
         // Counted too: something on the way may drop handshakes without an answer.
         self.socket_opened();

@@ -4,11 +4,9 @@ use hyper::StatusCode;
 
 use crate::app::App;
 use crate::error::Result;
+use crate::openapi;
 use crate::request::Call;
 use crate::response::{Response, bytes, cacheable};
-
-/// The description of the routes for programs.
-pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
 
 pub(crate) async fn healthz(_: App, _: Call) -> Result<Response> {
     Ok(bytes(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))
@@ -27,6 +25,10 @@ pub(crate) async fn metrics(app: App, _: Call) -> Result<Response> {
     ))
 }
 
-pub(crate) async fn openapi(_: App, call: Call) -> Result<Response> {
-    Ok(cacheable(&call.head.headers, "application/json", OPENAPI))
+pub(crate) async fn description(_: App, call: Call) -> Result<Response> {
+    Ok(cacheable(
+        &call.head.headers,
+        "application/json",
+        openapi::document().clone(),
+    ))
 }
