@@ -30,6 +30,7 @@ macro_rules! in_both {
 }
 
 mod accessibility;
+mod accounts;
 mod budget;
 mod live;
 mod messages;

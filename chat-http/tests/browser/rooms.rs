@@ -9,6 +9,7 @@ in_both!(another_room_opens_without_a_new_page_and_back_leads_back,);
 in_chromium!(
     the_sidebar_counts_what_is_unread_in_other_rooms,
     a_room_is_found_by_typing,
+    invite_and_ban_keep_the_panel_and_the_draft,
     a_room_is_titled_by_its_name,
 );
 
@@ -108,4 +109,47 @@ async fn a_room_is_titled_by_its_name(world: World) {
         ann.evaluate("document.querySelectorAll('h1').length").await,
         json!(1)
     );
+}
+
+async fn invite_and_ban_keep_the_panel_and_the_draft(world: World) {
+    let ann = world.account("ann").await;
+    world.server.account("bob").await;
+    let mut client = world.client("ann").await;
+    send(
+        &mut client,
+        Method::PUT,
+        "/chat/den",
+        &json!({ "private": true }),
+    )
+    .await;
+    world.post("other", "mallory", "here").await;
+    ann.open(&world.room_url("den")).await;
+    ann.wait_for(LIVE).await;
+    ann.click(FIELD).await;
+    ann.type_text("a draft").await;
+    ann.click("#show-members").await;
+    for (name, button) in [("bob", "invite"), ("mallory", "ban")] {
+        ann.fill("#members #person-field", name).await;
+        ann.click(&format!("#members button[value={button}]")).await;
+        ann.wait_for(&says("#members", name)).await;
+        ann.wait_for("document.querySelector('#members #person-field').value === ''")
+            .await;
+        assert_eq!(
+            ann.evaluate("document.querySelector('#members').hidden")
+                .await,
+            json!(false)
+        );
+    }
+    assert_eq!(
+        ann.evaluate(&format!("document.querySelector('{FIELD}').value"))
+            .await,
+        json!("a draft")
+    );
+    ann.wait_for(
+        "document.querySelector('#member-list [data-user=ann] .presence').checkVisibility()",
+    )
+    .await;
+    ann.press("Escape").await;
+    ann.wait_for("document.querySelector('#members').hidden")
+        .await;
 }
