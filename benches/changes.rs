@@ -44,6 +44,7 @@ fn measure(runtime: &Runtime, run: &Run, name: &str, store: &ChatStore) {
         ("edits", Kind::Edit),
         ("reactions", Kind::Reaction),
         ("deletions", Kind::Deletion),
+        ("scattered deletions", Kind::ScatteredDeletion),
     ] {
         row(&format!("{name}, {what} / posts"), run.rounds, n, |n| {
             [kind, Kind::Post].map(|kind| runtime.block_on(changers.make(store, kind, n)))

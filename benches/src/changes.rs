@@ -23,8 +23,10 @@ pub enum Kind {
     Edit,
     /// A reaction to that message that comes, and goes with the next request.
     Reaction,
-    /// The deletion of a message.
+    /// The deletion of a message; those deleted at the same time were posted at the same time.
     Deletion,
+    /// The deletion of a message; those deleted at the same time were posted far apart.
+    ScatteredDeletion,
 }
 
 /// Connections of one user, each with a message of its own.
@@ -63,7 +65,7 @@ impl Changers {
     /// begins.
     pub async fn make(&mut self, store: &ChatStore, kind: Kind, n: u64) -> Duration {
         let mut to_delete = Vec::new();
-        if kind == Kind::Deletion {
+        if matches!(kind, Kind::Deletion | Kind::ScatteredDeletion) {
             let mut posts = JoinSet::new();
             for (_, share) in shares(self.clients.len(), n) {
                 let (store, room) = (store.clone(), self.room.clone());
@@ -76,6 +78,9 @@ impl Changers {
                 });
             }
             to_delete = posts.join_all().await.concat();
+            if kind == Kind::Deletion {
+                to_delete.sort_unstable();
+            }
         }
 
         let count = self.clients.len();
@@ -107,7 +112,7 @@ impl Changers {
                                 .send(method, &format!("{path}/{own}/reactions/%F0%9F%91%8D"), "")
                                 .await
                         }
-                        Kind::Deletion => {
+                        Kind::Deletion | Kind::ScatteredDeletion => {
                             let seq = mine[usize::try_from(i).unwrap_or(0)];
                             client
                                 .send(Method::DELETE, &format!("{path}/{seq}"), "")

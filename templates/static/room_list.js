@@ -99,7 +99,8 @@ export class RoomList {
     link.classList.toggle("unread", unread > 0);
     link.classList.toggle("mentioned", mentions > 0);
     link.querySelector(".badge").hidden = unread === 0;
-    link.querySelector(".number").textContent = `${mentions ? "@" : ""}${unread > 99 ? "99+" : unread}`;
+    const number = mentions || unread;
+    link.querySelector(".number").textContent = `${mentions ? "@" : ""}${number > 99 ? "99+" : number}`;
   }
 
   #showMuted() {
