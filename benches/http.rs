@@ -1,4 +1,4 @@
-//! How near the reads over HTTP come to hyper answering the same bytes: 64 connections, the server
+//! Reads over HTTP beside hyper answering the same bytes: 64 connections, the server
 //! and the floor each a process of its own, measured in turns; medians.
 //!
 //! `cargo bench -p chat-benches --bench http`; with `-- --test` each runs once. With

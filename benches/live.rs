@@ -1,4 +1,4 @@
-//! What stays open: how fast messages get to many sockets, what a socket costs, how late a message
+//! Open sockets: the rate at which messages get to many, the cost of one, the delay of a message
 //! comes; and how soon a new server answers. The server and the floor are processes of their own.
 //!
 //! `cargo bench -p chat-benches --bench live`, with `-- delivery`, `memory`, `latency` or `start`
@@ -133,7 +133,7 @@ async fn delivery(run: Run) {
     }
 }
 
-/// What sockets cost that nothing happens on, and how soon a message is at all of many.
+/// Cost of idle sockets, and the time until a message is at all of many.
 async fn memory(run: Run) {
     let count = sockets(run.pick(100, 10_000));
     println!("\n| {count} sockets | KiB each | ms until all have a message |\n|---|---|---|");

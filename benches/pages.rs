@@ -1,7 +1,7 @@
-//! What a person at a page waits for, in headless Chromium: a key, another room, a page, history.
+//! Waits of a person at a page, in headless Chromium: a key, another room, a page, history.
 //!
-//! `cargo bench -p chat-benches --bench pages`, with `-- keys`, `rooms`, `load` or `scroll` for a part;
-//! with `-- --test` each runs once and small.
+//! `cargo bench -p chat-benches --bench pages`, with `-- keys`, `rooms`, `load` or `scroll` for a
+//! part; with `-- --test` each runs once and small.
 
 use chat_benches::process::{Role, play_role, start};
 use chat_benches::turns::{Run, median, percentile};

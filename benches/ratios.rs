@@ -1,4 +1,4 @@
-//! How near the posts come to their floors. Each pair is measured in turns, so that whatever else
+//! Posts beside their floors. Each pair is measured in turns, so that whatever else
 //! the machine does falls on both; the table shows the medians and the ratio of the medians.
 //!
 //! `cargo bench -p chat-benches --bench ratios`; with `-- --test` each runs once.
@@ -135,7 +135,7 @@ fn main() {
     memory(&runtime, many);
 }
 
-/// What the server itself needs while 64 connections post: the binary, if it has been built.
+/// Processor time of the server while 64 connections post: the binary, if it has been built.
 fn memory(runtime: &Runtime, n: u64) {
     let Some(executable) = process::built() else {
         println!(

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 
 type Error = Box<dyn std::error::Error>;
 
-/// What the handlers of this program share.
+/// State that the handlers of this program share.
 #[derive(Clone)]
 struct Program {
     store: ChatStore,

@@ -1,4 +1,4 @@
-//! What the databases can do with the same messages when nothing is promised but durability.
+//! Rates of the databases with the same messages when nothing is promised but durability.
 
 use std::time::{Duration, Instant};
 

@@ -134,7 +134,7 @@ pub async fn counts(store: &ChatStore, n: u64) -> Duration {
     started.elapsed()
 }
 
-/// How many of `n` each of `writers` does.
+/// Shares of `n` pieces of work, one for each of `writers`.
 pub(crate) fn shares(writers: usize, n: u64) -> impl Iterator<Item = (usize, u64)> {
     let all = writers as u64;
     (0..writers).map(move |writer| (writer, n / all + u64::from((writer as u64) < n % all)))

@@ -19,7 +19,7 @@ const SPARE: usize = 256;
 /// The unit of the times in `/proc`, on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a process does, besides measuring others.
+/// Task of a process, besides measuring others.
 #[derive(Debug, Clone, Copy)]
 pub enum Role<'a> {
     /// The chat server on a store.

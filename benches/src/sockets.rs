@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// A client's pong, without which the server takes it for gone.
 const PONG: [u8; 6] = [0x8A, 0x80, 0, 0, 0, 0];
 
-/// What all sockets of a crowd have got.
+/// Numbers of frames that the sockets of a crowd have got.
 #[derive(Debug, Default)]
 struct Seen {
     frames: Cell<u64>,

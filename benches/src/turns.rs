@@ -1,11 +1,11 @@
 //! Measuring two things in turns, so that whatever else the machine does falls on both.
 
-/// How much is measured.
+/// Extent of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// Whether this is only a check that the benchmark works.
+    /// True if this is only a check that the benchmark works.
     pub short: bool,
-    /// How often each of two things is measured.
+    /// Number of times that each of two things is measured.
     pub rounds: usize,
 }
 
@@ -39,7 +39,7 @@ impl Run {
         named.is_empty() || named.iter().any(|name| name == part)
     }
 
-    /// Whether a part of a benchmark is asked for: all are, unless some are named.
+    /// Returns true if a part of a benchmark is asked for: all are, unless some are named.
     #[must_use]
     pub fn wants(self, part: &str) -> bool {
         let mut named = std::env::args()

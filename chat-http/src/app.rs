@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::paths::{Part, check_prefix};
 use crate::row_cache::RowCache;
 
-/// How long open sockets may take to end after a shutdown began.
+/// Time for open sockets to end after a shutdown began.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// A chat application over a store: a [`tower_service::Service`] that answers HTTP requests.

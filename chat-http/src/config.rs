@@ -104,7 +104,7 @@ pub struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Whether clients come by TLS.
+    /// Returns true if clients come by TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
@@ -124,7 +124,7 @@ impl PublicUrl {
         &self.prefix
     }
 
-    /// What a browser sends as `Origin` from a page of this server.
+    /// Returns the `Origin` that a browser sends from a page of this server.
     #[must_use]
     pub fn origin(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };

@@ -101,7 +101,7 @@ pub(crate) struct Limits {
     anonymous_streams: NetworkLimit,
 }
 
-/// What a log-in has taken from its allowances.
+/// Tokens that a log-in has taken from its allowances.
 pub(crate) struct Attempt<'a> {
     limits: &'a Limits,
     /// The allowance for the name.

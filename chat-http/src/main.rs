@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::cli::Config;
 
-/// How long the store may take to close, after the requests under way had their time.
+/// Time for the store to close, after the requests under way had theirs.
 const CLOSING: Duration = Duration::from_secs(2);
 
 #[tokio::main]

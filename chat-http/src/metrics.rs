@@ -1,4 +1,4 @@
-//! What the server counts, as Prometheus text.
+//! Counters of the server, as Prometheus text.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

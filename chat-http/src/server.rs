@@ -27,13 +27,13 @@ use crate::response::Response;
 use crate::service;
 use crate::write_timeout::WriteTimeout;
 
-/// How long a client may take to send the head of a request, and stay silent between two.
+/// Time for a client to send the head of a request, and to stay silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same once connections are scarce, so that they change hands quickly.
 const SCARCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The head of a request: larger ones get `431`.
 const MAX_HEAD: usize = 32 * 1024;
-/// How long requests under way may take to end after a shutdown began.
+/// Time for requests under way to end after a shutdown began.
 const GRACE: Duration = Duration::from_secs(8);
 /// The pause after the system could not give a connection, which is when it has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::App;
 use crate::credentials::{CurrentUser, Proof};
 
-/// How often a session is looked at that may have expired.
+/// Interval at which an open stream asks the store for its session.
 const LOOK: Duration = Duration::from_secs(30);
-/// How soon it is looked at again when the store could not be asked.
+/// Pause before the next question when the store could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Time over which all sessions are looked at that may have ended unheard.

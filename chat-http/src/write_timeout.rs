@@ -20,7 +20,7 @@ pub(crate) struct WriteTimeout<S> {
     stream: S,
     /// Since the client holds up a write; not there for the many who do not.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// What the client has taken since.
+    /// Bytes that the client has taken since.
     taken: usize,
 }
 

@@ -64,7 +64,7 @@ async fn the_server_is_killed_on_sqlite() {
     report("SQLite, server", kills, &verdict);
 }
 
-/// What is killed.
+/// Processes that are killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kill {
     Server,

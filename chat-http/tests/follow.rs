@@ -57,7 +57,7 @@ impl Random {
     }
 }
 
-/// What all followers and writers of a run share.
+/// State that all followers and writers of a run share.
 struct Run {
     servers: Vec<SocketAddr>,
     posted: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What stays open: long polls, event streams and sockets, with clients that are not our own.
+//! Long-lived requests: long polls, event streams and sockets, with clients that are not our own.
 
 #[macro_use]
 mod support;
@@ -642,7 +642,7 @@ async fn posts_of_one_socket_keep_their_order(server: &Running) {
     }
 }
 
-/// What a client says at once happens, and is answered, one after the other.
+/// Frames that a client sends at once are handled, and answered, one after the other.
 async fn answers_come_in_the_order_of_the_frames(server: &Running) {
     let mut ann = socket(server, "ann").await;
     for round in 0..20 {

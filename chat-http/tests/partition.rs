@@ -31,7 +31,7 @@ const ROOMS: usize = 3;
 const BETWEEN: u64 = 150;
 /// Duration of a cut: shorter than any time limit, and longer than all of them.
 const CUT_MILLIS: std::ops::Range<u64> = 500..9_000;
-/// How soon after the election posts are answered again. Two seconds, and the rest is for a slow
+/// Time after the election until posts are answered again. Two seconds, and the rest is for a slow
 /// machine.
 const RESUME_LIMIT: Duration = Duration::from_secs(4);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(60);

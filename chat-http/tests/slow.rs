@@ -12,7 +12,7 @@ use chat_testkit::{announce, tools};
 use serde_json::json;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-http");
-/// What a request may take while the server is under attack on a busy machine.
+/// Time for a request while the server is under attack on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 fn have_tool() -> bool {

@@ -47,7 +47,7 @@ use crate::read_marks::ReadMarks;
 use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
-/// What is in memory for readers and followers of one store.
+/// Memory for the readers and followers of one store.
 pub(crate) struct Feed {
     rooms: RoomTable,
     freshness: Freshness,

@@ -10,7 +10,7 @@
 //! - [`lists`]: everything there is, private rooms included
 //! - [`accounts`], [`sessions`]: names with passwords, and who is logged in
 //!
-//! What one user may do is in [`UserStore`](crate::UserStore).
+//! The calls for one user are in [`UserStore`](crate::UserStore).
 
 mod accounts;
 mod changes;

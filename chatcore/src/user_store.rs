@@ -29,7 +29,7 @@ use crate::types::{RoomName, Username};
 ///
 /// Posts are not made here: [`ChatStore::post`] decides for everyone whether a sender may post.
 ///
-/// What [`ChatStore`] says about cancellation and panics holds here too.
+/// The rules of [`ChatStore`] about cancellation and panics hold here too.
 ///
 /// ```
 /// use chatcore::{Actor, ChatStore, Error, NewMessage, Privacy, Range, RoomName, Username};

@@ -338,7 +338,7 @@ async fn posts_and_followers_of_thousands_of_rooms_go_on_when_the_change_stream_
     const ROOMS: usize = 3_000;
     const POSTED: usize = 300;
 
-    /// What the server says of a stream that cannot be resumed, and of one that can.
+    /// Errors of mongod for a stream that cannot be resumed, and for one that can.
     const HISTORY_LOST: i32 = 286;
     const INTERNAL: i32 = 1;
     let mongo = Deployment::start(Kind::ReplicaSet, 1);

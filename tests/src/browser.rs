@@ -1,7 +1,8 @@
 //! Real browsers for the tests of the pages: headless Chromium and headless Firefox.
 //!
-//! All tests of a process share one browser of each kind. A [`Browser`] is a user of it, with cookies and
-//! storage of its own, and a [`Page`] is one of that user's tabs. A page whose scripts fail fails its test.
+//! All tests of a process share one browser of each kind. A [`Browser`] is a user of it, with
+//! cookies and storage of its own, and a [`Page`] is one of that user's tabs. A page whose scripts
+//! fail fails its test.
 
 mod axe;
 mod chromium;
@@ -46,7 +47,8 @@ enum Context {
     Firefox(firefox::Context),
 }
 
-/// A page in a tab. Fails the test when it is dropped, if its scripts threw or wrote an error to the console.
+/// A page in a tab. Fails the test when it is dropped, if its scripts threw or wrote an error to
+/// the console.
 #[derive(Debug)]
 pub struct Page {
     /// The browser that the page is open in.
@@ -110,7 +112,7 @@ pub struct Point {
     y: f64,
 }
 
-/// What a page fetched.
+/// Traffic of a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// The address of each request, those answered by the cache included.
@@ -122,12 +124,13 @@ pub struct Traffic {
 }
 
 impl Browser {
-    /// A user of a browser of this kind; `None` where it is not installed, which [`crate::tools::find`] says.
+    /// A user of a browser of this kind; `None` where it is not installed, which
+    /// [`crate::tools::find`] says.
     ///
     /// # Panics
     ///
-    /// If `CI` is set and there is no such browser, and if it does not start, as all methods panic if the
-    /// browser does not do what it is told.
+    /// If `CI` is set and there is no such browser, and if it does not start, as all methods panic
+    /// if the browser does not do what it is told.
     pub async fn start(engine: Engine) -> Option<Self> {
         let context = match engine {
             Engine::Chromium => Context::Chromium(chromium::Context::new(&chromium::find()?).await),
@@ -162,7 +165,7 @@ impl Browser {
     }
 }
 
-/// What a page does in every browser.
+/// Actions of a page in every browser.
 impl Page {
     /// Opens an address.
     pub async fn open(&self, url: &str) {
@@ -202,7 +205,8 @@ impl Page {
             .unwrap_or_else(|e| panic!("{expression}: {e}: {value}"))
     }
 
-    /// Waits until an expression is true. An exception, as of an element that is not there yet, is not.
+    /// Waits until an expression is true. An exception, as of an element that is not there yet, is
+    /// not.
     pub async fn wait_for(&self, condition: &str) {
         self.wait_within(DEADLINE, condition).await;
     }
@@ -274,8 +278,8 @@ impl Page {
         self.type_text(text).await;
     }
 
-    /// Clicks the first element of this selector with the mouse, in its middle. Waits until it is shown there,
-    /// stands still, and nothing lies over it.
+    /// Clicks the first element of this selector with the mouse, in its middle. Waits until it is
+    /// shown there, stands still, and nothing lies over it.
     pub async fn click(&self, selector: &str) {
         let at = self.middle(selector).await;
         match &self.tab {
@@ -333,7 +337,8 @@ impl Page {
         std::fs::write(file, picture).expect("written");
     }
 
-    /// Lets requests of this page fail, as where the network does. Exceptions of its scripts still count.
+    /// Lets requests of this page fail, as where the network does. Exceptions of its scripts still
+    /// count.
     pub fn expect_failed_requests(&self) {
         self.may_fail_requests.store(true, Ordering::Relaxed);
     }
@@ -357,7 +362,7 @@ impl Page {
     }
 }
 
-/// What only Chromium does.
+/// Actions that only Chromium offers.
 impl Page {
     fn chromium(&self) -> &chromium::Tab {
         match &self.tab {
@@ -386,7 +391,8 @@ impl Page {
             .await;
     }
 
-    /// Sets features of the medium, such as `prefers-color-scheme` to `dark`. Replaces the earlier ones.
+    /// Sets features of the medium, such as `prefers-color-scheme` to `dark`. Replaces the earlier
+    /// ones.
     pub async fn prefer(&self, features: &[(&str, &str)]) {
         let features = features
             .iter()
@@ -423,7 +429,8 @@ impl Page {
             .await;
     }
 
-    /// Fails requests whose address matches one of these patterns, in place of the earlier ones; `*` matches anything.
+    /// Fails requests whose address matches one of these patterns, in place of the earlier ones;
+    /// `*` matches anything.
     pub async fn block(&self, patterns: &[&str]) {
         self.chromium()
             .command("Network.setBlockedURLs", json!({ "urls": patterns }))
@@ -446,7 +453,8 @@ impl Page {
         .await;
     }
 
-    /// Tells the page that nobody looks at it, or somebody again; a headless browser has no other windows.
+    /// Tells the page that nobody looks at it, or somebody again; a headless browser has no other
+    /// windows.
     pub async fn set_hidden(&self, hidden: bool) {
         self.evaluate(&format!("look({})", !hidden)).await;
     }
@@ -468,7 +476,7 @@ impl Page {
         self.chromium().wheel(at, down).await;
     }
 
-    /// What was fetched since the tab was opened, or since [`Page::forget_traffic`].
+    /// Returns the traffic since the tab was opened, or since [`Page::forget_traffic`].
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.chromium().traffic()

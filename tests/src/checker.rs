@@ -30,7 +30,7 @@ const DELETERS: usize = 3;
 const AUTHORS: usize = 3;
 /// Accounts that are mentioned, mark rooms as read, and react.
 const READERS: usize = 3;
-/// Who owns the rooms and deletes messages.
+/// User who owns the rooms and deletes messages.
 const OWNER: &str = "owner";
 const PASSWORD: &str = "correct horse";
 
@@ -62,7 +62,7 @@ struct Unanswered {
     text: String,
 }
 
-/// What was asked for last, of something that one client changes: a text, or whether there is a
+/// Last request for something that one client changes: a text, or whether there is a
 /// reaction.
 ///
 /// Nothing else is asked for once it is in doubt whether an earlier attempt may still have an
@@ -170,7 +170,7 @@ pub struct Load {
     clients: JoinSet<()>,
 }
 
-/// What a load amounted to. Every number but the first six should be what was promised: 0.
+/// Result of a load. Every number but the first six should be what was promised: 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Posts that were answered.
@@ -194,7 +194,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether every promise was kept.
+    /// Returns true if every promise was kept.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.faults.is_empty()
@@ -282,7 +282,7 @@ impl Load {
         }
     }
 
-    /// How many posts have been answered so far.
+    /// Returns the number of posts answered so far.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.record.posts.load(Ordering::Relaxed)

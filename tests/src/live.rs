@@ -83,7 +83,7 @@ impl Socket {
         let _ = self.stream.send(Message::text(frame.to_string())).await;
     }
 
-    /// What the server says next; `None` when the connection is closed or lost.
+    /// Returns the next frame; `None` when the connection is closed or lost.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Socket {
         }
     }
 
-    /// How the server closes the socket; frames before that are passed over.
+    /// Returns the close code of the server; frames before that are passed over.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl Socket {
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// What kind of event it is.
+    /// Kind of the event.
     pub kind: String,
     /// The id of the last event that had one.
     pub id: String,

@@ -214,7 +214,7 @@ pub struct Mongod {
 #[derive(Debug)]
 struct Place {
     address: SocketAddr,
-    /// What its command line begins with, if it does not run where the tests do.
+    /// Beginning of its command line, if it does not run where the tests do.
     prefix: Vec<OsString>,
     /// More server parameters, as `name=value`.
     parameters: Vec<String>,
@@ -336,7 +336,7 @@ impl Mongod {
         assert!(sent.success(), "kill -{name} {pid}");
     }
 
-    /// Whether it was started and not killed.
+    /// Returns true if it was started and not killed.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running.is_some()
@@ -359,7 +359,7 @@ impl Mongod {
     ///
     /// # Errors
     ///
-    /// What the server said.
+    /// Output of the server.
     pub fn try_admin(&self, command: Document) -> Result<Document, String> {
         run_admin(&self.direct_uri(), command, Duration::from_secs(10)).map_err(|e| e.to_string())
     }

@@ -242,7 +242,7 @@ impl Host {
         Ipv4Addr::new(10, 99, 0, self.number + 1)
     }
 
-    /// What a command line begins with to run on this host.
+    /// Returns the beginning of a command line that runs on this host.
     pub(crate) fn prefix(&self) -> impl Iterator<Item = OsString> + use<> {
         ["ip", "netns", "exec", &self.namespace]
             .map(OsString::from)

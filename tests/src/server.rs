@@ -16,7 +16,7 @@ pub struct Server {
     log: Option<JoinHandle<String>>,
 }
 
-/// How to start a server.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The command line before the arguments.
@@ -77,7 +77,7 @@ impl Start {
     ///
     /// # Errors
     ///
-    /// What it wrote to standard error, if it ended instead.
+    /// Its standard error, if it ended instead.
     pub fn run(&self) -> Result<Server, String> {
         Server::spawn(self.command())
     }
@@ -88,7 +88,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What it wrote to standard error, if it ended instead.
+    /// Its standard error, if it ended instead.
     pub fn spawn(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().map_err(|e| e.to_string())?;
         let mut stderr = child.stderr.take().ok_or("no stderr")?;

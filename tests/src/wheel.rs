@@ -24,7 +24,7 @@ impl Wheel {
     ///
     /// # Errors
     ///
-    /// What pip or the file system said.
+    /// Message of pip or of the file system.
     pub(crate) fn fetch(&self) -> Result<PathBuf, String> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),

@@ -73,7 +73,7 @@ pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
     )
 }
 
-/// Who may know of the room that is asked for. A request without a body asks for a public one.
+/// Reads the privacy of the room that is asked for. A request without a body asks for a public one.
 fn privacy(call: &Call) -> Result<Privacy> {
     let private = if call.body.is_empty() {
         None
@@ -98,7 +98,7 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
     Ok(reader.restrict_caching(cacheable_json(&call.head.headers, &users)?))
 }
 
-/// How far the user has read.
+/// Place up to which the user has read.
 #[derive(Serialize)]
 struct Read {
     read_seq: Seq,

@@ -26,7 +26,7 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
     draw(&app, &call, &room, StatusCode::OK, &Draft::new(None)?).await
 }
 
-/// What the form of a room holds.
+/// Content of the form of a room.
 pub(super) struct Draft<'a> {
     text: &'a str,
     /// Makes sending the same form twice harmless.
@@ -149,7 +149,7 @@ async fn draw_room(
         rows: String,
         older: Option<String>,
         newer: Option<String>,
-        /// Whether this is the end of the room, where new messages appear.
+        /// True at the end of the room, where new messages appear.
         newest: bool,
         /// The first and the last message that is shown, and the last one of the room.
         first: i64,
@@ -161,7 +161,7 @@ async fn draw_room(
         read: i64,
         private: bool,
         owns: bool,
-        /// Whether the user's messages are the user's to edit and to delete.
+        /// True if the user may edit and delete messages of that name.
         verified: bool,
         text: &'a str,
         nonce: &'a str,

@@ -22,7 +22,7 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
         more: Option<String>,
         /// Number of messages that the user has written.
         count: u64,
-        /// What was searched for.
+        /// Text that was searched for.
         find: &'a str,
     }
     let find = call.query.get("find")?.unwrap_or_default().trim();
@@ -75,7 +75,7 @@ pub(crate) async fn new(app: App, call: Call) -> Result<Response> {
     draw_new(&app, &call, form, None).await
 }
 
-/// What the form for a new room holds.
+/// Content of the form for a new room.
 struct Form<'a> {
     name: &'a str,
     topic: &'a str,

@@ -42,7 +42,7 @@ pub(super) struct Entry {
     mentions: u64,
     /// Time of the last message.
     at: Option<String>,
-    /// Who wrote it, and its beginning.
+    /// Sender of the last message, and its beginning.
     by: Option<String>,
     line: Option<String>,
 }

@@ -13,8 +13,8 @@ use crate::{App, Guests, Settings, run};
 
 const PASSWORD: &str = "correct horse";
 
-/// Who asks: without a session; a guest; an account that has nothing to do with the room; a member
-/// of it; who made it; and with the token of a session that has ended.
+/// Actors that ask: without a session; a guest; an account that has nothing to do with the room; a
+/// member of it; who made it; and with the token of a session that has ended.
 #[derive(Debug, Clone, Copy)]
 enum Role {
     Nobody,
@@ -76,7 +76,7 @@ const fn members_else(status: u16, none: u16) -> [u16; 6] {
     [none, 404, 404, status, status, none]
 }
 
-/// What the owner of a private room alone may do.
+/// Routes for the owner of a private room alone.
 const fn owner(status: u16) -> [u16; 6] {
     [401, 404, 404, 403, status, 401]
 }

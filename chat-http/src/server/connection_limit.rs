@@ -16,7 +16,7 @@ use crate::permits::{Allowance, NetworkLimit, NetworkPermit};
 
 /// Refused connections that are told why. More are cut off.
 const MAX_REFUSALS: usize = 64;
-/// How long a refused connection is read from.
+/// Time for which a refused connection is read from.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const REFUSED: &str = "HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/problem+json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 101\r\n\r\n\

@@ -85,7 +85,7 @@ impl Target {
         }
     }
 
-    /// Whether it serves as before, and nothing is left of those who are gone.
+    /// Checks that it serves as before, and that nothing is left of those who are gone.
     async fn check(&self) {
         let mut client = self.server.client();
         assert_eq!(client.get("/readyz").await.status, 200);

@@ -12,7 +12,7 @@ use crate::{SOON, run};
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 
-/// What looks like one of the frames that the server knows.
+/// Strategy for texts that look like frames that the server knows.
 fn said() -> impl Strategy<Value = Vec<u8>> {
     let known = vec![
         "subscribe",

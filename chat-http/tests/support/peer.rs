@@ -125,7 +125,7 @@ fn put_length(bytes: &mut Vec<u8>, length: u64, width: Option<usize>) {
     bytes.extend(&length.to_be_bytes()[8 - width..]);
 }
 
-/// What the server says. Of its own JSON, that which answers to a frame.
+/// Next text from the server. Of its own JSON, that which answers to a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     /// The text of a `message`.
@@ -141,7 +141,7 @@ pub(crate) enum Heard {
     Other(String),
 }
 
-/// What a parser adds after a colon is no matter here.
+/// Spaces after a colon are no matter here.
 fn detail(text: &str) -> String {
     text.split(':').next().unwrap_or_default().to_owned()
 }
@@ -217,7 +217,7 @@ impl Peer {
         }
     }
 
-    /// What the server says next. What it says of who is there, and that a post is stored, is
+    /// Next text from the server. Frames of who is there, and that a post is stored, are
     /// passed over: the one comes at any time, the other before or after the message itself.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {

@@ -1,4 +1,4 @@
-//! How a case is written, and run.
+//! Notation of a case, and its run.
 
 use futures_util::{StreamExt as _, stream};
 
@@ -8,7 +8,7 @@ use crate::support::Running;
 
 /// Cases at once.
 const AT_ONCE: usize = 16;
-/// What is sent and heard, in turns.
+/// Frames that are sent and received, in turns.
 pub(crate) struct Case {
     name: String,
     steps: Vec<Step>,

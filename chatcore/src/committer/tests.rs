@@ -79,7 +79,7 @@ impl Setup {
         self.store.post(message(text)).await
     }
 
-    /// What is stored, after a check that it is dense and counted.
+    /// Returns the stored messages, after a check that they are dense and counted.
     async fn stored(&self) -> Vec<String> {
         let read = self
             .store

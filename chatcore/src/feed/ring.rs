@@ -370,8 +370,8 @@ impl Ring {
         }
     }
 
-    /// Whether a read of this range at the store joins on to what is here, so that one reader's
-    /// answer serves the others who miss the same.
+    /// Returns true if a read of this range at the store joins on to what is here, so that one
+    /// reader's answer serves the others who miss the same.
     pub(super) fn is_near(&self, range: Range, limit: usize) -> bool {
         let Some(end) = self.end() else { return true };
         let start = self.messages.front().map_or(end.next(), |m| m.seq);
@@ -401,7 +401,7 @@ mod tests {
         seqs.into_iter().map(message).collect()
     }
 
-    /// What a room of `end` messages answers.
+    /// Returns the answer of a room of `end` messages.
     fn model(end: i64, range: Range, limit: usize) -> Vec<SharedMessage> {
         let all: Vec<_> = (1..=end).map(testing::message).collect();
         testing::model(&all, range, limit)

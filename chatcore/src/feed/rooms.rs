@@ -10,7 +10,7 @@ use super::ring::Ring;
 use super::room::RoomFeed;
 use crate::types::RoomName;
 
-/// How long a room stays that nobody follows or reads.
+/// Time that a room stays which nobody follows or reads.
 pub(super) const KEEP: Duration = Duration::from_secs(60);
 /// The most rooms that stay though nobody follows them.
 pub(super) const MAX_IDLE: usize = 4_096;

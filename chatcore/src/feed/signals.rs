@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::types::{Topic, Username};
 
-/// How long a user who typed counts as typing.
+/// Time for which a user who typed counts as typing.
 const TYPING: Duration = Duration::from_secs(5);
 /// The shortest time between two signals that the same user types.
 const TYPING_PAUSE: Duration = Duration::from_secs(1);

@@ -226,7 +226,7 @@ pub(crate) async fn of_registrations_at_the_same_time_one_succeeds(database: &Da
     }
 }
 
-/// What a guest does over and over.
+/// Requests of a guest, over and over.
 #[derive(Clone, Copy)]
 enum Act {
     Posts,

@@ -796,7 +796,7 @@ pub(crate) async fn a_topic_is_set_by_the_owner_and_reaches_followers(database: 
     assert!("x".repeat(201).parse::<Topic>().is_err() && "a\nb".parse::<Topic>().is_err());
 }
 
-/// What a follower knows of a room.
+/// State of a room as a follower knows it.
 #[derive(Default)]
 struct Known {
     messages: BTreeMap<i64, SharedMessage>,

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Database, TestClock, post, post_many, room};
 
-/// What a range means, said in the plainest way.
+/// Meaning of a range, in the plainest way.
 fn model(all: &[Message], range: Range, limit: usize) -> Vec<Message> {
     let (covered, oldest): (Vec<_>, bool) = match range {
         Range::Newest => (all.iter().collect(), false),

@@ -9,21 +9,22 @@ use serde_json::Value;
 use super::Record;
 use crate::http::{Client, Reply};
 
-/// How long a client waits for one answer. The server's own limits are shorter.
+/// Time that a client waits for one answer. The server's own limits are shorter.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The pause of a client that could not reach the server.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// How long a request is repeated after the load has ended, before the server is taken for dead.
+/// Time for which a request is repeated after the load has ended, before the server is taken for
+/// dead.
 const LAST_TRIES: Duration = Duration::from_secs(60);
 
-/// How often a request is sent.
+/// Number of times a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attempts {
     One,
     UntilAnswered,
 }
 
-/// What became of a request.
+/// Outcome of a request.
 pub(super) struct Called {
     /// The answer, if there was one.
     pub(super) reply: Option<Reply>,

@@ -1,4 +1,4 @@
-//! What became of everything that was sent.
+//! Outcome of everything that was sent.
 
 mod changes;
 mod mentions;

@@ -10,7 +10,7 @@ use super::room_path;
 
 /// The pause between two marks, which a user may not set as fast as messages.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many messages behind the latest a reader is.
+/// Number of messages that a reader is behind the latest.
 const BEHIND: usize = 10;
 
 pub(super) struct Reader {

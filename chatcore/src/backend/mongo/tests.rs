@@ -1,4 +1,4 @@
-//! What a deployment turns into another one, and what a crash leaves, made by hand.
+//! Documents that another deployment or a crash leaves, made by hand.
 
 use std::sync::Arc;
 use std::time::Duration;

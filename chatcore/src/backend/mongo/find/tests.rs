@@ -1,4 +1,4 @@
-//! How the server runs each query.
+//! Plans of mongod for each query.
 
 use chat_testkit::mongod::{self, Kind};
 use mongodb::{Client, Database};
