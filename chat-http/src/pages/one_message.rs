@@ -30,6 +30,27 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
     draw(&app, &call, (&room, seq), None, None).await
 }
 
+/// Fields of the template of one message.
+#[derive(Serialize)]
+struct MessageContext<'a> {
+    head: Head<'a>,
+    row: String,
+    room: &'a str,
+    room_page: String,
+    /// Address of the message in its room.
+    back: String,
+    page: String,
+    seq: i64,
+    nonce: String,
+    /// Text of the form to edit it.
+    text: &'a str,
+    may_edit: bool,
+    may_delete: bool,
+    may_answer: bool,
+    choices: Vec<Choice>,
+    error: Option<String>,
+}
+
 async fn draw(
     app: &App,
     call: &Call,
@@ -37,25 +58,6 @@ async fn draw(
     typed: Option<&str>,
     error: Option<HttpError>,
 ) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        row: String,
-        room: &'a str,
-        room_page: String,
-        /// Address of the message in its room.
-        back: String,
-        page: String,
-        seq: i64,
-        nonce: String,
-        /// Text of the form to edit it.
-        text: &'a str,
-        may_edit: bool,
-        may_delete: bool,
-        may_answer: bool,
-        choices: Vec<Choice>,
-        error: Option<String>,
-    }
     let store = call.user_store(app);
     let message = match store.message(room, seq).await {
         Ok(message) => message,
@@ -78,7 +80,7 @@ async fn draw(
     let reader = head.reader;
     let row = draw_rows(app, reader.language, std::slice::from_ref(&message)).await?;
     let is_there = !message.is_deleted();
-    let context = Context {
+    let context = MessageContext {
         head,
         row,
         room: room.as_str(),

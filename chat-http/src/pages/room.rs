@@ -126,6 +126,42 @@ async fn draw_missing(
     render(reader, status, "missing", &context)
 }
 
+/// Fields of the template of a room.
+#[derive(Serialize)]
+struct RoomContext<'a> {
+    head: Head<'a>,
+    t: &'a Value,
+    room: &'a str,
+    /// Name of the room as the user reads it.
+    label: &'a str,
+    topic: Option<&'a str>,
+    page: String,
+    api: String,
+    emoji: String,
+    placeholder: String,
+    /// The messages, drawn.
+    rows: String,
+    older: Option<String>,
+    newer: Option<String>,
+    /// True at the end of the room, where new messages appear.
+    newest: bool,
+    /// The first and the last message that is shown, and the last one of the room.
+    first: i64,
+    last: i64,
+    end: i64,
+    /// The last change that is shown.
+    change: i64,
+    /// The last message that the user has read.
+    read: i64,
+    private: bool,
+    owns: bool,
+    /// True if the user may edit and delete messages of that name.
+    verified: bool,
+    text: &'a str,
+    nonce: &'a str,
+    error: Option<&'a str>,
+}
+
 async fn draw_room(
     app: &App,
     call: &Call,
@@ -133,40 +169,6 @@ async fn draw_room(
     status: StatusCode,
     draft: &Draft<'_>,
 ) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        t: &'a Value,
-        room: &'a str,
-        /// Name of the room as the user reads it.
-        label: &'a str,
-        topic: Option<&'a str>,
-        page: String,
-        api: String,
-        emoji: String,
-        placeholder: String,
-        /// The messages, drawn.
-        rows: String,
-        older: Option<String>,
-        newer: Option<String>,
-        /// True at the end of the room, where new messages appear.
-        newest: bool,
-        /// The first and the last message that is shown, and the last one of the room.
-        first: i64,
-        last: i64,
-        end: i64,
-        /// The last change that is shown.
-        change: i64,
-        /// The last message that the user has read.
-        read: i64,
-        private: bool,
-        owns: bool,
-        /// True if the user may edit and delete messages of that name.
-        verified: bool,
-        text: &'a str,
-        nonce: &'a str,
-        error: Option<&'a str>,
-    }
     let selection = Selection::of(&call.query)?;
     let store = call.user_store(app);
     // Read before the messages: the page goes on after its last change.
@@ -189,7 +191,7 @@ async fn draw_room(
     let last = messages.last().map_or(0, |m| m.seq.get());
     let is_newest = selection == Selection::Range(Range::Newest) || last >= found.last_seq.get();
     let placeholder = t.get("message_to").and_then(Value::as_str);
-    let context = Context {
+    let context = RoomContext {
         t,
         room: room.as_str(),
         label: &label,

@@ -8,7 +8,7 @@ use rusqlite::{
 
 use super::accounts::find_account;
 use super::{columns, sql};
-use crate::model::{Append, Batch, BatchMessage, Head, MessageChange, ReactionChange, RoomBatch};
+use crate::model::{Append, Batch, BatchMessage, Head, MessageChange, RoomBatch};
 use crate::types::{Content, Seq, Username};
 
 /// Stores a batch, whole or not at all.
@@ -147,76 +147,94 @@ fn add_messages(
     Ok(())
 }
 
-/// Brings a stored message to its new state.
+/// Brings a stored message, its reactions and its mentions to their new state.
 fn make_change(
     transaction: &Transaction<'_>,
     room_id: i64,
     change: &MessageChange,
 ) -> rusqlite::Result<()> {
-    let (seq, number) = (change.after.seq.get(), change.number().get());
     match &change.after.content {
-        Some(Content {
-            text,
-            mentions,
-            edited_at,
-            reactions,
-            ..
-        }) => {
-            transaction
-                .prepare_cached(sql::CHANGE_MESSAGE)?
-                .execute(params![
-                    room_id,
-                    seq,
-                    text.as_str(),
-                    columns::mentions(mentions),
-                    edited_at.map(|time| time.as_micros()),
-                    columns::reactions(reactions),
-                    number,
-                ])?;
-        }
-        None => {
-            transaction
-                .prepare_cached(sql::DELETE_MESSAGE)?
-                .execute(params![room_id, seq, number])?;
-            let before = change.before.message.content.as_ref();
-            if before.is_some_and(|before| !before.reactions.is_empty()) {
-                transaction
-                    .prepare_cached(sql::REMOVE_REACTIONS)?
-                    .execute(params![room_id, seq])?;
-            }
-        }
+        Some(content) => replace_content(transaction, room_id, change, content)?,
+        None => delete_content(transaction, room_id, change)?,
+    }
+    change_reactions(transaction, room_id, change)?;
+    change_mentions(transaction, room_id, change)
+}
+
+fn replace_content(
+    transaction: &Transaction<'_>,
+    room_id: i64,
+    change: &MessageChange,
+    content: &Content,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(sql::CHANGE_MESSAGE)?
+        .execute(params![
+            room_id,
+            change.after.seq.get(),
+            content.text.as_str(),
+            columns::mentions(&content.mentions),
+            content.edited_at.map(|time| time.as_micros()),
+            columns::reactions(&content.reactions),
+            change.number().get(),
+        ])?;
+
+    Ok(())
+}
+
+/// Deletes a message, and with it whatever reactions it has.
+fn delete_content(
+    transaction: &Transaction<'_>,
+    room_id: i64,
+    change: &MessageChange,
+) -> rusqlite::Result<()> {
+    let seq = change.after.seq.get();
+    transaction
+        .prepare_cached(sql::DELETE_MESSAGE)?
+        .execute(params![room_id, seq, change.number().get()])?;
+
+    let before = change.before.message.content.as_ref();
+    if before.is_some_and(|before| !before.reactions.is_empty()) {
+        transaction
+            .prepare_cached(sql::REMOVE_REACTIONS)?
+            .execute(params![room_id, seq])?;
     }
 
-    for ReactionChange {
-        emoji,
-        user,
-        position,
-        ..
-    } in &change.reactions
-    {
-        let key = (room_id, seq, emoji.as_str(), user.as_str());
-        match position {
+    Ok(())
+}
+
+fn change_reactions(
+    transaction: &Transaction<'_>,
+    room_id: i64,
+    change: &MessageChange,
+) -> rusqlite::Result<()> {
+    for reaction in &change.reactions {
+        let (emoji, user) = (reaction.emoji.as_str(), reaction.user.as_str());
+        let seq = change.after.seq.get();
+        match reaction.position {
             Some(position) => transaction
                 .prepare_cached(sql::ADD_REACTION)?
-                .execute(params![key.0, key.1, key.2, key.3, position])?,
+                .execute(params![room_id, seq, emoji, user, position])?,
             None => transaction
                 .prepare_cached(sql::REMOVE_REACTION)?
-                .execute(key)?,
+                .execute(params![room_id, seq, emoji, user])?,
         };
     }
 
+    Ok(())
+}
+
+fn change_mentions(
+    transaction: &Transaction<'_>,
+    room_id: i64,
+    change: &MessageChange,
+) -> rusqlite::Result<()> {
+    let (seq, time) = (change.after.seq.get(), change.after.timestamp.as_micros());
     for user in change.new_mentions() {
-        let mention = params![
-            user.as_str(),
-            room_id,
-            seq,
-            change.after.timestamp.as_micros()
-        ];
         transaction
             .prepare_cached(sql::ADD_MENTION)?
-            .execute(mention)?;
+            .execute(params![user.as_str(), room_id, seq, time])?;
     }
-
     for user in change.lost_mentions() {
         transaction
             .prepare_cached(sql::REMOVE_MENTION)?

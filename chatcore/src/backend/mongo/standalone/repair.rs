@@ -32,50 +32,85 @@ pub(super) async fn repair(journal: Journal<'_>) -> Result<i64> {
         return Ok(0);
     };
     let broken = |e: Error| Error::Corrupt(format!("the plan of the last batch: {e}"));
-    let Plan {
-        number,
-        id,
-        rooms: parts,
-        is_complete,
-        counts,
-        changes,
-        more_changes,
-    } = Plan::read(&stored).map_err(broken)?;
-    let has_changes = is_complete && !changes.is_empty();
+    let plan = Plan::read(&stored).map_err(broken)?;
+    let has_changes = plan.is_complete && !plan.changes.is_empty();
 
-    let mut arrived = Vec::new();
-    for part in &parts {
-        let messages = arrived_messages(journal.connection, part, id).await?;
+    let arrived = keep_arrived(journal, &plan).await?;
+    let rooms = moved_rooms(&plan.rooms, &arrived, has_changes);
+    if is_applied(journal, plan.number, &rooms).await? {
+        return Ok(plan.number);
+    }
+
+    let counts = if has_changes {
+        plan.counts
+    } else {
+        posts_by_sender(&arrived)
+    };
+    if has_changes {
+        for command in plan.changes {
+            journal.step(command).await?;
+        }
+        repeat_more_changes(journal, &state, plan.number, plan.more_changes).await?;
+    }
+    let effects = Effects {
+        number: plan.number,
+        repeats: true,
+        counts: Cow::Owned(counts),
+        mentions: mentions_of(&arrived),
+        rooms,
+    };
+    effects.apply(journal).await?;
+
+    Ok(plan.number)
+}
+
+/// Reads the messages of a plan that arrived, and removes those behind the first that did not.
+async fn keep_arrived(journal: Journal<'_>, plan: &Plan) -> Result<Vec<Arrived>> {
+    let mut arrived = Vec::with_capacity(plan.rooms.len());
+    for part in &plan.rooms {
+        let messages = arrived_messages(journal.connection, part, plan.id).await?;
         let end = messages.span.map_or(part.after, |(_, head)| head.seq);
         if end < part.last {
-            journal.remove(&part.room, end, part.last, id).await?;
+            journal.remove(&part.room, end, part.last, plan.id).await?;
         }
         arrived.push(messages);
     }
 
-    let mut posted: BTreeMap<Username, i64> = BTreeMap::new();
+    Ok(arrived)
+}
+
+/// Returns the rooms whose heads the arrived part of a plan moves.
+fn moved_rooms<'a>(
+    parts: &'a [Part],
+    arrived: &'a [Arrived],
+    has_changes: bool,
+) -> Vec<Effect<'a>> {
     let mut rooms = Vec::new();
-    for (part, arrived) in parts.iter().zip(&arrived) {
-        for (sender, n) in &arrived.senders {
-            *posted.entry(sender.clone()).or_insert(0) += n;
-        }
+    for (part, arrived) in parts.iter().zip(arrived) {
         let head = HeadMove {
             last: arrived.span.map(|(_, head)| (head.seq, head.timestamp)),
             change: part.change.filter(|_| has_changes),
         };
-        if head.last.is_some() || head.change.is_some() {
-            let created_at = arrived
-                .span
-                .map_or(Timestamp::EPOCH, |(created_at, _)| created_at);
-            rooms.push(Effect {
-                room: &part.room,
-                head,
-                members: &arrived.members,
-                created_at,
-            });
+        if head.last.is_none() && head.change.is_none() {
+            continue;
         }
+        let created_at = arrived
+            .span
+            .map_or(Timestamp::EPOCH, |(created_at, _)| created_at);
+        rooms.push(Effect {
+            room: &part.room,
+            head,
+            members: &arrived.members,
+            created_at,
+        });
     }
-    // The heads go last: where they are, everything is, and members may have left since.
+
+    rooms
+}
+
+/// Returns true if the heads of all these rooms are of the plan or of a later one. They are moved
+/// last: where they are, everything is, and members may have left since.
+async fn is_applied(journal: Journal<'_>, number: i64, rooms: &[Effect<'_>]) -> Result<bool> {
     let names: Vec<_> = rooms.iter().map(|effect| effect.room.clone()).collect();
     let applied = journal
         .connection
@@ -83,54 +118,56 @@ pub(super) async fn repair(journal: Journal<'_>) -> Result<i64> {
             Ok(d.get_i64("batch").unwrap_or(0) >= number)
         })
         .await?;
-    if applied.len() == names.len() && applied.into_iter().all(|applied| applied) {
-        return Ok(number);
-    }
 
-    let posted = || {
-        posted.into_iter().map(|(user, added)| CountChange {
-            user,
-            added,
-            removed: 0,
-        })
+    Ok(applied.len() == names.len() && applied.into_iter().all(|applied| applied))
+}
+
+/// Returns the counts that the arrived messages add.
+fn posts_by_sender(arrived: &[Arrived]) -> Vec<CountChange> {
+    let mut posted: BTreeMap<&Username, i64> = BTreeMap::new();
+    for (sender, n) in arrived.iter().flat_map(|arrived| &arrived.senders) {
+        *posted.entry(sender).or_insert(0) += n;
+    }
+    let count = |(user, added): (&Username, i64)| CountChange {
+        user: user.clone(),
+        added,
+        removed: 0,
     };
-    let counts = if has_changes {
-        counts
-    } else {
-        posted().collect()
-    };
-    if has_changes {
-        for command in changes {
+
+    posted.into_iter().map(count).collect()
+}
+
+/// Makes the changes of a plan that did not fit into its first document.
+async fn repeat_more_changes(
+    journal: Journal<'_>,
+    state: &Collection<RawDocumentBuf>,
+    number: i64,
+    parts: i64,
+) -> Result<()> {
+    for at in 1..=parts {
+        let part = doc! { "_id": { "batch": at }, "number": number };
+        let part = state.find_one(part).await.map_err(error)?;
+        let part =
+            part.ok_or_else(|| corrupt("a part of the plan of the last batch is missing"))?;
+        for command in plan::commands_in(&part)? {
             journal.step(command).await?;
         }
-        for at in 1..=more_changes {
-            let part = doc! { "_id": { "batch": at }, "number": number };
-            let part = state.find_one(part).await.map_err(error)?;
-            let part =
-                part.ok_or_else(|| corrupt("a part of the plan of the last batch is missing"))?;
-            for command in plan::commands_in(&part)? {
-                journal.step(command).await?;
-            }
-        }
     }
+
+    Ok(())
+}
+
+/// Returns the command that stores the mentions of the arrived messages, unless there are none.
+fn mentions_of(arrived: &[Arrived]) -> Option<RawDocumentBuf> {
     let messages = arrived.iter().flat_map(|arrived| &arrived.mentioning);
-    let mentions = changes::new_mentions(messages.map(|message| {
+    changes::new_mentions(messages.map(|message| {
         (
             &message.room,
             message.seq,
             message.timestamp,
             message.mentions(),
         )
-    }));
-    let effects = Effects {
-        number,
-        repeats: true,
-        counts: Cow::Owned(counts),
-        mentions,
-        rooms,
-    };
-    effects.apply(journal).await?;
-    Ok(number)
+    }))
 }
 
 /// Counts the members of the room whose members were changed last.
