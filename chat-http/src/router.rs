@@ -1,7 +1,7 @@
 //! The routes, on one page.
 
 #[cfg(test)]
-mod access;
+mod access_table_tests;
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! Every route, asked by everyone: a route without its line here fails the test.
+//! Tests of every route by every role: a route without its line in `TABLE` fails.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
