@@ -15,11 +15,19 @@
 //!
 //! | memory answers | live | current | certain | confirmed | besides |
 //! |---|---|---|---|---|---|
-//! | a read of messages or changes | yes | yes | in the room | yes | the ring reaches as far |
+//! | a read of messages or changes | yes | yes | in the room | yes | the ring reaches as far; for a user only if the room is public, else after a check of access |
 //! | a follower | | | | yes | the ring reaches as far; what it lacks wakes the follower later |
-//! | whether a user may enter, if allowed | yes | yes | | | a refusal is never remembered |
+//! | whether a user may enter, if allowed | yes | yes | | | in a private or restricted room of a replica set, only for messages that came from the ring; a refusal is never remembered |
 //! | whether a room is public | | | | | privacy never changes |
 //! | a user's message count | yes | | in every room | | only this process writes to the store |
+//! | head, members and permissions in the committer | | | | | always, as a guess: the batch is guarded |
+//! | names open to guests | | | | | always, as a guess: the batch is guarded |
+//! | read marks | | | | | always: a mark counts once it is in memory |
+//! | presence and typing | | | | | always; they promise no exactness |
+//! | sessions | | | | | never |
+//!
+//! The last five rows need none of the facts, and are kept by other modules. `docs/design.md` has
+//! the same rows, with what happens where memory may not answer.
 //!
 //! Everything else is asked of the store. A fact is checked before memory is read and again after
 //! it, so that what became doubtful meanwhile does not count. An answer of the store is taken in
@@ -111,7 +119,7 @@ enum Source {
 #[derive(Debug)]
 pub(super) struct Freshness {
     source: watch::Sender<Source>,
-    /// Number of the time since the last gap in what became known.
+    /// Grows with each gap in the change stream.
     epoch: AtomicU64,
     /// Commits whose result is unknown, over all rooms.
     uncertain: AtomicUsize,
