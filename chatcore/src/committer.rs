@@ -12,8 +12,9 @@
 //!  drain, merge          posts with the same nonce become one            request, pending
 //!       │
 //!  load heads            from memory, else from the store                rooms
-//!  reject missing rooms, replies to no message                           validation
+//!  reject missing rooms                                                  validation
 //!  reject unauthorized   who may post is decided here                    authorization
+//!  reject wrong replies  after that, so that they tell nothing           validation
 //!  resolve changes       what edits, deletions and reactions lead to     changes, draft, outcomes
 //!       │
 //!  build_batch           numbers, times, members, counters, guards       build

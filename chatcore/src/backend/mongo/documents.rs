@@ -15,9 +15,12 @@
 //! | `sessions` | SHA-256 of the token | `id`, `username`, `verified`, `user_agent`, `created_at`, `last_seen`, `renewed_at`, `used`, `guest`? |
 //! | `state` | what it is | of the database itself: schema version, lease, the last batch and change of members |
 //! | `marks` | `{user, room}` | `seq`: how far the user has read |
-//! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `host`, `pid`, `tally`? |
+//! | `processes` | an id | the processes on a replica set: `sessions`, `beats`, `turn`, `host`, `pid`, `tally`? |
 //! | `presence` | `{room, process}` | `users` who are connected there, `version` |
 //! | `signals` | an id | what passes: `typing`, `sessions_ended`, `room_closed`, `evicted` or `topic_set`, `at` |
+//!
+//! `processes.beats` counts on, so that others see that the process lives. `processes.turn` is the
+//! number of its last beat as the process counts, by which it knows the beat in the change stream.
 //!
 //! Times are microseconds since the epoch, but for those that an index expires documents by, which
 //! have to be dates. On a standalone mongod `counters` also carry `batch`, the
