@@ -22,14 +22,14 @@ impl Run {
         }
     }
 
-    /// The first amount in a short run, else the second.
+    /// Returns the first amount in a short run, else the second.
     #[must_use]
     pub fn pick<T>(self, short: T, long: T) -> T {
         if self.short { short } else { long }
     }
 
-    /// Tells if one of several parts of a benchmark is asked for: all are, unless some of them are
-    /// named.
+    /// Returns true if one of several parts of a benchmark is asked for: all are, unless some of
+    /// them are named.
     #[must_use]
     pub fn wants_of(self, parts: &[&str], part: &str) -> bool {
         let named: Vec<_> = std::env::args()

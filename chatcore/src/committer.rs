@@ -103,7 +103,7 @@ const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) struct Committer {
     queue: mpsc::Sender<Request>,
     closing: Arc<Notify>,
-    /// Its sender goes with the worker.
+    /// Ends when the worker does: its sender is dropped then.
     ended: watch::Receiver<()>,
 }
 

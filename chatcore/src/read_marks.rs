@@ -45,7 +45,7 @@ struct Mark {
     seq: Seq,
     /// The place that is known to be stored.
     stored: Seq,
-    /// Tells if it is among those to write.
+    /// True if the mark is in `unwritten`.
     queued: bool,
 }
 

@@ -200,7 +200,7 @@ impl Verdict {
         self.lost == 0 && self.doubled == 0 && self.faults.is_empty()
     }
 
-    /// Tells if there was enough of everything to judge.
+    /// Returns true if there was enough of everything to judge.
     #[must_use]
     pub fn is_telling(&self, answered: u64) -> bool {
         self.answered as u64 >= answered && self.deleted > 0 && self.edited > 0 && self.reacted > 0

@@ -342,7 +342,7 @@ impl Mongod {
         self.running.is_some()
     }
 
-    /// Tells if it says that it is the primary, and takes writes.
+    /// Returns true if it says that it is the primary, and takes writes.
     #[must_use]
     pub fn is_primary(&self) -> bool {
         let hello = || try_admin(&self.direct_uri(), doc! { "hello": 1 });

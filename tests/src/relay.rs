@@ -44,7 +44,7 @@ impl Relay {
         *self.to_lose.lock().expect("no panic") = Some(bytes);
     }
 
-    /// Tells if the command of the last [`Relay::lose_next`] came, and got lost.
+    /// Returns true if the command of the last [`Relay::lose_next`] came, and got lost.
     #[must_use]
     pub fn has_lost(&self) -> bool {
         self.to_lose.lock().expect("no panic").is_none()

@@ -26,8 +26,9 @@ pub(crate) trait Commits: Send + Sync + 'static {
     /// Returns true if the batch is stored. Waits for an attempt to store it that is still under
     /// way.
     ///
-    /// The committer asks only about the last batch that it tried to store. SQLite and a standalone
-    /// mongod know no other, and return false for an earlier one.
+    /// Only the answer about the last batch that the committer tried to store has to be right,
+    /// because it uses no other. SQLite and a standalone mongod remember no more, and return false
+    /// for an earlier batch.
     async fn is_stored(&self, batch: Arc<Batch>) -> Result<bool>;
 
     /// Returns messages that are to be changed, in the order asked for; `None` for one that does

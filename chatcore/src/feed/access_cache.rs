@@ -26,16 +26,17 @@ struct Answers {
 /// Access to a room. Only what is allowed is remembered.
 #[derive(Debug, Default)]
 pub(super) struct AccessCache {
-    /// Never changes once it is known.
+    /// Privacy of the room, once it is known. It never changes.
     privacy: Option<Privacy>,
-    /// True if there is no such room.
+    /// True if the store answered that there is no such room.
     missing: bool,
-    /// True once nobody was banned from the room, which is public. Those who were since are in
-    /// `evicted`.
+    /// True if the store answered that the room is public and nobody is banned from it. Users who
+    /// were banned after that are in `evicted`.
     open: bool,
     /// Users who may take part.
     allowed: HashSet<Username>,
-    /// Names, in any case, that were or may have been removed or banned, and since when.
+    /// Names, in any case, of users who were or may have been removed or banned, each with the
+    /// generation of that.
     evicted: HashMap<NameKey, Generation>,
     /// Grows with each question and each change, so that both have an order.
     generation: Generation,
@@ -48,8 +49,7 @@ pub(super) struct AccessCache {
     waiting: HashSet<Username>,
     /// Answers to the last question about `waiting`.
     answers: Option<Answers>,
-    /// Number of closings of the room up to which everyone who was removed or banned is known to
-    /// be.
+    /// The head's `closings` up to which all removals and bans are known here.
     closings: Option<i64>,
 }
 

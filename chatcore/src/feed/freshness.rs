@@ -119,7 +119,7 @@ enum Source {
 #[derive(Debug)]
 pub(super) struct Freshness {
     source: watch::Sender<Source>,
-    /// Grows with each gap in the change stream.
+    /// Number of the present epoch, one more after each gap in the change stream.
     epoch: AtomicU64,
     /// Commits whose result is unknown, over all rooms.
     uncertain: AtomicUsize,

@@ -23,14 +23,21 @@ use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 /// locked first while the room is renewed.
 pub(crate) struct RoomFeed {
     pub(crate) name: RoomName,
+    /// Facts that decide whether memory may answer.
     pub(super) freshness: RoomFreshness,
+    /// Newest messages and changes.
     ring: Mutex<Ring>,
+    /// Users who are present, here and at other processes.
     presence: Mutex<RoomPresence>,
+    /// Latest topic, and users who type: what followers get besides messages.
     signals: Mutex<Signals>,
+    /// Users who may enter.
     access: Mutex<AccessCache>,
-    /// Copies of what `access` knows, so that readers of a public room take no lock.
+    /// True if `access` knows that the room is public. A copy, so that readers take no lock.
     is_public: AtomicBool,
+    /// True if `access` knows that everyone may read the room and take part in it. A copy, too.
     is_open: AtomicBool,
+    /// Wakes the followers. A room with a receiver of it is followed.
     wake: watch::Sender<()>,
     /// Watchers who are given the presence.
     watchers: AtomicUsize,

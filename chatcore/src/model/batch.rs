@@ -46,9 +46,9 @@ impl CountChange {
 pub(crate) struct RoomBatch {
     pub(crate) room: RoomName,
     /// Head that the batch was built on, `None` if the room has yet to be created.
-    /// [`follows`](Self::follows) tells on which heads it may be stored.
+    /// [`follows`](Self::follows) returns true for the heads on which the batch may be stored.
     pub(crate) after: Option<Head>,
-    /// Numbered without holes.
+    /// New messages, numbered without holes after the head's `seq`.
     pub(crate) messages: Vec<BatchMessage>,
     /// Changes of messages that were stored before the batch, numbered without holes; at most one
     /// of each message.

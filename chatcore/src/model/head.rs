@@ -1,4 +1,4 @@
-//! The end of a room.
+//! Heads of rooms.
 
 use crate::timestamp::Timestamp;
 use crate::types::{ChangeSeq, Seq};

@@ -7,7 +7,7 @@ use crate::types::{Emoji, Message, RoomName, Seq, Username};
 pub(crate) struct Target {
     pub(crate) room: RoomName,
     pub(crate) seq: Seq,
-    /// Each emoji once.
+    /// Questions about its reactions, one for each emoji that the change concerns.
     pub(crate) reactions: Vec<ReactionQuery>,
 }
 

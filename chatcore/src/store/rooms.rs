@@ -82,7 +82,7 @@ impl ChatStore {
         self.engine.privacy(room).await
     }
 
-    /// Sets what a room is about, and returns the room. Those who watch the room are notified.
+    /// Sets the topic of a room, and returns the room. Those who watch the room are notified.
     ///
     /// # Errors
     ///

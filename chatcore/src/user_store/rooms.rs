@@ -87,7 +87,7 @@ impl UserStore {
         found
     }
 
-    /// Sets what a room is about that the user owns, and returns the room. Those who watch the room
+    /// Sets the topic of a room that the user owns, and returns the room. Those who watch the room
     /// are notified.
     ///
     /// # Errors

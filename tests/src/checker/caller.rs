@@ -28,7 +28,7 @@ pub(super) enum Attempts {
 pub(super) struct Called {
     /// The answer, if there was one.
     pub(super) reply: Option<Reply>,
-    /// Tells that an attempt had no answer, so that it may have an effect later than the answer.
+    /// True if an attempt had no answer, so that it may have an effect later than the answer.
     pub(super) is_doubtful: bool,
 }
 

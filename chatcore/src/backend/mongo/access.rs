@@ -19,7 +19,7 @@ use crate::types::{RoomName, Username};
 struct Unban<'a> {
     room: &'a RoomName,
     user: &'a Username,
-    /// Tells that there was a ban to lift.
+    /// True if there was a ban to lift.
     lifted: bool,
 }
 

@@ -41,8 +41,9 @@ impl Step for Change {
         }
     }
 
-    /// Without a transaction, a change that was not right may have ended sessions that had to end
-    /// anyway.
+    /// Without a transaction, a failed precondition leaves sessions ended. These had to end in any
+    /// case: guests' sessions under a name that has an account, or sessions from before a newer
+    /// password.
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         match &*self {
             Self::Claim(account, first) => {
@@ -98,8 +99,8 @@ impl Step for Change {
     }
 }
 
-/// Returns the command by which nobody claims a name before the transaction ends. A duplicate key says that it
-/// has an account.
+/// Returns the command that keeps a name from being claimed before the transaction ends. It fails
+/// with a duplicate key if the name has an account.
 fn use_by_guest(name: &NameKey) -> RawDocumentBuf {
     let statement = rawdoc! {
         "q": { "_id": name.as_str(), "account": { "$exists": false } },

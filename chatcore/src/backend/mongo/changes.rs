@@ -256,7 +256,7 @@ fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocu
 struct Location {
     /// First place of the bucket.
     first: i64,
-    /// Tells that the text is gone from the bucket.
+    /// True if the text is gone from the bucket.
     is_blank: bool,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Connection {
     pub(super) database: Database,
     /// Time for one command.
     pub(super) timeout: Duration,
-    /// Tells that it is on a replica set or a sharded cluster.
+    /// True if it is on a replica set or a sharded cluster.
     pub(super) has_transactions: bool,
 }
 

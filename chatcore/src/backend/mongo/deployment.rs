@@ -38,7 +38,7 @@ pub(super) trait Deployment: Send + Sync {
     /// Stores a batch.
     async fn append(&self, connection: &Connection, batch: &Arc<Batch>) -> Result<Append>;
 
-    /// Tells if a batch is stored. Waits for an attempt that is still under way.
+    /// Returns true if a batch is stored. Waits for an attempt that is still under way.
     async fn is_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool>;
 
     /// Makes a change as one step. Returns false if a precondition failed.

@@ -67,7 +67,8 @@ impl Echo {
         beats.caught_up_at = beats.written + 1;
     }
 
-    /// Tells if there may be commits older than [`MAX_LAG`] that the stream has not reported.
+    /// Returns true if there may be commits older than [`MAX_LAG`] that the stream has not
+    /// reported.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
         let beats = self.lock();
         let is_late = |(_, at): &(i64, Instant)| now.saturating_duration_since(*at) > MAX_LAG;

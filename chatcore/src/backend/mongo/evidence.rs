@@ -17,7 +17,8 @@ use super::error::error;
 use crate::error::Result;
 use crate::model::{Batch, BatchId};
 
-/// Age from which evidence is removed when a process starts: that of processes that are gone.
+/// Age beyond which a starting process removes the evidence in its tally. It was left by processes
+/// that are gone, so nobody asks about it any more.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Field of a tally that holds the evidence.
 const FIELD: &str = "stored";

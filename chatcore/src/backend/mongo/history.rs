@@ -68,7 +68,7 @@ impl History for Mongo {
 #[derive(Default)]
 struct PageOfMessages {
     messages: Vec<Message>,
-    /// Tells that some of them, or of those stored with them, were changed.
+    /// True if some of them, or of those stored with them, were changed.
     has_changes: bool,
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Departure<'a> {
     pub(super) user: &'a Username,
     /// Time of the ban, if there is one.
     pub(super) banned: Option<Timestamp>,
-    /// Tells that those who follow the room may have to stop.
+    /// True if those who follow the room may have to stop.
     pub(super) closes: bool,
 }
 

@@ -31,7 +31,7 @@ const MAX_NAMES: usize = 65_536;
 pub(super) struct OpenNames(HashSet<NameKey>);
 
 impl OpenNames {
-    /// Tells if one of these names, in any case, has an account.
+    /// Returns true if one of these names, in any case, has an account.
     pub(super) async fn is_any_claimed(
         &mut self,
         connection: &Connection,
@@ -68,7 +68,8 @@ impl OpenNames {
 pub(super) struct Claims(i64);
 
 impl Claims {
-    /// Value in the tally. One that was told of none has none.
+    /// Returns the value that a filter looks for in the tally. For no claims that is null, which
+    /// matches a tally without the field.
     pub(super) fn value(self) -> RawBson {
         if self.0 == 0 {
             RawBson::Null
@@ -86,11 +87,11 @@ pub(super) struct Guests {
 
 #[derive(Default)]
 struct Known {
-    /// Names that were open after so many claims.
+    /// Names that were open after `last` claims.
     open: OpenNames,
-    /// `None` if there may have been another claim.
+    /// Number of claims, `None` if it may have grown: it has to be read again then.
     claims: Option<Claims>,
-    /// Claims that `open` rests on.
+    /// Number of claims when the names in `open` were found to be open.
     last: Claims,
 }
 

@@ -40,7 +40,8 @@ pub(super) struct Peers {
     /// Set while this process may publish its presence. Locked while it does, so that nothing is
     /// published after it signed off, and nothing older after newer.
     pub(super) is_signed_on: Mutex<bool>,
-    /// Tells how far the change stream of this process is behind.
+    /// Beats of this process that were written and came back by the change stream: how far it is
+    /// behind.
     pub(super) echo: Arc<Echo>,
     closing: watch::Sender<()>,
 }

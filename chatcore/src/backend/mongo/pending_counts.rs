@@ -39,7 +39,7 @@ const MAX_RECENT: usize = 4 * MAX_USERS;
 /// Tally of this process.
 pub(super) struct PendingCounts {
     slot: i32,
-    /// Tells that frequent users are counted in the tally.
+    /// True if frequent users are counted in the tally.
     defers: bool,
     users: Mutex<Users>,
     pub(super) guests: Guests,
@@ -56,9 +56,10 @@ struct Users {
 /// Counts of a batch by the place where they are counted.
 #[derive(Default)]
 pub(super) struct Split {
-    /// None of them removes messages: parts that are added up while one of them shrinks give a
-    /// wrong sum.
+    /// Counts that go into the tally. They only add: a reader adds up the tallies and the counter
+    /// one after the other, and a part that shrinks meanwhile makes the sum wrong.
     pub(super) pending: Vec<CountChange>,
+    /// Counts that go into the users' counters.
     pub(super) direct: Vec<CountChange>,
 }
 
@@ -97,7 +98,7 @@ impl PendingCounts {
         Split { pending, direct }
     }
 
-    /// Tells if the tally has to be flushed before these are added.
+    /// Returns true if the tally has to be flushed before these are added.
     pub(super) fn is_full(&self, split: &Split) -> bool {
         let users = self.users();
         let new = split

@@ -386,7 +386,7 @@ impl Deployment for ReplicaSet {
         self.append_in(connection, &mut session, batch).await
     }
 
-    /// Tells if the batch is stored. Waits for an attempt that is still under way.
+    /// Returns true if the batch is stored. Waits for an attempt that is still under way.
     async fn is_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool> {
         let _no_attempt_is_under_way = self.commits().await;
         self.find_stored(connection, batch).await

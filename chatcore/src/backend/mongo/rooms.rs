@@ -200,7 +200,7 @@ impl Store {
         Ok(done.upserted_id.is_some())
     }
 
-    /// Sets what a room is about. Returns false if there is no such room.
+    /// Sets the topic of a room. Returns false if there is no such room.
     pub(super) async fn set_topic(&self, room: &RoomName, topic: &Topic) -> Result<bool> {
         let change = match topic.as_str() {
             "" => doc! { "$unset": { "topic": true } },

@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 
 /// Connections that reads leave to commits, other changes, and what watches the deployment.
 const RESERVED: u32 = 16;
-/// Changes besides commits that are made at once, and that may wait for their turn.
+/// Changes besides commits that are made at once.
 pub(super) const MAX_CHANGES: usize = 8;
+/// Changes besides commits that may wait for a permit.
 const MAX_WAITING: usize = 1_024;
 /// Look-ups that one call runs side by side.
 pub(super) const LOOKUPS: usize = 16;
@@ -19,13 +20,14 @@ pub(super) const LOOKUPS: usize = 16;
 /// The backend, as the rest of the store sees it.
 pub(super) struct Mongo {
     pub(super) store: Arc<Store>,
-    /// Reads counts together. On a sharded cluster, where users are on many shards, and where this
-    /// process alone writes, each is read alone.
+    /// Reads counts together. `None` on a sharded cluster, where users are on many shards, and
+    /// where only this process writes: each count is then read by itself.
     pub(super) count_batcher: Option<CountBatcher>,
     /// Permits of reads: fewer than connections, so that commits never wait for one.
     reads: Arc<Semaphore>,
-    /// Permits of changes that are no commits, and places to wait for one.
+    /// Permits of changes that are no commits.
     changes: Arc<Semaphore>,
+    /// Permits to wait for one of `changes`.
     waiting: Semaphore,
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Standalone {
 #[derive(Clone, Copy)]
 struct Committed {
     head: Head,
-    /// Tells that the batch changes messages of the room.
+    /// True if the batch changes messages of the room.
     changes: bool,
 }
 
@@ -81,12 +81,12 @@ struct Committed {
 struct Progress {
     /// Number of the last batch that was begun.
     number: i64,
-    /// Last batch. The flag tells that its last step is known to be done.
+    /// Last batch. The flag is true once its last step is known to be done.
     last: Option<(BatchId, bool)>,
     /// The last batch that was settled. A repeat of it is not a batch of its own: some of it may be
     /// stored.
     settled: Option<BatchId>,
-    /// Tells that the number of members of a room may be wrong: a change of it was begun and is not
+    /// True if the number of members of a room may be wrong: a change of it was begun and is not
     /// known to be done.
     recounts: bool,
     /// Names that are not claimed. Claims are made by this process alone.
@@ -155,7 +155,8 @@ impl Standalone {
         Ok(())
     }
 
-    /// Holds readers to what was committed before the batch.
+    /// Notes the committed heads of a batch's rooms. Readers see nothing beyond them until the
+    /// batch is stored.
     fn begin(&self, batch: &Batch) {
         let committed = |part: &RoomBatch| Committed {
             head: part.after.unwrap_or(Head::EMPTY),
@@ -248,7 +249,7 @@ impl Deployment for Standalone {
         false
     }
 
-    /// The mongod may have been a replica set.
+    /// Returns true, because the mongod may have been a replica set, whose tallies are still there.
     fn reads_tallies(&self) -> bool {
         true
     }

@@ -51,8 +51,8 @@ pub(super) fn append(connection: &mut Connection, batch: &Batch) -> rusqlite::Re
     Ok(Append::Committed)
 }
 
-/// Returns true if a batch was the last one that was stored, which answers
-/// [`is_stored`](crate::backend::Commits::is_stored): the committer asks about no other.
+/// Returns true if a batch is the last one that was stored, and false for an earlier one, which is
+/// enough for [`is_stored`](crate::backend::Commits::is_stored).
 pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Result<bool> {
     let last: Vec<u8> = connection
         .prepare_cached(sql::LAST_BATCH)?

@@ -19,7 +19,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Threads with a connection each, which run the calls of one queue.
 pub(super) struct Pool {
     queue: Arc<Queue>,
-    /// Its senders go with the threads.
+    /// Ends when the last thread does: its senders are dropped then.
     ended: watch::Receiver<()>,
 }
 

@@ -22,7 +22,7 @@ const MAX_UNKNOWN: usize = 8;
 /// Effects of a batch, for steps 5 and 6.
 pub(super) struct Effects<'a> {
     pub(super) number: i64,
-    /// Tells that some of them may have been made before, so that members have to be counted.
+    /// True if some of them may have been made before, so that members have to be counted.
     pub(super) repeats: bool,
     pub(super) counts: Cow<'a, [CountChange]>,
     pub(super) mentions: Option<RawDocumentBuf>,
@@ -51,9 +51,9 @@ impl<'a> From<&'a RoomBatch> for Effect<'a> {
 
 /// Change of the number of a room's members.
 enum Members {
-    /// So many joined.
+    /// Number of users who joined.
     Joined(i64),
-    /// There are so many.
+    /// Number of all members.
     Counted(i64),
 }
 

@@ -106,7 +106,7 @@ pub(super) struct Plan {
     pub(super) number: i64,
     pub(super) id: ObjectId,
     pub(super) rooms: Vec<Part>,
-    /// Tells that all messages are there and the changes may have been begun.
+    /// True if all messages are there and the changes may have been begun.
     pub(super) is_complete: bool,
     pub(super) counts: Vec<CountChange>,
     pub(super) changes: Vec<RawDocumentBuf>,
