@@ -48,8 +48,8 @@ const V6_TIERS: [(u8, u16); 3] = [(48, 16), (56, 4), (64, 1)];
 const V4_TIERS: [(u8, u16); 1] = [(32, 1)];
 
 impl Network {
-    /// The networks that count for the client: the widest first and its own last, so that a client
-    /// whose wide network is refused leaves no trace of its many narrow ones.
+    /// Returns the networks that count for the client: the widest first and its own last, so that a
+    /// client whose wide network is refused leaves no trace of its many narrow ones.
     pub(crate) fn tiers(self) -> impl Iterator<Item = Tier> {
         let lengths = match self.0 {
             IpNet::V4(_) => &V4_TIERS[..],
@@ -79,9 +79,9 @@ pub(crate) fn is_trusted(proxies: &[Proxies], address: IpAddr) -> bool {
     proxies.iter().any(|proxy| proxy.0.contains(&address))
 }
 
-/// The client's address. Every proxy appends whom it speaks for to the right of `X-Forwarded-For`,
-/// so the right-most address that is no trusted proxy is the last one that somebody trusted has
-/// seen; what stands left of it, anyone may have written.
+/// Returns the client's address. Every proxy appends whom it speaks for to the right of
+/// `X-Forwarded-For`, so the right-most address that is no trusted proxy is the last one that
+/// somebody trusted has seen; what stands left of it, anyone may have written.
 pub(crate) fn client(proxies: &[Proxies], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let mut client = peer.to_canonical();
     if proxies.is_empty() {
@@ -101,7 +101,7 @@ pub(crate) fn client(proxies: &[Proxies], peer: IpAddr, headers: &HeaderMap) -> 
     client
 }
 
-/// An address as proxies write it, some with the port.
+/// Returns an address as proxies write it, some with the port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text

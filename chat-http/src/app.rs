@@ -136,7 +136,7 @@ impl App {
         &self.0.rows
     }
 
-    /// Path that every link begins with.
+    /// Returns the path that every link begins with.
     pub(crate) fn prefix(&self) -> &str {
         &self.0.prefix
     }
@@ -145,7 +145,7 @@ impl App {
         self.0.parts.contains(&part)
     }
 
-    /// The program's own way to tell who makes a request, if it has one.
+    /// Returns the program's own way to tell who makes a request, if it has one.
     pub(crate) fn authenticate(&self) -> Option<&dyn Authenticate> {
         self.0.authenticate.as_deref()
     }
@@ -166,12 +166,12 @@ impl App {
         &self.0.branding
     }
 
-    /// Token that is cancelled when the application stops.
+    /// Returns the token that is cancelled when the application stops.
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
     }
 
-    /// Tasks of the open sockets.
+    /// Returns the tasks of the open sockets.
     pub(crate) fn sockets(&self) -> &TaskTracker {
         &self.0.sockets
     }

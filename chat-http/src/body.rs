@@ -19,12 +19,12 @@ enum Content {
 }
 
 impl Body {
-    /// A body that is there at once.
+    /// Returns a body that is there at once.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self(Content::Whole(bytes.into()))
     }
 
-    /// A body that ends with the stream.
+    /// Returns a body that ends with the stream.
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self(Content::Stream(stream.boxed()))
     }

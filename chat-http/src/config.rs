@@ -110,15 +110,15 @@ impl PublicUrl {
         self.https
     }
 
-    /// Tells if this is the host and port of the URL, in any case and with or without the scheme's
-    /// own port.
+    /// Returns true if this is the host and port of the URL, in any case and with or without the
+    /// scheme's own port.
     pub(crate) fn has_authority(&self, authority: &str) -> bool {
         let default_port = if self.https { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
         self.authority.eq_ignore_ascii_case(authority)
     }
 
-    /// The path without a slash at its end; empty for the root.
+    /// Returns the path without a slash at its end; empty for the root.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix

@@ -16,7 +16,8 @@ pub(crate) enum Token {
     Cookie(SessionToken),
 }
 
-/// The token in `Authorization`, else in the cookie. Schemes other than `Bearer` are for a proxy.
+/// Returns the token in `Authorization`, else in the cookie. Schemes other than `Bearer` are for a
+/// proxy.
 pub(crate) fn token(app: &App, headers: &HeaderMap) -> Token {
     let authorization = headers
         .get(AUTHORIZATION)
@@ -40,7 +41,8 @@ pub(crate) fn token(app: &App, headers: &HeaderMap) -> Token {
         .map_or(Token::None, Token::Cookie)
 }
 
-/// `__Host-` binds a cookie to the host and the path `/`; below a prefix only `__Secure-` can be.
+/// Returns the name of the cookie. `__Host-` binds it to the host and the path `/`; below a prefix
+/// only `__Secure-` is possible.
 fn cookie_name(app: &App) -> &'static str {
     match (is_https(app), app.prefix()) {
         (true, "") => "__Host-session",

@@ -42,7 +42,7 @@ impl HttpError {
         }
     }
 
-    /// There is no session, or there was one which has ended.
+    /// Returns `401`: there is no session, or there was one which has ended.
     pub(crate) fn no_session(ended: bool) -> Self {
         Self::unauthorized(match ended {
             true => "the session has ended; log in",
@@ -58,7 +58,7 @@ impl HttpError {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// The request is meant for another server.
+    /// Returns `421`: the request is meant for another server.
     pub(crate) fn misdirected(detail: String) -> Self {
         Self::new(StatusCode::MISDIRECTED_REQUEST, detail)
     }
@@ -122,7 +122,7 @@ impl HttpError {
         )
     }
 
-    /// The program that the chat is mounted in could not say who makes a request.
+    /// Returns `503`: the program that the chat is mounted in could not say who makes a request.
     pub(crate) fn unknown_user() -> Self {
         Self::unavailable("it could not be found out who you are; try again", 2)
     }

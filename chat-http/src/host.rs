@@ -46,7 +46,7 @@ pub(crate) fn check(
     }
 }
 
-/// The host that a request names, if it names one.
+/// Returns the host that a request names, if it names one.
 pub(crate) fn requested(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {

@@ -20,8 +20,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Connections that a network may have: one address a quarter of all if the settings do not
-    /// say, and a wide IPv6 network never more than half, because others need the rest.
+    /// Returns the connections that a network may have: one address a quarter of all if the
+    /// settings do not say, and a wide IPv6 network never more than half, because others need the
+    /// rest.
     pub(crate) fn of_connections(settings: &Settings) -> Self {
         let all = settings.max_connections;
         let each = settings.connections_per_address.unwrap_or(all / 4);
@@ -89,7 +90,7 @@ impl NetworkLimit {
 }
 
 impl NetworkPermit {
-    /// Something that no limit counts.
+    /// Returns a permit that no limit counts.
     pub(crate) fn unlimited() -> Self {
         Self(None)
     }

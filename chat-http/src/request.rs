@@ -25,7 +25,7 @@ pub(crate) struct Call {
     pub(crate) head: Parts,
     /// The path of the route, which names the parts that it leaves open.
     pub(crate) path: &'static str,
-    /// Those parts, decoded.
+    /// Open parts of the path, decoded.
     pub(crate) segments: Segments,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
@@ -49,7 +49,7 @@ pub(crate) enum BodyFormat {
 }
 
 impl Call {
-    /// The part of the path that the route calls `{name}`.
+    /// Returns the part of the path that the route calls `{name}`.
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
         let open = self
             .path
@@ -84,22 +84,23 @@ impl Call {
         self.segments.first().map(String::as_str)
     }
 
-    /// The user, on routes that need one.
+    /// Returns the user, on routes that need one.
     pub(crate) fn user(&self) -> Result<&CurrentUser> {
         self.user
             .as_ref()
             .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
-    /// The session, on routes that need one. There is none for a user of the program that the chat
-    /// is mounted in.
+    /// Returns the session, on routes that need one. There is none for a user of the program that
+    /// the chat is mounted in.
     pub(crate) fn session(&self) -> Result<&Session> {
         self.user()?
             .session()
             .ok_or_else(|| HttpError::no_session(self.ended))
     }
 
-    /// The store as the user who makes the request may see it, on routes that look the user up.
+    /// Returns the store as the user who makes the request may see it, on routes that look the user
+    /// up.
     pub(crate) fn user_store(&self, app: &App) -> UserStore {
         let actor = self
             .user
@@ -108,14 +109,14 @@ impl Call {
         app.store().as_user(actor)
     }
 
-    /// Network that the request comes from, as limits count it.
+    /// Returns the network that the request comes from, as limits count it.
     pub(crate) fn network(&self, app: &App) -> Network {
         let unknown = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let peer = self.arrival.peer.unwrap_or(unknown);
         address::client(&app.settings().trusted_proxies, peer, &self.head.headers).into()
     }
 
-    /// The caller as limits are charged.
+    /// Returns the caller to whom limits are charged.
     pub(crate) fn charged(&self, app: &App) -> Charged {
         let proved = self.user.as_ref().map(CurrentUser::proved);
         Charged::new(proved, self.network(app))
@@ -128,7 +129,7 @@ impl Call {
             .and_then(|value| value.to_str().ok())
     }
 
-    /// Format that the request says its body has. JSON if it says nothing.
+    /// Returns the format that the request says its body has: JSON if it says nothing.
     pub(crate) fn body_format(&self) -> Result<BodyFormat> {
         let Some(value) = self.head.headers.get(CONTENT_TYPE) else {
             return Ok(BodyFormat::Json);
@@ -148,7 +149,7 @@ impl Call {
         }
     }
 
-    /// The fields of a JSON body.
+    /// Returns the fields of a JSON body.
     pub(crate) fn json(&self) -> Result<Fields> {
         if self.body_format()? == BodyFormat::Form {
             return Err(HttpError::unsupported_media_type(
@@ -158,7 +159,7 @@ impl Call {
         Fields::parse(utf8(&self.body, "the body")?, "the body")
     }
 
-    /// The fields of a form.
+    /// Returns the fields of a form.
     pub(crate) fn form(&self) -> Result<Fields> {
         if self.body_format()? == BodyFormat::Json {
             return Err(HttpError::unsupported_media_type(
@@ -174,7 +175,7 @@ impl Call {
         ))
     }
 
-    /// The fields of a body that may be either.
+    /// Returns the fields of a JSON body or a form.
     pub(crate) fn fields(&self) -> Result<Fields> {
         if self.body_format()? == BodyFormat::Form {
             self.form()
@@ -188,7 +189,7 @@ impl Call {
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// The fields of a JSON object, which errors call `what`.
+    /// Returns the fields of a JSON object, which errors call `what`.
     pub(crate) fn parse(text: &str, what: &str) -> Result<Self> {
         if text.trim().is_empty() {
             return Err(HttpError::bad_request(format!(
@@ -207,12 +208,12 @@ impl Fields {
         }
     }
 
-    /// A place in a room; `null` counts as left out.
+    /// Returns a place in a room; `null` counts as left out.
     pub(crate) fn seq(&self, name: &str) -> Result<Option<Seq>> {
         self.number(name, Seq::new)
     }
 
-    /// The number of a change; `null` counts as left out.
+    /// Returns the number of a change; `null` counts as left out.
     pub(crate) fn change(&self, name: &str) -> Result<Option<ChangeSeq>> {
         self.number(name, ChangeSeq::new)
     }
@@ -229,8 +230,8 @@ impl Fields {
         }
     }
 
-    /// A yes or no. `null` is neither, and is refused: a room that was meant to be private must not
-    /// be public by mistake.
+    /// Returns a yes or no. `null` is neither, and is refused: a room that was meant to be private
+    /// must not be public by mistake.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
         match self.0.get(name) {
             None => Ok(None),
@@ -242,7 +243,7 @@ impl Fields {
         }
     }
 
-    /// A text field; `null` counts as left out.
+    /// Returns a text field; `null` counts as left out.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -254,7 +255,7 @@ impl Fields {
         }
     }
 
-    /// A text field of a validated type; an error speaks of it by its own name.
+    /// Returns a text field of a validated type; an error calls it by its own name.
     pub(crate) fn get<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<Option<T>> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
@@ -297,12 +298,12 @@ impl Query {
         })
     }
 
-    /// The query as it came.
+    /// Returns the query as it came.
     pub(crate) fn raw(&self) -> Option<&str> {
         self.raw.as_deref()
     }
 
-    /// A parameter that may be given once.
+    /// Returns a parameter that may be given once.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>> {
         let mut found = self
             .pairs
@@ -318,7 +319,7 @@ impl Query {
         Ok(first)
     }
 
-    /// A parameter of a validated type; an error speaks of it by its own name.
+    /// Returns a parameter of a validated type; an error calls it by its own name.
     pub(crate) fn parsed<T: FromStr<Err = Invalid>>(
         &self,
         name: &'static str,
@@ -331,7 +332,7 @@ impl Query {
         ))
     }
 
-    /// `limit`, from 1 to `most`.
+    /// Returns `limit`, from 1 to `most`.
     pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32> {
         let Some(text) = self.get("limit")? else {
             return Ok(default);
@@ -342,7 +343,7 @@ impl Query {
         })
     }
 
-    /// The messages that `since`, `after` or `before` asks for, or else the newest.
+    /// Returns the range that `since`, `after` or `before` asks for, or else the newest.
     pub(crate) fn range(&self) -> Result<Range> {
         let since = self.parsed("since")?.map(Range::Since);
         let after = self.parsed("after")?.map(Range::After);
@@ -358,8 +359,8 @@ impl Query {
     }
 }
 
-/// `application/x-www-form-urlencoded`, of which a query is one, but with errors where the WHATWG's
-/// parser would put replacement characters.
+/// Returns the pairs of `application/x-www-form-urlencoded`, of which a query is one, with errors
+/// where the WHATWG's parser would put replacement characters.
 fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     let decode = |part: &str| {
         if part.contains('+') {
@@ -377,7 +378,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// Percent-decoding, as RFC 3986 has it.
+/// Returns a percent-encoded text decoded, as RFC 3986 has it.
 pub(crate) fn decode(text: &str) -> Result<String> {
     let mut rest = text;
     while let Some(at) = rest.find('%') {

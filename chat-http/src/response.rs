@@ -66,7 +66,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     })
 }
 
-/// An answer to this request alone.
+/// Returns an answer to this request alone.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
     let mut response = bytes(status, JSON, encode(value)?);
     response
@@ -75,7 +75,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
     Ok(response)
 }
 
-/// The answer of a request that has nothing else to say.
+/// Returns the answer to a request that has nothing else to say.
 pub(crate) fn done() -> Result<Response> {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
@@ -86,7 +86,7 @@ pub(crate) fn no_content() -> Response {
     response
 }
 
-/// An answer that a client may keep and ask about again: `304` while nothing changed.
+/// Returns an answer that a client may keep and ask about again: `304` while nothing changed.
 pub(crate) fn cacheable_json(headers: &HeaderMap, value: &impl Serialize) -> Result<Response> {
     Ok(cacheable(headers, JSON, encode(value)?))
 }
@@ -101,7 +101,8 @@ pub(crate) fn cacheable(
     cacheable_as(headers, content_type, hash.into(), || body)
 }
 
-/// The same for a body that is made only if it is wanted; `hash` must be another if it is.
+/// Returns an answer that a client may keep, like [`cacheable`], with a body that is made only if
+/// it is wanted. `hash` must differ whenever the body does.
 pub(crate) fn cacheable_as<B: Into<Bytes>>(
     headers: &HeaderMap,
     content_type: &'static str,
@@ -131,7 +132,7 @@ pub(crate) fn cacheable_as<B: Into<Bytes>>(
     response
 }
 
-/// Weak comparison (RFC 9110, 8.8.3.2) with each tag in the list.
+/// Returns true if a tag is in the list, by weak comparison (RFC 9110, 8.8.3.2).
 fn matches(list: &HeaderValue, tag: &[u8]) -> bool {
     list.as_bytes()
         .split(|byte| *byte == b',')
@@ -139,7 +140,7 @@ fn matches(list: &HeaderValue, tag: &[u8]) -> bool {
         .any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag)
 }
 
-/// To another page, by `GET`.
+/// Returns `303`, which leads to another page by `GET`.
 pub(crate) fn see_other(location: &str) -> Result<Response> {
     redirect(StatusCode::SEE_OTHER, location)
 }

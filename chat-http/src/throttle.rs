@@ -31,7 +31,7 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         Self {
             tokens: rate.burst,
@@ -85,7 +85,7 @@ pub(crate) struct Buckets<K> {
 }
 
 impl<K: Eq + Hash + Clone> Buckets<K> {
-    /// Buckets that hold `burst` tokens and get `rate` a second.
+    /// Returns buckets that hold `burst` tokens and get `rate` a second.
     pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         Self {
             rate: Rate { per_second, burst },
@@ -155,7 +155,7 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
 pub(crate) struct NetworkBuckets<K = ()>(Buckets<(K, IpNet)>);
 
 impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
-    /// Buckets that hold `burst` tokens for one client and get `rate` a second.
+    /// Returns buckets that hold `burst` tokens for one client and get `rate` a second.
     pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         Self(Buckets::new(per_second, burst))
     }
@@ -188,7 +188,8 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     }
 }
 
-/// Price for a client in a tier. All tiers have buckets of one size, and wider ones cost less.
+/// Returns the price for a client in a tier. All tiers have buckets of one size, and wider ones
+/// cost less.
 fn part(tier: Tier) -> f64 {
     1.0 / f64::from(tier.allowances)
 }

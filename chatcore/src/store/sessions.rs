@@ -52,7 +52,7 @@ impl ChatStore {
         Ok((token, new))
     }
 
-    /// The name that has an account, out of those that differ from `user` at most in case.
+    /// Returns the name that has an account, out of those that differ from `user` at most in case.
     ///
     /// # Errors
     ///
@@ -65,8 +65,8 @@ impl ChatStore {
         Ok(owners.into_iter().next().flatten())
     }
 
-    /// The session that a token stands for, if it has neither ended nor expired. Counts as a use
-    /// of it, which is written down once an hour.
+    /// Returns the session that a token stands for, if it has neither ended nor expired. Counts as
+    /// a use of it, which is written down once an hour.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl ChatStore {
         Ok(())
     }
 
-    /// A user's sessions, the oldest first.
+    /// Returns a user's sessions, the oldest first.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl ChatStore {
             .await
     }
 
-    /// Ends one session of a user; says whether there was one with that id.
+    /// Ends one session of a user. Returns true if there was one with that id.
     ///
     /// # Errors
     ///
@@ -171,7 +171,8 @@ impl ChatStore {
         Ok(ended)
     }
 
-    /// Ends every session of a user, except one if given; says how many it ended.
+    /// Ends every session of a user, except one if given. Returns the number of sessions that
+    /// ended.
     ///
     /// # Errors
     ///

@@ -181,7 +181,7 @@ pub(super) fn place(document: &RawDocument) -> Result<(RoomName, Seq)> {
     Ok((text(id, "room")?, seq(id, "seq")?))
 }
 
-/// The `_id` of a document about a message.
+/// Returns the `_id` of a document about a message.
 pub(super) fn message_id(room: &RoomName, seq: Seq) -> RawDocumentBuf {
     rawdoc! { "room": room.as_str(), "seq": seq.get() }
 }
@@ -321,17 +321,17 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     Ok(None)
 }
 
-/// The `_id` of a room's counter.
+/// Returns the `_id` of a room's counter.
 pub(super) fn room_id(room: &RoomName) -> RawDocumentBuf {
     rawdoc! { "room": room.as_str() }
 }
 
-/// The `_id` of a user's counter.
+/// Returns the `_id` of a user's counter.
 pub(super) fn user_id(user: &Username) -> RawDocumentBuf {
     rawdoc! { "user": user.as_str() }
 }
 
-/// The `_id` of a tally.
+/// Returns the `_id` of a tally.
 pub(super) fn tally_id(slot: i32) -> RawDocumentBuf {
     rawdoc! { "tally": slot }
 }
@@ -372,7 +372,7 @@ pub(super) fn new_room(now: Timestamp) -> Document {
     }
 }
 
-/// A room with an owner.
+/// Returns the fields of a new room with an owner.
 pub(super) fn new_room_of(owner: &Username, privacy: Privacy, now: Timestamp) -> Document {
     let mut room = new_room(now);
     room.insert("owner", owner.as_str());
@@ -395,7 +395,7 @@ pub(super) fn banned(document: &RawDocument) -> Result<Username> {
     text(document, "username")
 }
 
-/// A new member of a public room.
+/// Returns the document of a new member of a public room.
 pub(super) fn member_of_public(room: &RoomName, user: &Username, at: Timestamp) -> RawDocumentBuf {
     rawdoc! { "_id": { "room": room.as_str(), "user": user.as_str() }, "joined_at": at.as_micros() }
 }

@@ -45,7 +45,7 @@ impl Query {
         }
     }
 
-    /// The query as a command whose answer is one reply.
+    /// Returns the query as a command whose answer is one reply.
     pub(super) fn command(self) -> Document {
         let limit = i64::from(self.limit);
         let mut command = doc! {
@@ -129,8 +129,8 @@ pub(super) fn room_counter(room: &RoomName) -> Document {
     doc! { "_id": { "room": room.as_str() } }
 }
 
-/// The public rooms. Documents compare by type, then name, then value of their first field, so the
-/// rooms end where the users begin.
+/// Returns the query for the public rooms. Documents compare by type, then name, then value of
+/// their first field, so the rooms end where the users begin.
 pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
     let public =
@@ -144,7 +144,7 @@ pub(super) fn rooms(page: &Page<RoomName>) -> Query {
     }
 }
 
-/// All rooms, private ones too.
+/// Returns the query for all rooms, private ones too.
 pub(super) fn all_rooms(page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
     let all = doc! { "_id": { "$gt": { "room": after }, "$lt": { "user": "" } } };
@@ -157,7 +157,7 @@ pub(super) fn all_rooms(page: &Page<RoomName>) -> Query {
     }
 }
 
-/// The private rooms that a user is a member of.
+/// Returns the query for the private rooms that a user is a member of.
 pub(super) fn private_rooms(user: &Username, page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
     let filter = doc! { "_id.user": user.as_str(), "_id.room": { "$gt": after }, "private": true };
@@ -174,7 +174,7 @@ pub(super) fn ban(room: &RoomName, name: &NameKey) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": name.as_str() } }
 }
 
-/// Bans of names.
+/// Returns the query for the bans of names.
 pub(super) fn bans_of(room: &RoomName, names: &[NameKey]) -> Query {
     let ids: Vec<_> = names
         .iter()
@@ -190,7 +190,7 @@ pub(super) fn bans_of(room: &RoomName, names: &[NameKey]) -> Query {
     }
 }
 
-/// The bans of a room, by name.
+/// Returns the query for the bans of a room, by name.
 pub(super) fn bans(room: &RoomName, page: &Page<Username>) -> Query {
     let after = page.after.as_ref().map_or("", Username::as_str);
     let filter = doc! { "_id.room": room.as_str(), "username": { "$gt": after } };
@@ -201,9 +201,9 @@ pub(super) fn bans(room: &RoomName, page: &Page<Username>) -> Query {
     }
 }
 
-/// The ids between two bounds of one room. An `_id` is a document, and documents compare field by
-/// field, so the index on `_id` serves ranges within a room; `_id.room` is for the router of a
-/// sharded cluster.
+/// Returns the filter for the ids between two bounds of one room. An `_id` is a document, and
+/// documents compare field by field, so the index on `_id` serves ranges within a room; `_id.room`
+/// is for the router of a sharded cluster.
 fn within(
     room: &RoomName,
     field: &str,
@@ -216,7 +216,7 @@ fn within(
     }
 }
 
-/// Returns the first buckets of a range, the newest first for [`Range::Newest`] and
+/// Returns the query for the first buckets of a range, the newest first for [`Range::Newest`] and
 /// [`Range::Before`], up to `bound`.
 ///
 /// [`Range::After`] names the places of the whole page, so it finds every bucket of it. The other
@@ -273,7 +273,7 @@ pub(super) fn messages(room: &RoomName, range: Range, limit: u32, bound: Option<
     }
 }
 
-/// The buckets of a batch's part of a room, of `limit` messages.
+/// Returns the query for the buckets of a batch's part of a room, of `limit` messages.
 pub(super) fn batch_buckets(room: &RoomName, after: Seq, last: Seq, limit: u32) -> Query {
     Query {
         sort: doc! { "_id": 1 },
@@ -283,12 +283,12 @@ pub(super) fn batch_buckets(room: &RoomName, after: Seq, last: Seq, limit: u32) 
     }
 }
 
-/// The buckets above `after`, up to `last`.
+/// Returns the filter for the buckets above `after`, up to `last`.
 pub(super) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
     within(room, "seq", after.get(), last.get() + 1)
 }
 
-/// Batch of the bucket that begins at a place.
+/// Returns the query for the batch of the bucket that begins at a place.
 pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     let filter =
         doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
@@ -299,7 +299,7 @@ pub(super) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     }
 }
 
-/// The tally `slot`, if it has the evidence of a batch.
+/// Returns the query for the tally `slot`, if it has the evidence of a batch.
 pub(super) fn evidence(slot: i32, field: &str, newest_state: bool) -> Query {
     let filter = doc! { "_id": { "tally": slot }, field: { "$exists": true } };
     Query {
@@ -320,7 +320,8 @@ pub(super) fn limit(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// The states of messages that were changed, from the place `first` up to the place `last`.
+/// Returns the query for the states of messages that were changed, from the place `first` up to the
+/// place `last`.
 pub(super) fn changes_between(room: &RoomName, first: Seq, last: Seq) -> Query {
     let (above, below) = (first.get() - 1, last.get() + 1);
     let places = limit(usize::try_from(below - above - 1).unwrap_or(usize::MAX));
@@ -332,7 +333,7 @@ pub(super) fn changes_between(room: &RoomName, first: Seq, last: Seq) -> Query {
     }
 }
 
-/// The states of messages that were changed, of any rooms.
+/// Returns the query for the states of messages that were changed, of any rooms.
 pub(super) fn changes_at(places: &[(RoomName, Seq)]) -> Query {
     let ids: Vec<_> = places
         .iter()
@@ -346,8 +347,8 @@ pub(super) fn changes_at(places: &[(RoomName, Seq)]) -> Query {
     }
 }
 
-/// The buckets that hold messages, of any rooms; the messages are in order. Where they are close to
-/// each other, one range finds all of them, and perhaps a few more.
+/// Returns the query for the buckets that hold messages, of any rooms; the messages are in order.
+/// Where they are close to each other, one range finds all of them, and perhaps a few more.
 pub(super) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
     let capacity = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
     let is_close = |(a, first): &(RoomName, Seq), (b, second): &(RoomName, Seq)| {
@@ -378,7 +379,8 @@ pub(super) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
     }
 }
 
-/// The states of messages that changed last after the change `after`, up to `bound`.
+/// Returns the query for the states of messages that changed last after the change `after`, up to
+/// `bound`.
 pub(super) fn changed(
     room: &RoomName,
     after: ChangeSeq,
@@ -398,7 +400,7 @@ pub(super) fn changed(
     }
 }
 
-/// Reactions that exist out of these.
+/// Returns the query for the reactions that exist out of these.
 pub(super) fn reactions_among(reactions: &[(RoomName, Seq, Emoji, Username)]) -> Query {
     let ids: Vec<_> = reactions
         .iter()
@@ -420,7 +422,8 @@ pub(super) fn reactions_among(reactions: &[(RoomName, Seq, Emoji, Username)]) ->
     }
 }
 
-/// The first reactions to a message with an emoji, of users whom it does not name.
+/// Returns the query for the first reactions to a message with an emoji, of users whom it does not
+/// name.
 pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u32) -> Query {
     let filter =
         doc! { "_id.room": room.as_str(), "_id.seq": seq.get(), "_id.emoji": emoji.as_str() };
@@ -433,7 +436,8 @@ pub(super) fn first_reactions(room: &RoomName, seq: Seq, emoji: Emoji, limit: u3
     }
 }
 
-/// All documents of reactions to a message. A document is less than one that goes on where it ends.
+/// Returns the filter for all reactions to a message. A document is less than one that goes on
+/// where it ends.
 pub(super) fn reactions_to(room: &RoomName, seq: Seq) -> Document {
     let (room, seq) = (room.as_str(), seq.get());
     doc! {
@@ -445,7 +449,7 @@ pub(super) fn reactions_to(room: &RoomName, seq: Seq) -> Document {
     }
 }
 
-/// Messages before a time that mention a user, newest first.
+/// Returns the query for the messages before a time that mention a user, newest first.
 pub(super) fn mentions(user: &Username, before: Timestamp, limit: u32) -> Query {
     Query {
         sort: doc! { "timestamp": -1 },
@@ -459,7 +463,7 @@ pub(super) fn mentions(user: &Username, before: Timestamp, limit: u32) -> Query 
     }
 }
 
-/// The bucket in which a nonce is.
+/// Returns the query for the bucket in which a nonce is.
 pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     // `$exists` because the index holds only buckets that have nonces.
     let filter = doc! {
@@ -472,7 +476,7 @@ pub(super) fn by_nonce((room, sender, nonce): &NonceKey) -> Query {
     Query::one("messages", filter)
 }
 
-/// Users' counters, after the users' numbers in `tallies` tallies.
+/// Returns the query for users' counters, after the users' numbers in `tallies` tallies.
 pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
     let mut ids: Vec<_> = (0..tallies).map(|slot| doc! { "tally": slot }).collect();
     ids.extend(users.iter().map(|user| doc! { "user": user.as_str() }));
@@ -493,7 +497,7 @@ pub(super) fn counts(users: &[Username], tallies: i32) -> Query {
     }
 }
 
-/// Users out of these who have a counter.
+/// Returns the query for the users out of these who have a counter.
 pub(super) fn counters(counts: &[CountChange]) -> Query {
     let users: Vec<_> = counts.iter().map(|count| count.user.clone()).collect();
     Query {
@@ -518,7 +522,7 @@ pub(super) fn members_of(room: &RoomName) -> Document {
     within(room, "user", "", Bson::MaxKey)
 }
 
-/// Memberships that exist out of these, of any rooms.
+/// Returns the query for the memberships that exist out of these, of any rooms.
 pub(super) fn memberships_among(pairs: &[(&RoomName, &Username)]) -> Query {
     let ids: Vec<_> = pairs
         .iter()
@@ -532,7 +536,7 @@ pub(super) fn memberships_among(pairs: &[(&RoomName, &Username)]) -> Query {
     }
 }
 
-/// Members out of these users.
+/// Returns the query for the members out of these users.
 pub(super) fn members_among(room: &RoomName, users: &[Username]) -> Query {
     let ids: Vec<_> = users
         .iter()
@@ -552,7 +556,7 @@ pub(super) fn member(room: &RoomName, user: &Username) -> Document {
     doc! { "_id": { "room": room.as_str(), "user": user.as_str() } }
 }
 
-/// The rooms that a user is a member of, by name.
+/// Returns the query for the rooms that a user is a member of, by name.
 pub(super) fn memberships(user: &Username, page: &Page<RoomName>) -> Query {
     let after = page.after.as_ref().map_or("", RoomName::as_str);
     let filter = doc! { "_id.user": user.as_str(), "_id.room": { "$gt": after } };
@@ -564,7 +568,7 @@ pub(super) fn memberships(user: &Username, page: &Page<RoomName>) -> Query {
     }
 }
 
-/// The ends of rooms, as a majority has them.
+/// Returns the query for the heads of rooms, as a majority has them.
 pub(super) fn ends(rooms: &[RoomName]) -> Query {
     Query {
         newest_state: false,
@@ -572,7 +576,7 @@ pub(super) fn ends(rooms: &[RoomName]) -> Query {
     }
 }
 
-/// Read marks of a user in rooms.
+/// Returns the query for the read marks of a user in rooms.
 pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
     let ids: Vec<_> = rooms
         .iter()
@@ -585,7 +589,7 @@ pub(super) fn marks(user: &Username, rooms: &[RoomName]) -> Query {
     }
 }
 
-/// Users connected to a room, by process.
+/// Returns the query for the users connected to a room, by process.
 pub(super) fn presence(room: &RoomName) -> Query {
     let filter = within(room, "process", Bson::MinKey, Bson::MaxKey);
     Query {
@@ -603,7 +607,7 @@ pub(super) fn presence_of(process: ObjectId) -> Document {
     doc! { "_id.process": process }
 }
 
-/// The names, in any case, that have an account.
+/// Returns the query for the names, in any case, that have an account.
 pub(super) fn accounts(names: &[NameKey]) -> Query {
     let ids: Vec<_> = names.iter().map(NameKey::as_str).collect();
     let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
@@ -614,7 +618,7 @@ pub(super) fn accounts(names: &[NameKey]) -> Query {
     }
 }
 
-/// A page of the names that have an account.
+/// Returns the query for a page of the names that have an account.
 pub(super) fn account_page(page: &Page<NameKey>) -> Query {
     let after = page.after.as_ref().map_or("", NameKey::as_str);
     let filter = doc! { "_id": { "$gt": after }, "account": { "$exists": true } };
@@ -630,7 +634,7 @@ pub(super) fn name(name: &NameKey) -> Document {
     doc! { "_id": name.as_str() }
 }
 
-/// Number of claims that a tally has been told of.
+/// Returns the query for the number of claims that a tally has been told of.
 pub(super) fn claims(slot: i32) -> Query {
     let filter = doc! { "_id": { "tally": slot } };
     Query {
@@ -640,8 +644,8 @@ pub(super) fn claims(slot: i32) -> Query {
     }
 }
 
-/// Every tally. Documents compare by type, then name, then value of their first field, and those of
-/// rooms and users begin with a string.
+/// Returns the filter for every tally. Documents compare by type, then name, then value of their
+/// first field, and those of rooms and users begin with a string.
 pub(super) fn tallies() -> Document {
     doc! { "_id": { "$gte": { "tally": 0 }, "$lt": { "tally": documents::TALLIES } } }
 }

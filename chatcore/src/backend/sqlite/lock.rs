@@ -140,7 +140,7 @@ fn this_process() -> String {
     format!("this process, {},", std::process::id())
 }
 
-/// The process that has the lock on a file, if the system tells.
+/// Returns words for the process that has the lock on a file, if the system tells.
 fn holder(file: FileId) -> String {
     let pid = std::fs::read_to_string("/proc/locks")
         .ok()
