@@ -16,12 +16,12 @@ export class Composer {
 
   // `on` has `send(text, replyTo)`, `type()`, `editLast()`, and `complete(event)`, which returns
   // true for a key that chose a completion.
-  constructor(form, { user, room, on, signal }) {
+  constructor(form, { prefix, user, room, on, signal }) {
     this.#form = form;
     this.#field = form.elements.text;
     this.#error = form.querySelector("#composer-error");
     this.#bar = form.querySelector("#reply-bar");
-    this.#draftKey = `chat.draft.${user}.${room}`;
+    this.#draftKey = `chat.draft.${JSON.stringify([prefix, user, room])}`;
     this.on = on;
     form.addEventListener("submit", (event) => this.#submit(event), { signal });
     this.#field.addEventListener("keydown", (event) => this.#key(event), { signal });

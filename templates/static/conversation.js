@@ -104,7 +104,7 @@ export class Conversation {
   end(text, label, href) {
     this.status.end(text, label, href);
     this.composer?.disable(text);
-    this.outbox?.close();
+    this.outbox?.stop();
     this.typing.clear();
   }
 

@@ -7,6 +7,10 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10000;
 // Attempts without an answer, before the reader is told.
 const QUIET = 3;
+// What an outbox reports to while its room is not open.
+const NOBODY = { change() {}, stored() {} };
+// By key. The outbox of a room that the reader left goes on sending.
+const boxes = new Map();
 
 export class Outbox {
   #prefix;
@@ -14,35 +18,55 @@ export class Outbox {
   #user;
   #on;
   #queue = [];
-  #sending = false;
+  #sending;
   #timer;
 
-  // `on` has `change(entry)`, called when an entry is new or its `problem` changes, and
-  // `stored(entry, message)`.
-  constructor({ user, room, api, on }) {
-    this.#prefix = `chat.pending.${user}.${room}/`;
-    this.#url = `${api}/messages`;
-    this.#user = user;
-    this.#on = on;
+  // Returns the outbox of a user in a room, which may be sending already. `on` has `change(entry)`,
+  // called when an entry is new or its `problem` changes, and `stored(entry, message)`.
+  static open({ prefix, user, room, api, on }) {
+    const key = `chat.pending.${JSON.stringify([prefix, user, room])}/`;
+    const box = boxes.get(key) ?? new Outbox(key, user, api);
+    boxes.set(key, box);
+    box.#on = on;
+    return box;
   }
 
-  // Takes up what an earlier page left.
+  // Stops all of them, for a page that is somebody else's now.
+  static stopAll() {
+    boxes.forEach((box) => box.stop());
+  }
+
+  constructor(prefix, user, api) {
+    this.#prefix = prefix;
+    this.#url = `${api}/messages`;
+    this.#user = user;
+  }
+
+  // Shows what is queued, and takes up what an earlier page left.
   resume() {
     const left = loadAll(this.#prefix).filter(({ nonce }) => !this.#queue.some((entry) => entry.nonce === nonce));
     left.sort((a, b) => a.at - b.at);
     this.#queue.unshift(...left);
-    left.forEach((entry) => this.#on.change(entry));
+    this.#queue.forEach((entry) => this.#on.change(entry));
     this.#pump();
   }
 
+  // The room is left: what is queued is sent all the same.
   close() {
+    this.#on = NOBODY;
+  }
+
+  // Sends nothing more. What is queued is kept for a later page.
+  stop() {
     clearTimeout(this.#timer);
     this.#queue = [];
+    this.#on = NOBODY;
+    boxes.delete(this.#prefix);
   }
 
   // The entry that the server is storing, if any.
   get sending() {
-    return this.#sending ? this.#queue.find((entry) => !entry.refused) : undefined;
+    return this.#sending;
   }
 
   get isEmpty() {
@@ -87,7 +111,7 @@ export class Outbox {
     if (this.#sending || this.#timer) return;
     const entry = this.#queue.find((waiting) => !waiting.refused);
     if (!entry) return;
-    this.#sending = true;
+    this.#sending = entry;
     try {
       const { text, nonce, replyTo } = entry;
       const body = { text, nonce, sender: this.#user, ...(replyTo && { reply_to: replyTo }) };
@@ -96,7 +120,7 @@ export class Outbox {
     } catch (error) {
       this.#failed(entry, error);
     }
-    this.#sending = false;
+    this.#sending = undefined;
     this.#pump();
   }
 

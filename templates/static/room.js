@@ -1,6 +1,7 @@
 // The room page: opens the room in `main`, and again for each one that the shell swaps in.
 import { live } from "./connection.js";
 import { Conversation } from "./conversation.js";
+import { Outbox } from "./outbox.js";
 import { Session } from "./session.js";
 
 let room;
@@ -20,4 +21,9 @@ document.addEventListener("chat:leave", () => {
 document.addEventListener("chat:enter", enter);
 enter();
 // A page without the list of rooms is of nobody in particular.
-if (document.getElementById("sidebar")) new Session(document.body.dataset, live, (...why) => room?.end(...why));
+if (document.getElementById("sidebar")) {
+  new Session(document.body.dataset, live, (...why) => {
+    Outbox.stopAll();
+    room?.end(...why);
+  });
+}

@@ -20,7 +20,8 @@ export class Writing {
       editLast: () => room.actions.editLast(),
       complete: (event) => this.completer.takeKey(event),
     };
-    this.composer = new Composer(find("#composer"), { user: room.user, room: room.room, on, signal });
+    const { prefix } = room.main.dataset;
+    this.composer = new Composer(find("#composer"), { prefix, user: room.user, room: room.room, on, signal });
     const emojiUrl = find("#messages").dataset.emoji;
     const names = (text) => room.names.find(text);
     this.completer = new Completer(this.composer.field, find("#completions"), { emojiUrl, names, signal });
@@ -28,7 +29,7 @@ export class Writing {
       change: (entry) => this.#changed(entry),
       stored: (entry, message) => this.#stored(entry, message),
     };
-    this.outbox = new Outbox({ user: room.user, room: room.room, api: room.api, on: box });
+    this.outbox = Outbox.open({ prefix, user: room.user, room: room.room, api: room.api, on: box });
     const emoji = find("#emoji");
     emoji.addEventListener("click", () => room.picker.open(emoji, (chosen) => this.composer.insert(chosen)), { signal });
   }

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::world::{FIELD, LIVE, World, says, send, shown, visible};
+use crate::world::{FIELD, LIVE, World, say, says, send, shown, visible};
 
 in_both!(another_room_opens_without_a_new_page_and_back_leads_back,);
 in_chromium!(
@@ -11,6 +11,7 @@ in_chromium!(
     a_room_is_found_by_typing,
     invite_and_ban_keep_the_panel_and_the_draft,
     a_room_is_titled_by_its_name,
+    what_is_queued_in_a_room_is_sent_after_the_reader_left_it,
 );
 
 /// A page of ann's, who is in rooms a and b.
@@ -152,4 +153,25 @@ async fn invite_and_ban_keep_the_panel_and_the_draft(world: World) {
     ann.press("Escape").await;
     ann.wait_for("document.querySelector('#members').hidden")
         .await;
+}
+
+async fn what_is_queued_in_a_room_is_sent_after_the_reader_left_it(world: World) {
+    let ann = in_two_rooms(&world).await;
+    ann.expect_failed_requests();
+    let posts = format!("{}*", world.url("/chat/a/messages"));
+    ann.block(&[&posts]).await;
+    for text in ["one", "two"] {
+        say(&ann, text).await;
+    }
+    ann.click("#rooms a.room[data-room=b]").await;
+    ann.wait_for(&in_room("b")).await;
+
+    ann.block(&[]).await;
+    let is_sent = "!Object.keys(localStorage).some((key) => key.startsWith('chat.pending.'))";
+    ann.wait_for(is_sent).await;
+    let stored = world.stored("a").await;
+    assert!(
+        stored.ends_with(&["one".into(), "two".into()]),
+        "{stored:?}"
+    );
 }
