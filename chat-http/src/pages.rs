@@ -48,6 +48,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Scripts and styles come from `/static/` only, and no other site may frame a page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Bytes up to which an answer is compressed: more would keep the thread from its other requests.
+const MAX_COMPRESSED: usize = 128 * 1024;
 /// Header by which a script asks for a page without what stands beside it.
 const PART: &str = "x-chat-part";
 
@@ -206,7 +208,10 @@ fn render(
 
 /// Answers with HTML that is for this client alone.
 fn html(reader: Reader, status: StatusCode, page: String) -> Response {
-    let encoded = reader.encoding.compress(page.as_bytes(), Effort::Fast);
+    let encoded = match page.len() {
+        ..=MAX_COMPRESSED => reader.encoding.compress(page.as_bytes(), Effort::Fast),
+        _ => None,
+    };
     let coding = encoded.as_ref().and(reader.encoding.name());
     let body = encoded.unwrap_or_else(|| page.into());
     let mut response = bytes(status, "text/html; charset=utf-8", body);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chatcore::{Range, RoomName, Seq, SharedMessage, UserStore};
+use futures_util::stream::{self, StreamExt as _};
 use hyper::StatusCode;
 
 use super::message::draw_message;
@@ -14,8 +15,10 @@ use crate::revision::Revision;
 use crate::row_cache::RowKey;
 use crate::texts::Language;
 
-/// Messages of a page, and of a fragment if the client does not say.
+/// Messages of a page, and the most of a fragment.
 pub(super) const MESSAGES: u32 = 50;
+/// Quoted messages that are read at the same time.
+const QUOTED_AT_ONCE: usize = 8;
 
 /// Messages that a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Selection {
 /// Answers with the rows alone: scripts put them into the page.
 pub(crate) async fn rows(app: App, call: Call) -> Result<Response> {
     let (room, selection) = (call.room()?, Selection::of(&call.query)?);
-    let limit = call.query.limit(MESSAGES, chatcore::MAX_MESSAGES)?;
+    let limit = call.query.limit(MESSAGES, MESSAGES)?;
 
     let found = selection.read(&call.user_store(&app), &room, limit).await?;
     let reader = Reader::of(&call.head.headers);
@@ -79,15 +82,14 @@ pub(super) async fn draw_rows(
     language: Language,
     messages: &[SharedMessage],
 ) -> Result<String> {
+    let reads: Vec<_> = messages
+        .iter()
+        .map(|message| find_quoted(app, message, messages))
+        .collect();
+    let quoted: Vec<_> = stream::iter(reads).buffered(QUOTED_AT_ONCE).collect().await;
+
     let mut rows = String::new();
-    for message in messages {
-        let quoted = match reply_to(message) {
-            Some(seq) => match messages.binary_search_by_key(&seq, |message| message.seq) {
-                Ok(at) => Some(messages[at].clone()),
-                Err(_) => read_quoted(app, message, seq).await,
-            },
-            None => None,
-        };
+    for (message, quoted) in messages.iter().zip(quoted) {
         let row = draw_cached(app, language, message, quoted.as_ref())?;
         rows.push_str(std::str::from_utf8(&row).map_err(|_| HttpError::internal())?);
     }
@@ -109,6 +111,19 @@ pub(crate) async fn draw_row(
 
 fn reply_to(message: &SharedMessage) -> Option<Seq> {
     message.content.as_ref()?.reply_to
+}
+
+/// Returns the message that one of `messages` answers, if there is one.
+async fn find_quoted(
+    app: &App,
+    message: &SharedMessage,
+    messages: &[SharedMessage],
+) -> Option<SharedMessage> {
+    let seq = reply_to(message)?;
+    match messages.binary_search_by_key(&seq, |message| message.seq) {
+        Ok(at) => Some(messages[at].clone()),
+        Err(_) => read_quoted(app, message, seq).await,
+    }
 }
 
 /// Reads the message that another one of its room answers: who may read the one may read the other.
