@@ -5,8 +5,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{Invalid, MAX_NAME_CHARS, RoomName, Username};
+use chatcore::{Invalid, MAX_NAME_CHARS, RoomName, Seq, UserStore, Username};
 use sha2::{Digest as _, Sha256};
+
+use crate::error::{HttpError, Result};
 
 /// Beginning of the name of each direct conversation.
 const MARK: char = '@';
@@ -17,7 +19,7 @@ const BETWEEN: &str = " & ";
 /// # Errors
 ///
 /// If they are the same user.
-pub(crate) fn room_of(one: &Username, other: &Username) -> Result<RoomName, Invalid> {
+pub(crate) fn room_of(one: &Username, other: &Username) -> std::result::Result<RoomName, Invalid> {
     let (first, second) = match one.cmp(other) {
         std::cmp::Ordering::Less => (one, other),
         std::cmp::Ordering::Greater => (other, one),
@@ -37,6 +39,35 @@ pub(crate) fn room_of(one: &Username, other: &Username) -> Result<RoomName, Inva
 /// Returns true if only a direct conversation may have this name.
 pub(crate) fn is_reserved(room: &RoomName) -> bool {
     room.as_str().starts_with(MARK)
+}
+
+/// Fails for a direct conversation: its owner decides about nobody else.
+pub(crate) fn check_moderation(room: &RoomName) -> Result<()> {
+    match is_reserved(room) {
+        true => Err(HttpError::forbidden(
+            "nobody is invited to, removed or banned from a direct conversation",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Fails for a message of a direct conversation that somebody else wrote.
+pub(crate) async fn check_deletion(
+    store: &UserStore,
+    room: &RoomName,
+    seq: Seq,
+    user: &Username,
+) -> Result<()> {
+    if !is_reserved(room) {
+        return Ok(());
+    }
+    // The sender of a message stays the same, so the message may be read before the deletion.
+    match store.message(room, seq).await?.sender() {
+        Some(sender) if sender != user => Err(HttpError::forbidden(
+            "only who wrote a message of a direct conversation may delete it",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the other user of a direct conversation that has a user's name in its own.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chat_testkit::http::{Client, Reply};
 use chat_testkit::live::{Events, Socket, make_room};
+use chatcore::{Privacy, RoomName, Username};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ on_every_store! {
     a_deletion_is_told_on_sockets_and_streams,
     who_is_banned_changes_nothing,
     the_pages_let_an_owner_look_after_a_room,
+    a_direct_conversation_is_of_two,
     names_in_the_lists_of_a_room_are_text,
     a_stranger_gets_the_same_of_a_private_room_and_of_none,
     a_wait_of_a_stranger_ends_with_the_session_whether_the_room_is_private_or_none,
@@ -734,6 +736,67 @@ async fn the_pages_let_an_owner_look_after_a_room(server: &Running) {
             .text()
             .contains("Lift ban")
     );
+}
+
+async fn a_direct_conversation_is_of_two(server: &Running) {
+    let (mut ann, mut bob) = (server.account("ann").await, server.account("bob").await);
+    server.account("eve").await;
+    let (api, page) = ("/chat/%40ann%20%26%20bob", "/rooms/%40ann%20%26%20bob");
+    assert_eq!(ann.form("/direct", "username=bob").await.status, 303);
+    for (client, text) in [(&mut ann, "from ann"), (&mut bob, "from bob")] {
+        let posted = client
+            .post(&format!("{api}/messages"), &json!({ "text": text }))
+            .await;
+        assert_eq!(posted.status, 201);
+    }
+
+    // Who began it owns the room, and has no say over the other.
+    for (method, path) in [
+        (Method::PUT, "members/eve"),
+        (Method::DELETE, "members/bob"),
+        (Method::PUT, "bans/bob"),
+    ] {
+        let reply = ann.send(method, &format!("{api}/{path}"), "").await;
+        let detail = "nobody is invited to, removed or banned from a direct conversation";
+        assert_eq!(problem(&reply), refused(403, detail), "{path}");
+    }
+    let people = format!("{page}/people");
+    for form in [
+        "username=eve&do=invite",
+        "username=bob&do=remove",
+        "username=bob&do=ban",
+    ] {
+        let reply = ann.form(&people, form).await;
+        assert_eq!(reply.status, 403, "{form}");
+        assert!(reply.text().contains("Nobody can be added"), "{form}");
+    }
+    let shown = ann.get(&people).await.text();
+    assert!(!shown.contains("value=\"remove\"") && !shown.contains("value=\"ban\""));
+
+    let detail = "only who wrote a message of a direct conversation may delete it";
+    let reply = ann
+        .send(Method::DELETE, &format!("{api}/messages/2"), "")
+        .await;
+    assert_eq!(problem(&reply), refused(403, detail));
+    let message = format!("{page}/messages/2");
+    assert_eq!(ann.form(&message, "do=delete").await.status, 403);
+    let shown = ann.get(&message).await.text();
+    assert!(!shown.contains("value=\"delete\""));
+    let room = ann.get(page).await.text();
+    assert!(room.contains("data-owner=\"false\"") && room.contains("from bob"));
+
+    assert_eq!(delete(&mut ann, &format!("{api}/messages/1")).await, 204);
+    assert_eq!(bob.form(&message, "do=delete").await.status, 303);
+    assert!(bob.get(page).await.text().contains("data-deleted"));
+
+    // A program can make a room of any name.
+    let room: RoomName = "@ann & eve".parse().expect("a name");
+    let owner: Username = "bob".parse().expect("a name");
+    let made = server
+        .store
+        .create_room_for(&room, &owner, Privacy::Private);
+    assert!(made.await.expect("made"));
+    assert_eq!(ann.form("/direct", "username=eve").await.status, 403);
 }
 
 async fn names_in_the_lists_of_a_room_are_text(server: &Running) {

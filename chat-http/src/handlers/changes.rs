@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::messages::{DEFAULT_LIMIT, answer};
 use crate::app::App;
 use crate::credentials::RoomReader;
+use crate::direct;
 use crate::error::Result;
 use crate::request::Call;
 use crate::response::{Response, json, no_content};
@@ -58,11 +59,13 @@ pub(crate) async fn edit(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
-    call.user()?;
+    let user = call.user()?;
     let (room, seq) = (call.room()?, call.seq()?);
     app.limits().post(&call.charged(&app))?;
 
-    call.user_store(&app).delete_message(&room, seq).await?;
+    let store = call.user_store(&app);
+    direct::check_deletion(&store, &room, seq, &user.username).await?;
+    store.delete_message(&room, seq).await?;
     Ok(no_content())
 }
 

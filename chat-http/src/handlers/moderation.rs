@@ -4,6 +4,7 @@ use chatcore::{MAX_NAMES, RoomName, UserStore};
 use hyper::StatusCode;
 
 use crate::app::App;
+use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, done, json, no_content};
@@ -17,12 +18,14 @@ fn begin(app: &App, call: &Call) -> Result<(UserStore, RoomName)> {
 
 pub(crate) async fn invite(app: App, call: Call) -> Result<Response> {
     let (view, room) = begin(&app, &call)?;
+    direct::check_moderation(&room)?;
     view.invite(&room, &call.username()?).await?;
     done()
 }
 
 pub(crate) async fn remove(app: App, call: Call) -> Result<Response> {
     let (view, room) = begin(&app, &call)?;
+    direct::check_moderation(&room)?;
     view.remove(&room, &call.username()?).await?;
     Ok(no_content())
 }
@@ -44,6 +47,7 @@ pub(crate) async fn bans(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn ban(app: App, call: Call) -> Result<Response> {
     let (view, room) = begin(&app, &call)?;
+    direct::check_moderation(&room)?;
     view.ban(&room, &call.username()?).await?;
     done()
 }

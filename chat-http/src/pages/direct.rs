@@ -28,6 +28,13 @@ pub(crate) async fn open(app: App, call: Call) -> Result<Response> {
     app.limits().room(from)?;
     if app.store().privacy(&room).await? == Some(Privacy::Private) {
         app.limits().no_room(from);
+        // A program that uses the store may have made a room of this name for somebody else.
+        let owner = app.store().room(&room).await?.owner;
+        if !owner.is_some_and(|owner| owner == user.username || owner == other) {
+            return Err(HttpError::forbidden(
+                "a room of this name cannot be created",
+            ));
+        }
     } else {
         call.user_store(&app)
             .create_room(&room, Privacy::Private)

@@ -9,6 +9,7 @@ use super::rows::draw_rows;
 use super::words::in_words;
 use super::{Head, message_link, message_page, refused, render, room_page};
 use crate::app::App;
+use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
@@ -73,7 +74,8 @@ async fn draw(
     let user = call.user.as_ref();
     let account = user.filter(|user| user.verified).map(|user| &user.username);
     let is_own = account.is_some() && message.is_verified() && message.sender() == account;
-    let owns = account.is_some() && about.owner.as_ref() == account;
+    let moderates =
+        account.is_some() && about.owner.as_ref() == account && !direct::is_reserved(room);
 
     let mut head = Head::load(app, call, "", Some(room)).await?;
     head.title = head.text("message");
@@ -91,7 +93,7 @@ async fn draw(
         nonce: Draft::new(None)?.nonce,
         text: typed.or(message.text()).unwrap_or_default(),
         may_edit: is_there && is_own,
-        may_delete: is_there && (is_own || owns),
+        may_delete: is_there && (is_own || moderates),
         may_answer: is_there && user.is_some(),
         choices: user.map_or_else(Vec::new, |user| choices(&message, user.username.as_str())),
         error: error
@@ -152,7 +154,7 @@ async fn apply(
     (room, seq): (&RoomName, Seq),
     fields: &Fields,
 ) -> Result<()> {
-    call.user()?;
+    let user = call.user()?;
     app.limits().post(&call.charged(app))?;
     let store = call.user_store(app);
     if let Some(emoji) = fields.get::<Emoji>("add")? {
@@ -170,7 +172,10 @@ async fn apply(
             let text: MessageText = text.replace("\r\n", "\n").parse()?;
             store.edit_message(room, seq, text).await?;
         }
-        Some("delete") => store.delete_message(room, seq).await?,
+        Some("delete") => {
+            direct::check_deletion(&store, room, seq, &user.username).await?;
+            store.delete_message(room, seq).await?;
+        }
         _ => {
             return Err(HttpError::bad_request(
                 "do must be one of edit and delete, or add or remove an emoji",

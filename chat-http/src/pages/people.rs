@@ -115,6 +115,7 @@ async fn context<'a>(
         true => store.bans(room, None, BANS).await?,
         false => Vec::new(),
     };
+    let moderates = owns && !direct::is_reserved(room);
     let language = Language::of(&call.head.headers);
     let people = join_all(names.iter().map(async |name| {
         let is_self = user.is_some_and(|user| user.username == *name);
@@ -125,8 +126,8 @@ async fn context<'a>(
             name: name.to_string(),
             is_self,
             is_owner: found.owner.as_ref() == Some(name),
-            may_remove: owns && found.private && !is_self,
-            may_ban: owns && !is_self,
+            may_remove: moderates && found.private && !is_self,
+            may_ban: moderates && !is_self,
             may_write_to: !is_self && user.is_some_and(|user| user.verified),
         })
     }))
@@ -198,7 +199,11 @@ async fn apply(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Resu
     app.limits().moderation(&call.charged(app))?;
     let store = call.user_store(app);
     let named = || fields.required::<Username>("username");
-    match fields.text("do")? {
+    let what = fields.text("do")?;
+    if matches!(what, Some("invite" | "remove" | "ban")) {
+        direct::check_moderation(room)?;
+    }
+    match what {
         Some("join") => {
             store.room(room).await?;
             store.join(room).await?;

@@ -154,7 +154,8 @@ struct RoomContext<'a> {
     /// The last message that the user has read.
     read: i64,
     private: bool,
-    owns: bool,
+    /// True if the user may delete messages of others.
+    moderates: bool,
     /// True if the user may edit and delete messages of that name.
     verified: bool,
     text: &'a str,
@@ -211,7 +212,9 @@ async fn draw_room(
         head,
         page,
         private: found.private,
-        owns: account.is_some() && found.owner.as_ref() == account,
+        moderates: account.is_some()
+            && found.owner.as_ref() == account
+            && !direct::is_reserved(room),
         verified: account.is_some(),
         text: draft.text,
         nonce: &draft.nonce,
