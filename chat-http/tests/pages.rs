@@ -6,6 +6,8 @@ mod support;
 use chat_http::{App, Guests, Part, Settings};
 use chat_testkit::http::Client;
 use chat_testkit::live::Socket;
+use chatcore::{RoomName, Username};
+use futures_util::future::join_all;
 use hyper::Method;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -27,9 +29,12 @@ on_every_store! {
     a_guest_sees_and_ends_no_session_but_its_own,
     guests_who_may_only_read_are_sent_to_log_in,
     rows_come_as_a_fragment_before_after_and_around_a_message,
+    a_fragment_has_a_page_of_rows_at_most_and_their_quotes,
+    an_answer_that_is_large_is_not_compressed,
     a_socket_that_asks_for_rows_gets_those_of_the_page,
     a_deleted_message_is_not_quoted_any_more,
     rooms_beside_a_page_tell_what_is_unread,
+    of_many_rooms_the_open_one_and_the_unread_ones_are_listed,
     a_room_is_created_once_and_left_again,
     two_accounts_have_a_room_that_nobody_else_can_take,
     the_page_of_a_message_does_what_scripts_do,
@@ -947,6 +952,60 @@ async fn rows_come_as_a_fragment_before_after_and_around_a_message(server: &Runn
     assert_eq!(rows_in(&nowhere), Vec::<i64>::new());
 }
 
+async fn a_fragment_has_a_page_of_rows_at_most_and_their_quotes(server: &Running) {
+    let mut ann = server.guest("ann").await;
+    for n in 1..=20 {
+        let message = json!({ "text": format!("first words of {n}.") });
+        ann.post("/chat/long/messages", &message).await;
+    }
+    for n in 1..=35 {
+        let message = json!({ "text": "an answer", "reply_to": 1 + n % 20 });
+        let posted = ann.post("/chat/long/messages", &message).await;
+        assert_eq!(posted.status, 201);
+    }
+
+    let refused = ann.get("/rooms/long/rows?limit=51").await;
+    assert!(
+        refused.status == 400 && refused.text().contains("from 1 to 50"),
+        "{}",
+        refused.text()
+    );
+    let rows = ann.get("/rooms/long/rows?limit=50").await.text();
+    assert_eq!(rows_in(&rows), (6..=55).collect::<Vec<i64>>());
+
+    // The messages that these answer are not among them.
+    let rows = ann.get("/rooms/long/rows?after=20").await.text();
+    let quotes = rows.split("first words of ").skip(1);
+    let quoted: Vec<i64> = quotes
+        .filter_map(|rest| rest.split('.').next()?.parse().ok())
+        .collect();
+    assert_eq!(
+        quoted,
+        (1..=35).map(|n| 1 + n % 20).collect::<Vec<i64>>(),
+        "each in its row"
+    );
+}
+
+async fn an_answer_that_is_large_is_not_compressed(server: &Running) {
+    let mut ann = server
+        .guest("ann")
+        .await
+        .with_header("accept-encoding", "gzip");
+    for _ in 0..40 {
+        let message = json!({ "text": "x".repeat(4_000) });
+        let posted = ann.post("/chat/large/messages", &message).await;
+        assert_eq!(posted.status, 201);
+    }
+    for (limit, coding) in [(40, None), (10, Some("gzip"))] {
+        let rows = ann.get(&format!("/rooms/large/rows?limit={limit}")).await;
+        assert_eq!(rows.header("content-encoding"), coding, "{limit}");
+        assert_eq!(
+            rows.header("vary").map(|v| v.contains("encoding")),
+            Some(true)
+        );
+    }
+}
+
 async fn a_socket_that_asks_for_rows_gets_those_of_the_page(server: &Running) {
     let mut ann = server.account("ann").await;
     let first = ann
@@ -1072,6 +1131,31 @@ async fn rooms_beside_a_page_tell_what_is_unread(server: &Running) {
     let found = ann.get("/?find=DE").await.text();
     let list = found.split("<main").nth(1).expect("the page itself");
     assert!(list.contains("/rooms/den") && !list.contains("/rooms/one"));
+    assert!(list.contains("🔒"), "{list}");
+    assert!(!server.client().get("/").await.text().contains("🔒"));
+}
+
+async fn of_many_rooms_the_open_one_and_the_unread_ones_are_listed(server: &Running) {
+    let (mut ann, mut bob) = (server.account("ann").await, server.account("bob").await);
+    let name: Username = "ann".parse().expect("a name");
+    let rooms: Vec<RoomName> = (0..=100)
+        .map(|n| format!("r{n:03}").parse().expect("a name"))
+        .collect();
+    let joins = rooms.iter().map(|room| server.store.join(room, &name));
+    for joined in join_all(joins).await {
+        joined.expect("joined");
+    }
+    bob.post("/chat/r100/messages", &json!({ "text": "**new** `words`" }))
+        .await;
+
+    let page = ann.get("/rooms/r099").await.text();
+    assert!(entry(&page, "r099").contains("aria-current=\"page\""));
+    let unread = entry(&page, "r100");
+    assert!(
+        unread.contains("data-unread=\"1\"") && unread.contains("bob: new words"),
+        "{unread}"
+    );
+    assert!(page.contains("data-room=\"r097\"") && !page.contains("data-room=\"r098\""));
 }
 
 async fn a_room_is_created_once_and_left_again(server: &Running) {

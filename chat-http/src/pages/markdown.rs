@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use chatcore::{Username, mentions_in};
 use linkify::{LinkFinder, LinkKind};
-use pulldown_cmark::{Event, Options, Parser, Tag, TextMergeWithOffset};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, TextMergeWithOffset};
 
 /// Elements that may stand in each other. Deeper ones are left out, their text is kept: a browser
 /// takes thousands of nested elements badly.
@@ -29,6 +29,33 @@ pub(crate) fn to_html(text: &str, mentioned: &[Username]) -> String {
         writer.paragraph(span);
     }
     writer.finish()
+}
+
+/// Returns a text without its marks, on one line.
+pub(crate) fn to_line(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for event in Parser::new_ext(text, Options::empty()) {
+        match event {
+            Event::Text(text) | Event::Code(text) | Event::Html(text) | Event::InlineHtml(text) => {
+                plain.push_str(&text)
+            }
+            // Inside of words.
+            Event::Start(_)
+            | Event::End(TagEnd::Emphasis | TagEnd::Strong | TagEnd::Link | TagEnd::Image) => {}
+            _ => plain.push(' '),
+        }
+    }
+    let line = in_one_line(&plain);
+    // A text of nothing but marks is shown as it is.
+    if line.is_empty() {
+        in_one_line(text)
+    } else {
+        line
+    }
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An element that was opened.

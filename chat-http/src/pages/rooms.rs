@@ -42,7 +42,16 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
         format!("{}/?after={}{find}", app.prefix(), encode(last.as_str()))
     });
     let wanted = find.to_lowercase();
-    let entries = found.iter().map(|room| Entry::new(&app, room, user));
+    // Read after the list, so that each public room of the list is among these.
+    let public = match user {
+        Some(_) => app.store().rooms(after.as_ref(), MAX_NAMES).await?,
+        None => found.clone(),
+    };
+    let entries = found.iter().map(|room| {
+        let mut entry = Entry::new(&app, room, user);
+        entry.private = public.binary_search(room).is_err();
+        entry
+    });
     let rooms = entries
         .filter(|room| room.label.to_lowercase().contains(&wanted))
         .collect();

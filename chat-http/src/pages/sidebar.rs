@@ -1,9 +1,12 @@
 //! The list of rooms beside every page.
 
-use chatcore::{Error, Privacy, Range, Room, RoomName, SharedMessage, UserStore, Username};
-use futures_util::future::join_all;
+use chatcore::{
+    Error, MAX_NAMES, Privacy, Range, Room, RoomName, SharedMessage, UserRoom, UserStore, Username,
+};
+use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 
+use super::markdown::to_line;
 use super::message::{hue, initials};
 use super::room_page;
 use crate::app::App;
@@ -14,6 +17,8 @@ use crate::request::Call;
 
 /// Rooms in the list.
 const MAX_ROOMS: u32 = 100;
+/// Rooms that are read at the same time.
+const ROOMS_AT_ONCE: usize = 8;
 /// Characters of the last message of a room.
 const MAX_LINE_CHARS: usize = 80;
 
@@ -72,40 +77,61 @@ impl Entry {
     fn show_last(&mut self, message: &SharedMessage) {
         self.at = Some(message.timestamp.to_string());
         self.by = message.sender().map(Username::to_string);
-        let text = message.text().unwrap_or_default();
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.line = Some(words.chars().take(MAX_LINE_CHARS).collect());
+        let line = to_line(message.text().unwrap_or_default());
+        self.line = Some(line.chars().take(MAX_LINE_CHARS).collect());
+    }
+
+    /// Reads a room of the user's.
+    async fn load(
+        app: &App,
+        store: &UserStore,
+        user: &CurrentUser,
+        room: &UserRoom,
+    ) -> std::result::Result<Self, Error> {
+        let mut entry = Self::new(app, &room.room, Some(user));
+        entry.unread = room.unread();
+        entry.mentions = room.mentions;
+        entry.last_seq = room.last_seq.get();
+        entry.private = app.store().privacy(&room.room).await? == Some(Privacy::Private);
+        if let Some(last) = store.messages(&room.room, Range::Newest, 1).await?.first() {
+            entry.show_last(last);
+        }
+        Ok(entry)
     }
 }
 
 impl Sidebar {
     /// Reads the rooms of the user, the one with the newest message first; for who is not logged
-    /// in, the first public rooms.
+    /// in, the first public rooms. A room that cannot be read is left out.
     pub(super) async fn load(app: &App, call: &Call, current: Option<&RoomName>) -> Result<Self> {
         let store = call.user_store(app);
         let Some(user) = &call.user else {
             return Self::of_strangers(app, &store, current).await;
         };
 
-        let found = app
+        let mut found = app
             .store()
-            .rooms_of(&user.username, None, MAX_ROOMS)
+            .rooms_of(&user.username, None, MAX_NAMES)
             .await?;
-        let more = found.len() == MAX_ROOMS as usize;
-        let mut rooms = join_all(found.iter().map(async |room| {
-            let mut entry = Entry::new(app, &room.room, Some(user));
-            entry.unread = room.unread();
-            entry.mentions = room.mentions;
-            entry.last_seq = room.last_seq.get();
-            entry.private = app.store().privacy(&room.room).await? == Some(Privacy::Private);
-            if let Some(last) = store.messages(&room.room, Range::Newest, 1).await?.first() {
-                entry.show_last(last);
-            }
-            Ok::<_, Error>(entry)
-        }))
-        .await
-        .into_iter()
-        .collect::<std::result::Result<Vec<_>, _>>()?;
+        let more = found.len() > MAX_ROOMS as usize;
+        // The times of messages are not known yet. Of more rooms than are listed, the open one and
+        // those with unread messages matter most; the sort keeps the order of names.
+        found.sort_by_key(|room| {
+            let is_current = Some(&room.room) == current;
+            (!is_current, room.mentions == 0, room.unread() == 0)
+        });
+        found.truncate(MAX_ROOMS as usize);
+
+        let reads: Vec<_> = found
+            .iter()
+            .map(|room| Entry::load(app, &store, user, room))
+            .collect();
+        let read: Vec<_> = stream::iter(reads).buffered(ROOMS_AT_ONCE).collect().await;
+        let log = |error: &Error| tracing::debug!(%error, "a room is left out of the list");
+        let mut rooms: Vec<_> = read
+            .into_iter()
+            .filter_map(|entry| entry.inspect_err(log).ok())
+            .collect();
 
         if let Some(current) = current {
             let is_current = |entry: &Entry| entry.name == current.as_str();

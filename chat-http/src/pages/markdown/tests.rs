@@ -279,3 +279,18 @@ proptest! {
         prop_assert_eq!(read(&html(&words.join(" "))), words.join(" "));
     }
 }
+
+#[test]
+fn a_line_has_no_marks() {
+    for (text, line) in [
+        ("**bold** and `code`", "bold and code"),
+        ("# Title\n\n- one\n- two", "Title one two"),
+        ("snake_case *a*b 2 * 3", "snake_case ab 2 * 3"),
+        ("[site](http://a.b/)\nnext", "site next"),
+        ("<b>x</b>", "<b>x</b>"),
+        ("look, @ann", "look, @ann"),
+        ("#", "#"),
+    ] {
+        assert_eq!(to_line(text), line, "{text}");
+    }
+}
