@@ -103,7 +103,7 @@ impl App {
     ///
     /// The store does not answer; the call may be repeated.
     pub async fn end_sessions_of(&self, user: &Username) -> Result<(), chatcore::Error> {
-        self.store().end_sessions(user, None).await.map(drop)
+        self.store().revoke(user).await
     }
 
     /// Ends all event streams, sockets and waiting polls, and waits until the sockets are closed,

@@ -1,6 +1,10 @@
 //! The user who makes a request, and the store as that user sees it.
 
-use chatcore::{Actor, Privacy, RoomName, Session, SessionToken, UserStore, Username};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chatcore::{
+    Actor, ChatStore, Privacy, RoomName, Session, SessionToken, UserStore, UserWatcher, Username,
+};
 use http::request::Parts;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +33,12 @@ pub(crate) enum Proof {
         token: SessionToken,
     },
     /// The word of the program that the chat is mounted in, until this token is cancelled.
-    Program { ended: Option<CancellationToken> },
+    Program {
+        ended: Option<CancellationToken>,
+        /// Watches the user from the moment on at which the program was asked, so that an end
+        /// before the socket or stream is open is not missed. Taken by its monitor.
+        watcher: Arc<Mutex<Option<UserWatcher>>>,
+    },
 }
 
 impl CurrentUser {
@@ -38,6 +47,23 @@ impl CurrentUser {
             username: session.username.clone(),
             verified: session.verified,
             proof: Proof::Session { session, token },
+        }
+    }
+
+    /// Takes the program's word for a user, and watches the user from now on.
+    pub(crate) fn by_program(
+        store: &ChatStore,
+        username: Username,
+        ended: Option<CancellationToken>,
+    ) -> Self {
+        let watcher = store.watch_user(&username);
+        Self {
+            username,
+            verified: true,
+            proof: Proof::Program {
+                ended,
+                watcher: Arc::new(Mutex::new(Some(watcher))),
+            },
         }
     }
 
@@ -55,6 +81,19 @@ impl CurrentUser {
             Proof::Session { session, .. } if !self.verified => Proved::Guest(session.id),
             _ => Proved::Account(self.username.clone()),
         }
+    }
+
+    /// Returns a watcher that misses no end of what proves the user.
+    pub(crate) fn watcher(&self, store: &ChatStore) -> UserWatcher {
+        let early = match &self.proof {
+            Proof::Session { .. } => None,
+            Proof::Program { watcher, .. } => watcher
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        };
+
+        early.unwrap_or_else(|| store.watch_user(&self.username))
     }
 
     /// Returns the session, unless the program vouches for the user.
@@ -111,13 +150,11 @@ async fn ask_program(
         return Ok(Credentials::Ended);
     }
 
-    app.claim(&username).await?;
+    let user = CurrentUser::by_program(app.store(), username, ended);
+    app.claim(&user.username).await?;
+
     Ok(Credentials::User {
-        user: CurrentUser {
-            username,
-            verified: true,
-            proof: Proof::Program { ended },
-        },
+        user,
         renew_cookie: false,
     })
 }

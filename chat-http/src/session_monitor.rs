@@ -31,7 +31,7 @@ pub(crate) struct SessionMonitor {
     /// Set if an end was published after the look under way began, so that its answer may be
     /// outdated.
     is_outdated: bool,
-    /// Set once an end was published, or may have been missed. The word of a program counts no more
+    /// Set once all that the user has open was ended, or that may have been missed. The word of a program counts no more
     /// then: the client comes back, and the program is asked again.
     may_have_ended: bool,
 }
@@ -51,7 +51,7 @@ impl SessionMonitor {
         Self {
             store: app.store().clone(),
             proof: user.proof.clone(),
-            watcher: app.store().watch_user(&user.username),
+            watcher: user.watcher(app.store()),
             next_look: Instant::now(),
             look: None,
             is_current: false,
@@ -75,9 +75,10 @@ impl SessionMonitor {
                 // What was published first, because it decides whether a look still counts.
                 biased;
                 update = self.watcher.next() => match update {
-                    Ok(UserUpdate::SessionsEnded) => {
+                    Ok(update @ (UserUpdate::SessionsEnded | UserUpdate::Revoked)) => {
                         self.is_current = false;
-                        self.may_have_ended = true;
+                        // The end of a session says nothing of a user whom the program vouches for.
+                        self.may_have_ended |= update == UserUpdate::Revoked;
                         self.is_outdated = self.look.is_some();
                         self.next_look = Instant::now();
                     }
@@ -142,7 +143,9 @@ impl SessionMonitor {
 /// Waits until the program takes its word back, if it can.
 async fn cancelled(proof: &Proof) {
     match proof {
-        Proof::Program { ended: Some(ended) } => ended.cancelled().await,
+        Proof::Program {
+            ended: Some(ended), ..
+        } => ended.cancelled().await,
         _ => future::pending().await,
     }
 }
@@ -195,5 +198,26 @@ mod tests {
                 .count();
             assert!((50..200).contains(&within), "{tenth}: {within}");
         }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn an_end_between_the_word_of_the_program_and_the_monitor_is_not_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = ChatStore::open_sqlite(folder.path().join("chat.db"), Default::default());
+        let app = App::new(store.await.expect("a store"), Default::default());
+        let ann: chatcore::Username = "ann".parse().expect("a name");
+        app.claim(&ann).await.expect("claimed");
+
+        let user = CurrentUser::by_program(app.store(), ann.clone(), None);
+        app.store().end_sessions(&ann, None).await.expect("ended");
+        let mut monitor = SessionMonitor::new(&app, &user);
+        assert!(matches!(monitor.next().await, Looked::Valid));
+
+        let user = CurrentUser::by_program(app.store(), ann.clone(), None);
+        app.end_sessions_of(&ann).await.expect("ended");
+        let mut monitor = SessionMonitor::new(&app, &user);
+        assert!(matches!(monitor.next().await, Looked::Ended));
+        app.store().close().await.expect("closed");
     }
 }

@@ -252,6 +252,23 @@ async fn a_page_of_another_site_changes_nothing_by_the_programs_cookie() {
 }
 
 #[tokio::test]
+async fn the_first_request_of_a_user_may_be_one_that_stays_open() {
+    let program = Program::start().await;
+    say(&mut program.user("ann"), "hello").await;
+    let headers = [("cookie", "user=newcomer")];
+    let socket = Socket::open_at(program.address, "/community/ws", &headers).await;
+    let mut socket = socket.expect("a socket");
+    let subscribe = json!({ "type": "subscribe", "room": "lobby", "after": 0 });
+    socket.say(&subscribe).await;
+    socket.expect("subscribed").await;
+    socket.expect("message").await;
+
+    // The claim of the name ended no more than a guest's sessions.
+    socket.say(&json!({ "type": "ping" })).await;
+    socket.expect("pong").await;
+}
+
+#[tokio::test]
 async fn sockets_and_streams_end_when_the_program_says_so() {
     let program = Program::start().await;
     say(&mut program.user("ann"), "hello").await;

@@ -35,6 +35,8 @@ pub(crate) trait ChangeSink: Send + Sync + 'static {
     fn notify_evicted(&self, room: &RoomName, user: &Username);
     /// Notifies a name, in any case, that some of its sessions ended.
     fn notify_sessions_ended(&self, user: &Username);
+    /// Notifies a name, in any case, that all that it has open ends.
+    fn notify_revoked(&self, user: &Username);
 
     /// Publishes the users who are connected to a room at another process; `None` if that process
     /// has ended.

@@ -55,6 +55,10 @@ impl ChangeSink for Feed {
         self.users.notify_sessions_ended(user);
     }
 
+    fn notify_revoked(&self, user: &Username) {
+        self.users.notify_revoked(user);
+    }
+
     fn publish_presence(
         &self,
         room: &RoomName,

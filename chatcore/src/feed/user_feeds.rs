@@ -32,6 +32,9 @@ pub enum UserUpdate {
     },
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
+    /// Everything that the user has open ends, whatever proved it: by
+    /// [`ChatStore::revoke`](crate::ChatStore::revoke), or because a slow watcher lost updates.
+    Revoked,
     /// Updates may have been lost, those of other users too: ask again for the session in use, but
     /// not all at the same time.
     Missed,
@@ -91,13 +94,22 @@ impl UserFeeds {
     /// Notifies those who watch a name, in any case, that sessions ended: when a name is
     /// registered, those of all guests who used it end.
     pub(crate) fn notify_sessions_ended(&self, user: &Username) {
+        self.notify_every_case(user, &UserUpdate::SessionsEnded);
+    }
+
+    /// Notifies those who watch a name, in any case, that all that it has open ends.
+    pub(crate) fn notify_revoked(&self, user: &Username) {
+        self.notify_every_case(user, &UserUpdate::Revoked);
+    }
+
+    fn notify_every_case(&self, user: &Username, update: &UserUpdate) {
         for sender in self
             .lock()
             .get(&NameKey::from(user))
             .into_iter()
             .flat_map(HashMap::values)
         {
-            let _ = sender.send(UserUpdate::SessionsEnded);
+            let _ = sender.send(update.clone());
         }
     }
 

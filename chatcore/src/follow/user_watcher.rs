@@ -29,7 +29,7 @@ impl UserWatcher {
     }
 
     /// Waits until there is something new. The updates that a slow watcher lost come as one
-    /// [`UserUpdate::SessionsEnded`].
+    /// [`UserUpdate::Revoked`], which asks for most.
     ///
     /// # Cancellation
     ///
@@ -46,7 +46,7 @@ impl UserWatcher {
         };
         match update {
             Ok(update) => Ok(update),
-            Err(broadcast::error::RecvError::Lagged(_)) => Ok(UserUpdate::SessionsEnded),
+            Err(broadcast::error::RecvError::Lagged(_)) => Ok(UserUpdate::Revoked),
             // The sender stays while somebody watches.
             Err(broadcast::error::RecvError::Closed) => Err(Error::Closed),
         }

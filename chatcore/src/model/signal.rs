@@ -25,6 +25,8 @@ pub(crate) enum Signal {
     Typing(RoomName, Username),
     /// Some of a user's sessions ended.
     SessionsEnded(Username),
+    /// Everything that a user has open ended, whatever proved it.
+    Revoked(Username),
     /// A private room was created. Someone who followed the name before may not read it.
     RoomClosed(RoomName),
     /// A user was removed or banned from a room.

@@ -130,7 +130,10 @@ impl ChatStore {
     ///
     /// Those of [`vouch`](Self::vouch).
     pub async fn claim_name(&self, user: &Username) -> Result<()> {
-        if self.account_name(user).await?.as_ref() == Some(user) {
+        // This look-up also publishes a claim whose first publication failed.
+        let account = self.engine.backend.account(NameKey::from(user));
+        let account = self.engine.call(account).await?;
+        if account.is_some_and(|account| account.username == *user) {
             return Ok(());
         }
 

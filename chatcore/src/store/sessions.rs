@@ -3,7 +3,7 @@
 use super::ChatStore;
 use crate::account::{NameKey, open_to_guests};
 use crate::error::{Error, Result};
-use crate::model::NewSession;
+use crate::model::{NewSession, Signal};
 use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_before};
 use crate::types::Username;
 
@@ -184,5 +184,22 @@ impl ChatStore {
             .await?;
         self.engine.notify_sessions_ended(user);
         Ok(ended)
+    }
+
+    /// Ends everything that a user has open, at every process that shares the store: the sessions,
+    /// and whatever the program vouches for without one. Watchers of the user get
+    /// [`UserUpdate::Revoked`](crate::UserUpdate::Revoked).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`]: other processes may not have been notified; the call may be
+    /// repeated.
+    pub async fn revoke(&self, user: &Username) -> Result<()> {
+        self.end_sessions(user, None).await?;
+
+        let engine = &self.engine;
+        engine.feed.users.notify_revoked(user);
+        let signal = Signal::Revoked(user.clone());
+        engine.call(engine.backend.publish_signal(signal)).await
     }
 }

@@ -276,6 +276,7 @@ pub(super) fn new_signal(signal: &Signal) -> Document {
         Signal::SessionsEnded(user) => {
             document.insert("sessions_ended", doc! { "user": user.as_str() })
         }
+        Signal::Revoked(user) => document.insert("revoked", doc! { "user": user.as_str() }),
         Signal::RoomClosed(room) => document.insert("room_closed", doc! { "room": room.as_str() }),
         Signal::Evicted(room, user) => document.insert(
             "evicted",
@@ -301,6 +302,9 @@ pub(super) fn signal(document: &RawDocument) -> Result<Option<Signal>> {
     }
     if let Ok(ended) = document.get_document("sessions_ended") {
         return Ok(Some(Signal::SessionsEnded(text(ended, "user")?)));
+    }
+    if let Ok(revoked) = document.get_document("revoked") {
+        return Ok(Some(Signal::Revoked(text(revoked, "user")?)));
     }
     if let Ok(closed) = document.get_document("room_closed") {
         return Ok(Some(Signal::RoomClosed(text(closed, "room")?)));

@@ -264,6 +264,7 @@ impl<'a> Parts<'a> {
             ("signals", Some(document), _) => match documents::signal(document)? {
                 Some(Signal::Typing(room, user)) => sink.notify_typing(&room, &user),
                 Some(Signal::SessionsEnded(user)) => sink.notify_sessions_ended(&user),
+                Some(Signal::Revoked(user)) => sink.notify_revoked(&user),
                 Some(Signal::RoomClosed(room)) => sink.notify_access_closed(&room),
                 Some(Signal::Evicted(room, user)) => sink.notify_evicted(&room, &user),
                 Some(Signal::TopicSet(room, topic)) => sink.notify_topic(&room, &topic),
