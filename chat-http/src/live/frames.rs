@@ -35,7 +35,7 @@ pub(super) struct Subscribe {
     pub(super) room: RoomName,
     pub(super) after: Option<Seq>,
     pub(super) changes_after: Option<ChangeSeq>,
-    /// Tells if messages come with their rows, as pages draw them.
+    /// True if messages come with their rows, as pages draw them.
     pub(super) html: bool,
 }
 
@@ -140,11 +140,10 @@ pub(super) fn encode(frame: &ServerFrame) -> Bytes {
     serde_json::to_vec(frame).unwrap_or_default().into()
 }
 
-/// Returns the frame of a message with one more field: its row.
+/// Returns the frame of a message with one more field: its row, as a JSON string.
 pub(super) fn with_html(frame: &[u8], row: &[u8]) -> Bytes {
-    let text = serde_json::to_vec(&String::from_utf8_lossy(row)).unwrap_or_default();
     let fields = frame.strip_suffix(b"}").unwrap_or(frame);
-    [fields, b",\"html\":", &text, b"}"].concat().into()
+    [fields, b",\"html\":", row, b"}"].concat().into()
 }
 
 /// Writes the frame that refuses a request, or ends what it began.

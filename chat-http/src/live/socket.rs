@@ -76,7 +76,7 @@ pub(super) struct Peer {
 
 /// A room that is followed, until this is dropped.
 struct Subscription {
-    /// Tells if messages come with their rows.
+    /// True if messages come with their rows.
     html: bool,
     events: AbortHandle,
     /// Keeps the user present in the room.

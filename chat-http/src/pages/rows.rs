@@ -1,7 +1,7 @@
 //! Rows of messages: on pages, as a fragment for scripts, and in the frames of sockets.
 
 use bytes::Bytes;
-use chatcore::{Range, RoomName, Seq, SharedMessage, UserStore};
+use chatcore::{ChangeSeq, Range, RoomName, Seq, SharedMessage, UserStore};
 use futures_util::stream::{self, StreamExt as _};
 use hyper::StatusCode;
 
@@ -12,7 +12,7 @@ use crate::error::{HttpError, Result};
 use crate::request::{Call, Query};
 use crate::response::Response;
 use crate::revision::Revision;
-use crate::row_cache::RowKey;
+use crate::row_cache::{QuotedKey, RowForm, RowKey};
 use crate::texts::Language;
 
 /// Messages of a page, and the most of a fragment.
@@ -90,23 +90,34 @@ pub(super) async fn draw_rows(
 
     let mut rows = String::new();
     for (message, quoted) in messages.iter().zip(quoted) {
-        let row = draw_cached(app, language, message, quoted.as_ref())?;
+        let row = draw_cached(app, language, message, quoted.as_ref(), RowForm::Html)?;
         rows.push_str(std::str::from_utf8(&row).map_err(|_| HttpError::internal())?);
     }
     Ok(rows)
 }
 
-/// Draws one message.
-pub(crate) async fn draw_row(
+/// Draws one message as a JSON string, for a reader who has all changes up to `seen`. Readers who
+/// have the same changes share the read of the message that it answers: later changes of that one
+/// reach them as frames.
+pub(crate) async fn draw_json(
     app: &App,
     language: Language,
     message: &SharedMessage,
+    seen: ChangeSeq,
 ) -> Result<Bytes> {
     let quoted = match reply_to(message) {
-        Some(seq) => read_quoted(app, message, seq).await,
+        Some(seq) => {
+            let key = QuotedKey {
+                room: message.room.clone(),
+                seq,
+                after: seen,
+            };
+            let read = app.store().message(&message.room, seq);
+            app.rows().quoted(&key, read).await.ok()
+        }
         None => None,
     };
-    draw_cached(app, language, message, quoted.as_ref())
+    draw_cached(app, language, message, quoted.as_ref(), RowForm::JsonString)
 }
 
 fn reply_to(message: &SharedMessage) -> Option<Seq> {
@@ -137,18 +148,25 @@ fn draw_cached(
     language: Language,
     message: &SharedMessage,
     quoted: Option<&SharedMessage>,
+    form: RowForm,
 ) -> Result<Bytes> {
     let key = RowKey {
         message: Revision::of(message),
         quoted: quoted.map(|quoted| Revision::of(quoted)),
         language,
+        form,
     };
     if let Some(row) = app.rows().get(&key) {
         return Ok(row);
     }
 
     let drawn = draw_message(app, language, message, quoted.map(|quoted| &**quoted))?;
-    let row = Bytes::from(drawn);
+    let row = match form {
+        RowForm::Html => Bytes::from(drawn),
+        RowForm::JsonString => serde_json::to_vec(&drawn)
+            .map_err(|_| HttpError::internal())?
+            .into(),
+    };
     app.rows().insert(key, row.clone());
     Ok(row)
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chat_client::wire::ServerFrame;
-use chatcore::{Position, RoomName, SharedMessage, Update, Username};
+use chatcore::{ChangeSeq, Position, RoomName, SharedMessage, Update, Username};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_websockets::CloseCode;
@@ -13,7 +13,7 @@ use crate::live::frames::{
 };
 use crate::live::room_events::{EndReason, RoomEvent};
 use crate::live::transport::{End, Result};
-use crate::pages::rows::draw_row;
+use crate::pages::rows::draw_json;
 
 /// Events that are taken together before they are written.
 const MAX_BATCH: usize = 8;
@@ -58,14 +58,16 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             Update::Messages(messages) => {
                 for message in messages {
                     let frame = message_frame(&message);
-                    self.deliver_message(&message, frame).await?;
+                    self.deliver_message(&message, frame, position.change)
+                        .await?;
                 }
                 return Ok(());
             }
             Update::Changed(messages) => {
                 for message in messages {
                     let frame = changed_frame(&message);
-                    self.deliver_message(&message, frame).await?;
+                    self.deliver_message(&message, frame, position.change)
+                        .await?;
                 }
                 return Ok(());
             }
@@ -88,13 +90,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     }
 
     /// Delivers a message, with its row if the client draws pages.
-    async fn deliver_message(&mut self, message: &SharedMessage, frame: Bytes) -> Result {
+    async fn deliver_message(
+        &mut self,
+        message: &SharedMessage,
+        frame: Bytes,
+        seen: ChangeSeq,
+    ) -> Result {
         let subscription = self.subscriptions.get(&message.room);
         if !subscription.is_some_and(|subscription| subscription.html) {
             return self.transport.send(frame).await;
         }
 
-        match draw_row(&self.app, self.peer.language, message).await {
+        match draw_json(&self.app, self.peer.language, message, seen).await {
             Ok(row) => self.transport.send(with_html(&frame, &row)).await,
             // The client has the rest, and may ask for the row.
             Err(_) => self.transport.send(frame).await,
