@@ -87,6 +87,7 @@ impl CallerBuckets {
 pub(crate) struct Limits {
     posts: CallerBuckets,
     marks: CallerBuckets,
+    subscriptions: CallerBuckets,
     failures_from: NetworkBuckets,
     failures_at: NetworkBuckets<Username>,
     failures_under_attack: NetworkBuckets<Username>,
@@ -124,6 +125,8 @@ impl Limits {
             posts: CallerBuckets::new(posts, posts * POST_BURST),
             // Several rooms that are read at once, and then as many marks as anyone looks at.
             marks: CallerBuckets::new(10.0, 100.0),
+            // Ten tabs of a user with many rooms that come back together.
+            subscriptions: CallerBuckets::new(20.0, 500.0),
             // People share addresses.
             failures_from: NetworkBuckets::new(1.0 / 3.0, 100.0),
             // Ten typing errors, and then one try in half a minute.
@@ -156,6 +159,13 @@ impl Limits {
                 wait,
             )
         })
+    }
+
+    /// Takes one subscription from the caller's allowance: each tells others in the room.
+    pub(crate) fn subscription(&self, caller: &Charged) -> Result<()> {
+        self.subscriptions
+            .take(caller)
+            .map_err(|wait| refused("you subscribe to rooms too fast", wait))
     }
 
     /// Takes one read mark from the user's allowance.

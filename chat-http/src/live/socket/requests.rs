@@ -105,8 +105,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             html,
         } = subscribe;
         self.check_subscriptions(&room)?;
-        // Each subscription tells the others in the room that the user is there.
-        self.app.limits().post(&self.charged)?;
+        self.app.limits().subscription(&self.charged)?;
 
         let store = self.user_store();
         Ok(Box::pin(async move {
