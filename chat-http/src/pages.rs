@@ -54,21 +54,18 @@ const MAX_COMPRESSED: usize = 128 * 1024;
 const PART: &str = "x-chat-part";
 
 const TEMPLATES: &[(&str, &str)] = &[
-    ("head", include_str!("../../templates/head.html")),
-    ("foot", include_str!("../../templates/foot.html")),
-    ("login", include_str!("../../templates/login.html")),
-    ("account", include_str!("../../templates/account.html")),
-    ("rooms", include_str!("../../templates/rooms.html")),
-    ("new", include_str!("../../templates/new.html")),
-    ("room", include_str!("../../templates/room.html")),
-    ("people", include_str!("../../templates/people.html")),
-    ("message", include_str!("../../templates/message.html")),
-    (
-        "one_message",
-        include_str!("../../templates/one_message.html"),
-    ),
-    ("missing", include_str!("../../templates/missing.html")),
-    ("error", include_str!("../../templates/error.html")),
+    ("head", include_str!("../templates/head.html")),
+    ("foot", include_str!("../templates/foot.html")),
+    ("login", include_str!("../templates/login.html")),
+    ("account", include_str!("../templates/account.html")),
+    ("rooms", include_str!("../templates/rooms.html")),
+    ("new", include_str!("../templates/new.html")),
+    ("room", include_str!("../templates/room.html")),
+    ("people", include_str!("../templates/people.html")),
+    ("message", include_str!("../templates/message.html")),
+    ("one_message", include_str!("../templates/one_message.html")),
+    ("missing", include_str!("../templates/missing.html")),
+    ("error", include_str!("../templates/error.html")),
 ];
 
 thread_local! {

@@ -27,8 +27,8 @@ pub(crate) struct Texts {
 
 static TEXTS: LazyLock<[Texts; 2]> = LazyLock::new(|| {
     [
-        include_str!("../../templates/texts/en.json"),
-        include_str!("../../templates/texts/de.json"),
+        include_str!("../templates/texts/en.json"),
+        include_str!("../templates/texts/de.json"),
     ]
     // A test reads the files.
     .map(|file| Texts::new(serde_json::from_str(file).unwrap_or_default()))
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn templates_hold_no_words() {
-        for (name, text) in files("../templates", "html") {
+        for (name, text) in files("templates", "html") {
             // Logic and values, names of keys, and tags are no words.
             let drawn = without(&without(&text, "{{", "}}"), "{", "}");
             for attribute in ["aria-label=\"", "title=\"", "placeholder=\"", "alt=\""] {
@@ -199,7 +199,7 @@ mod tests {
     fn every_text_of_a_script_is_there() {
         let texts: Value =
             serde_json::from_str(Language::English.texts().for_scripts()).expect("JSON");
-        for (name, script) in files("../templates/static", "js") {
+        for (name, script) in files("templates/static", "js") {
             for call in script
                 .split(" t(\"")
                 .skip(1)

@@ -23,20 +23,20 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The stylesheet, a section for each part of the pages.
 const STYLE: &str = concat!(
-    include_str!("../../../templates/static/style/base.css"),
-    include_str!("../../../templates/static/style/layout.css"),
-    include_str!("../../../templates/static/style/sidebar.css"),
-    include_str!("../../../templates/static/style/pages.css"),
-    include_str!("../../../templates/static/style/room.css"),
-    include_str!("../../../templates/static/style/messages.css"),
-    include_str!("../../../templates/static/style/composer.css"),
-    include_str!("../../../templates/static/style/dialogs.css"),
-    include_str!("../../../templates/static/style/print.css"),
+    include_str!("../../templates/static/style/base.css"),
+    include_str!("../../templates/static/style/layout.css"),
+    include_str!("../../templates/static/style/sidebar.css"),
+    include_str!("../../templates/static/style/pages.css"),
+    include_str!("../../templates/static/style/room.css"),
+    include_str!("../../templates/static/style/messages.css"),
+    include_str!("../../templates/static/style/composer.css"),
+    include_str!("../../templates/static/style/dialogs.css"),
+    include_str!("../../templates/static/style/print.css"),
 );
 
 macro_rules! modules {
     ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../../../templates/static/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../templates/static/", $name)))),*]
     };
 }
 
@@ -75,17 +75,17 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         Asset::new(
             "emoji.json",
             "application/json",
-            include_str!("../../../templates/static/emoji.json"),
+            include_str!("../../templates/static/emoji.json"),
         ),
         Asset::new(
             "icon.svg",
             "image/svg+xml",
-            include_str!("../../../templates/static/icon.svg"),
+            include_str!("../../templates/static/icon.svg"),
         ),
         Asset::new(
             "icon-unread.svg",
             "image/svg+xml",
-            include_str!("../../../templates/static/icon-unread.svg"),
+            include_str!("../../templates/static/icon-unread.svg"),
         ),
     ]
 });
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn all_modules_are_bundled() {
         let script = bundle(ENTRIES, MODULES).expect("a bundle");
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/static");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/static");
         let files: BTreeSet<String> = std::fs::read_dir(folder)
             .expect("the folder")
             .map(|entry| entry.expect("an entry").file_name())
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_section_of_the_stylesheet_is_in_it() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/static/style");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/static/style");
         for entry in std::fs::read_dir(folder).expect("the folder") {
             let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a section");
             assert!(STYLE.contains(&text), "{text}");
