@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// About the bytes of a row, and of what the cache needs beside it.
 const USUAL_BYTES: u64 = 1024;
 const BYTES_BESIDE: u64 = 128;
-/// Quoted messages that are kept.
+/// Quoted messages that are kept: about 16 MB of the longest.
 const MAX_QUOTED: usize = 1_024;
 
 /// Form of a drawn row.

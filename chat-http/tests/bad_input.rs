@@ -1,4 +1,4 @@
-//! Whatever a client sends gets the right status and a sentence that helps, and nothing is stored.
+//! Bad requests: each gets the right status and a sentence that helps, and nothing is stored.
 
 #[macro_use]
 mod support;

@@ -5,7 +5,7 @@ use crate::types::{ChangeSeq, Seq};
 /// Position in a room: the place of the last message, and the number of the last change, that a
 /// reader has seen.
 ///
-/// Whoever resumes at both ends with exactly what the store holds.
+/// A reader that resumes at both ends with exactly what the store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Place of the last message.

@@ -56,17 +56,17 @@ const fn line(
     }
 }
 
-/// Whatever the session.
+/// Statuses that are the same with every session and without one.
 const fn all(status: u16) -> [u16; 6] {
     [status; 6]
 }
 
-/// With a session, and without.
+/// Statuses with any session, and without one.
 const fn session(status: u16, none: u16) -> [u16; 6] {
     [none, status, status, status, status, none]
 }
 
-/// As for a room that does not exist, but for its members.
+/// Statuses of a room that only its members can tell from one that does not exist.
 const fn members(status: u16) -> [u16; 6] {
     [404, 404, 404, status, status, 404]
 }

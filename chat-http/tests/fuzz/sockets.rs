@@ -1,4 +1,4 @@
-//! Whatever is said on a socket: an answer or an end in good order, never a panic, never a `500`.
+//! Random frames on a socket: an answer or an end in good order, never a panic, never a `500`.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;

@@ -450,7 +450,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was heard of and loaded before, the ring answers like the store as of the last
+        /// The ring answers like the store as of the last
         /// message of this process or the last look at the store, or later; or not at all.
         #[test]
         fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {

@@ -49,7 +49,7 @@ pub struct RoomWatch {
 /// [`ChatStore::watch`](crate::ChatStore::watch), who is present in the room and who types.
 ///
 /// It holds a [`Position`]: the place of the last message, and the number of the last change.
-/// Whoever resumes at both ends with exactly what the store holds.
+/// A reader that resumes at both ends with exactly what the store holds.
 ///
 /// ```
 /// use chatcore::{ChangeSeq, ChatStore, NewMessage, Update};
