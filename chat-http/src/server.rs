@@ -1,7 +1,7 @@
 //! Listener: accepts connections, limits them, and ends them in good order.
 
 mod connection_limit;
-mod counted;
+mod open_connection;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::connection_limit::ConnectionLimit;
-use self::counted::Counted;
+use self::open_connection::OpenConnection;
 use crate::app::App;
 use crate::arrival::{Arrival, Listener};
 use crate::pages;
@@ -66,7 +66,10 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
                         continue;
                     };
                     let header_timeout = if limit.is_scarce() { SCARCE_TIMEOUT } else { HEADER_TIMEOUT };
-                    let stream = Counted::new(stream, app.clone(), (permit, address_permit));
+                    // Answers are written whole; waiting to fill a packet only delays them.
+                    let _ = stream.set_nodelay(true);
+                    let open = OpenConnection::new(app.clone(), (permit, address_permit));
+                    let stream = WriteTimeout::holding(stream, open);
                     let arrival = Arrival {
                         peer: Some(peer.ip()),
                         listener: Some(Listener { is_on_loopback }),
@@ -89,16 +92,19 @@ pub async fn run(listener: TcpListener, app: App, shutdown: impl Future<Output =
     }
 }
 
-async fn serve(app: App, stream: Counted<TcpStream>, arrival: Arrival, header_timeout: Duration) {
-    // Answers are written whole; waiting to fill a packet only delays them.
-    let _ = stream.get_ref().set_nodelay(true);
+async fn serve(
+    app: App,
+    stream: WriteTimeout<TcpStream, OpenConnection>,
+    arrival: Arrival,
+    header_timeout: Duration,
+) {
     let mut stopping = Box::pin(app.stopping().clone().cancelled_owned());
     let service = service_fn(|request| answer(app.clone(), request, arrival));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
 

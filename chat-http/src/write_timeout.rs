@@ -16,8 +16,11 @@ const MIN_ACCEPTED: usize = 16 * 1024;
 
 /// Fails a write that waits while the client takes less than 16 KiB in 30 s. The time begins when
 /// the system's buffers are full, and ends when everything is written.
-pub(crate) struct WriteTimeout<S> {
+///
+/// It holds a guard for as long as the connection is open, whoever has it then.
+pub(crate) struct WriteTimeout<S, G = ()> {
     stream: S,
+    _guard: G,
     /// Since the client holds up a write; not there for the many who do not.
     waiting: Option<Pin<Box<Sleep>>>,
     /// Bytes that the client has taken since.
@@ -26,8 +29,16 @@ pub(crate) struct WriteTimeout<S> {
 
 impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S) -> Self {
+        Self::holding(stream, ())
+    }
+}
+
+impl<S, G> WriteTimeout<S, G> {
+    /// Drops `guard` with the connection.
+    pub(crate) fn holding(stream: S, guard: G) -> Self {
         Self {
             stream,
+            _guard: guard,
             waiting: None,
             taken: 0,
         }
@@ -63,7 +74,7 @@ impl<S> WriteTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
+impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for WriteTimeout<S, G> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -73,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for WriteTimeout<S, G> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
