@@ -34,6 +34,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error of a call without an answer.
+    pub(crate) fn unreachable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unreachable(cause.into())
+    }
+
     /// Returns the status code of a refusal.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -146,7 +146,7 @@ impl Transport {
     pub(crate) async fn send_once(&self, call: &Call) -> Result<Answer> {
         let request = self.request(call)?;
         let answer = timeout(self.options.timeout + call.wait, self.exchange(request)).await;
-        answer.unwrap_or_else(|_| Err(Error::Unreachable("it takes too long".into())))
+        answer.unwrap_or_else(|_| Err(Error::unreachable("it takes too long")))
     }
 
     /// Opens a connection of its own.
@@ -154,12 +154,10 @@ impl Transport {
         let uri = self.address.http("/")?;
         let mut connector = self.connector.clone();
         let ready = std::future::poll_fn(|context| connector.poll_ready(context)).await;
-        ready.map_err(|e| Error::Unreachable(e.into()))?;
+        ready.map_err(Error::unreachable)?;
 
         let connection = connector.call(uri).await;
-        connection
-            .map(TokioIo::new)
-            .map_err(|e| Error::Unreachable(e.into()))
+        connection.map(TokioIo::new).map_err(Error::unreachable)
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>> {
@@ -181,11 +179,9 @@ impl Transport {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let answer = self.http.request(request).await;
-        let (head, body) = answer
-            .map_err(|e| Error::Unreachable(e.into()))?
-            .into_parts();
+        let (head, body) = answer.map_err(Error::unreachable)?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(Error::Unreachable)?.to_bytes();
+        let body = body.map_err(Error::unreachable)?.to_bytes();
 
         if head.status.is_success() {
             return Ok(Answer {

@@ -57,6 +57,7 @@ impl Reason {
     }
 
     /// Returns an error as a reason.
+    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn of(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::with_cause(cause.to_string(), cause)
     }
