@@ -44,6 +44,7 @@ async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "community.db".into());
     let store = ChatStore::open(&address).await?;
+    store.create_room(&"lobby".parse()?).await?;
     let program = Program {
         store: store.clone(),
         sessions: Arc::default(),

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tinytemplate::TinyTemplate;
 
-use self::account::log_in_link;
+use self::account::{log_in_link, log_in_pattern};
 use self::encoding::{Effort, Encoding};
 use self::message::{hue, initials};
 use self::sidebar::Sidebar;
@@ -111,6 +111,8 @@ struct Head<'a> {
     accounts: bool,
     /// Address to log in at, and from there back to the page, if there is one.
     log_in: Option<String>,
+    /// The same for scripts, which put the path of the page below the prefix for `{next}`.
+    log_in_pattern: Option<String>,
     /// Page of the program for logging out.
     log_out: Option<&'a str>,
     /// Rooms, on pages that list them.
@@ -144,6 +146,7 @@ impl<'a> Head<'a> {
             initials: String::new(),
             accounts: app.has(Part::Accounts),
             log_in: log_in_link(app, ""),
+            log_in_pattern: log_in_pattern(app),
             log_out: app.branding().log_out.as_deref(),
             sidebar: None,
             t: texts.section("pages"),

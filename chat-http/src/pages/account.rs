@@ -85,6 +85,17 @@ pub(crate) fn log_in_link(app: &App, next: &str) -> Option<String> {
         .then(|| format!("{}{query}", log_in_page(app)))
 }
 
+/// Returns the link to log in with `{next}` where the path of a page below the prefix goes,
+/// percent-encoded.
+pub(crate) fn log_in_pattern(app: &App) -> Option<String> {
+    if let Some(link) = &app.branding().log_in {
+        let next = format!("{}{{next}}", encode(app.prefix()));
+        return Some(link.replace("{next}", &next));
+    }
+    app.has(Part::Accounts)
+        .then(|| format!("{}?next={{next}}", log_in_page(app)))
+}
+
 pub(crate) fn account_page(app: &App) -> String {
     format!("{}/account", app.prefix())
 }

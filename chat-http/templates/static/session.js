@@ -6,12 +6,16 @@ import { t } from "./texts.js";
 export class Session {
   #prefix;
   #user;
+  #accounts;
+  #logIn;
   #live;
   #end;
 
-  constructor({ prefix, user }, live, end) {
+  constructor({ prefix, user, accounts, logIn }, live, end) {
     this.#prefix = prefix;
     this.#user = user;
+    this.#accounts = accounts === "true";
+    this.#logIn = logIn;
     this.#live = live;
     this.#end = end;
     new Tabs(prefix, user).addEventListener("identity", ({ detail }) => this.#changed(detail.user));
@@ -22,9 +26,11 @@ export class Session {
   // A socket that does not open may be one that the server refuses.
   async #check() {
     if (!this.#user) return;
-    const answer = await fetch(`${this.#prefix}/auth/me`).catch(() => undefined);
-    if (answer?.status === 401) return this.#changed("");
-    if (!answer?.ok) return;
+    // A program's own users have no `/auth/me`; the list of a user's rooms is for that user alone.
+    const path = this.#accounts ? "/auth/me" : `/users/${encodeURIComponent(this.#user)}/rooms?limit=1`;
+    const answer = await fetch(`${this.#prefix}${path}`).catch(() => undefined);
+    if (answer?.status === 401 || answer?.status === 403) return this.#changed("");
+    if (!answer?.ok || !this.#accounts) return;
     const { username } = await answer.json();
     if (username !== this.#user) this.#changed(username);
   }
@@ -33,7 +39,8 @@ export class Session {
     if (user === this.#user) return;
     this.#live.end();
     if (user) this.#end(t("identity_changed", { name: user }), t("reload"), location.href);
-    else this.#end(t("session_ended"), t("log_in"), `${this.#prefix}/login?next=${encodeURIComponent(this.#path())}`);
+    else if (this.#logIn) this.#end(t("session_ended"), t("log_in"), this.#logIn.replace("{next}", encodeURIComponent(this.#path())));
+    else this.#end(t("session_ended"), t("reload"), location.href);
   }
 
   // Where the log-in leads back to.
