@@ -55,14 +55,14 @@ impl Client {
         Self::connect_with(url, Options::default()).await
     }
 
-    /// Connects as [`connect`](Self::connect) does, with other times.
+    /// Connects as [`connect`](Self::connect) does, with other options.
     ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: &str, options: Options) -> Result<Self> {
         let client = Self {
-            transport: Arc::new(Transport::new(Address::parse(url)?, options)),
+            transport: Arc::new(Transport::new(Address::parse(url)?, options)?),
             session: None,
             username: None,
         };

@@ -38,7 +38,7 @@
 //!
 //! - `client` (default): all of the above. Without it there are the [types of the wire](wire) alone,
 //!   which need no HTTP stack.
-//! - `tls`: `https` addresses, by rustls.
+//! - `tls`: `https` addresses, by rustls; [`Options::trust`] adds authorities to those of Mozilla.
 //! - `schema`: JSON schemas of the types of the wire.
 
 #![warn(missing_docs)]

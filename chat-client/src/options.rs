@@ -1,8 +1,18 @@
-//! Times that a client keeps to.
+//! Times that a client keeps to, and authorities that it trusts.
 
 use std::time::Duration;
 
-/// Times that a client keeps to.
+#[cfg(feature = "tls")]
+use rustls::RootCertStore;
+#[cfg(feature = "tls")]
+use rustls::pki_types::CertificateDer;
+#[cfg(feature = "tls")]
+use rustls::pki_types::pem::PemObject as _;
+
+#[cfg(feature = "tls")]
+use crate::error::{Error, Result};
+
+/// Times that a client keeps to, and authorities that it trusts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,6 +27,9 @@ pub struct Options {
     pub(crate) silence: Duration,
     pub(crate) longest_pause: Duration,
     pub(crate) socket_retry: Duration,
+    /// Authorities whose signature makes a certificate of a server valid.
+    #[cfg(feature = "tls")]
+    pub(crate) authorities: RootCertStore,
 }
 
 impl Default for Options {
@@ -27,12 +40,14 @@ impl Default for Options {
             silence: Duration::from_secs(45),
             longest_pause: Duration::from_secs(15),
             socket_retry: Duration::from_secs(60),
+            #[cfg(feature = "tls")]
+            authorities: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
         }
     }
 }
 
 impl Options {
-    /// Returns the times that [`Client::connect`](crate::Client::connect) uses.
+    /// Returns the options that [`Client::connect`](crate::Client::connect) uses.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -75,5 +90,27 @@ impl Options {
     pub fn socket_retry(mut self, time: Duration) -> Self {
         self.socket_retry = time;
         self
+    }
+
+    /// Also trusts servers whose certificates these authorities signed, as a company has of its own:
+    /// one or more certificates in PEM form. Without this, the authorities are those of Mozilla.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if there is no certificate, or one that cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn trust(mut self, pem: &[u8]) -> Result<Self> {
+        let refused = |reason: &dyn std::fmt::Display| {
+            Error::Invalid(format!("the certificates cannot be read: {reason}"))
+        };
+        let before = self.authorities.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| refused(&e))?;
+            self.authorities.add(certificate).map_err(|e| refused(&e))?;
+        }
+        if self.authorities.len() == before {
+            return Err(refused(&"there is none in PEM form"));
+        }
+        Ok(self)
     }
 }

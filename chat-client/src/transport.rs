@@ -1,6 +1,8 @@
 //! Requests and answers over HTTP: one attempt, and attempts until there is an answer.
 
 mod address;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
 
@@ -98,29 +100,22 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(address: Address, options: Options) -> Self {
+    pub(crate) fn new(address: Address, options: Options) -> Result<Self> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         #[cfg(feature = "tls")]
-        let connector = {
-            connector.enforce_http(false);
-            hyper_rustls::HttpsConnectorBuilder::new()
-                .with_webpki_roots()
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(connector)
-        };
+        let connector = tls::connector(connector, &options)?;
 
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(connector.clone());
-        Self {
+        Ok(Self {
             address,
             options,
             http,
             connector,
-        }
+        })
     }
 
     /// Sends a request until there is an answer that says more than to come later.

@@ -1,5 +1,7 @@
 //! A server in the process of the test.
 
+#![allow(dead_code, reason = "not every test file needs everything")]
+
 use std::net::SocketAddr;
 
 use chat_client::Client;
@@ -12,8 +14,8 @@ use tokio::net::TcpListener;
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The store of the server, for what no client can do.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub(crate) store: ChatStore,
+    pub(crate) app: App,
     _folder: TempDir,
 }
 
@@ -34,10 +36,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
         let app = App::new(store.clone(), settings);
-        tokio::spawn(chat_http::run(listener, app, std::future::pending()));
+        tokio::spawn(chat_http::run(
+            listener,
+            app.clone(),
+            std::future::pending(),
+        ));
         Self {
             address,
             store,
+            app,
             _folder: folder,
         }
     }
