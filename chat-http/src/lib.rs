@@ -56,6 +56,7 @@ mod service;
 mod session_monitor;
 mod texts;
 mod throttle;
+mod wire;
 mod write_timeout;
 
 pub use async_trait::async_trait;

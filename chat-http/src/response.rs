@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use chat_client::wire::{Problem, Status};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
 };
@@ -37,17 +38,10 @@ pub(crate) fn bytes(
 
 /// Answers a failed request with a problem document (RFC 9457).
 pub(crate) fn problem(error: HttpError) -> Response {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        title: &'a str,
-        status: u16,
-        detail: &'a str,
-    }
-
     let problem = Problem {
-        title: error.title(),
+        title: error.title().to_owned(),
         status: error.status.as_u16(),
-        detail: &error.detail,
+        detail: error.detail.into_owned(),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = bytes(error.status, "application/problem+json", body);
@@ -77,7 +71,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
 
 /// Returns the answer to a request that has nothing else to say.
 pub(crate) fn done() -> Result<Response> {
-    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+    json(StatusCode::OK, &Status::default())
 }
 
 pub(crate) fn no_content() -> Response {

@@ -160,12 +160,15 @@ pub struct MessageText {
 }
 
 /// The answer to a post.
+///
+/// A server may have a type `M` of its own that is written as a [`Message`] is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Posted {
+#[cfg_attr(feature = "schema", schemars(rename = "Posted"))]
+pub struct Posted<M = Message> {
     /// Always `ok`.
     pub status: super::StatusOk,
     /// The message as it is stored.
     #[serde(flatten)]
-    pub message: Message,
+    pub message: M,
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use chatcore::{ChangeSeq, Emoji, Message, MessageText, Reaction, RoomName, Seq};
+use chatcore::{ChangeSeq, Emoji, MessageText, RoomName, Seq};
 use hyper::StatusCode;
-use serde::Serialize;
 
 use super::messages::{DEFAULT_LIMIT, answer};
 use crate::app::App;
@@ -14,6 +13,7 @@ use crate::error::Result;
 use crate::request::Call;
 use crate::response::{Response, json, no_content};
 use crate::session_monitor::{SessionMonitor, ended};
+use crate::wire;
 
 /// Messages that changed after a change, as they are now.
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
@@ -71,22 +71,16 @@ pub(crate) async fn delete(app: App, call: Call) -> Result<Response> {
 
 pub(crate) async fn add_reaction(app: App, call: Call) -> Result<Response> {
     let (room, seq, emoji) = begin_reaction(&app, &call)?;
-    reactions(
-        &*call
-            .user_store(&app)
-            .add_reaction(&room, seq, emoji)
-            .await?,
-    )
+    let store = call.user_store(&app);
+    let message = store.add_reaction(&room, seq, emoji).await?;
+    json(StatusCode::OK, &wire::reactions(&message))
 }
 
 pub(crate) async fn remove_reaction(app: App, call: Call) -> Result<Response> {
     let (room, seq, emoji) = begin_reaction(&app, &call)?;
-    reactions(
-        &*call
-            .user_store(&app)
-            .remove_reaction(&room, seq, emoji)
-            .await?,
-    )
+    let store = call.user_store(&app);
+    let message = store.remove_reaction(&room, seq, emoji).await?;
+    json(StatusCode::OK, &wire::reactions(&message))
 }
 
 /// Charges a request that reacts to a message, and returns what it names.
@@ -95,17 +89,4 @@ fn begin_reaction(app: &App, call: &Call) -> Result<(RoomName, Seq, Emoji)> {
     let named = (call.room()?, call.seq()?, call.emoji()?);
     app.limits().post(&call.charged(app))?;
     Ok(named)
-}
-
-fn reactions(message: &Message) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Reactions<'a> {
-        reactions: &'a [Reaction],
-    }
-
-    let reactions = message
-        .content
-        .as_ref()
-        .map_or(&[][..], |content| &content.reactions);
-    json(StatusCode::OK, &Reactions { reactions })
 }

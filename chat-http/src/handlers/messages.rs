@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use chatcore::{Actor, Message, Nonce, Range, RoomName, SharedMessage};
+use chat_client::wire::{Posted, StatusOk};
+use chatcore::{Actor, Nonce, Range, RoomName, SharedMessage};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::credentials::RoomReader;
@@ -134,13 +134,6 @@ fn array(messages: &[SharedMessage]) -> Vec<u8> {
     array
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    status: &'static str,
-    #[serde(flatten)]
-    message: &'a Message,
-}
-
 pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let fields = call.json()?;
@@ -159,8 +152,8 @@ pub(crate) async fn post(app: App, call: Call) -> Result<Response> {
     } else {
         StatusCode::CREATED
     };
-    let answer = Answer {
-        status: "ok",
+    let answer = Posted {
+        status: StatusOk::Ok,
         message: &posted.message,
     };
     json(status, &answer)

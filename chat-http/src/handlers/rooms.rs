@@ -1,8 +1,8 @@
 //! Rooms and their members.
 
-use chatcore::{MAX_NAMES, Privacy, Seq};
+use chat_client::wire::ReadPlace;
+use chatcore::{MAX_NAMES, Privacy};
 use hyper::StatusCode;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::creating;
@@ -11,6 +11,7 @@ use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, done, json, redirect};
+use crate::wire;
 
 pub(crate) async fn to_list(app: App, call: Call) -> Result<Response> {
     let query = call
@@ -41,10 +42,8 @@ pub(crate) async fn list(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn get(app: App, call: Call) -> Result<Response> {
     let room = call.room()?;
     let reader = RoomReader::of(&app, &call.head, &room).await?;
-    Ok(reader.restrict_caching(cacheable_json(
-        &call.head.headers,
-        &reader.store.room(&room).await?,
-    )?))
+    let room = wire::room(&reader.store.room(&room).await?);
+    Ok(reader.restrict_caching(cacheable_json(&call.head.headers, &room)?))
 }
 
 pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
@@ -59,7 +58,8 @@ pub(crate) async fn create(app: App, call: Call) -> Result<Response> {
     } else {
         StatusCode::OK
     };
-    json(status, &call.user_store(&app).room(&room).await?)
+    let room = call.user_store(&app).room(&room).await?;
+    json(status, &wire::room(&room))
 }
 
 pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
@@ -67,10 +67,8 @@ pub(crate) async fn set_topic(app: App, call: Call) -> Result<Response> {
     let (room, topic) = (call.room()?, call.json()?.required("topic")?);
     app.limits().post(&call.charged(&app))?;
 
-    json(
-        StatusCode::OK,
-        &call.user_store(&app).set_topic(&room, topic).await?,
-    )
+    let room = call.user_store(&app).set_topic(&room, topic).await?;
+    json(StatusCode::OK, &wire::room(&room))
 }
 
 /// Reads the privacy of the room that is asked for. A request without a body asks for a public one.
@@ -98,12 +96,6 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
     Ok(reader.restrict_caching(cacheable_json(&call.head.headers, &users)?))
 }
 
-/// Place up to which the user has read.
-#[derive(Serialize)]
-struct Read {
-    read_seq: Seq,
-}
-
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     call.user()?;
     let room = call.room()?;
@@ -112,12 +104,9 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
         .json()?
         .seq("seq")?
         .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
-    json(
-        StatusCode::OK,
-        &Read {
-            read_seq: call.user_store(&app).mark_read(&room, seq).await?,
-        },
-    )
+    let read = call.user_store(&app).mark_read(&room, seq).await?;
+    let read_seq = read.get();
+    json(StatusCode::OK, &ReadPlace { read_seq })
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {

@@ -1,9 +1,8 @@
 //! Logging in and out, and the list of sessions.
 
-use chatcore::{Error, Session, SessionId, SessionToken, Timestamp, Username};
+use chatcore::{Error, Session, SessionToken, Username};
 use hyper::StatusCode;
 use hyper::header::USER_AGENT;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::config::Guests;
@@ -15,30 +14,7 @@ use crate::pages;
 use crate::pages::account::Form;
 use crate::request::{BodyFormat, Call, Fields};
 use crate::response::{Response, done, json, no_content, see_other};
-
-#[derive(Serialize)]
-struct Me<'a> {
-    username: &'a Username,
-    verified: bool,
-}
-
-impl<'a> From<&'a Session> for Me<'a> {
-    fn from(session: &'a Session) -> Self {
-        Self {
-            username: &session.username,
-            verified: session.verified,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ListedSession {
-    id: SessionId,
-    created_at: Timestamp,
-    last_seen: Timestamp,
-    user_agent: String,
-    current: bool,
-}
+use crate::wire;
 
 pub(crate) async fn log_in(app: App, call: Call) -> Result<Response> {
     let fields = call.fields()?;
@@ -74,7 +50,7 @@ pub(super) async fn answer_start(
     let mut response = if is_form {
         see_other(&pages::account::after_log_in(app, fields))?
     } else {
-        json(status, &Me::from(&session))?
+        json(status, &wire::me(&session))?
     };
     cookies::set(app, &mut response, Some(&token));
     Ok(response)
@@ -122,23 +98,15 @@ pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
 }
 
 pub(crate) async fn me(_: App, call: Call) -> Result<Response> {
-    json(StatusCode::OK, &Me::from(call.session()?))
+    json(StatusCode::OK, &wire::me(call.session()?))
 }
 
 pub(crate) async fn sessions(app: App, call: Call) -> Result<Response> {
     let current = call.session()?;
     let sessions = own_sessions::list(&app, current).await?;
-    let listed = |session: &Session| ListedSession {
-        id: session.id,
-        created_at: session.created_at,
-        last_seen: session.last_seen,
-        user_agent: session.device.clone(),
-        current: session.id == current.id,
-    };
-    json(
-        StatusCode::OK,
-        &sessions.iter().map(listed).collect::<Vec<_>>(),
-    )
+    let listed = |session| wire::session(session, current.id);
+    let sessions: Vec<_> = sessions.into_iter().map(listed).collect();
+    json(StatusCode::OK, &sessions)
 }
 
 pub(crate) async fn end_session(app: App, call: Call) -> Result<Response> {

@@ -1,20 +1,15 @@
 //! Users and their counters.
 
-use chatcore::{MAX_MESSAGES, MAX_NAMES, Username};
+use chat_client::wire::MessageCount;
+use chatcore::{MAX_MESSAGES, MAX_NAMES};
 use hyper::StatusCode;
-use serde::Serialize;
 
 use super::messages::DEFAULT_LIMIT;
 use crate::app::App;
 use crate::error::{HttpError, Result};
 use crate::request::Call;
 use crate::response::{Response, cacheable_json, json};
-
-#[derive(Serialize)]
-struct Count {
-    username: Username,
-    message_count: u64,
-}
+use crate::wire;
 
 pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
@@ -27,12 +22,9 @@ pub(crate) async fn rooms(app: App, call: Call) -> Result<Response> {
         call.query.parsed("after")?,
         call.query.limit(MAX_NAMES, MAX_NAMES)?,
     );
-    json(
-        StatusCode::OK,
-        &app.store()
-            .rooms_of(&username, after.as_ref(), limit)
-            .await?,
-    )
+    let rooms = app.store().rooms_of(&username, after.as_ref(), limit);
+    let rooms: Vec<_> = rooms.await?.iter().map(wire::user_room).collect();
+    json(StatusCode::OK, &rooms)
 }
 
 pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
@@ -56,11 +48,9 @@ pub(crate) async fn mentions(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn count(app: App, call: Call) -> Result<Response> {
     let username = call.username()?;
     let message_count = app.store().message_count(&username).await?;
-    cacheable_json(
-        &call.head.headers,
-        &Count {
-            username,
-            message_count,
-        },
-    )
+    let count = MessageCount {
+        username: username.to_string(),
+        message_count,
+    };
+    cacheable_json(&call.head.headers, &count)
 }
