@@ -6,6 +6,7 @@ pub mod diverse;
 mod fixed;
 pub mod floor;
 pub mod load;
+pub mod mounts;
 pub mod process;
 mod raw;
 pub mod sockets;

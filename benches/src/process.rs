@@ -12,20 +12,34 @@ use chatcore::ChatStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::{fixed, raw};
+use crate::mounts::PREFIX;
+use crate::{fixed, mounts, raw};
 
 /// Open files that are not the sockets of a benchmark.
 const SPARE: usize = 256;
 /// The unit of the times in `/proc`, on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Program that the chat is mounted in.
+#[derive(Debug, Clone, Copy)]
+pub enum Host {
+    /// axum, which serves it by `nest_service`.
+    Axum,
+    /// hyper, and nothing else.
+    Hyper,
+}
+
 /// Task of a process, besides measuring others.
 #[derive(Debug, Clone, Copy)]
 pub enum Role<'a> {
     /// The chat server on a store.
     Chat(&'a str),
+    /// The chat on a store, mounted in another program.
+    Mounted(Host, &'a str),
     /// hyper, answering every request with what is in a file.
     Fixed(&'a Path),
+    /// A service in axum that answers every request with what is in a file.
+    FixedInAxum(&'a Path),
     /// A listener that writes given frames to all its connections.
     Raw,
 }
@@ -42,34 +56,47 @@ pub fn play_role() {
         arguments.next().unwrap_or_default(),
         arguments.next().unwrap_or_default(),
     );
-    Runtime::new().expect("a runtime").block_on(async {
-        // Before it says that it listens.
-        let store = if role == "chat" {
-            Some(ChatStore::open(&place).await.expect("a store"))
-        } else {
-            None
-        };
-        let answer = (role == "fixed").then(|| fs::read(&place).expect("an answer"));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        println!(
-            "listening on http://{}",
-            listener.local_addr().expect("its number")
-        );
-        if let Some(store) = store {
-            // All sockets come from one address.
-            let settings = Settings {
-                post_rate: 0,
-                connections_per_address: Some(0),
-                ..Settings::default()
-            };
-            chat_http::run(listener, App::new(store, settings), std::future::pending()).await;
-        } else if let Some(answer) = answer {
-            fixed::serve(listener, &answer).await;
-        } else {
-            raw::serve(listener).await;
-        }
-    });
+    Runtime::new()
+        .expect("a runtime")
+        .block_on(play(&role, &place));
     std::process::exit(0);
+}
+
+async fn play(role: &str, place: &str) {
+    // Before it says that it listens.
+    let app = match role {
+        "chat" => Some(app(place, "").await),
+        "axum" | "hyper" => Some(app(place, PREFIX).await),
+        _ => None,
+    };
+    let is_fixed = ["fixed", "fixed-in-axum"].contains(&role);
+    let answer = is_fixed.then(|| fixed::read(&fs::read(place).expect("an answer")));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    println!(
+        "listening on http://{}",
+        listener.local_addr().expect("its number")
+    );
+    match (role, app, answer) {
+        ("chat", Some(app), _) => chat_http::run(listener, app, std::future::pending()).await,
+        ("axum", Some(app), _) => mounts::serve_in_axum(listener, app).await,
+        ("hyper", Some(app), _) => mounts::serve_in_hyper(listener, app).await,
+        ("fixed", _, Some(answer)) => fixed::serve(listener, answer).await,
+        ("fixed-in-axum", _, Some(answer)) => mounts::serve_in_axum(listener, answer).await,
+        _ => raw::serve(listener).await,
+    }
+}
+
+async fn app(store: &str, prefix: &str) -> App {
+    let store = ChatStore::open(store).await.expect("a store");
+    // All sockets come from one address.
+    let settings = Settings {
+        post_rate: 0,
+        connections_per_address: Some(0),
+        ..Settings::default()
+    };
+    let app = App::builder(store).settings(settings);
+    app.mount_at(prefix).build().expect("an application")
 }
 
 /// As many sockets as are wanted, or as the system lets one process have.
@@ -108,7 +135,10 @@ pub fn start_executable(executable: &Path, role: Role<'_>) -> Server {
         .stderr(Stdio::piped());
     match role {
         Role::Chat(store) => command.args(["chat", store]),
+        Role::Mounted(Host::Axum, store) => command.args(["axum", store]),
+        Role::Mounted(Host::Hyper, store) => command.args(["hyper", store]),
         Role::Fixed(file) => command.arg("fixed").arg(file),
+        Role::FixedInAxum(file) => command.arg("fixed-in-axum").arg(file),
         Role::Raw => command.arg("raw"),
     };
     Server::spawn(command).expect("it starts")
