@@ -13,16 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use hyper::Method;
-use serde_json::{Value, json};
+use chat_client::{Client, Options};
 use tokio::task::JoinSet;
 
-use self::caller::Caller;
+use self::caller::{ANSWER_LIMIT, Caller};
 use self::changing::{Author, Deleter, Reactor};
 use self::judge::judge;
 use self::posting::Poster;
 use self::reading::Reader;
-use crate::http::{Client, Reply};
+use crate::{http, mount};
 
 /// Clients that delete.
 const DELETERS: usize = 3;
@@ -145,21 +144,34 @@ impl Record {
 #[derive(Debug)]
 struct Account {
     name: String,
-    /// The answer that gave its session.
-    session: Reply,
+    /// The token of its session.
+    token: String,
 }
 
 impl Account {
     async fn register(address: SocketAddr, name: String) -> Self {
-        let account = json!({ "username": name, "password": PASSWORD });
-        let session = Client::new(address).post("/auth/register", &account).await;
-        assert_eq!(session.status, 201, "{}", session.text());
-        Self { name, session }
+        let mut client = connect(address).await;
+        client
+            .register(&name, PASSWORD)
+            .await
+            .expect("a new account");
+        let token = client.token().expect("a session").to_owned();
+        Self { name, token }
     }
 
-    fn client(&self, address: SocketAddr) -> Client {
-        Client::new(address).with_session(&self.session)
+    async fn client(&self, address: SocketAddr) -> Client {
+        let client = connect(address).await.with_token(&self.token);
+        client.expect("a header")
     }
+}
+
+/// A client of one server whose calls are made once.
+async fn connect(address: SocketAddr) -> Client {
+    let options = Options::new()
+        .retry_for(Duration::ZERO)
+        .timeout(ANSWER_LIMIT);
+    let url = format!("http://{address}{}", mount::prefix());
+    Client::connect_with(&url, options).await.expect("a client")
 }
 
 /// Clients that post, and change what was posted, until they are told to stop.
@@ -249,30 +261,33 @@ impl Load {
         let mut readers = Vec::new();
         for number in 0..READERS {
             let reader = Account::register(addresses[0], reader_name(number)).await;
-            join_all(&mut reader.client(addresses[0]), rooms).await;
+            join_all(&reader.client(addresses[0]).await, rooms).await;
             readers.push(reader);
         }
 
-        let caller = |account: &Account| {
-            let servers = addresses.iter().map(|address| account.client(*address));
-            Caller::new(servers.collect(), record.clone())
+        let caller = async |account: &Account| {
+            let mut servers = Vec::new();
+            for address in addresses {
+                servers.push(account.client(*address).await);
+            }
+            Caller::new(servers, record.clone())
         };
         let mut tasks = JoinSet::new();
         for _ in 0..DELETERS {
-            tasks.spawn(Deleter::new(caller(&owner)).run());
+            tasks.spawn(Deleter::new(caller(&owner).await).run());
         }
         for (number, author) in authors.iter().enumerate() {
-            tasks.spawn(Author::new(caller(author), author.name.clone(), number, rooms).run());
+            let caller = caller(author).await;
+            tasks.spawn(Author::new(caller, author.name.clone(), number, rooms).run());
         }
         for (number, reader) in readers.iter().enumerate() {
-            tasks.spawn(Reader::new(caller(reader)).run());
-            tasks.spawn(Reactor::new(caller(reader), reader.name.clone(), number).run());
+            tasks.spawn(Reader::new(caller(reader).await).run());
+            let caller = caller(reader).await;
+            tasks.spawn(Reactor::new(caller, reader.name.clone(), number).run());
         }
         for number in 0..clients {
-            let servers = addresses
-                .iter()
-                .map(|address| Client::new(*address))
-                .collect();
+            let plain = |address: &SocketAddr| Arc::new(http::Client::new(*address).into());
+            let servers = addresses.iter().map(plain).collect();
             tasks.spawn(Poster::new(Caller::new(servers, record.clone()), number, rooms).run());
         }
         Self {
@@ -323,14 +338,6 @@ fn room_name(number: usize) -> String {
     format!("room {number}")
 }
 
-fn room_path(room: &str) -> String {
-    format!("/chat/{}", room.replace(' ', "%20"))
-}
-
-fn message_path(room: &str, seq: i64) -> String {
-    format!("{}/messages/{seq}", room_path(room))
-}
-
 fn reader_name(number: usize) -> String {
     format!("reader{number}")
 }
@@ -338,30 +345,16 @@ fn reader_name(number: usize) -> String {
 /// Makes an account that owns all rooms.
 async fn own(address: SocketAddr, rooms: usize) -> Account {
     let owner = Account::register(address, OWNER.to_owned()).await;
+    let client = owner.client(address).await;
     for number in 0..rooms {
-        let made = owner
-            .client(address)
-            .send(Method::PUT, &room_path(&room_name(number)), "")
-            .await;
-        assert_eq!(made.status, 201, "{}", made.text());
+        let made = client.create_room(&room_name(number)).await;
+        assert!(made.expect("a room"), "room {number} was there");
     }
     owner
 }
 
-async fn join_all(client: &mut Client, rooms: usize) {
+async fn join_all(client: &Client, rooms: usize) {
     for number in 0..rooms {
-        let path = format!("{}/join", room_path(&room_name(number)));
-        let joined = client.send(Method::POST, &path, "").await;
-        assert_eq!(joined.status, 200, "{}", joined.text());
+        client.join(&room_name(number)).await.expect("joined");
     }
-}
-
-/// Reads a field of a message as text.
-fn text_of<'a>(message: &'a Value, field: &str) -> &'a str {
-    message[field].as_str().unwrap_or_default()
-}
-
-/// Reads a field of a message as a number.
-fn number_of(message: &Value, field: &str) -> i64 {
-    message[field].as_i64().unwrap_or(0)
 }

@@ -42,6 +42,12 @@ impl Reply {
     /// The body as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
+        self.read()
+    }
+
+    /// The body as a type of the wire.
+    #[must_use]
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 

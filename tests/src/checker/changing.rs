@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper::Method;
-use serde_json::{Value, json};
+use chat_client::Client;
+use chat_client::wire::{NewMessage, Reaction};
 
 use super::caller::{Attempts, Caller};
-use super::posting::Post;
-use super::{Answered, Place, READERS, lock, message_path, reader_name, room_name, text_of};
+use super::posting::record;
+use super::{Answered, Place, READERS, lock, reader_name, room_name};
 
 /// The pause of each client between two deletions.
 const DELETION_PAUSE: Duration = Duration::from_millis(10);
@@ -21,19 +21,15 @@ const DELETION_PAUSE: Duration = Duration::from_millis(10);
 const REACTION_PAUSE: Duration = Duration::from_millis(5);
 /// Latest messages among which a reactor picks one.
 const REACTED: usize = 20;
-/// Emoji of reactors, and their percent-encoding.
-const EMOJI: [(&str, &str); 3] = [
-    ("👍", "%F0%9F%91%8D"),
-    ("🦀", "%F0%9F%A6%80"),
-    ("👋🏽", "%F0%9F%91%8B%F0%9F%8F%BD"),
-];
+/// Emoji of reactors.
+const EMOJI: [&str; 3] = ["👍", "🦀", "👋🏽"];
 
 pub(super) struct Deleter {
-    caller: Caller,
+    caller: Caller<Client>,
 }
 
 impl Deleter {
-    pub(super) fn new(caller: Caller) -> Self {
+    pub(super) fn new(caller: Caller<Client>) -> Self {
         Self { caller }
     }
 
@@ -47,15 +43,13 @@ impl Deleter {
     }
 
     async fn delete(&mut self, message: Answered) {
-        let path = message_path(&message.room, message.seq);
-        let called = self
-            .caller
-            .call(Method::DELETE, &path, None, Attempts::UntilAnswered)
-            .await;
+        let (room, seq) = (message.room.as_str(), message.seq);
+        let delete = |client: Client| async move { client.delete(room, seq).await };
+        let called = self.caller.call(Attempts::UntilAnswered, delete).await;
         let record = &self.caller.record;
-        match called.status() {
-            Some(204) => drop(lock(&record.deleted).insert(message.place())),
-            Some(_) => record.wrong(format!("DELETE {path}: {}", called.text())),
+        match called.answer {
+            Some(Ok(())) => drop(lock(&record.deleted).insert(message.place())),
+            Some(Err(problem)) => record.wrong(format!("{message:?} was not deleted: {problem}")),
             None => drop(lock(&record.perhaps_deleted).insert(message.place())),
         }
     }
@@ -63,14 +57,14 @@ impl Deleter {
 
 /// Posts with the session of an account, edits what it posted, and mentions readers.
 pub(super) struct Author {
-    caller: Caller,
+    caller: Caller<Client>,
     name: String,
     number: usize,
     rooms: usize,
 }
 
 impl Author {
-    pub(super) fn new(caller: Caller, name: String, number: usize, rooms: usize) -> Self {
+    pub(super) fn new(caller: Caller<Client>, name: String, number: usize, rooms: usize) -> Self {
         Self {
             caller: caller.starting_at(number),
             name,
@@ -87,16 +81,14 @@ impl Author {
             let room = room_name((self.number + n / 2) % self.rooms);
             let reply_to = last.filter(|last| last.room == room).map(|last| last.seq);
             let text = format!("{} says {n}{}", self.name, mention(self.number + n));
-            let (sender, nonce) = (self.name.clone(), Some(format!("n{n}")));
-            last = Post {
-                room,
-                sender,
-                text,
-                nonce,
-                reply_to,
-            }
-            .send(&mut self.caller)
-            .await;
+            let mut message = NewMessage::new(text).with_nonce(format!("n{n}"));
+            message.reply_to = reply_to;
+            let post = |client: Client| {
+                let (room, message) = (room.as_str(), message.clone());
+                async move { client.post(room, message).await.map(|post| post.message) }
+            };
+            let called = self.caller.call(Attempts::UntilAnswered, post).await;
+            last = record(&self.caller.record, &room, &self.name, &message, called);
             if let Some(message) = &last {
                 self.edit(message, n).await;
             }
@@ -105,7 +97,6 @@ impl Author {
 
     /// Edits a message a few times.
     async fn edit(&mut self, message: &Answered, n: usize) {
-        let path = message_path(&message.room, message.seq);
         for edit in 1..=n % 4 {
             let text = format!(
                 "{} says {n}, edit {edit}{}",
@@ -118,28 +109,25 @@ impl Author {
                 .or_default()
                 .unanswered = Some(text.clone());
 
-            let body = json!({ "text": text });
-            let called = self
-                .caller
-                .call(Method::PATCH, &path, Some(&body), Attempts::UntilAnswered)
-                .await;
-            match called.status() {
-                Some(200) => {
-                    let edited = called.json();
+            let (room, seq, new) = (message.room.as_str(), message.seq, text.as_str());
+            let change = |client: Client| async move { client.edit(room, seq, new).await };
+            let called = self.caller.call(Attempts::UntilAnswered, change).await;
+            match called.answer {
+                Some(Ok(edited)) => {
                     // It may be deleted in the step that edits it.
-                    if edited["text"] != text && edited["deleted"] != true {
-                        record.wrong(format!("PATCH {path} to {text} was answered with {edited}"));
+                    if edited.text != text && !edited.deleted {
+                        record.wrong(format!("an edit to {text} was answered with {edited:?}"));
                     }
                     let mut texts = lock(&record.texts);
                     let asked = texts.entry(message.place()).or_default();
                     (asked.answered, asked.unanswered) = (Some(text), None);
                     record.edits.fetch_add(1, Ordering::Relaxed);
                 }
-                Some(409) => {
+                Some(Err(problem)) if problem.status == 409 => {
                     lock(&record.found_deleted).insert(message.place());
                     return;
                 }
-                Some(_) => record.wrong(format!("PATCH {path}: {}", called.text())),
+                Some(Err(problem)) => record.wrong(format!("no edit to {text}: {problem}")),
                 None => return,
             }
             if called.is_doubtful {
@@ -159,7 +147,7 @@ fn mention(number: usize) -> String {
 
 /// Adds reactions to messages, and removes some of them again.
 pub(super) struct Reactor {
-    caller: Caller,
+    caller: Caller<Client>,
     name: String,
     number: usize,
     /// Messages at which an attempt may still have an effect, or that are deleted.
@@ -167,7 +155,7 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(caller: Caller, name: String, number: usize) -> Self {
+    pub(super) fn new(caller: Caller<Client>, name: String, number: usize) -> Self {
         Self {
             caller: caller.starting_at(number),
             name,
@@ -191,7 +179,7 @@ impl Reactor {
     }
 
     /// Adds a reaction, or removes it if it is there.
-    async fn react(&mut self, message: &Answered, (emoji, encoded): (&'static str, &str)) {
+    async fn react(&mut self, message: &Answered, emoji: &'static str) {
         let record = self.caller.record.clone();
         let key = (message.place(), self.name.clone(), emoji);
         let is_added = {
@@ -202,37 +190,31 @@ impl Reactor {
             is_added
         };
 
-        let method = if is_added {
-            Method::PUT
-        } else {
-            Method::DELETE
+        let (room, seq) = (message.room.as_str(), message.seq);
+        let change = |client: Client| async move {
+            match is_added {
+                true => client.add_reaction(room, seq, emoji).await,
+                false => client.remove_reaction(room, seq, emoji).await,
+            }
         };
-        let path = format!(
-            "{}/reactions/{encoded}",
-            message_path(&message.room, message.seq)
-        );
-        let called = self
-            .caller
-            .call(method.clone(), &path, None, Attempts::UntilAnswered)
-            .await;
-        match called.status() {
-            Some(200) => {
-                let answer = called.json();
+        let called = self.caller.call(Attempts::UntilAnswered, change).await;
+        match called.answer {
+            Some(Ok(reactions)) => {
                 // The message may be deleted in the step that adds the reaction.
-                let is_gone = answer["reactions"] == json!([]);
-                if has_reacted(&answer, &self.name, emoji) != is_added && !is_gone {
-                    record.wrong(format!("{method} {path} was answered with {answer}"));
+                let is_there = has_reacted(&reactions, &self.name, emoji);
+                if is_there != is_added && !reactions.is_empty() {
+                    record.wrong(format!("{key:?} became {is_added}, answered {reactions:?}"));
                 }
                 let mut reactions = lock(&record.reactions);
                 let asked = reactions.entry(key).or_default();
                 (asked.answered, asked.unanswered) = (Some(is_added), None);
                 record.reacted.fetch_add(1, Ordering::Relaxed);
             }
-            Some(409) => {
+            Some(Err(problem)) if problem.status == 409 => {
                 lock(&record.found_deleted).insert(message.place());
                 self.left_alone.insert(message.place());
             }
-            Some(_) => record.wrong(format!("{method} {path}: {}", called.text())),
+            Some(Err(problem)) => record.wrong(format!("{key:?}: {problem}")),
             None => {}
         }
         if called.is_doubtful {
@@ -241,17 +223,8 @@ impl Reactor {
     }
 }
 
-/// Returns true if a message, or an answer with its reactions, has this one.
-pub(super) fn has_reacted(message: &Value, user: &str, emoji: &str) -> bool {
-    let reactions = message["reactions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let found = reactions
-        .iter()
-        .find(|reaction| text_of(reaction, "emoji") == emoji);
-    let users = found
-        .and_then(|reaction| reaction["users"].as_array())
-        .map(Vec::as_slice);
-    users.unwrap_or_default().iter().any(|name| name == user)
+/// Returns true if one of the reactions is this user's with this emoji.
+pub(super) fn has_reacted(reactions: &[Reaction], user: &str, emoji: &str) -> bool {
+    let found = reactions.iter().find(|reaction| reaction.emoji == emoji);
+    found.is_some_and(|reaction| reaction.users.iter().any(|name| name == user))
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use hyper::Method;
-use serde_json::json;
+use chat_client::Client;
 
 use super::caller::{Attempts, Caller};
-use super::room_path;
 
 /// The pause between two marks, which a user may not set as fast as messages.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -14,11 +12,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BEHIND: usize = 10;
 
 pub(super) struct Reader {
-    caller: Caller,
+    caller: Caller<Client>,
 }
 
 impl Reader {
-    pub(super) fn new(caller: Caller) -> Self {
+    pub(super) fn new(caller: Caller<Client>) -> Self {
         Self { caller }
     }
 
@@ -28,21 +26,18 @@ impl Reader {
             let Some(message) = self.caller.record.latest(BEHIND) else {
                 continue;
             };
-            let path = format!("{}/read", room_path(&message.room));
-            let body = json!({ "seq": message.seq });
-            let called = self
-                .caller
-                .call(Method::POST, &path, Some(&body), Attempts::UntilAnswered)
-                .await;
+            let (room, seq) = (message.room.as_str(), message.seq);
+            let mark = |client: Client| async move { client.mark_read(room, seq).await };
+            let called = self.caller.call(Attempts::UntilAnswered, mark).await;
 
             // Marks are written later than they are answered, so a crash may move one back.
-            let is_read = called.json()["read_seq"]
-                .as_i64()
-                .is_some_and(|read| read >= message.seq);
-            if called.status().is_some() && !is_read {
-                self.caller
+            match called.answer {
+                Some(Ok(read)) if read >= message.seq => {}
+                Some(answer) => self
+                    .caller
                     .record
-                    .wrong(format!("POST {path}: {}", called.text()));
+                    .wrong(format!("{message:?} was marked as read: {answer:?}")),
+                None => {}
             }
         }
     }

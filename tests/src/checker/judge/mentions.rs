@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use chat_client::Client;
+use chat_client::wire::Message;
 
-use super::Stored;
-use crate::checker::{Account, Place, number_of, text_of};
+use super::{NAMES, PAGE, Stored};
+use crate::checker::{Account, Place};
 
-/// Messages in one page of mentions.
-const PAGE: usize = 200;
 /// The newest mentions of a user, among which the unread ones are counted.
 const MAX_COUNTED: usize = 1_000;
 
@@ -20,113 +19,79 @@ pub(super) async fn check(
     faults: &mut Vec<String>,
 ) {
     for message in stored.values().flatten() {
-        let named = text_of(message, "text")
-            .split_once('@')
-            .map(|(_, name)| name.to_lowercase());
-        if message.get("mentions").cloned() != named.map(|name| json!([name])) {
-            faults.push(format!("the mentions of {message} are wrong"));
+        let named = message.text.split_once('@');
+        let named = named.map(|(_, name)| name.to_lowercase());
+        if !message.mentions.iter().eq(&named) {
+            faults.push(format!("the mentions of {message:?} are wrong"));
         }
     }
     for reader in readers {
-        let mut mentions: Vec<&Value> = stored
+        let mut mentions: Vec<&Message> = stored
             .values()
             .flatten()
-            .filter(|message| is_mentioned(message, &reader.name))
+            .filter(|message| message.mentions.contains(&reader.name))
             .collect();
-        mentions.sort_by(|a, b| text_of(b, "timestamp").cmp(text_of(a, "timestamp")));
-        check_list(reader, address, &mentions, faults).await;
-        check_counts(reader, address, &mentions, faults).await;
+        mentions.sort_by(|a, b| b.timestamp.cmp(&a.timestamp));
+        let client = reader.client(address).await;
+        check_list(&client, &reader.name, &mentions, faults).await;
+        check_counts(&client, &reader.name, &mentions, faults).await;
     }
 }
 
-fn is_mentioned(message: &Value, user: &str) -> bool {
-    let names = message["mentions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    names.iter().any(|name| name == user)
-}
-
-fn place(message: &Value) -> Place {
-    (
-        text_of(message, "room").to_owned(),
-        number_of(message, "seq"),
-    )
+fn place(message: &Message) -> Place {
+    (message.room.clone(), message.seq)
 }
 
 /// Checks that the list of mentions, page by page, has every message once, newest first.
 async fn check_list(
-    reader: &Account,
-    address: SocketAddr,
-    expected: &[&Value],
+    client: &Client,
+    reader: &str,
+    expected: &[&Message],
     faults: &mut Vec<String>,
 ) {
-    let mut client = reader.client(address);
-    let mut listed: Vec<Value> = Vec::new();
+    let mut listed: Vec<Message> = Vec::new();
     // A page ends at a time, and messages of other rooms may have the same.
     let mut ends = HashSet::new();
     loop {
-        let before = listed
-            .last()
-            .map(|last| format!("&before={}", text_of(last, "timestamp")));
-        let path = format!(
-            "/users/{}/mentions?limit={PAGE}{}",
-            reader.name,
-            before.unwrap_or_default()
-        );
-        let page = client.get(&path).await;
-        assert_eq!(page.status, 200, "{path}: {}", page.text());
-        let page = page.json().as_array().expect("messages").clone();
+        let before = listed.last().map(|last| last.timestamp.as_str());
+        let page = client.mentions(before, PAGE).await.expect("a page");
         let Some(last) = page.last() else { break };
-        ends.insert(text_of(last, "timestamp").to_owned());
+        ends.insert(last.timestamp.clone());
         listed.extend(page);
     }
 
-    let time = |message: &Value| text_of(message, "timestamp").to_owned();
-    let is_sorted = listed
-        .windows(2)
-        .all(|pair| time(&pair[0]) >= time(&pair[1]));
+    let mut pairs = listed.windows(2);
+    let is_sorted = pairs.all(|pair| pair[0].timestamp >= pair[1].timestamp);
     let found: HashSet<_> = listed.iter().map(place).collect();
     if !is_sorted || found.len() != listed.len() {
         faults.push(format!(
-            "the mentions of {} are not in order, or not once each",
-            reader.name
+            "the mentions of {reader} are not in order, or not once each"
         ));
     }
     let missing = expected
         .iter()
-        .find(|one| !found.contains(&place(one)) && !ends.contains(&time(one)));
+        .find(|one| !found.contains(&place(one)) && !ends.contains(&one.timestamp));
     let wrong = listed.iter().find(|message| !expected.contains(message));
     if missing.is_some() || wrong.is_some() {
         faults.push(format!(
-            "mentions of {}: {missing:?} is missing, {wrong:?} is wrong",
-            reader.name
+            "mentions of {reader}: {missing:?} is missing, {wrong:?} is wrong"
         ));
     }
 }
 
 /// Checks the number of unread mentions in each room of a reader.
 async fn check_counts(
-    reader: &Account,
-    address: SocketAddr,
-    mentions: &[&Value],
+    client: &Client,
+    reader: &str,
+    mentions: &[&Message],
     faults: &mut Vec<String>,
 ) {
-    let rooms = reader
-        .client(address)
-        .get(&format!("/users/{}/rooms", reader.name))
-        .await
-        .json();
     let newest = &mentions[..mentions.len().min(MAX_COUNTED)];
-    for room in rooms.as_array().expect("rooms") {
-        let (name, read) = (text_of(room, "room"), number_of(room, "read_seq"));
-        let is_unread = |one: &Value| text_of(one, "room") == name && number_of(one, "seq") > read;
-        let unread = newest.iter().filter(|message| is_unread(message)).count();
-        if room["mentions"] != json!(unread) {
-            faults.push(format!(
-                "{} has {unread} unread mentions in {room}",
-                reader.name
-            ));
+    for room in client.my_rooms(None, NAMES).await.expect("rooms") {
+        let is_unread = |one: &&&Message| one.room == room.room && one.seq > room.read_seq;
+        let unread = newest.iter().filter(is_unread).count() as u64;
+        if room.mentions != unread {
+            faults.push(format!("{reader} has {unread} unread mentions in {room:?}"));
         }
     }
 }
