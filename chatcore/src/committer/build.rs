@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::outcomes::Outcomes;
 use super::pending::{Pending, PendingPost};
-use super::rooms::RoomCache;
+use super::rooms::{KnownRoom, RoomCache};
 use crate::error::Result;
 use crate::model::{Batch, BatchId, BatchMessage, CountChange, Head, RoomBatch};
 use crate::timestamp::Timestamp;
@@ -54,6 +54,7 @@ fn part_of<'a>(
     parts.entry(room.clone()).or_insert_with(|| RoomBatch {
         room: room.clone(),
         after: rooms.head(room),
+        after_is_durable: rooms.get(room).is_some_and(KnownRoom::is_durable),
         messages: Vec::new(),
         changes: Vec::new(),
         members: Vec::new(),

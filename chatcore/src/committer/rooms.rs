@@ -28,6 +28,9 @@ pub(super) struct RoomCache(HashMap<RoomName, KnownRoom>);
 /// A room with its head, and the conclusions that hold while parts of the head stay the same.
 pub(super) struct KnownRoom {
     head: Head,
+    /// True if the head was made by a commit of this process. A head that was read may be that of a
+    /// commit under way elsewhere, which a failover can still roll back.
+    is_durable: bool,
     /// Some of the members, as of `head.departures`.
     members: HashSet<Username>,
     /// No member is remembered before this. In a room that members leave all the time, a batch that
@@ -41,6 +44,7 @@ impl From<Head> for KnownRoom {
     fn from(head: Head) -> Self {
         Self {
             head,
+            is_durable: false,
             members: HashSet::new(),
             members_from: None,
             authorized: HashSet::new(),
@@ -49,6 +53,11 @@ impl From<Head> for KnownRoom {
 }
 
 impl KnownRoom {
+    /// Returns true if no failover rolls the head back.
+    pub(super) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
     /// Returns true if the user was a member as of the departures in the head.
     pub(super) fn is_member(&self, user: &Username) -> bool {
         self.members.contains(user)
@@ -83,12 +92,14 @@ impl KnownRoom {
             self.authorized.clear();
         }
 
+        self.is_durable &= head == self.head;
         self.head = head;
     }
 
     /// Moves the head behind a batch that was stored, which made `members` members.
     fn advance(&mut self, head: Head, members: &[Username]) {
         self.head = head;
+        self.is_durable = true;
 
         if self.members_from.is_some_and(|from| Instant::now() < from) {
             return;

@@ -48,6 +48,9 @@ pub(crate) struct RoomBatch {
     /// Head that the batch was built on, `None` if the room has yet to be created.
     /// [`follows`](Self::follows) returns true for the heads on which the batch may be stored.
     pub(crate) after: Option<Head>,
+    /// True if a commit of this process made `after`, so that no failover rolls it back. Any other
+    /// head may be newer than what a majority of the replica set has.
+    pub(crate) after_is_durable: bool,
     /// New messages, numbered without holes after the head's `seq`.
     pub(crate) messages: Vec<BatchMessage>,
     /// Changes of messages that were stored before the batch, numbered without holes; at most one

@@ -250,6 +250,7 @@ mod tests {
             messages: messages.to_vec(),
             changes: Vec::new(),
             members: Vec::new(),
+            after_is_durable: true,
             assumes_members: false,
         }
     }

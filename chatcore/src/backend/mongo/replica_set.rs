@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::ReadConcern;
@@ -135,45 +136,59 @@ impl ReplicaSet {
         let deadline = Instant::now() + connection.timeout;
         let mut commit_failed = false;
         loop {
-            begin(connection, session).await?;
-            let stop = match self.write(connection, session, &writes).await {
-                Ok(()) => match commit(connection, session, deadline).await {
-                    Ok(()) => {
-                        self.remember(&writes);
-                        return Ok(Append::Committed);
-                    }
-                    Err(e) => {
-                        commit_failed = true;
-                        Stop::Failed(e)
-                    }
-                },
-                Err(stop) => {
-                    // If this fails the server ends the transaction by itself.
-                    let _ = connection.limited_step(session.abort_transaction()).await;
-                    stop
+            let stop = match self.attempt(connection, session, &writes, deadline).await {
+                Ok(()) => {
+                    self.remember(&writes);
+                    return Ok(Append::Committed);
                 }
+                Err(stop) => stop,
             };
+            commit_failed |= matches!(stop, Stop::CommitFailed(_));
 
             match stop {
                 // The attempt before may be what refuses this one.
-                Stop::Refused(_)
+                Stop::Refused(_) | Stop::Conflict
                     if commit_failed && self.find_stored(connection, batch).await? =>
                 {
                     return Ok(Append::Committed);
                 }
                 Stop::Refused(refused) => return Ok(refused),
-                Stop::Failed(e)
-                    if !e.contains_label(TRANSIENT_TRANSACTION_ERROR)
-                        || Instant::now() >= deadline =>
+                Stop::Conflict => return Ok(Append::HeadMoved),
+                Stop::Failed(e) | Stop::CommitFailed(e)
+                    if e.contains_label(TRANSIENT_TRANSACTION_ERROR)
+                        && Instant::now() < deadline =>
                 {
-                    // After a commit without an answer no error says that nothing was stored.
-                    let unknown =
-                        Error::Unavailable(Reason::with_cause(e.kind.to_string(), e.clone()));
-                    return Err(if commit_failed { unknown } else { error(e) });
+                    pause(COMMIT_PAUSE).await;
                 }
-                Stop::Failed(_) => pause(COMMIT_PAUSE).await,
+                Stop::Failed(e) if !commit_failed => return Err(error(e)),
+                // After a commit without an answer no error says that nothing was stored.
+                Stop::Failed(e) | Stop::CommitFailed(e) => {
+                    return Err(Error::Unavailable(Reason::with_cause(
+                        e.kind.to_string(),
+                        e,
+                    )));
+                }
             }
         }
+    }
+
+    /// Stores a batch in one transaction, or ends the transaction.
+    async fn attempt(
+        &self,
+        connection: &Connection,
+        session: &mut ClientSession,
+        writes: &Writes<'_>,
+        deadline: Instant,
+    ) -> Result<(), Stop> {
+        begin(connection, session).await?;
+
+        if let Err(stop) = self.write(connection, session, writes).await {
+            end(connection, session, &stop).await;
+            return Err(stop);
+        }
+        commit(connection, session, deadline)
+            .await
+            .map_err(Stop::CommitFailed)
     }
 
     /// Makes the writes of a batch. Two processes meet at the heads; the earlier a transaction
@@ -240,7 +255,7 @@ impl ReplicaSet {
         let command = rawdoc! { "update": "counters", "updates": updates };
         let moved = match connection.write(command, Some(session)).await {
             Ok(moved) => moved,
-            Err(e) => return Err(met(e).await),
+            Err(e) => return Err(Stop::from_heads(e)),
         };
 
         let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
@@ -306,7 +321,7 @@ impl ReplicaSet {
 
         let made = loop {
             if let Err(e) = begin(connection, &mut session).await {
-                break Err(e);
+                break Err(error(e));
             }
             let made = match step
                 .make(&mut Writer::new(connection, Some(&mut session)))
@@ -472,7 +487,7 @@ struct Writes<'a> {
 async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) -> Result<()> {
     let deadline = Instant::now() + connection.timeout;
     loop {
-        begin(connection, session).await?;
+        begin(connection, session).await.map_err(error)?;
         let done = match pending_counts::flush(connection, session, slot).await {
             Ok(()) => commit(connection, session, deadline).await,
             Err(e) => {
@@ -490,23 +505,27 @@ async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) 
 /// Reason for which the writes of a transaction stopped.
 enum Stop {
     Refused(Append),
+    /// Another transaction is moving one of the heads. The server has ended this one.
+    Conflict,
     Failed(mongodb::error::Error),
+    /// The transaction may be stored.
+    CommitFailed(mongodb::error::Error),
+}
+
+impl Stop {
+    /// Returns the reason for an error of the command that moves the heads.
+    fn from_heads(e: mongodb::error::Error) -> Self {
+        match &*e.kind {
+            ErrorKind::Command(command) if command.code == WRITE_CONFLICT => Self::Conflict,
+            _ => Self::Failed(e),
+        }
+    }
 }
 
 impl From<mongodb::error::Error> for Stop {
     fn from(e: mongodb::error::Error) -> Self {
         Self::Failed(e)
     }
-}
-
-/// Turns an error at the heads into a refusal if another transaction is moving one of them just
-/// now.
-async fn met(e: mongodb::error::Error) -> Stop {
-    if matches!(&*e.kind, ErrorKind::Command(e) if e.code == WRITE_CONFLICT) {
-        pause(COMMIT_PAUSE).await;
-        return Stop::Refused(Append::HeadMoved);
-    }
-    Stop::Failed(e)
 }
 
 /// Senders of each room of a batch who are no members. Looked up after they posted, so a membership
@@ -559,8 +578,8 @@ struct Advance {
 /// A statement costs the server more than a document does, so rooms whose heads move alike share
 /// one. It does not look at `last_seq`: if another process has moved that, the first message which
 /// it stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a
-/// change in that way, so a part with changes looks at `last_change`, and has a statement of its
-/// own.
+/// change in that way, nor a message after a head that was rolled back. Such a part has a statement
+/// of its own, which looks at `last_seq` and `last_change`.
 fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();
     let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();
@@ -571,8 +590,8 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
             statements.push(create_head(room, joining));
             continue;
         };
-        if !room.changes.is_empty() {
-            statements.push(advance_with_changes(room, &after, joining));
+        if !room.changes.is_empty() || !room.after_is_durable {
+            statements.push(advance_exactly(room, &after, joining));
             continue;
         }
         let Head {
@@ -618,13 +637,18 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     statements
 }
 
-/// Returns the statement that moves the head of a room whose messages are changed.
-fn advance_with_changes(room: &RoomBatch, after: &Head, joining: i64) -> RawDocumentBuf {
+/// Returns the statement that moves the head of a room if it is where the batch expects it.
+fn advance_exactly(room: &RoomBatch, after: &Head, joining: i64) -> RawDocumentBuf {
     let mut found = rawdoc! {
         "_id": documents::room_id(&room.room),
         "closings": after.closings,
-        "last_change": after.change.get(),
     };
+    if !room.messages.is_empty() {
+        found.append(cstr!("last_seq"), after.seq.get());
+    }
+    if !room.changes.is_empty() {
+        found.append(cstr!("last_change"), after.change.get());
+    }
     if room.assumes_members {
         found.append(cstr!("departures"), after.departures);
     }
@@ -651,7 +675,7 @@ fn expect_none(written: mongodb::error::Result<Written>) -> Result<(), Stop> {
 }
 
 /// Begins a transaction; ends the one that a panic may have left in the session.
-async fn begin(connection: &Connection, session: &mut ClientSession) -> Result<()> {
+async fn begin(connection: &Connection, session: &mut ClientSession) -> mongodb::error::Result<()> {
     if start(connection, session).await.is_ok() {
         return Ok(());
     }
@@ -659,14 +683,29 @@ async fn begin(connection: &Connection, session: &mut ClientSession) -> Result<(
     start(connection, session).await
 }
 
-async fn start(connection: &Connection, session: &mut ClientSession) -> Result<()> {
+async fn start(connection: &Connection, session: &mut ClientSession) -> mongodb::error::Result<()> {
     let transaction = session
         .start_transaction()
         .read_concern(ReadConcern::majority());
     connection
         .limited_step(transaction.write_concern(durable(connection.timeout)))
         .await
-        .map_err(error)
+}
+
+/// Ends a transaction whose writes were stopped.
+async fn end(connection: &Connection, session: &mut ClientSession, stop: &Stop) {
+    let abort = session.abort_transaction().into_future();
+
+    if let Stop::Conflict = stop {
+        // The server has ended it, so only the session needs to know. The command itself would be
+        // answered once a majority has what the other transaction wrote. By then the other process
+        // begins its next one, and would win again.
+        let _ = abort.now_or_never();
+        pause(COMMIT_PAUSE).await;
+        return;
+    }
+    // If this fails the server ends the transaction by itself.
+    let _ = connection.limited_step(abort).await;
 }
 
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction

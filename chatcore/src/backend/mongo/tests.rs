@@ -82,6 +82,7 @@ fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
         messages,
         changes: Vec::new(),
         members: Vec::new(),
+        after_is_durable: false,
         assumes_members: false,
     }
 }
@@ -126,26 +127,62 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
     }
 }
 
-/// Appends a batch of `size` messages to the room "a" after `head`.
-async fn append(backend: &dyn Backend, head: Head, id: u8, size: i64) -> Head {
-    let part = part(&"a".parse().expect("a name"), head, size);
-    let after = part.head();
+/// Returns a batch of `size` messages for the room "a" after `head`.
+fn batch_after(head: Head, id: u8, size: i64) -> Batch {
     let counts = vec![CountChange {
         user: "bob".parse().expect("a name"),
         added: size,
         removed: 0,
     }];
-    let batch = Batch {
+
+    Batch {
         id: BatchId([id; 12]),
-        rooms: vec![part],
+        rooms: vec![part(&"a".parse().expect("a name"), head, size)],
         counts,
         guests: Vec::new(),
-    };
+    }
+}
+
+/// Appends a batch of `size` messages to the room "a" after `head`.
+async fn append(backend: &dyn Backend, head: Head, id: u8, size: i64) -> Head {
+    let batch = batch_after(head, id, size);
+    let after = batch.rooms[0].head();
+
     assert_eq!(
         backend.append(Arc::new(batch)).await.expect("stored"),
         Append::Committed
     );
     after
+}
+
+/// A head that is read may be that of a commit which a failover takes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_after_messages_that_were_rolled_back_is_refused() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let backend = open(&address, &Options::default()).await.expect("a store");
+    let kept = append(&*backend, Head::EMPTY, 1, 1).await;
+    let lost = append(&*backend, kept, 2, 2).await;
+
+    let database = database(&address).await;
+    let room = doc! { "_id": { "room": "a" } };
+    let back = doc! { "$set": {
+        "last_seq": kept.seq.get(),
+        "last_timestamp": kept.timestamp.as_micros(),
+    } };
+    let heads = database.collection::<Document>("counters");
+    heads.update_one(room, back).await.expect("rolled back");
+    let messages = database.collection::<Document>("messages");
+    let second = doc! { "_id": { "room": "a", "seq": kept.seq.get() + 1 } };
+    let deleted = messages.delete_one(second).await.expect("rolled back");
+    assert_eq!(deleted.deleted_count, 1);
+
+    let late = Arc::new(batch_after(lost, 3, 1));
+    assert_eq!(
+        backend.append(late.clone()).await.expect("an answer"),
+        Append::HeadMoved
+    );
+    assert!(!backend.is_stored(late).await.expect("an answer"));
+    append(&*backend, kept, 4, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
