@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 
 pub use self::messages::{Page, Post};
 use crate::error::Result;
-use crate::follow::{Follower, Subscription};
 use crate::options::Options;
 use crate::transport::{Address, Answer, Call, SessionHeader, Transport, path};
 
@@ -74,17 +73,6 @@ impl Client {
     pub(crate) async fn check_health(&self) -> Result<()> {
         let call = Call::new(Method::GET, path(&["healthz"], &[]));
         self.transport.send_once(&call).await.map(drop)
-    }
-
-    /// Follows rooms, each from the place that its subscription names, or from now on. At most 100
-    /// rooms, or 20 without a session, may be followed by one socket.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime.
-    #[must_use]
-    pub fn follow<S: Into<Subscription>>(&self, rooms: impl IntoIterator<Item = S>) -> Follower {
-        Follower::start(self.clone(), rooms.into_iter().map(Into::into).collect())
     }
 
     pub(crate) fn options(&self) -> &Options {

@@ -1,21 +1,24 @@
-//! The task that follows: by a socket, by polling where sockets are blocked, and again after every
-//! interruption.
+//! The state of following that sockets and polling share: rooms, and events for the program.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
+use super::event::{Event, Way};
 use super::progress::{Arrival, Progress, Rooms};
-use super::{Command, Event, Subscription, Way};
+use super::subscription::Subscription;
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::wire::Message;
 
-/// Sockets in a row on which nothing arrived, while the server answered calls, after which sockets
-/// count as blocked.
-const MAX_DEAD_SOCKETS: u32 = 2;
+/// A command for the task that follows.
+#[derive(Debug)]
+pub(super) enum Command {
+    Follow(Subscription),
+    Unfollow(String),
+    Type(String),
+}
 
 /// Reason why a way of following ends.
 #[derive(Debug)]
@@ -63,12 +66,12 @@ pub(super) struct Engine {
     pub(super) client: Client,
     pub(super) rooms: Rooms,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
-    events: mpsc::Sender<Result<Event>>,
-    backoff: Backoff,
+    pub(super) events: mpsc::Sender<Result<Event>>,
+    pub(super) backoff: Backoff,
     /// The way that the program was last told of, until it is told of the loss.
-    connected: Option<Way>,
+    pub(super) connected: Option<Way>,
     /// Sockets in a row on which nothing arrived.
-    dead_sockets: u32,
+    pub(super) dead_sockets: u32,
 }
 
 impl Engine {
@@ -91,64 +94,6 @@ impl Engine {
             connected: None,
             dead_sockets: 0,
         }
-    }
-
-    pub(super) async fn run(mut self) {
-        let mut way = Way::Socket;
-        loop {
-            let end = match way {
-                Way::Socket => self.follow_by_socket().await,
-                Way::Polling => self.follow_by_polling().await,
-            };
-            way = match self.recover(way, end).await {
-                Ok(way) => way,
-                Err(None) => return,
-                Err(Some(error)) => {
-                    // Fails if the program takes no more events, and then need not know.
-                    let _ = self.events.send(Err(error)).await;
-                    return;
-                }
-            };
-        }
-    }
-
-    /// Returns the way to go on by, once another attempt is due; or an error to end with, if there
-    /// is one.
-    async fn recover(
-        &mut self,
-        way: Way,
-        end: Result<Infallible, End>,
-    ) -> Result<Way, Option<Error>> {
-        let end = match end {
-            Ok(never) => match never {},
-            Err(end) => end,
-        };
-        let (reason, retry_after) = match end {
-            End::Dropped => return Err(None),
-            End::Refused(error) => return Err(Some(error)),
-            End::Blocked => return Ok(Way::Polling),
-            End::Again(way) => return Ok(way),
-            End::Lost {
-                reason,
-                retry_after,
-            } => (reason, retry_after),
-        };
-
-        if self.connected.take().is_some() {
-            let lost = Event::Disconnected(reason.clone());
-            self.emit(lost).await.map_err(|_| None)?;
-        }
-        if way == Way::Socket && self.dead_sockets >= MAX_DEAD_SOCKETS {
-            self.dead_sockets = 0;
-            if self.client.check_health().await.is_ok() {
-                return Ok(Way::Polling);
-            }
-        }
-
-        let pause = self.backoff.pause(retry_after);
-        tracing::debug!(reason, ?pause, "the connection is opened again");
-        sleep(pause).await;
-        Ok(Way::Socket)
     }
 
     /// Tells the program that events arrive this way.
@@ -184,8 +129,34 @@ impl Engine {
         self.emit(Event::Following { room, position }).await
     }
 
-    /// Gives the program an event that it does not have.
-    pub(super) async fn give(&mut self, arrival: Arrival, event: Event) -> Result<(), End> {
+    /// Gives the program a message of a followed room, unless it has it.
+    pub(super) async fn give_message(&mut self, message: Message) -> Result<(), End> {
+        let Some(progress) = self.rooms.get_mut(&message.room) else {
+            return Ok(());
+        };
+        let arrival = progress.message(&message);
+        self.give(arrival, Event::Message(message)).await
+    }
+
+    /// Gives the program a changed message of a followed room, unless it has the change.
+    pub(super) async fn give_change(&mut self, message: Message) -> Result<(), End> {
+        let Some(progress) = self.rooms.get_mut(&message.room) else {
+            return Ok(());
+        };
+        let arrival = progress.changed(&message);
+        self.give(arrival, Event::Changed(message)).await
+    }
+
+    /// Tells the program that changes up to `last_change` are missing.
+    pub(super) async fn give_resync(&mut self, room: String, last_change: i64) -> Result<(), End> {
+        let Some(progress) = self.rooms.get_mut(&room) else {
+            return Ok(());
+        };
+        progress.resync(last_change);
+        self.emit(Event::Resync { room, last_change }).await
+    }
+
+    async fn give(&mut self, arrival: Arrival, event: Event) -> Result<(), End> {
         match arrival {
             Arrival::New => self.emit(event).await,
             Arrival::Known => Ok(()),

@@ -8,8 +8,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::engine::{End, Engine};
-use super::{Command, Event, Way};
+use super::engine::{Command, End, Engine};
+use super::event::Way;
+use super::progress::Progress;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::transport::path;
@@ -72,7 +73,7 @@ impl Engine {
         steps: &mpsc::Sender<(String, Step)>,
     ) -> FuturesUnordered<impl Future<Output = (String, Error)> + use<>> {
         let is_held = self.rooms.len() <= MAX_HELD;
-        let poller = |(room, progress): (&String, &super::progress::Progress)| {
+        let poller = |(room, progress): (&String, &Progress)| {
             let poller = Poller {
                 client: self.client.clone(),
                 room: room.clone(),
@@ -95,28 +96,17 @@ impl Engine {
             }
             Step::Messages(messages) => {
                 for message in messages {
-                    if let Some(progress) = self.rooms.get_mut(&room) {
-                        let arrival = progress.message(&message);
-                        self.give(arrival, Event::Message(message)).await?;
-                    }
+                    self.give_message(message).await?;
                 }
                 Ok(())
             }
             Step::Changes(messages) => {
                 for message in messages {
-                    if let Some(progress) = self.rooms.get_mut(&room) {
-                        let arrival = progress.changed(&message);
-                        self.give(arrival, Event::Changed(message)).await?;
-                    }
+                    self.give_change(message).await?;
                 }
                 Ok(())
             }
-            Step::Resync { last_change } => {
-                if let Some(progress) = self.rooms.get_mut(&room) {
-                    progress.resync(last_change);
-                }
-                self.emit(Event::Resync { room, last_change }).await
-            }
+            Step::Resync { last_change } => self.give_resync(room, last_change).await,
         }
     }
 

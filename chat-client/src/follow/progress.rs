@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Position, Subscription};
+use super::subscription::{Position, Subscription};
 use crate::wire::Message;
 
 /// Messages of a room that are remembered because they came with changes that are still to be told.

@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::engine::{End, Engine};
-use super::{Command, Event, Way};
+use super::engine::{Command, End, Engine};
+use super::event::{Event, Way};
 use crate::error::{Error, is_temporary};
 use crate::transport::{CONNECT_TIMEOUT, Connection, problem, retry_after};
 use crate::wire::{ClientFrame, Problem, ServerFrame};
@@ -208,37 +208,33 @@ impl Engine {
                 last_seq,
                 last_change,
             } => {
-                if let Some(asked) = socket.pending.pop_front() {
-                    self.rename(&asked, &room);
-                }
-                // Not if it is followed no longer, or anew since it was asked for.
-                if socket.pending.contains(&room) {
+                if !self.confirm(socket, &room) {
                     return Ok(());
                 }
-                socket.followed.insert(room.clone());
                 self.begin(room, last_seq, last_change).await
             }
-            ServerFrame::Message(message) => match self.progress(socket, &message.room) {
-                Some(progress) => {
-                    let arrival = progress.message(&message);
-                    self.give(arrival, Event::Message(message)).await
-                }
-                None => Ok(()),
-            },
-            ServerFrame::Changed(message) => match self.progress(socket, &message.room) {
-                Some(progress) => {
-                    let arrival = progress.changed(&message);
-                    self.give(arrival, Event::Changed(message)).await
-                }
-                None => Ok(()),
-            },
-            ServerFrame::Resync { room, last_change } => match self.progress(socket, &room) {
-                Some(progress) => {
-                    progress.resync(last_change);
-                    self.emit(Event::Resync { room, last_change }).await
-                }
-                None => Ok(()),
-            },
+            ServerFrame::Message(message) if socket.followed.contains(&message.room) => {
+                self.give_message(message).await
+            }
+            ServerFrame::Changed(message) if socket.followed.contains(&message.room) => {
+                self.give_change(message).await
+            }
+            ServerFrame::Resync { room, last_change } if socket.followed.contains(&room) => {
+                self.give_resync(room, last_change).await
+            }
+            // They were on their way when the room was removed, or is begun again.
+            ServerFrame::Message(_) | ServerFrame::Changed(_) | ServerFrame::Resync { .. } => {
+                Ok(())
+            }
+            ServerFrame::Error {
+                room,
+                status,
+                detail,
+                ..
+            } => {
+                let problem = problem_of(status, detail);
+                self.take_error(socket, room, problem).await
+            }
             ServerFrame::Room { room, topic } => self.emit(Event::Topic { room, topic }).await,
             ServerFrame::Presence { room, users } => {
                 self.emit(Event::Presence { room, users }).await
@@ -248,26 +244,21 @@ impl Engine {
             }
             ServerFrame::Read { room, seq } => self.emit(Event::Read { room, seq }).await,
             ServerFrame::Mention { room, seq } => self.emit(Event::Mention { room, seq }).await,
-            ServerFrame::Error {
-                room,
-                status,
-                detail,
-                ..
-            } => {
-                self.take_error(socket, room, problem_of(status, detail))
-                    .await
-            }
             ServerFrame::Posted { .. } | ServerFrame::Pong | ServerFrame::Unknown => Ok(()),
         }
     }
 
-    /// Returns the progress in a room whose events are taken.
-    fn progress(&mut self, socket: &Socket, room: &str) -> Option<&mut super::progress::Progress> {
-        if socket.followed.contains(room) {
-            self.rooms.get_mut(room)
-        } else {
-            None
+    /// Takes the confirmation of the first subscription that is not answered. Returns false if its
+    /// room is not followed any more, or is subscribed to again.
+    fn confirm(&mut self, socket: &mut Socket, room: &str) -> bool {
+        if let Some(asked) = socket.pending.pop_front() {
+            self.rename(&asked, room);
         }
+        if socket.pending.iter().any(|pending| pending == room) {
+            return false;
+        }
+        socket.followed.insert(room.to_owned());
+        true
     }
 
     /// Acts on an error: of the session, of a subscription, of a room that may not be followed any
