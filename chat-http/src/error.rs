@@ -8,6 +8,7 @@ use hyper::header::{
     ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
     WWW_AUTHENTICATE,
 };
+
 /// A failed request: a status and one sentence that a person can act on.
 #[derive(Debug)]
 pub(crate) struct HttpError {
@@ -63,7 +64,7 @@ impl HttpError {
         Self::new(StatusCode::MISDIRECTED_REQUEST, detail)
     }
 
-    pub(crate) fn conflict(detail: &'static str) -> Self {
+    pub(crate) fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
@@ -150,10 +151,9 @@ impl From<Error> for HttpError {
             Error::RoomNotFound => Self::not_found("Room not found"),
             Error::MessageNotFound => Self::not_found("Message not found"),
             Error::MessageDeleted => Self::conflict("the message is deleted"),
-            Error::TooManyReactions => Self::new(
-                StatusCode::CONFLICT,
-                format!("a message has at most {MAX_REACTIONS} different emoji"),
-            ),
+            Error::TooManyReactions => Self::conflict(format!(
+                "a message has at most {MAX_REACTIONS} different emoji"
+            )),
             Error::ChangesGone => Self::new(
                 StatusCode::GONE,
                 "the changes after this one are not kept any more; read again what is shown",
@@ -165,11 +165,10 @@ impl From<Error> for HttpError {
                 "the room exists and is public; a private room is made under another name",
             ),
             Error::RoomIsPublic => Self::conflict("the room is public: everyone may join it"),
-            Error::NonceConflict => Self::new(
-                StatusCode::CONFLICT,
-                "the nonce was already used for a message with another text",
-            ),
-            Error::NameTaken => Self::new(StatusCode::CONFLICT, "the name is taken"),
+            Error::NonceConflict => {
+                Self::conflict("the nonce was already used for a message with another text")
+            }
+            Error::NameTaken => Self::conflict("the name is taken"),
             Error::NameClaimed => {
                 Self::unauthorized("the name has an account; log in with its password")
             }

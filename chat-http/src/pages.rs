@@ -258,6 +258,22 @@ pub(crate) fn error(app: &App, reader: Reader, error: HttpError) -> Response {
     }
 }
 
+/// Renders a page that shows an error, if there is one, and has its status and headers.
+fn render_with(
+    error: Option<HttpError>,
+    reader: Reader,
+    template: &str,
+    context: &impl Serialize,
+) -> Result<Response> {
+    match error {
+        Some(error) => {
+            let page = render(reader, error.status, template, context)?;
+            Ok(refused(error, page))
+        }
+        None => render(reader, StatusCode::OK, template, context),
+    }
+}
+
 /// A page that tells of an error, with the error's status and headers: `Allow` and `Retry-After`
 /// belong to the page too.
 fn refused(error: HttpError, page: Response) -> Response {

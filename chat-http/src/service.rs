@@ -25,7 +25,7 @@ use crate::config::Guests;
 use crate::credentials::{self, Credentials, CurrentUser};
 use crate::error::{HttpError, Result};
 use crate::pages::Reader;
-use crate::request::{Call, Query};
+use crate::request::{Call, Query, Segments};
 use crate::request_body::{BoxError, RequestBody};
 use crate::response::{Response, problem};
 use crate::router::{self, Audience, Found, Purpose, Route, SessionLookup};
@@ -152,15 +152,7 @@ async fn answer(
     body: &mut RequestBody,
     arrival: Arrival,
 ) -> Result<Response> {
-    let is_probe = found.as_ref().is_ok_and(|found| found.has(Purpose::Probe));
-    if !is_probe {
-        host::check(
-            app.settings(),
-            arrival.is_on_loopback(),
-            &head.uri,
-            &head.headers,
-        )?;
-    }
+    check_host(app, found.as_ref().ok(), &head, arrival)?;
     let found = found?;
     let route = found.route(&head.method)?;
     let segments = found.segments()?;
@@ -180,10 +172,7 @@ async fn answer(
 
     let caller = look_up(app, route, &head).await?;
     if is_refused(app, route, caller.user.as_ref()) {
-        return match route.audience {
-            Audience::People => pages::to_log_in_first(app, route.path, &segments),
-            Audience::Programs | Audience::Both => Err(HttpError::no_session(caller.ended)),
-        };
+        return refuse(app, route, &segments, caller.ended);
     }
 
     let call = Call {
@@ -205,6 +194,15 @@ async fn answer(
         credentials::renew_cookie(app, &mut response, &token).await;
     }
     Ok(response)
+}
+
+/// Refuses a request to another host. Probes may use any name of the server.
+fn check_host(app: &App, found: Option<&Found<'_>>, head: &Parts, arrival: Arrival) -> Result<()> {
+    if found.is_some_and(|found| found.has(Purpose::Probe)) {
+        return Ok(());
+    }
+    let on_loopback = arrival.is_on_loopback();
+    host::check(app.settings(), on_loopback, &head.uri, &head.headers)
 }
 
 /// The caller of a route.
@@ -247,6 +245,14 @@ async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
             }
         }
     })
+}
+
+/// Answers a caller who needs an account: by the log-in page, or by an error.
+fn refuse(app: &App, route: &Route, segments: &Segments, ended: bool) -> Result<Response> {
+    match route.audience {
+        Audience::People => pages::to_log_in_first(app, route.path, segments),
+        Audience::Programs | Audience::Both => Err(HttpError::no_session(ended)),
+    }
 }
 
 /// Returns true if the route is not for a caller without an account.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::device::Device;
 use super::message::minutes;
 use super::words::in_words;
-use super::{Head, Reader, encode, refused, render};
+use super::{Head, Reader, encode, refused, render, render_with};
 use crate::app::App;
 use crate::config::Guests;
 use crate::credentials::CurrentUser;
@@ -230,6 +230,18 @@ struct FormView<'a> {
     password_error: Option<&'a str>,
 }
 
+/// Fields of the template of the log-in page.
+#[derive(Serialize)]
+struct LogInContext<'a> {
+    head: Head<'a>,
+    next: &'a str,
+    /// Set if the server takes guests.
+    guests: bool,
+    guest: FormView<'a>,
+    log_in: FormView<'a>,
+    register: FormView<'a>,
+}
+
 fn draw_log_in(
     app: &App,
     call: &Call,
@@ -238,16 +250,6 @@ fn draw_log_in(
     opened: Section,
     refusal: Option<Refusal>,
 ) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        next: &'a str,
-        /// Set if the server takes guests.
-        guests: bool,
-        guest: FormView<'a>,
-        log_in: FormView<'a>,
-        register: FormView<'a>,
-    }
     let guests = app.settings().guests == Guests::Allow;
     let opened = refusal.as_ref().map_or(opened, |refusal| refusal.section);
     let opened = match opened {
@@ -273,7 +275,7 @@ fn draw_log_in(
     let reader = Reader::of(&call.head.headers);
     let mut head = Head::new(app, reader, "");
     head.title = head.text("log_in");
-    let context = Context {
+    let context = LogInContext {
         head,
         next,
         guests,
@@ -345,27 +347,29 @@ fn device(user_agent: &str, language: Language) -> String {
     }
 }
 
-/// Draws the account page; with an error, for who has to wait before the next try.
+/// Fields of the template of the account page.
+#[derive(Serialize)]
+struct AccountContext<'a> {
+    head: Head<'a>,
+    /// The user's name as part of an address.
+    name: String,
+    verified: bool,
+    /// Number of messages that the user has written.
+    count: u64,
+    /// Set if the password was changed just now.
+    changed: bool,
+    current_error: Option<String>,
+    new_error: Option<String>,
+    sessions: Vec<SessionView>,
+    others: bool,
+}
+
+/// Draws the account page; with an error, if the user has to wait before the next try.
 pub(crate) async fn draw_account(
     app: &App,
     call: &Call,
     later: Option<HttpError>,
 ) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        /// The user's name as part of an address.
-        name: String,
-        verified: bool,
-        /// Number of messages that the user has written.
-        count: u64,
-        /// Set if the password was changed just now.
-        changed: bool,
-        current_error: Option<String>,
-        new_error: Option<String>,
-        sessions: Vec<SessionView>,
-        others: bool,
-    }
     let Some(current) = call.user.as_ref().and_then(CurrentUser::session) else {
         return see_other(&format!("{}?next=%2Faccount", log_in_page(app)));
     };
@@ -382,7 +386,7 @@ pub(crate) async fn draw_account(
     let new_error = (told == Some("400")).then(|| head.text("password_rule").to_owned());
 
     let sessions = own_sessions::list(app, current).await?;
-    let context = Context {
+    let context = AccountContext {
         name: encode(current.username.as_str()),
         verified: current.verified,
         count: app.store().message_count(&current.username).await?,
@@ -396,12 +400,7 @@ pub(crate) async fn draw_account(
             .collect(),
         head,
     };
-    let status = later.as_ref().map_or(StatusCode::OK, |later| later.status);
-    let page = render(reader, status, "account", &context)?;
-    Ok(match later {
-        Some(error) => refused(error, page),
-        None => page,
-    })
+    render_with(later, reader, "account", &context)
 }
 
 /// Ends the session whose id the form names, or all others if it names none.

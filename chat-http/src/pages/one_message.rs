@@ -1,13 +1,12 @@
 //! The page of one message: where it is answered, edited, deleted and reacted to without scripts.
 
 use chatcore::{Emoji, Message, MessageText, RoomName, Seq};
-use hyper::StatusCode;
 use serde::Serialize;
 
-use super::room::{Draft, draw_missing_or};
+use super::room::{Draft, draw_missing_or, moderates};
 use super::rows::draw_rows;
 use super::words::in_words;
-use super::{Head, message_link, message_page, refused, render, room_page};
+use super::{Head, message_link, message_page, render_with, room_page};
 use crate::app::App;
 use crate::direct;
 use crate::error::{HttpError, Result};
@@ -70,12 +69,10 @@ async fn draw(
             };
         }
     };
-    let about = store.room(room).await?;
+    let moderates = moderates(call, &store.room(room).await?);
     let user = call.user.as_ref();
     let account = user.filter(|user| user.verified).map(|user| &user.username);
     let is_own = account.is_some() && message.is_verified() && message.sender() == account;
-    let moderates =
-        account.is_some() && about.owner.as_ref() == account && !direct::is_reserved(room);
 
     let mut head = Head::load(app, call, "", Some(room)).await?;
     head.title = head.text("message");
@@ -100,12 +97,7 @@ async fn draw(
             .as_ref()
             .map(|error| in_words(reader.language, &error.detail).into_owned()),
     };
-    let status = error.as_ref().map_or(StatusCode::OK, |error| error.status);
-    let page = render(reader, status, "one_message", &context)?;
-    Ok(match error {
-        Some(error) => refused(error, page),
-        None => page,
-    })
+    render_with(error, reader, "one_message", &context)
 }
 
 fn choices(message: &Message, user: &str) -> Vec<Choice> {

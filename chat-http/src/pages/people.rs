@@ -1,16 +1,16 @@
 //! The people of a room: who is a member, and the tools of its owner.
 
 use chatcore::{Error, Room, RoomName, Topic, UserStore, Username};
-use futures_util::future::join_all;
-use hyper::StatusCode;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use super::message::{hue, initials};
 use super::room::draw_missing_or;
 use super::sidebar::label;
 use super::words::in_words;
-use super::{Head, encode, refused, render, room_page};
+use super::{Head, encode, render_with, room_page};
 use crate::app::App;
+use crate::credentials::CurrentUser;
 use crate::direct;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Fields};
@@ -85,12 +85,7 @@ async fn draw(
         }
     };
     let context = context(app, call, &store, &found, typed, error.as_ref()).await?;
-    let status = error.as_ref().map_or(StatusCode::OK, |error| error.status);
-    let page = render(context.head.reader, status, "people", &context)?;
-    Ok(match error {
-        Some(error) => refused(error, page),
-        None => page,
-    })
+    render_with(error, context.head.reader, "people", &context)
 }
 
 async fn context<'a>(
@@ -103,37 +98,19 @@ async fn context<'a>(
 ) -> Result<Context<'a>> {
     let room = &found.name;
     let user = call.user.as_ref();
-    let owns =
-        user.is_some_and(|user| user.verified && found.owner.as_ref() == Some(&user.username));
     let after = call.query.parsed("after")?;
     let names = store.members(room, after.as_ref(), MEMBERS).await?;
     let last = names.last().filter(|_| names.len() == MEMBERS as usize);
     let page = room_page(app, room);
     let more = last.map(|last| format!("{page}/people?after={}", encode(last.as_str())));
+
     let is_member = store.is_member(room).await?;
+    let owns = owns(user, found);
     let bans = match owns {
         true => store.bans(room, None, BANS).await?,
         false => Vec::new(),
     };
-    let moderates = owns && !direct::is_reserved(room);
-    let language = Language::of(&call.head.headers);
-    let people = join_all(names.iter().map(async |name| {
-        let is_self = user.is_some_and(|user| user.username == *name);
-        Ok::<_, Error>(Person {
-            written: written(language, app.store().message_count(name).await?),
-            hue: hue(name.as_str()),
-            initials: initials(name.as_str()),
-            name: name.to_string(),
-            is_self,
-            is_owner: found.owner.as_ref() == Some(name),
-            may_remove: moderates && found.private && !is_self,
-            may_ban: moderates && !is_self,
-            may_write_to: !is_self && user.is_some_and(|user| user.verified),
-        })
-    }))
-    .await
-    .into_iter()
-    .collect::<std::result::Result<Vec<_>, _>>()?;
+    let people = people(app, call, found, &names).await?;
 
     let mut head = Head::load(app, call, "", Some(room)).await?;
     head.title = head.text("members");
@@ -159,6 +136,38 @@ async fn context<'a>(
         done: call.query.get("done")?.is_some(),
         head,
     })
+}
+
+/// Returns true if the user is logged in to the account that owns the room.
+fn owns(user: Option<&CurrentUser>, found: &Room) -> bool {
+    user.is_some_and(|user| user.verified && found.owner.as_ref() == Some(&user.username))
+}
+
+async fn people(
+    app: &App,
+    call: &Call,
+    found: &Room,
+    names: &[Username],
+) -> Result<Vec<Person>, Error> {
+    let user = call.user.as_ref();
+    let moderates = owns(user, found) && !direct::is_reserved(&found.name);
+    let language = Language::of(&call.head.headers);
+    let person = async |name: &Username| {
+        let is_self = user.is_some_and(|user| user.username == *name);
+        Ok(Person {
+            written: written(language, app.store().message_count(name).await?),
+            hue: hue(name.as_str()),
+            initials: initials(name.as_str()),
+            name: name.to_string(),
+            is_self,
+            is_owner: found.owner.as_ref() == Some(name),
+            may_remove: moderates && found.private && !is_self,
+            may_ban: moderates && !is_self,
+            may_write_to: !is_self && user.is_some_and(|user| user.verified),
+        })
+    };
+    // Counts that are asked for together are read by one query.
+    try_join_all(names.iter().map(person)).await
 }
 
 /// Returns how many messages somebody has written, in words.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatcore::{Invalid, Range, RoomName, Seq, Topic, Username};
+use chatcore::{Invalid, Range, Room, RoomName, Seq, SharedMessage, Topic, Username};
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,6 +54,12 @@ fn verified(call: &Call) -> Option<&Username> {
         .as_ref()
         .filter(|user| user.verified)
         .map(|user| &user.username)
+}
+
+/// Returns true if the user may delete messages of others.
+pub(super) fn moderates(call: &Call, room: &Room) -> bool {
+    verified(call).is_some_and(|account| room.owner.as_ref() == Some(account))
+        && !direct::is_reserved(&room.name)
 }
 
 /// The page of a room, or, alike for a room that does not exist and for one that the user may not
@@ -163,6 +169,38 @@ struct RoomContext<'a> {
     error: Option<&'a str>,
 }
 
+/// The room and its messages, for one page.
+struct View {
+    room: Room,
+    messages: Vec<SharedMessage>,
+    /// Set if these are the newest messages of the room.
+    is_newest: bool,
+    /// The last message that the user has read.
+    read: Seq,
+}
+
+impl View {
+    async fn load(app: &App, call: &Call, room: &RoomName) -> Result<Self> {
+        let selection = Selection::of(&call.query)?;
+        let store = call.user_store(app);
+        // Read before the messages: the page goes on after its last change.
+        let room = store.room(room).await?;
+        let messages = selection.read(&store, &room.name, MESSAGES).await?;
+        let read = match &call.user {
+            // A mark that moves to the beginning stays where it is.
+            Some(_) => store.mark_read(&room.name, Seq::ZERO).await?,
+            None => room.last_seq,
+        };
+        let last = messages.last().map_or(Seq::ZERO, |message| message.seq);
+        Ok(Self {
+            is_newest: selection == Selection::Range(Range::Newest) || last >= room.last_seq,
+            room,
+            messages,
+            read,
+        })
+    }
+}
+
 async fn draw_room(
     app: &App,
     call: &Call,
@@ -170,27 +208,17 @@ async fn draw_room(
     status: StatusCode,
     draft: &Draft<'_>,
 ) -> Result<Response> {
-    let selection = Selection::of(&call.query)?;
-    let store = call.user_store(app);
-    // Read before the messages: the page goes on after its last change.
-    let found = store.room(room).await?;
-    let account = verified(call);
-    let messages = selection.read(&store, room, MESSAGES).await?;
-    let read = match &call.user {
-        // A mark that moves to the beginning stays where it is.
-        Some(_) => store.mark_read(room, Seq::ZERO).await?,
-        None => found.last_seq,
-    };
+    let view = View::load(app, call, room).await?;
+    let (found, messages) = (&view.room, &view.messages);
 
     let language = Language::of(&call.head.headers);
     let t = language.texts().section("room");
     let page = room_page(app, room);
-    let label = label(&found, call.user.as_ref());
+    let label = label(found, call.user.as_ref());
     let head = Head::load(app, call, &label, Some(room)).await?;
     let reader = head.reader;
     let first = messages.first().map_or(0, |m| m.seq.get());
     let last = messages.last().map_or(0, |m| m.seq.get());
-    let is_newest = selection == Selection::Range(Range::Newest) || last >= found.last_seq.get();
     let placeholder = t.get("message_to").and_then(Value::as_str);
     let context = RoomContext {
         t,
@@ -200,22 +228,20 @@ async fn draw_room(
         api: format!("{}/chat/{}", app.prefix(), encode(room.as_str())),
         emoji: assets::url(app, "emoji.json"),
         placeholder: placeholder.unwrap_or_default().replace("{room}", &label),
-        rows: draw_rows(app, language, &messages).await?,
+        rows: draw_rows(app, language, messages).await?,
         older: (first > 1).then(|| format!("{page}?before={first}")),
-        newer: (!is_newest).then(|| page.clone()),
-        newest: is_newest,
+        newer: (!view.is_newest).then(|| page.clone()),
+        newest: view.is_newest,
         first,
         last,
         end: found.last_seq.get(),
         change: found.last_change.get(),
-        read: read.get(),
+        read: view.read.get(),
         head,
         page,
         private: found.private,
-        moderates: account.is_some()
-            && found.owner.as_ref() == account
-            && !direct::is_reserved(room),
-        verified: account.is_some(),
+        moderates: moderates(call, found),
+        verified: verified(call).is_some(),
         text: draft.text,
         nonce: &draft.nonce,
         error: draft.error,

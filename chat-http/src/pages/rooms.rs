@@ -6,25 +6,27 @@ use serde::Serialize;
 
 use super::sidebar::Entry;
 use super::words::in_words;
-use super::{Head, encode, refused, render, room_page};
+use super::{Head, encode, render, render_with, room_page};
 use crate::app::App;
 use crate::creating;
 use crate::error::{HttpError, Result};
 use crate::request::{Call, Fields};
 use crate::response::{Response, see_other};
 
-/// Lists the rooms, or those whose name has what was typed in it.
+/// Fields of the template of the list.
+#[derive(Serialize)]
+struct ListContext<'a> {
+    head: Head<'a>,
+    rooms: Vec<Entry>,
+    more: Option<String>,
+    /// Number of messages that the user has written.
+    count: u64,
+    /// Text that was searched for.
+    find: &'a str,
+}
+
+/// Lists the rooms, or those whose name contains the text that was typed.
 pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        rooms: Vec<Entry>,
-        more: Option<String>,
-        /// Number of messages that the user has written.
-        count: u64,
-        /// Text that was searched for.
-        find: &'a str,
-    }
     let find = call.query.get("find")?.unwrap_or_default().trim();
     let after = call.query.parsed("after")?;
     let found = call
@@ -63,7 +65,7 @@ pub(crate) async fn show(app: App, call: Call) -> Result<Response> {
     let mut head = Head::load(&app, &call, "", None).await?;
     head.title = head.text("rooms");
     let reader = head.reader;
-    let context = Context {
+    let context = ListContext {
         head,
         rooms,
         more,
@@ -91,28 +93,32 @@ struct Form<'a> {
     private: bool,
 }
 
+/// Fields of the template of the form.
+#[derive(Serialize)]
+struct FormContext<'a> {
+    head: Head<'a>,
+    name: &'a str,
+    topic: &'a str,
+    private: bool,
+    name_error: Option<String>,
+    topic_error: Option<String>,
+    /// Address of the room, if it is there already.
+    existing: Option<String>,
+}
+
 async fn draw_new(
     app: &App,
     call: &Call,
     form: Form<'_>,
     error: Option<HttpError>,
 ) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Context<'a> {
-        head: Head<'a>,
-        name: &'a str,
-        topic: &'a str,
-        private: bool,
-        name_error: Option<String>,
-        topic_error: Option<String>,
-        /// Address of the room, if it is there already.
-        existing: Option<String>,
-    }
     let mut head = Head::load(app, call, "", None).await?;
     head.title = head.text("new_room");
     let reader = head.reader;
 
-    let status = error.as_ref().map_or(StatusCode::OK, |error| error.status);
+    let is_conflict = error
+        .as_ref()
+        .is_some_and(|error| error.status == StatusCode::CONFLICT);
     let is_of_topic = error
         .as_ref()
         .is_some_and(|error| error.detail.starts_with("topic"));
@@ -123,12 +129,8 @@ async fn draw_new(
         true => (words, None),
         false => (None, words),
     };
-    let existing = form
-        .name
-        .parse()
-        .ok()
-        .filter(|_| status == StatusCode::CONFLICT);
-    let context = Context {
+    let existing = form.name.parse().ok().filter(|_| is_conflict);
+    let context = FormContext {
         head,
         name: form.name,
         topic: form.topic,
@@ -137,11 +139,7 @@ async fn draw_new(
         topic_error,
         existing: existing.map(|room: RoomName| room_page(app, &room)),
     };
-    let page = render(reader, status, "new", &context)?;
-    Ok(match error {
-        Some(error) => refused(error, page),
-        None => page,
-    })
+    render_with(error, reader, "new", &context)
 }
 
 /// Creates the room of the form and leads there. What is refused stays in the form.
