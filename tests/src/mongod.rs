@@ -259,50 +259,10 @@ impl Mongod {
     pub fn run(&mut self) {
         let data = self.folder.path().join("data");
         fs::create_dir_all(&data).expect("the data directory");
-        let mut command = Command::new("sh");
-        // If this process ends without a word, nobody else would remove the data.
-        let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$FOLDER/pid"
-            read -r word; kill -9 $!; wait $!; [ "$word" = keep ] || rm -rf "$FOLDER""#;
-        command
-            .args(["-c", script, "sh"])
-            .args(&self.place.prefix)
-            .arg(executable());
-        let (ip, port) = (
-            self.place.address.ip().to_string(),
-            self.place.address.port().to_string(),
-        );
-        command.args(["--bind_ip", &ip, "--port", &port, "--nounixsocket"]);
-        command
-            .arg("--dbpath")
-            .arg(&data)
-            .arg("--logpath")
-            .arg(self.folder.path().join("log"))
-            .arg("--logappend");
-        command.args([
-            "--wiredTigerCacheSizeGB",
-            "0.25",
-            "--setParameter",
-            "diagnosticDataCollectionEnabled=false",
-        ]);
-        // Any query without an index fails.
-        command.args([
-            "--setParameter",
-            "notablescan=1",
-            "--setParameter",
-            "enableTestCommands=1",
-        ]);
-        for parameter in &self.place.parameters {
-            command.args(["--setParameter", parameter]);
-        }
-        if self.kind == Kind::ReplicaSet {
-            command.args(["--replSet", "rs", "--oplogSize", "128"]);
-        }
-        command
-            .env("FOLDER", self.folder.path())
-            .stdin(Stdio::piped());
-        let mut shell = command.spawn().expect("a shell");
+        let mut shell = self.command(&data).spawn().expect("a shell");
         let stdin = shell.stdin.take();
         self.running = Some(Running { shell, stdin });
+
         let started = Instant::now();
         while try_admin(&self.direct_uri(), doc! { "ping": 1 }).is_none() {
             let log = self.folder.path().join("log");
@@ -313,6 +273,46 @@ impl Mongod {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Returns the command of a shell that runs the mongod, and ends with this process.
+    fn command(&self, data: &Path) -> Command {
+        // If this process ends without a word, nobody else would remove the data.
+        let script = r#"exec 2>/dev/null; "$@" >/dev/null & echo $! > "$FOLDER/pid"
+            read -r word; kill -9 $!; wait $!; [ "$word" = keep ] || rm -rf "$FOLDER""#;
+        let mut command = Command::new("sh");
+        command
+            .env("FOLDER", self.folder.path())
+            .stdin(Stdio::piped())
+            .args(["-c", script, "sh"])
+            .args(&self.place.prefix)
+            .arg(executable());
+
+        let (ip, port) = (self.place.address.ip(), self.place.address.port());
+        command
+            .args(["--bind_ip", &ip.to_string(), "--port", &port.to_string()])
+            .arg("--nounixsocket")
+            .arg("--dbpath")
+            .arg(data)
+            .arg("--logpath")
+            .arg(self.folder.path().join("log"))
+            .arg("--logappend")
+            .args(["--wiredTigerCacheSizeGB", "0.25"]);
+        if self.kind == Kind::ReplicaSet {
+            command.args(["--replSet", "rs", "--oplogSize", "128"]);
+        }
+
+        let parameters = [
+            "diagnosticDataCollectionEnabled=false",
+            // Any query without an index fails.
+            "notablescan=1",
+            "enableTestCommands=1",
+        ];
+        let more = self.place.parameters.iter().map(String::as_str);
+        for parameter in parameters.into_iter().chain(more) {
+            command.args(["--setParameter", parameter]);
+        }
+        command
     }
 
     /// `kill -9`.

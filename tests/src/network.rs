@@ -61,7 +61,7 @@ impl Network {
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
         let switch = format!("{prefix}-switch");
-        if let Err(refused) = run("ip", &["netns", "add", &switch]) {
+        if let Err(refused) = run("ip", &format!("netns add {switch}")) {
             let is_forbidden = ["Operation not permitted", "Permission denied"];
             assert!(
                 is_forbidden.iter().any(|reason| refused.contains(reason)),
@@ -95,65 +95,11 @@ impl Network {
     }
 
     fn connect(&self) {
-        must(
-            "ip",
-            &[
-                "-n",
-                &self.switch,
-                "link",
-                "add",
-                "bridge",
-                "type",
-                "bridge",
-            ],
-        );
-        must("ip", &["-n", &self.switch, "link", "set", "bridge", "up"]);
+        let switch = &self.switch;
+        ip(&format!("-n {switch} link add bridge type bridge"));
+        ip(&format!("-n {switch} link set bridge up"));
         for host in &self.hosts {
-            let (port, namespace, address) = (
-                host.port(),
-                &host.namespace,
-                format!("{}/24", host.address()),
-            );
-            must("ip", &["netns", "add", namespace]);
-            let link = [
-                "-n",
-                &self.switch,
-                "link",
-                "add",
-                &port,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-            ];
-            must(
-                "ip",
-                &[
-                    link.as_slice(),
-                    &["address", &host.link_address(), "netns", namespace],
-                ]
-                .concat(),
-            );
-            must(
-                "ip",
-                &[
-                    "-n",
-                    &self.switch,
-                    "link",
-                    "set",
-                    &port,
-                    "master",
-                    "bridge",
-                    "up",
-                ],
-            );
-            must(
-                "ip",
-                &["-n", namespace, "address", "add", &address, "dev", "eth0"],
-            );
-            must("ip", &["-n", namespace, "link", "set", "lo", "up"]);
-            must("ip", &["-n", namespace, "link", "set", "eth0", "up"]);
+            host.connect_to(switch);
         }
         // Fixed neighbours: a host that looks in vain for another one would refuse its own packets.
         for (one, other) in self.pairs() {
@@ -197,18 +143,10 @@ impl Network {
     }
 
     fn set_port(&self, host: &Host, state: &str) {
+        let (switch, port) = (&self.switch, host.port());
         must(
             "bridge",
-            &[
-                "-n",
-                &self.switch,
-                "link",
-                "set",
-                "dev",
-                &host.port(),
-                "state",
-                state,
-            ],
+            &format!("-n {switch} link set dev {port} state {state}"),
         );
     }
 
@@ -257,21 +195,30 @@ impl Host {
         format!("port{}", self.number)
     }
 
-    fn set_neighbour(&self, other: &Self, link_address: &str) {
-        let (at, address) = (
-            ["-n", &self.namespace, "neigh", "replace"],
-            other.address().to_string(),
+    fn connect_to(&self, switch: &str) {
+        let (port, namespace) = (self.port(), &self.namespace);
+        ip(&format!("netns add {namespace}"));
+
+        let peer = format!(
+            "name eth0 address {} netns {namespace}",
+            self.link_address()
         );
-        let entry = [
-            &address,
-            "lladdr",
-            link_address,
-            "dev",
-            "eth0",
-            "nud",
-            "permanent",
-        ];
-        must("ip", &[at.as_slice(), entry.as_slice()].concat());
+        ip(&format!(
+            "-n {switch} link add {port} type veth peer {peer}"
+        ));
+        ip(&format!("-n {switch} link set {port} master bridge up"));
+
+        let address = self.address();
+        ip(&format!("-n {namespace} address add {address}/24 dev eth0"));
+        ip(&format!("-n {namespace} link set lo up"));
+        ip(&format!("-n {namespace} link set eth0 up"));
+    }
+
+    fn set_neighbour(&self, other: &Self, link_address: &str) {
+        let (namespace, address) = (&self.namespace, other.address());
+        ip(&format!(
+            "-n {namespace} neigh replace {address} lladdr {link_address} dev eth0 nud permanent"
+        ));
     }
 
     /// Moves the calling thread to this host, and all that it starts from now on.
@@ -283,13 +230,18 @@ impl Host {
     }
 }
 
-fn must(program: &str, arguments: &[&str]) {
-    run(program, arguments).unwrap_or_else(|refused| panic!("{program} {arguments:?}: {refused}"));
+fn ip(arguments: &str) {
+    must("ip", arguments);
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+/// Runs a program with arguments that spaces separate.
+fn must(program: &str, arguments: &str) {
+    run(program, arguments).unwrap_or_else(|refused| panic!("{program} {arguments}: {refused}"));
+}
+
+fn run(program: &str, arguments: &str) -> Result<(), String> {
     let run = Command::new(program)
-        .args(arguments)
+        .args(arguments.split(' '))
         .output()
         .map_err(|e| e.to_string())?;
     if run.status.success() {

@@ -89,35 +89,42 @@ async fn serve(mut client: TcpStream, target: SocketAddr, mut mode: watch::Recei
         return;
     }
 
-    let Ok(mut server) = TcpStream::connect(target).await else {
+    let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
-    let changes = mode.clone();
-    let relay = async {
-        pass(&changes).await;
-        server.write_all(first).await?;
-        let (mut from_client, mut to_client) = client.split();
-        let (mut from_server, mut to_server) = server.split();
-        tokio::try_join!(
-            copy(&mut from_client, &mut to_server, &changes),
-            copy(&mut from_server, &mut to_client, &changes),
-        )
-    };
-    // Every change of the mode is seen, because a connection is closed even by a short cut.
-    let closed = async {
-        loop {
-            if mode.changed().await.is_err() {
-                return;
-            }
-            let now = *mode.borrow_and_update();
-            if now == Mode::Cut || is_socket && now.blocks_sockets() {
-                return;
-            }
-        }
-    };
+    let modes = mode.clone();
     tokio::select! {
-        _ = relay => {}
-        () = closed => {}
+        _ = relay(client, server, first, &modes) => {}
+        () = closed(&mut mode, is_socket) => {}
+    }
+}
+
+/// Passes everything both ways, beginning with what was read of the client.
+async fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    first: &[u8],
+    mode: &watch::Receiver<Mode>,
+) -> std::io::Result<()> {
+    pass(mode).await;
+    server.write_all(first).await?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    tokio::try_join!(
+        copy(&mut from_client, &mut to_server, mode),
+        copy(&mut from_server, &mut to_client, mode),
+    )?;
+    Ok(())
+}
+
+/// Waits for a mode in which the connection is closed. Sees every mode, because even a short cut
+/// closes it.
+async fn closed(mode: &mut watch::Receiver<Mode>, is_socket: bool) {
+    while mode.changed().await.is_ok() {
+        let now = *mode.borrow_and_update();
+        if now == Mode::Cut || is_socket && now.blocks_sockets() {
+            return;
+        }
     }
 }
 
