@@ -5,7 +5,7 @@
 //! `CHAT_BENCH_BESIDE`, the path of an older build of this benchmark, that build's server is
 //! measured in place of the floor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chat_benches::load::{Asker, ask, askers, get};
@@ -37,46 +37,49 @@ fn main() {
         "| requests a second | ours | beside it | ratio | µs of processor each | beside it | ratio |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for name in ["SQLite", "replica set"]
-        .into_iter()
-        .filter(|name| run.wants(name))
-    {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let store = |file: &str| match name {
-            "SQLite" => folder.path().join(file).to_str().expect("UTF-8").to_owned(),
-            _ => mongod::database(Kind::ReplicaSet),
-        };
-        let place = store("ours.db");
-        let ours = start(Role::Chat(&place));
-        let old = beside
-            .as_ref()
-            .map(|executable| start_executable(executable, Role::Chat(&store("other.db"))));
-        for server in [Some(&ours), old.as_ref()].into_iter().flatten() {
-            runtime.block_on(http_posts(server.address, "a", CONNECTIONS, 640));
+    for name in ["SQLite", "replica set"] {
+        if run.wants(name) {
+            measure(&runtime, run, name, beside.as_deref());
         }
-        let queries = || runtime.block_on(queries(&place));
-        let before = queries();
-        let n = run.pick(640, 20_000);
-        for (what, n) in [(POLL, n), (NEWEST, n / 2), (COUNT, n / 2)] {
-            let path = |server| path(&runtime, what, server);
-            let floor;
-            let (other, other_path) = match &old {
-                Some(old) => (old, path(old)),
-                None => {
-                    floor = fixed(&runtime, &ours, &path(&ours));
-                    (&floor, path(&ours))
-                }
-            };
-            row(
-                &runtime,
-                &format!("{name}, {what}"),
-                run.rounds,
-                n,
-                [(&ours, path(&ours)), (other, other_path)],
-            );
-            if let (Some(before), Some(after), POLL) = (before, queries(), what) {
-                eprintln!("{} queries at the database meanwhile", after - before);
+    }
+}
+
+/// Prints the rows of one kind of store.
+fn measure(runtime: &Runtime, run: Run, name: &str, beside: Option<&Path>) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let store = |file: &str| match name {
+        "SQLite" => folder.path().join(file).to_str().expect("UTF-8").to_owned(),
+        _ => mongod::database(Kind::ReplicaSet),
+    };
+    let address = store("ours.db");
+    let ours = start(Role::Chat(&address));
+    let old = beside.map(|executable| start_executable(executable, Role::Chat(&store("other.db"))));
+    for server in [Some(&ours), old.as_ref()].into_iter().flatten() {
+        runtime.block_on(http_posts(server.address, "a", CONNECTIONS, 640));
+    }
+
+    let queries = || runtime.block_on(queries(&address));
+    let before = queries();
+    let n = run.pick(640, 20_000);
+    for (what, n) in [(POLL, n), (NEWEST, n / 2), (COUNT, n / 2)] {
+        let path = |server| path(runtime, what, server);
+        let floor;
+        let (other, other_path) = match &old {
+            Some(old) => (old, path(old)),
+            None => {
+                floor = fixed(runtime, &ours, &path(&ours));
+                (&floor, path(&ours))
             }
+        };
+        row(
+            runtime,
+            &format!("{name}, {what}"),
+            run.rounds,
+            n,
+            [(&ours, path(&ours)), (other, other_path)],
+        );
+        if let (Some(before), Some(after), POLL) = (before, queries(), what) {
+            eprintln!("{} queries at the database meanwhile", after - before);
         }
     }
 }

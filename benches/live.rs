@@ -80,6 +80,21 @@ async fn frame_length(server: &Server) -> usize {
     array - "[]".len() + r#""type":"message","#.len() + 4
 }
 
+/// Has the floor publish `n` frames. The future returned ends when it has.
+async fn publish(
+    server: &Server,
+    n: u64,
+    rate: f64,
+    length: usize,
+) -> impl Future<Output = std::io::Result<u32>> + use<> {
+    let mut publisher = TcpStream::connect(server.address)
+        .await
+        .expect("a connection");
+    let order = format!("publish {n} {rate} {length}\n");
+    publisher.write_all(order.as_bytes()).await.expect("said");
+    async move { publisher.read_u32().await }
+}
+
 /// Every message of one room to all sockets in it; the floor writes raw frames of the same length.
 async fn delivery(run: Run) {
     let count = sockets(run.pick(50, 1_000));
@@ -107,13 +122,9 @@ async fn delivery(run: Run) {
                     crowd.wait_for(frames).await;
                     let _ = posting.join();
                 } else {
-                    let mut publisher = TcpStream::connect(server.address)
-                        .await
-                        .expect("a connection");
-                    let order = format!("publish {n} {rate} {length}\n");
-                    publisher.write_all(order.as_bytes()).await.expect("said");
+                    let publisher = publish(server, n, rate, length).await;
                     crowd.wait_for(frames).await;
-                    publisher.read_u32().await.expect("done");
+                    publisher.await.expect("done");
                 }
                 let took = crowd.last().map_or(began.elapsed(), |last| last - began);
                 let all = (n * count as u64) as f64;

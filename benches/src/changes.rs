@@ -64,69 +64,96 @@ impl Changers {
     /// Makes `n` changes of one kind. Messages that are to be deleted are posted before the time
     /// begins.
     pub async fn make(&mut self, store: &ChatStore, kind: Kind, n: u64) -> Duration {
-        let mut to_delete = Vec::new();
-        if matches!(kind, Kind::Deletion | Kind::ScatteredDeletion) {
-            let mut posts = JoinSet::new();
-            for (_, share) in shares(self.clients.len(), n) {
-                let (store, room) = (store.clone(), self.room.clone());
-                posts.spawn(async move {
-                    let mut posted = Vec::new();
-                    for _ in 0..share {
-                        posted.push(post(&store, &room).await);
-                    }
-                    posted
-                });
+        let to_delete = match kind {
+            Kind::Deletion => {
+                let mut posted = self.post_all(store, n).await;
+                posted.sort_unstable();
+                posted
             }
-            to_delete = posts.join_all().await.concat();
-            if kind == Kind::Deletion {
-                to_delete.sort_unstable();
-            }
-        }
+            Kind::ScatteredDeletion => self.post_all(store, n).await,
+            Kind::Post | Kind::Edit | Kind::Reaction => Vec::new(),
+        };
 
         let count = self.clients.len();
         let mut tasks = JoinSet::new();
         let started = Instant::now();
-        for ((mut client, own), (at, share)) in self.clients.drain(..).zip(shares(count, n)) {
-            let path = format!("/chat/{}/messages", self.room);
-            let texts = self.texts + at as u64 * n;
-            let new = json!({ "text": TEXT }).to_string();
-            let mine: Vec<_> = to_delete.iter().copied().skip(at).step_by(count).collect();
+        for ((client, own), (at, share)) in self.clients.drain(..).zip(shares(count, n)) {
+            let mut changer = Changer {
+                client,
+                own,
+                path: format!("/chat/{}/messages", self.room),
+                texts: self.texts + at as u64 * n,
+                to_delete: to_delete.iter().copied().skip(at).step_by(count).collect(),
+            };
             tasks.spawn(async move {
-                for i in 0..share {
-                    let reply = match kind {
-                        Kind::Post => client.send(Method::POST, &path, &new).await,
-                        Kind::Edit => {
-                            let text =
-                                json!({ "text": format!("{TEXT} {}", texts + i) }).to_string();
-                            client
-                                .send(Method::PATCH, &format!("{path}/{own}"), &text)
-                                .await
-                        }
-                        Kind::Reaction => {
-                            let method = if i % 2 == 0 {
-                                Method::PUT
-                            } else {
-                                Method::DELETE
-                            };
-                            client
-                                .send(method, &format!("{path}/{own}/reactions/%F0%9F%91%8D"), "")
-                                .await
-                        }
-                        Kind::Deletion | Kind::ScatteredDeletion => {
-                            let seq = mine[usize::try_from(i).unwrap_or(0)];
-                            client
-                                .send(Method::DELETE, &format!("{path}/{seq}"), "")
-                                .await
-                        }
-                    };
-                    assert!([200, 201, 204].contains(&reply.status), "{}", reply.text());
+                for number in 0..share {
+                    changer.change(kind, number).await;
                 }
-                (client, own)
+                (changer.client, changer.own)
             });
         }
         self.clients = tasks.join_all().await;
         self.texts += count as u64 * n;
         started.elapsed()
+    }
+
+    /// Posts `n` messages, and returns their numbers in the order of the answers.
+    async fn post_all(&self, store: &ChatStore, n: u64) -> Vec<i64> {
+        let mut posts = JoinSet::new();
+        for (_, share) in shares(self.clients.len(), n) {
+            let (store, room) = (store.clone(), self.room.clone());
+            posts.spawn(async move {
+                let mut posted = Vec::new();
+                for _ in 0..share {
+                    posted.push(post(&store, &room).await);
+                }
+                posted
+            });
+        }
+        posts.join_all().await.concat()
+    }
+}
+
+/// One client that changes messages of a room.
+struct Changer {
+    client: Client,
+    /// Number of the message that this client alone edits and reacts to.
+    own: i64,
+    path: String,
+    /// Number from which on its texts differ from all others.
+    texts: u64,
+    to_delete: Vec<i64>,
+}
+
+impl Changer {
+    async fn change(&mut self, kind: Kind, number: u64) {
+        let Self { path, own, .. } = &*self;
+        let (method, path, body) = match kind {
+            Kind::Post => (
+                Method::POST,
+                path.clone(),
+                json!({ "text": TEXT }).to_string(),
+            ),
+            Kind::Edit => {
+                let text = format!("{TEXT} {}", self.texts + number);
+                let body = json!({ "text": text }).to_string();
+                (Method::PATCH, format!("{path}/{own}"), body)
+            }
+            Kind::Reaction => {
+                let method = match number % 2 {
+                    0 => Method::PUT,
+                    _ => Method::DELETE,
+                };
+                let path = format!("{path}/{own}/reactions/%F0%9F%91%8D");
+                (method, path, String::new())
+            }
+            Kind::Deletion | Kind::ScatteredDeletion => {
+                let seq = self.to_delete[usize::try_from(number).unwrap_or(0)];
+                (Method::DELETE, format!("{path}/{seq}"), String::new())
+            }
+        };
+        let reply = self.client.send(method, &path, &body).await;
+        assert!([200, 201, 204].contains(&reply.status), "{}", reply.text());
     }
 }
 

@@ -284,6 +284,27 @@ impl BareMongo {
 
     /// Heads and counters by one command, buckets of up to 16 messages and members by one each.
     async fn store(&mut self, batch: &[(String, String)]) {
+        let commands = self.commands(batch);
+        let durable = WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build();
+        let begin = self
+            .session
+            .start_transaction()
+            .read_concern(ReadConcern::majority());
+        begin.write_concern(durable).await.expect("begun");
+        for command in commands {
+            let run = self
+                .database
+                .run_raw_command(command)
+                .session(&mut self.session);
+            run.await.expect("stored");
+        }
+        self.session.commit_transaction().await.expect("committed");
+    }
+
+    fn commands(&mut self, batch: &[(String, String)]) -> Vec<RawDocumentBuf> {
         let Grouped { rooms, users } = group(batch);
         let mut counters = RawArrayBuf::new();
         let mut messages = RawArrayBuf::new();
@@ -314,15 +335,6 @@ impl BareMongo {
             counters.push(rawdoc! { "q": { "_id": { "user": user } }, "u": grow, "upsert": true });
         }
 
-        let durable = WriteConcern::builder()
-            .w(Acknowledgment::Majority)
-            .journal(true)
-            .build();
-        let begin = self
-            .session
-            .start_transaction()
-            .read_concern(ReadConcern::majority());
-        begin.write_concern(durable).await.expect("begun");
         let mut commands = vec![
             rawdoc! { "update": "counters", "updates": counters },
             rawdoc! { "insert": "messages", "documents": messages },
@@ -330,14 +342,7 @@ impl BareMongo {
         if !members.is_empty() {
             commands.push(rawdoc! { "insert": "members", "documents": members });
         }
-        for command in commands {
-            let run = self
-                .database
-                .run_raw_command(command)
-                .session(&mut self.session);
-            run.await.expect("stored");
-        }
-        self.session.commit_transaction().await.expect("committed");
+        commands
     }
 }
 
