@@ -229,51 +229,17 @@ impl Store {
         Ok(())
     }
 
-    /// Finds out what the messages themselves do not say of their reactions.
+    /// Reads the answers that the messages themselves do not have.
     async fn find_reactions(
         &self,
         targets: &[Target],
         found: &Found,
         state: ReadState,
     ) -> Result<Reactions> {
-        let (mut users, mut behind) = (Vec::new(), Vec::new());
-        for target in targets {
-            let Some(Ok(Stored { message, .. })) =
-                found.messages.get(&(target.room.clone(), target.seq))
-            else {
-                continue;
-            };
-            for query in &target.reactions {
-                let Some(reaction) = asked(message, query) else {
-                    continue;
-                };
-                if !names_first(reaction, usize::MAX) {
-                    let unknown = query
-                        .users
-                        .iter()
-                        .filter(|user| !reaction.users.contains(user));
-                    users.extend(
-                        unknown.map(|user| {
-                            (target.room.clone(), target.seq, query.emoji, user.clone())
-                        }),
-                    );
-                }
-                let wanted = usize::try_from(query.first).unwrap_or(usize::MAX);
-                if !names_first(reaction, wanted) {
-                    let more = wanted.saturating_sub(reaction.users.len());
-                    behind.push((
-                        target.room.clone(),
-                        target.seq,
-                        query.emoji,
-                        find::limit(more),
-                    ));
-                }
-            }
-        }
-
+        let missing = MissingReactions::of(targets, found);
         let mut reactions = Reactions::default();
-        if !users.is_empty() {
-            let query = find::reactions_among(&users).of(state);
+        if !missing.users.is_empty() {
+            let query = find::reactions_among(&missing.users).of(state);
             reactions.there = self
                 .connection
                 .find(query, user_reaction)
@@ -281,6 +247,7 @@ impl Store {
                 .into_iter()
                 .collect();
         }
+
         let one = async |(room, seq, emoji, limit): (RoomName, Seq, Emoji, u32)| {
             let query = find::first_reactions(&room, seq, emoji, limit).of(state);
             let users = self
@@ -289,11 +256,54 @@ impl Store {
                 .await?;
             Ok::<_, Error>(((room, seq, emoji), users))
         };
-        reactions.behind = futures_util::stream::iter(behind)
+        reactions.behind = futures_util::stream::iter(missing.behind)
             .map(one)
             .buffered(LOOKUPS)
             .try_collect()
             .await?;
         Ok(reactions)
+    }
+}
+
+/// Questions about reactions that the messages themselves do not answer.
+#[derive(Default)]
+struct MissingReactions {
+    /// Users of whom it is not known whether they reacted.
+    users: Vec<(RoomName, Seq, Emoji, Username)>,
+    /// Reactions of whose first users more are needed: that many.
+    behind: Vec<(RoomName, Seq, Emoji, u32)>,
+}
+
+impl MissingReactions {
+    fn of(targets: &[Target], found: &Found) -> Self {
+        let mut this = Self::default();
+        for target in targets {
+            let stored = found.messages.get(&(target.room.clone(), target.seq));
+            let Some(Ok(Stored { message, .. })) = stored else {
+                continue;
+            };
+            for query in &target.reactions {
+                if let Some(reaction) = asked(message, query) {
+                    this.add(target, query, reaction);
+                }
+            }
+        }
+        this
+    }
+
+    fn add(&mut self, target: &Target, query: &ReactionQuery, reaction: &Reaction) {
+        let (room, seq, emoji) = (&target.room, target.seq, query.emoji);
+        if !names_first(reaction, usize::MAX) {
+            let users = query.users.iter();
+            let unknown = users.filter(|user| !reaction.users.contains(user));
+            self.users
+                .extend(unknown.map(|user| (room.clone(), seq, emoji, user.clone())));
+        }
+
+        let wanted = usize::try_from(query.first).unwrap_or(usize::MAX);
+        if !names_first(reaction, wanted) {
+            let more = find::limit(wanted.saturating_sub(reaction.users.len()));
+            self.behind.push((room.clone(), seq, emoji, more));
+        }
     }
 }

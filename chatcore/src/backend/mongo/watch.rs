@@ -249,27 +249,14 @@ impl<'a> Parts<'a> {
                 let (_, seq) = documents::place(key)?;
                 sink.notify_mention(&user, &room, seq);
             }
-            ("presence", there, Some(key)) => {
-                let (room, process) = (documents::room_name(key)?, documents::process(key)?);
-                match there {
-                    there if !peers.is_me(process) => {
-                        let there = there.map(documents::presence).transpose()?;
-                        sink.publish_presence(&room, process, there);
-                    }
-                    // This process was taken for dead.
-                    None => sink.republish_presence(&room),
-                    Some(_) => {}
+            ("presence", document, Some(key)) => {
+                report_presence(document, key, peers, sink)?;
+            }
+            ("signals", Some(document), _) => {
+                if let Some(signal) = documents::signal(document)? {
+                    report_signal(signal, sink);
                 }
             }
-            ("signals", Some(document), _) => match documents::signal(document)? {
-                Some(Signal::Typing(room, user)) => sink.notify_typing(&room, &user),
-                Some(Signal::SessionsEnded(user)) => sink.notify_sessions_ended(&user),
-                Some(Signal::Revoked(user)) => sink.notify_revoked(&user),
-                Some(Signal::RoomClosed(room)) => sink.notify_access_closed(&room),
-                Some(Signal::Evicted(room, user)) => sink.notify_evicted(&room, &user),
-                Some(Signal::TopicSet(room, topic)) => sink.notify_topic(&room, &topic),
-                None => {}
-            },
             ("marks", document, Some(key)) => {
                 let (user, room) = documents::marked(key)?;
                 if let Some(seq) = document
@@ -289,5 +276,33 @@ impl<'a> Parts<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+fn report_presence(
+    document: Option<&RawDocument>,
+    key: &RawDocument,
+    peers: &Peers,
+    sink: &dyn ChangeSink,
+) -> Result<()> {
+    let (room, process) = (documents::room_name(key)?, documents::process(key)?);
+    if !peers.is_me(process) {
+        let users = document.map(documents::presence).transpose()?;
+        sink.publish_presence(&room, process, users);
+    } else if document.is_none() {
+        // This process was taken for dead.
+        sink.republish_presence(&room);
+    }
+    Ok(())
+}
+
+fn report_signal(signal: Signal, sink: &dyn ChangeSink) {
+    match signal {
+        Signal::Typing(room, user) => sink.notify_typing(&room, &user),
+        Signal::SessionsEnded(user) => sink.notify_sessions_ended(&user),
+        Signal::Revoked(user) => sink.notify_revoked(&user),
+        Signal::RoomClosed(room) => sink.notify_access_closed(&room),
+        Signal::Evicted(room, user) => sink.notify_evicted(&room, &user),
+        Signal::TopicSet(room, topic) => sink.notify_topic(&room, &topic),
     }
 }

@@ -39,6 +39,18 @@ impl From<&Metadata> for FileId {
     }
 }
 
+/// Opens the file at `path`, which is created if there is none.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
 /// The right to use a database file. To be dropped after the connections to it.
 pub(super) struct FileLock {
     /// Locked until it is closed. Taken out only to be closed.
@@ -64,14 +76,7 @@ impl FileLock {
             return Err(in_use(this_process()));
         }
 
-        let options = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .clone();
-        let file = options.open(path).map_err(cannot)?;
-        let metadata = file.metadata().map_err(cannot)?;
+        let (file, metadata) = open(path).map_err(cannot)?;
         let id = FileId::from(&metadata);
 
         if held.contains(&id) {
