@@ -1,11 +1,15 @@
 //! Plans of mongod for each query.
 
 use chat_testkit::mongod::{self, Kind};
+use mongodb::bson::oid::ObjectId;
 use mongodb::{Client, Database};
 
 use super::*;
-use crate::backend::mongo::schema;
-use crate::session::SESSION_IDLE;
+use crate::account::NameKey;
+use crate::backend::mongo::{documents, schema};
+use crate::model::{CountChange, Head, Page};
+use crate::session::{SESSION_IDLE, SessionId, TokenHash};
+use crate::types::{ChangeSeq, Emoji, Range, Seq, Username};
 
 /// The stages of the plan that the server chooses.
 fn stages(plan: &Document, found: &mut Vec<String>) {
