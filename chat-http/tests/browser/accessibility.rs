@@ -12,6 +12,7 @@ in_chromium!(
     a_screen_reader_gets_a_log_and_landmarks,
     nothing_moves_where_less_motion_is_wanted,
     a_printed_room_shows_messages_alone,
+    a_question_mark_lists_the_shortcuts,
 );
 
 /// Looks of a page: its size, and features of the medium.
@@ -313,4 +314,38 @@ async fn a_printed_room_shows_messages_alone(world: World) {
             "{part}"
         );
     }
+}
+
+async fn a_question_mark_lists_the_shortcuts(world: World) {
+    let ann = world.guest("ann").await;
+    world.enter(&ann, "a").await;
+    let is_open = "document.querySelector('#shortcuts').open";
+    // In a field it is a character like any other.
+    ann.click(FIELD).await;
+    ann.type_text("?").await;
+    ann.wait_for(&format!("document.querySelector('{FIELD}').value === '?'"))
+        .await;
+    assert_eq!(ann.evaluate(is_open).await, json!(false));
+
+    let focus = "document.activeElement.id";
+    for opener in ["show-members", "scroller"] {
+        ann.evaluate(&format!("document.getElementById('{opener}').focus()"))
+            .await;
+        ann.press("?").await;
+        ann.wait_for(is_open).await;
+        ann.wait_for("document.querySelector('#shortcuts').contains(document.activeElement)")
+            .await;
+        for key in ["Tab", "Tab", "Shift+Tab", "?"] {
+            ann.press(key).await;
+            // Behind the last control is the browser itself; the page stays out of reach.
+            ann.wait_for("document.activeElement === document.body || document.querySelector('#shortcuts').contains(document.activeElement)").await;
+        }
+        assert_eq!(ann.evaluate(is_open).await, json!(true));
+        ann.press("Escape").await;
+        ann.wait_for(&format!("!{is_open}")).await;
+        assert_eq!(ann.evaluate(focus).await, json!(opener));
+    }
+    ann.press("?").await;
+    ann.click("#shortcuts form button").await;
+    ann.wait_for(&format!("!{is_open}")).await;
 }

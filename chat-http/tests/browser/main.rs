@@ -32,8 +32,11 @@ macro_rules! in_both {
 mod accessibility;
 mod accounts;
 mod budget;
+mod languages;
 mod live;
 mod messages;
+mod people;
+mod plain;
 mod rooms;
 mod tabs;
 mod world;

@@ -12,7 +12,6 @@ in_both!(
     a_reaction_is_picked_and_taken_back,
 );
 in_chromium!(
-    without_scripts_a_room_opens_at_the_newest_message_and_takes_posts,
     the_tools_of_a_message_act_on_that_message,
     an_edit_shows_on_every_page,
     a_reply_shows_the_quoted_line_and_leads_there,
@@ -59,30 +58,6 @@ async fn what_one_writes_another_sees(world: World) {
     ann.reload().await;
     ann.wait_for(LIVE).await;
     assert_eq!(texts(&ann).await, conversation, "a reload shows the same");
-}
-
-async fn without_scripts_a_room_opens_at_the_newest_message_and_takes_posts(world: World) {
-    world.seed("plain", 120).await;
-    let ann = world.guest("ann").await;
-    ann.disable_scripts().await;
-    world.open_room(&ann, "plain").await;
-    let in_sight = |seq: i64| {
-        format!(
-            "((row) => row && row.getBoundingClientRect().bottom <= innerHeight && row.getBoundingClientRect().top >= 0)(document.querySelector('#m{seq}'))"
-        )
-    };
-    ann.wait_for(&in_sight(120)).await;
-
-    ann.fill(FIELD, "by a form").await;
-    ann.click("#composer .send").await;
-    ann.wait_for(&in_sight(121)).await;
-    ann.wait_for(&shown("by a form")).await;
-
-    ann.click("#older").await;
-    ann.wait_for("document.querySelector('#m70') && !document.querySelector('#m121')")
-        .await;
-    ann.click("#newer").await;
-    ann.wait_for("document.querySelector('#m121')").await;
 }
 
 async fn the_tools_of_a_message_act_on_that_message(world: World) {

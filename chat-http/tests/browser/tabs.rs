@@ -19,6 +19,8 @@ in_both!(
 in_chromium!(
     who_is_removed_or_banned_is_told,
     an_ended_session_is_told_and_the_text_is_kept,
+    what_is_read_in_one_tab_is_read_in_the_other,
+    a_sound_is_played_unless_it_is_switched_off,
 );
 
 async fn another_user_in_another_tab_ends_this_page(world: World) {
@@ -127,4 +129,72 @@ async fn an_ended_session_is_told_and_the_text_is_kept(world: World) {
         "document.querySelector('{FIELD}').value === 'not sent yet'"
     ))
     .await;
+}
+
+async fn what_is_read_in_one_tab_is_read_in_the_other(world: World) {
+    let ann = world.account("ann").await;
+    let mut client = world.client("ann").await;
+    for room in ["a", "b"] {
+        let join = format!("/chat/{room}/join");
+        send(&mut client, Method::POST, &join, &Value::Null).await;
+    }
+    ann.can_be_hidden().await;
+    world.enter(&ann, "a").await;
+    let title: String = ann.get("document.title").await;
+    ann.set_hidden(true).await;
+    let unread = |n: usize| {
+        format!(
+            "Number(document.querySelector('#rooms a.room[data-room=b]').dataset.unread) === {n}"
+        )
+    };
+    world.post("b", "cleo", "one").await;
+    world.post("b", "cleo", "two").await;
+    ann.wait_for(&unread(2)).await;
+    world.post("a", "cleo", "here").await;
+    ann.wait_for("document.title.startsWith('(1) ')").await;
+
+    let other = ann.browser.tab().await;
+    world.enter(&other, "b").await;
+    ann.wait_for(&unread(0)).await;
+    other.click("#rooms a.room[data-room=a]").await;
+    other.wait_for(&shown("here")).await;
+    ann.wait_for(&format!("document.title === {}", json!(title)))
+        .await;
+}
+
+async fn a_sound_is_played_unless_it_is_switched_off(world: World) {
+    let ann = world.account("ann").await;
+    ann.can_be_hidden().await;
+    ann.run_first(
+        "window.tones = 0; window.notices = 0;
+        const start = OscillatorNode.prototype.start;
+        OscillatorNode.prototype.start = function (...when) { window.tones += 1; start.apply(this, when); };
+        window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted';
+            constructor() { window.notices += 1; } };",
+    )
+    .await;
+    world.enter(&ann, "a").await;
+    ann.click("#notify").await;
+    ann.click("#notify-menu [name=notify]").await;
+    ann.wait_for("document.querySelector('#notify-menu [name=notify]').checked")
+        .await;
+    ann.press("Escape").await;
+    ann.set_hidden(true).await;
+    world.post("a", "cleo", "@ann, ding").await;
+    ann.wait_for("window.notices === 1 && window.tones > 0")
+        .await;
+
+    ann.set_hidden(false).await;
+    ann.click("#notify").await;
+    ann.click("#notify-menu [name=sound]").await;
+    ann.wait_for("!document.querySelector('#notify-menu [name=sound]').checked")
+        .await;
+    ann.press("Escape").await;
+    // The setting is that of the browser: it outlives the page.
+    ann.reload().await;
+    ann.wait_for(LIVE).await;
+    ann.set_hidden(true).await;
+    world.post("a", "cleo", "@ann, silence").await;
+    ann.wait_for("window.notices === 1").await;
+    assert_eq!(ann.evaluate("window.tones").await, json!(0));
 }
