@@ -23,6 +23,8 @@ pub(crate) enum RowForm {
     Html,
     /// As a JSON string, quotation marks included, as it stands in a frame.
     JsonString,
+    /// Beginning of the text alone, as a JSON string.
+    Line,
 }
 
 /// Everything that decides how a row looks.

@@ -6,7 +6,7 @@ mod support;
 use chat_http::{App, Guests, Part, Settings};
 use chat_testkit::http::Client;
 use chat_testkit::live::Socket;
-use chatcore::{RoomName, Username};
+use chatcore::{Actor, NewMessage, Privacy, RoomName, Username};
 use futures_util::future::join_all;
 use hyper::Method;
 use serde_json::json;
@@ -35,6 +35,9 @@ on_every_store! {
     a_deleted_message_is_not_quoted_any_more,
     rooms_beside_a_page_tell_what_is_unread,
     of_many_rooms_the_open_one_and_the_unread_ones_are_listed,
+    who_invites_to_many_rooms_fills_the_list_of_nobody,
+    a_socket_that_asks_for_lines_gets_those_of_the_list,
+    a_user_is_told_that_the_own_rooms_changed,
     a_room_is_created_once_and_left_again,
     two_accounts_have_a_room_that_nobody_else_can_take,
     the_page_of_a_message_does_what_scripts_do,
@@ -284,6 +287,7 @@ async fn older_messages_are_a_link_away(server: &Running) {
     );
     assert!(
         older.contains("Newest messages")
+            && older.contains("href=\"/rooms/a?after=10#m11\"")
             && older.contains("data-newest=\"false\"")
             && !older.contains("id=\"older\"")
     );
@@ -1038,7 +1042,7 @@ async fn a_socket_that_asks_for_rows_gets_those_of_the_page(server: &Running) {
     let frame = with.expect("message").await;
     let row = frame["html"].as_str().expect("a row").to_owned();
     assert!(
-        row.contains("**first** &lt;b&gt;") && row.contains("id=\"m2\""),
+        row.contains("\"quote-text\">first &lt;b&gt;<") && row.contains("id=\"m2\""),
         "{row}"
     );
     assert_eq!((&frame["seq"], &frame["text"]), (&json!(2), &json!("re")));
@@ -1156,6 +1160,109 @@ async fn of_many_rooms_the_open_one_and_the_unread_ones_are_listed(server: &Runn
         "{unread}"
     );
     assert!(page.contains("data-room=\"r097\"") && !page.contains("data-room=\"r098\""));
+}
+
+async fn who_invites_to_many_rooms_fills_the_list_of_nobody(server: &Running) {
+    let (mut ann, mut bob) = (server.account("ann").await, server.account("bob").await);
+    let [name, mallory] = ["ann", "mallory"].map(|name| name.parse::<Username>().expect("a name"));
+    server.account("mallory").await;
+    bob.form("/rooms", "room=tea").await;
+    ann.post("/chat/tea/join", &json!({})).await;
+    ann.form("/rooms", "room=own&private=on").await;
+    ann.post("/chat/own/messages", &json!({ "text": "a note" }))
+        .await;
+    ann.post("/chat/own/read", &json!({ "seq": 1 })).await;
+    bob.form("/direct", "username=ann").await;
+
+    let owner = server.store.as_user(Actor::Account(mallory));
+    for n in 0..120 {
+        let room: RoomName = format!("a{n:03}").parse().expect("a name");
+        owner
+            .create_room(&room, Privacy::Private)
+            .await
+            .expect("created");
+        owner.invite(&room, &name).await.expect("invited");
+        // It names the user, and is unread.
+        let text = "look, @ann".parse().expect("a text");
+        let message = NewMessage {
+            verified: true,
+            ..NewMessage::new(room, "mallory".parse().expect("a name"), text)
+        };
+        server.store.post(message).await.expect("posted");
+    }
+
+    let page = ann.get("/").await.text();
+    let (listed, invitations) = page.split_once("id=\"invitations\"").expect("invitations");
+    for room in ["tea", "own"] {
+        assert!(entry(listed, room).contains("data-unread=\"0\""), "{room}");
+    }
+    assert_eq!(listed.matches("data-room=").count(), 2, "{listed}");
+    assert_eq!(invitations.matches("data-room=").count(), 20);
+    assert!(
+        entry(invitations, "@ann &amp; bob").contains("data-direct"),
+        "who may write comes first"
+    );
+
+    // Whoever opens one and reads it has it among the others.
+    ann.post("/chat/a007/read", &json!({ "seq": 1 })).await;
+    bob.post("/chat/@ann%20&%20bob/messages", &json!({ "text": "psst" }))
+        .await;
+    let page = ann.get("/").await.text();
+    let (listed, _) = page.split_once("id=\"invitations\"").expect("invitations");
+    assert!(entry(listed, "a007").contains("data-unread=\"0\""));
+    assert!(entry(listed, "@ann &amp; bob").contains("data-unread=\"1\""));
+}
+
+async fn a_socket_that_asks_for_lines_gets_those_of_the_list(server: &Running) {
+    let mut ann = server.account("ann").await;
+    ann.post("/chat/live/messages", &json!({ "text": "first" }))
+        .await;
+    let mut socket = Socket::open(
+        server.address,
+        &[("cookie", ann.header("cookie").expect("one"))],
+    )
+    .await
+    .expect("a socket");
+    socket
+        .say(&json!({ "type": "subscribe", "room": "live", "line": true }))
+        .await;
+    socket.expect("subscribed").await;
+    let text = format!("**bold** `code`\n\n{}", "x".repeat(200));
+    ann.post("/chat/live/messages", &json!({ "text": text }))
+        .await;
+    let frame = socket.expect("message").await;
+    let line = frame["line"].as_str().expect("a line");
+    assert!(
+        line.starts_with("bold code xxx") && line.len() == 80,
+        "{line}"
+    );
+    assert_eq!(frame.get("html"), None);
+    assert!(ann.get("/").await.text().contains(&format!("ann: {line}<")));
+
+    ann.send(Method::DELETE, "/chat/live/messages/2", "").await;
+    assert_eq!(socket.expect("changed").await["line"], "");
+}
+
+async fn a_user_is_told_that_the_own_rooms_changed(server: &Running) {
+    let (mut ann, bob) = (server.account("ann").await, server.account("bob").await);
+    let cookie = [("cookie", bob.header("cookie").expect("a session"))];
+    let mut socket = Socket::open(server.address, &cookie)
+        .await
+        .expect("a socket");
+    socket.say(&json!({ "type": "ping" })).await;
+    socket.expect("pong").await;
+    ann.send(Method::PUT, "/chat/den", r#"{"private":true}"#)
+        .await;
+    for (method, path) in [
+        (Method::PUT, "/chat/den/members/bob"),
+        (Method::DELETE, "/chat/den/members/bob"),
+        (Method::PUT, "/chat/den/members/bob"),
+        (Method::PUT, "/chat/den/bans/bob"),
+    ] {
+        let done = ann.send(method, path, "").await;
+        assert!((200..300).contains(&done.status), "{}", done.text());
+        assert_eq!(socket.expect("rooms").await, json!({ "type": "rooms" }));
+    }
 }
 
 async fn a_room_is_created_once_and_left_again(server: &Running) {

@@ -20,7 +20,7 @@ use crate::account::Hasher;
 use crate::backend::Backend;
 use crate::committer::Committer;
 use crate::error::{Error, Result};
-use crate::feed::{Feed, PresenceUpdate, RoomFeed};
+use crate::feed::{Feed, PresenceUpdate, RoomFeed, UserUpdate};
 use crate::model::Signal;
 use crate::options::Options;
 use crate::session::expired_before;
@@ -185,6 +185,13 @@ impl Engine {
     pub(crate) fn notify_sessions_ended(self: &Arc<Self>, user: &Username) {
         self.feed.users.notify_sessions_ended(user);
         self.publish_signal(Signal::SessionsEnded(user.clone()));
+    }
+
+    /// Notifies those who watch a user, at every process, that the list of the user's rooms has
+    /// changed.
+    pub(crate) fn notify_rooms_changed(self: &Arc<Self>, user: &Username) {
+        self.feed.users.notify(user, UserUpdate::RoomsChanged);
+        self.publish_signal(Signal::RoomsChanged(user.clone()));
     }
 
     /// Reads memory of a room, as far as it may answer a kind of reader.

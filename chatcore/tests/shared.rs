@@ -143,6 +143,16 @@ async fn presence_typing_and_marks_pass_from_one_process_to_the_other() {
         .expect("heard");
     assert_eq!(heard, UserUpdate::SessionsEnded);
 
+    there
+        .join(&"b".parse().expect("a name"), &user("ann"))
+        .await
+        .expect("joined");
+    let heard = timeout(SOON, reader.next())
+        .await
+        .expect("in time")
+        .expect("heard");
+    assert_eq!(heard, UserUpdate::RoomsChanged);
+
     there.type_in(&room, &user("ann"));
     let typing = async {
         loop {

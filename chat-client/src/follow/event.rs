@@ -77,6 +77,9 @@ pub enum Event {
         /// The place of the message.
         seq: i64,
     },
+    /// The rooms of the user of the client have changed: the user joined or left one, was invited,
+    /// removed or banned.
+    Rooms,
     /// A room cannot be followed yet, because the server is busy or one follows too many rooms. It
     /// is tried again.
     Delayed {

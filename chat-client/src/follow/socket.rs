@@ -136,6 +136,7 @@ impl Engine {
                 .changes_after()
                 .filter(|_| progress.after().is_some()),
             html: false,
+            line: false,
         };
         socket.followed.remove(&room);
         socket.pending.push_back(room);
@@ -244,6 +245,7 @@ impl Engine {
             }
             ServerFrame::Read { room, seq } => self.emit(Event::Read { room, seq }).await,
             ServerFrame::Mention { room, seq } => self.emit(Event::Mention { room, seq }).await,
+            ServerFrame::Rooms => self.emit(Event::Rooms).await,
             ServerFrame::Posted { .. } | ServerFrame::Pong | ServerFrame::Unknown => Ok(()),
         }
     }

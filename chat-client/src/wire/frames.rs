@@ -23,6 +23,10 @@ pub enum ClientFrame {
         /// True to get each message with its row, as pages draw it.
         #[serde(default, skip_serializing_if = "is_false")]
         html: bool,
+        /// True to get each message with the beginning of its text, in one line and without
+        /// formatting.
+        #[serde(default, skip_serializing_if = "is_false")]
+        line: bool,
     },
     /// Follows a room no longer.
     Unsubscribe {
@@ -116,6 +120,9 @@ pub enum ServerFrame {
         /// The place of the message.
         seq: i64,
     },
+    /// The rooms of the user of the socket have changed: the user joined or left one, was invited,
+    /// removed or banned.
+    Rooms,
     /// A message is stored. It answers [`ClientFrame::Post`].
     Posted {
         /// The room.

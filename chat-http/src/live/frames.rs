@@ -35,8 +35,16 @@ pub(super) struct Subscribe {
     pub(super) room: RoomName,
     pub(super) after: Option<Seq>,
     pub(super) changes_after: Option<ChangeSeq>,
-    /// True if messages come with their rows, as pages draw them.
+    pub(super) drawn: Drawn,
+}
+
+/// Forms in which messages come besides their fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawn {
+    /// True if they come with their rows, as pages draw them.
     pub(super) html: bool,
+    /// True if they come with the beginning of their text, without formatting.
+    pub(super) line: bool,
 }
 
 /// Names the request that an error answers, or the room that it is about.
@@ -107,7 +115,10 @@ fn read(fields: &Fields) -> Result<Command> {
                 room: room()?,
                 after,
                 changes_after,
-                html: fields.flag("html")?.unwrap_or_default(),
+                drawn: Drawn {
+                    html: fields.flag("html")?.unwrap_or_default(),
+                    line: fields.flag("line")?.unwrap_or_default(),
+                },
             }))
         }
         Some("unsubscribe") => Ok(Command::Unsubscribe { room: room()? }),
@@ -140,10 +151,12 @@ pub(super) fn encode(frame: &ServerFrame) -> Bytes {
     serde_json::to_vec(frame).unwrap_or_default().into()
 }
 
-/// Returns the frame of a message with one more field: its row, as a JSON string.
-pub(super) fn with_html(frame: &[u8], row: &[u8]) -> Bytes {
+/// Returns the frame of a message with one more field, whose value is JSON.
+pub(super) fn with_field(frame: &[u8], name: &str, value: &[u8]) -> Bytes {
     let fields = frame.strip_suffix(b"}").unwrap_or(frame);
-    [fields, b",\"html\":", row, b"}"].concat().into()
+    [fields, b",\"", name.as_bytes(), b"\":", value, b"}"]
+        .concat()
+        .into()
 }
 
 /// Writes the frame that refuses a request, or ends what it began.

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 
-use super::frames::{Command, Request};
+use super::frames::{Command, Drawn, Request};
 
 /// Requests that wait or are under way. While there are so many, nothing more is read.
 const MAX_REQUESTS: usize = 32;
@@ -31,7 +31,7 @@ pub(super) struct Subscribed {
     pub(super) room: RoomName,
     /// Last position of the room before it was followed.
     pub(super) last: Position,
-    pub(super) html: bool,
+    pub(super) drawn: Drawn,
     pub(super) watch: RoomWatch,
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Message};
 
 use self::user_events::UserEvents;
-use super::frames::{Command, Request, Subject, encode, refusal};
+use super::frames::{Command, Drawn, Request, Subject, encode, refusal};
 use super::request_queue::RequestQueue;
 use super::room_events::RoomEvent;
 use super::transport::{Arrived, End, Result, Transport};
@@ -76,8 +76,7 @@ pub(super) struct Peer {
 
 /// A room that is followed, until this is dropped.
 struct Subscription {
-    /// True if messages come with their rows.
-    html: bool,
+    drawn: Drawn,
     events: AbortHandle,
     /// Keeps the user present in the room.
     _presence: Option<PresenceGuard>,

@@ -4,7 +4,7 @@ use chatcore::{Content, Message, Username};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::markdown::to_html;
+use super::markdown::{to_html, to_line};
 use super::{draw, message_link, message_page};
 use crate::app::App;
 use crate::error::Result;
@@ -12,6 +12,8 @@ use crate::texts::Language;
 
 /// Colours of names in the stylesheet, `hue-0` and so on.
 const HUES: u32 = 12;
+/// Characters of a message where only its beginning is shown.
+const MAX_LINE_CHARS: usize = 80;
 /// Characters of a quoted line.
 const MAX_QUOTED_CHARS: usize = 120;
 
@@ -48,7 +50,7 @@ struct Row<'a> {
 #[derive(Serialize)]
 struct Quote<'a> {
     sender: &'a str,
-    /// First line, as it was written.
+    /// First line, without formatting.
     line: String,
 }
 
@@ -97,14 +99,21 @@ pub(super) fn draw_message(
     draw("message", &row)
 }
 
+/// Returns the beginning of a message's text, in one line and without formatting.
+pub(super) fn beginning(message: &Message) -> String {
+    let line = to_line(message.text().unwrap_or_default());
+    line.chars().take(MAX_LINE_CHARS).collect()
+}
+
 fn quote(content: &Content) -> Option<Quote<'_>> {
     let line = content
         .text
         .as_str()
         .lines()
         .find(|line| !line.trim().is_empty())?;
-    let mut shown: String = line.trim().chars().take(MAX_QUOTED_CHARS).collect();
-    if shown.len() < line.trim().len() {
+    let line = to_line(line);
+    let mut shown: String = line.chars().take(MAX_QUOTED_CHARS).collect();
+    if shown.len() < line.len() {
         shown.push('…');
     }
     Some(Quote {

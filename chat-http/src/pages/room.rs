@@ -149,6 +149,8 @@ struct RoomContext<'a> {
     rows: String,
     older: Option<String>,
     newer: Option<String>,
+    /// Page of the newest messages, unless this is it.
+    newest_page: Option<String>,
     /// True at the end of the room, where new messages appear.
     newest: bool,
     /// The first and the last message that is shown, and the last one of the room.
@@ -230,7 +232,8 @@ async fn draw_room(
         placeholder: placeholder.unwrap_or_default().replace("{room}", &label),
         rows: draw_rows(app, language, messages).await?,
         older: (first > 1).then(|| format!("{page}?before={first}")),
-        newer: (!view.is_newest).then(|| page.clone()),
+        newer: (!view.is_newest).then(|| format!("{page}?after={last}#m{}", last + 1)),
+        newest_page: (!view.is_newest).then(|| page.clone()),
         newest: view.is_newest,
         first,
         last,

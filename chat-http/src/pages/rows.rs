@@ -5,7 +5,7 @@ use chatcore::{ChangeSeq, Range, RoomName, Seq, SharedMessage, UserStore};
 use futures_util::stream::{self, StreamExt as _};
 use hyper::StatusCode;
 
-use super::message::draw_message;
+use super::message::{beginning, draw_message};
 use super::{Reader, html};
 use crate::app::App;
 use crate::error::{HttpError, Result};
@@ -120,6 +120,18 @@ pub(crate) async fn draw_json(
     draw_cached(app, language, message, quoted.as_ref(), RowForm::JsonString)
 }
 
+/// Returns the beginning of a message's text without formatting, as a JSON string. It is the same in
+/// every language.
+pub(crate) fn line_json(app: &App, message: &SharedMessage) -> Result<Bytes> {
+    let key = RowKey {
+        message: Revision::of(message),
+        quoted: None,
+        language: Language::default(),
+        form: RowForm::Line,
+    };
+    cached(app, key, || json_string(&beginning(message)))
+}
+
 fn reply_to(message: &SharedMessage) -> Option<Seq> {
     message.content.as_ref()?.reply_to
 }
@@ -156,17 +168,27 @@ fn draw_cached(
         language,
         form,
     };
+    cached(app, key, || {
+        let drawn = draw_message(app, language, message, quoted.map(|quoted| &**quoted))?;
+        match form {
+            RowForm::Html => Ok(drawn.into()),
+            _ => json_string(&drawn),
+        }
+    })
+}
+
+fn json_string(text: &str) -> Result<Bytes> {
+    let json = serde_json::to_vec(text).map_err(|_| HttpError::internal())?;
+    Ok(json.into())
+}
+
+/// Returns what was drawn before under this key, or else draws it.
+fn cached(app: &App, key: RowKey, draw: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
     if let Some(row) = app.rows().get(&key) {
         return Ok(row);
     }
 
-    let drawn = draw_message(app, language, message, quoted.map(|quoted| &**quoted))?;
-    let row = match form {
-        RowForm::Html => Bytes::from(drawn),
-        RowForm::JsonString => serde_json::to_vec(&drawn)
-            .map_err(|_| HttpError::internal())?
-            .into(),
-    };
+    let row = draw()?;
     app.rows().insert(key, row.clone());
     Ok(row)
 }

@@ -1,13 +1,12 @@
 //! The list of rooms beside every page.
 
 use chatcore::{
-    Error, MAX_NAMES, Privacy, Range, Room, RoomName, SharedMessage, UserRoom, UserStore, Username,
+    Error, MAX_NAMES, Range, Room, RoomName, Seq, SharedMessage, UserRoom, UserStore, Username,
 };
 use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 
-use super::markdown::to_line;
-use super::message::{hue, initials};
+use super::message::{beginning, hue, initials};
 use super::room_page;
 use crate::app::App;
 use crate::credentials::CurrentUser;
@@ -17,17 +16,26 @@ use crate::request::Call;
 
 /// Rooms in the list.
 const MAX_ROOMS: u32 = 100;
+/// Invitations in the list: nobody fills the list of another.
+const MAX_INVITATIONS: usize = 20;
 /// Rooms that are read at the same time.
 const ROOMS_AT_ONCE: usize = 8;
-/// Characters of the last message of a room.
-const MAX_LINE_CHARS: usize = 80;
 
 /// The list of rooms beside a page.
 #[derive(Serialize)]
 pub(super) struct Sidebar {
+    groups: Vec<Group>,
+    /// Set if there are no rooms at all.
+    is_empty: bool,
+}
+
+/// Rooms that stand together.
+#[derive(Serialize)]
+struct Group {
+    /// Set for private rooms that others put the user into, and of which the user read nothing yet.
+    invites: bool,
     rooms: Vec<Entry>,
-    /// Set if there are more rooms than are listed.
-    more: bool,
+    count: usize,
 }
 
 /// A room in the list.
@@ -39,6 +47,9 @@ pub(super) struct Entry {
     pub(super) href: String,
     pub(super) direct: bool,
     pub(super) private: bool,
+    /// Set if the user has not come here yet, and was put here by somebody else.
+    #[serde(skip)]
+    is_invitation: bool,
     current: bool,
     hue: u32,
     initials: String,
@@ -61,6 +72,7 @@ impl Entry {
             href: room_page(app, room),
             direct: other.is_some(),
             private: other.is_some(),
+            is_invitation: false,
             current: false,
             hue: hue(&label),
             initials: initials(&label),
@@ -77,8 +89,7 @@ impl Entry {
     fn show_last(&mut self, message: &SharedMessage) {
         self.at = Some(message.timestamp.to_string());
         self.by = message.sender().map(Username::to_string);
-        let line = to_line(message.text().unwrap_or_default());
-        self.line = Some(line.chars().take(MAX_LINE_CHARS).collect());
+        self.line = Some(beginning(message));
     }
 
     /// Reads a room of the user's.
@@ -86,13 +97,17 @@ impl Entry {
         app: &App,
         store: &UserStore,
         user: &CurrentUser,
-        room: &UserRoom,
+        Membership { room, is_private }: &Membership,
     ) -> std::result::Result<Self, Error> {
         let mut entry = Self::new(app, &room.room, Some(user));
         entry.unread = room.unread();
         entry.mentions = room.mentions;
         entry.last_seq = room.last_seq.get();
-        entry.private = app.store().privacy(&room.room).await? == Some(Privacy::Private);
+        entry.private = *is_private;
+        if *is_private && is_unseen(room, user) {
+            let owner = app.store().room(&room.room).await?.owner;
+            entry.is_invitation = owner.as_ref() != Some(&user.username);
+        }
         if let Some(last) = store.messages(&room.room, Range::Newest, 1).await?.first() {
             entry.show_last(last);
         }
@@ -100,7 +115,43 @@ impl Entry {
     }
 }
 
+/// A room that a user is a member of.
+struct Membership {
+    room: UserRoom,
+    is_private: bool,
+}
+
+impl Membership {
+    /// Reads the memberships of a user.
+    async fn all(app: &App, store: &UserStore, user: &CurrentUser) -> Result<Vec<Self>> {
+        let rooms = app
+            .store()
+            .rooms_of(&user.username, None, MAX_NAMES)
+            .await?;
+        let private = store.private_rooms(None, MAX_NAMES).await?;
+        let membership = |room: UserRoom| Self {
+            is_private: private.binary_search(&room.room).is_ok(),
+            room,
+        };
+        Ok(rooms.into_iter().map(membership).collect())
+    }
+}
+
 impl Sidebar {
+    fn new(rooms: Vec<Entry>, invitations: Vec<Entry>) -> Self {
+        let group = |invites, rooms: Vec<Entry>| Group {
+            invites,
+            count: rooms.len(),
+            rooms,
+        };
+        let is_empty = rooms.is_empty() && invitations.is_empty();
+        let mut groups = vec![group(false, rooms)];
+        if !invitations.is_empty() {
+            groups.push(group(true, invitations));
+        }
+        Self { groups, is_empty }
+    }
+
     /// Reads the rooms of the user, the one with the newest message first; for who is not logged
     /// in, the first public rooms. A room that cannot be read is left out.
     pub(super) async fn load(app: &App, call: &Call, current: Option<&RoomName>) -> Result<Self> {
@@ -109,16 +160,16 @@ impl Sidebar {
             return Self::of_strangers(app, &store, current).await;
         };
 
-        let mut found = app
-            .store()
-            .rooms_of(&user.username, None, MAX_NAMES)
-            .await?;
-        let more = found.len() > MAX_ROOMS as usize;
+        let mut found = Membership::all(app, &store, user).await?;
         // The times of messages are not known yet. Of more rooms than are listed, the open one and
-        // those with unread messages matter most; the sort keeps the order of names.
-        found.sort_by_key(|room| {
+        // those with unread messages matter most; what may be an invitation comes last, people
+        // before rooms. The sort keeps the order of names.
+        found.sort_by_key(|Membership { room, is_private }| {
             let is_current = Some(&room.room) == current;
-            (!is_current, room.mentions == 0, room.unread() == 0)
+            let may_invite = *is_private && is_unseen(room, user);
+            let is_of_room = may_invite && partner(&room.room, &user.username).is_none();
+            let is_read = (room.mentions == 0, room.unread() == 0);
+            (!is_current, may_invite, is_of_room, is_read)
         });
         found.truncate(MAX_ROOMS as usize);
 
@@ -143,7 +194,13 @@ impl Sidebar {
             }
         }
         rooms.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.label.cmp(&b.label)));
-        Ok(Self { rooms, more })
+        let (mut invitations, rooms): (Vec<_>, Vec<_>) = rooms
+            .into_iter()
+            .partition(|entry| entry.is_invitation && !entry.current);
+        // A person who wants to talk matters more than a room.
+        invitations.sort_by_key(|entry| !entry.direct);
+        invitations.truncate(MAX_INVITATIONS);
+        Ok(Self::new(rooms, invitations))
     }
 
     async fn of_strangers(
@@ -156,11 +213,15 @@ impl Sidebar {
             current: Some(room) == current,
             ..Entry::new(app, room, None)
         };
-        Ok(Self {
-            more: found.len() == MAX_ROOMS as usize,
-            rooms: found.iter().map(entry).collect(),
-        })
+        Ok(Self::new(found.iter().map(entry).collect(), Vec::new()))
     }
+}
+
+/// Returns true for a room of which the user has read nothing, as after an invitation. Messages that
+/// somebody wrote to the user alone are no invitation.
+fn is_unseen(room: &UserRoom, user: &CurrentUser) -> bool {
+    let is_written_to = partner(&room.room, &user.username).is_some() && room.last_seq > Seq::ZERO;
+    room.read_seq == Seq::ZERO && !is_written_to
 }
 
 /// Returns the name of a room as a user reads it.

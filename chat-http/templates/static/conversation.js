@@ -10,7 +10,7 @@ import { Notifier } from "./notifier.js";
 import { Paginator } from "./paginator.js";
 import { PendingRows } from "./pending_rows.js";
 import { Picker } from "./picker.js";
-import { ReadMarks, isWatched } from "./read_marks.js";
+import { ReadMarks, isWatched, tellRead } from "./read_marks.js";
 import { RoomEvents } from "./room_events.js";
 import { RowTools } from "./row_tools.js";
 import { ScrollManager } from "./scroll_manager.js";
@@ -47,7 +47,7 @@ export class Conversation {
     this.picker = new Picker(find("#picker"), list.dataset.emoji, signal);
     this.status = new Status(find("#status"));
     this.typing = new Typing(find("#typing"), () => live.say({ type: "typing", room }));
-    this.marks = new ReadMarks(this.list, this.scroll, Number(read), (seq) => this.user && live.say({ type: "read", room, seq }));
+    this.marks = new ReadMarks(this.list, this.scroll, Number(read), (seq) => tellRead(this, seq));
     this.pending = new PendingRows(this.list, find("#pending"), formatter);
     this.actions = new Actions(this);
     const writing = find("form#composer") && new Writing(this, signal);
@@ -79,8 +79,10 @@ export class Conversation {
   #listen(find, list, signal) {
     const on = (target, type, call) => target.addEventListener(type, call, { signal });
     on(this.live, "state", () => {
-      this.status.show(this.live.state);
-      if (this.live.state === "open") this.outbox?.hurry();
+      const { state } = this.live;
+      this.status.show(state);
+      if (state === "open" || state === "polling") this.marks.resume();
+      if (state === "open") this.outbox?.hurry();
       else this.typing.clear();
     });
     on(this.scroller, "scroll", () => this.marks.mark());

@@ -1,13 +1,11 @@
 // The connection of the page: one socket for all rooms that it follows. It reconnects within a
-// second, resumes each room after the last message and change seen, and notices a connection that
-// is dead without saying so. Where no socket opens, the rooms are polled until one does.
-import { poll } from "./long_poll.js";
+// second, and resumes each room after the last message and change seen. Where no socket opens, the
+// rooms are polled until one does.
+import { Followed } from "./followed.js";
+import { LiveSocket } from "./live_socket.js";
 
 const FIRST_PAUSE = 200;
 const LONGEST_PAUSE = 8000;
-// A connection that is silent for so long is asked whether it is there, and then given up.
-const SILENCE = 5000;
-const ANSWER = 3000;
 // Sockets that do not open one after the other, before the rooms are polled.
 const MAX_FAILURES = 3;
 
@@ -18,7 +16,6 @@ export class Live extends EventTarget {
   #failures = 0;
   #socket;
   #timer;
-  #silence;
 
   // Fires "state" when `state` changes ("connecting", "open", "polling", "lost" or "ended"),
   // "frame" for each frame, and "fail" if a socket did not open.
@@ -33,15 +30,15 @@ export class Live extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden || this.#ask());
   }
 
-  // Follows a room after a place. `on` is called with each frame about it, in order.
-  follow(room, { api, last, change }, on) {
-    const followed = { room, api, last, change, on };
+  // Follows a room after a place, which has `api`, `last` and `change`. `on` is called with each frame about it, in order.
+  follow(room, place, on) {
+    const followed = new Followed(room, place, on);
     this.#rooms.set(room, followed);
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#subscribe(followed);
+    if (this.#socket?.isOpen) this.say(followed.resume());
     else this.#connect();
     return () => {
       this.#rooms.delete(room);
-      followed.stopPolling?.();
+      followed.stopPolling();
       if (this.#watched.has(room)) this.#watch(room);
       else this.say({ type: "unsubscribe", room });
     };
@@ -57,12 +54,12 @@ export class Live extends EventTarget {
   }
 
   #watch(room) {
-    if (!this.#rooms.has(room)) this.say({ type: "subscribe", room });
+    if (!this.#rooms.has(room)) this.say({ type: "subscribe", room, line: true });
   }
 
-  // Sends a frame, if there is a connection; for what need not arrive.
+  // Sends a frame. Returns false if there is no connection.
   say(frame) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+    return this.#socket?.send(frame) ?? false;
   }
 
   reconnect() {
@@ -90,23 +87,15 @@ export class Live extends EventTarget {
   #connect() {
     if (this.#socket || this.state === "ended") return;
     clearTimeout(this.#timer);
-    const socket = new WebSocket(this.#url);
-    this.#socket = socket;
-    socket.onopen = () => {
-      this.#rooms.forEach((followed) => this.#subscribe(followed));
+    const open = () => {
+      this.#rooms.forEach((followed) => this.say(followed.resume()));
       this.#watched.forEach((room) => this.#watch(room));
     };
-    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
-    socket.onclose = () => this.#drop();
-    // It may never open.
-    this.#silence = setTimeout(() => this.#drop(), ANSWER);
+    this.#socket = new LiveSocket(this.#url, { open, frame: (frame) => this.#take(frame), lost: () => this.#drop() });
   }
 
   #discard() {
-    clearTimeout(this.#silence);
-    if (!this.#socket) return;
-    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close();
+    this.#socket?.close();
     this.#socket = undefined;
   }
 
@@ -117,7 +106,7 @@ export class Live extends EventTarget {
     if (!connected) {
       this.#failures += 1;
       this.dispatchEvent(new Event("fail"));
-      if (this.#failures >= MAX_FAILURES && navigator.onLine) this.#startPolling();
+      if (this.#failures >= MAX_FAILURES && navigator.onLine) this.#rooms.forEach((followed) => followed.poll(() => this.#setState("polling")));
     }
     // Not all at the same moment, when many were cut off at once.
     const pause = Math.min(FIRST_PAUSE * 1.6 ** this.#failures, LONGEST_PAUSE);
@@ -126,27 +115,16 @@ export class Live extends EventTarget {
   }
 
   #ask() {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return this.reconnect();
-    clearTimeout(this.#silence);
-    this.say({ type: "ping" });
-    this.#silence = setTimeout(() => this.#drop(), ANSWER);
-  }
-
-  #subscribe(followed) {
-    const { room, last, change } = followed;
-    followed.subscribed = false;
-    this.say({ type: "subscribe", room, after: last, changes_after: change, html: true });
+    if (this.#socket?.isOpen) this.#socket.ask();
+    else this.reconnect();
   }
 
   #take(frame) {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#ask(), SILENCE);
     const followed = this.#rooms.get(frame.room);
     if (frame.type === "subscribed") this.#subscribed(frame, followed);
-    // The store may be away, or the room asked for too often: once more, a little later.
-    const refused = frame.type === "error" && followed && !followed.subscribed && !frame.nonce;
-    if (refused && frame.status !== 403 && frame.status !== 404) return this.#drop(false);
-    if (followed) this.#pass(followed, frame);
+    // Once more, a little later.
+    if (followed?.isDelayedBy(frame)) return this.#drop(false);
+    followed?.pass(frame);
     this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
   }
 
@@ -154,34 +132,10 @@ export class Live extends EventTarget {
     if (followed || this.#rooms.size === 0) this.#failures = 0;
     this.#stopPolling();
     this.#setState("open");
-    if (!followed) return;
-    followed.subscribed = true;
-    followed.change ??= frame.last_change;
-  }
-
-  #pass(followed, frame) {
-    if (frame.type === "message") {
-      if (frame.seq <= followed.last) return;
-      followed.last = frame.seq;
-    }
-    if (frame.type === "changed") followed.change = Math.max(followed.change ?? 0, frame.change);
-    if (frame.type === "resync") followed.change = frame.last_change;
-    followed.on(frame);
-  }
-
-  #startPolling() {
-    for (const followed of this.#rooms.values()) {
-      followed.stopPolling ??= poll(followed, (frame) => {
-        this.#setState("polling");
-        if (frame) this.#pass(followed, frame);
-      });
-    }
+    followed?.confirm(frame);
   }
 
   #stopPolling() {
-    for (const followed of this.#rooms.values()) {
-      followed.stopPolling?.();
-      followed.stopPolling = undefined;
-    }
+    this.#rooms.forEach((followed) => followed.stopPolling());
   }
 }

@@ -1,7 +1,7 @@
 // Messages that are not stored yet. They are sent one after the other, in the order typed, each
 // with one nonce until the server has answered, and survive a reload.
 import { loadAll, save } from "./storage.js";
-import { send } from "./request.js";
+import { newNonce, send } from "./request.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10000;
@@ -143,9 +143,4 @@ export class Outbox {
     this.#keep(entry);
     this.#on.change(entry);
   }
-}
-
-function newNonce() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

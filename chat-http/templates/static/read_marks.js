@@ -1,4 +1,5 @@
 // How far the reader has read, and the line above what is new.
+import { send } from "./request.js";
 import { t } from "./texts.js";
 
 const REPEAT = 1000;
@@ -8,21 +9,32 @@ export function isWatched() {
   return !document.hidden && document.hasFocus();
 }
 
+// Tells the server how far the user has read. Returns false if there is no connection.
+export function tellRead({ room, api, live, user }, seq) {
+  if (!user) return true;
+  if (live.state !== "polling") return live.say({ type: "read", room, seq });
+  send("POST", `${api}/read`, { seq }).catch(() => {});
+  return true;
+}
+
 export class ReadMarks {
   #list;
   #scroll;
   #say;
   #read;
+  // As the server has it.
+  #stored;
   #said = -Infinity;
   #timer;
   #line;
   // Where the line belongs when the room is opened, until it is there.
   #boundary;
 
+  // `say` returns false if it could not tell the server.
   constructor(list, scroll, read, say) {
     this.#list = list;
     this.#scroll = scroll;
-    this.#read = this.#boundary = read;
+    this.#read = this.#stored = this.#boundary = read;
     this.#say = say;
     this.#line = document.createElement("li");
     this.#line.className = "new-line";
@@ -67,16 +79,22 @@ export class ReadMarks {
     if (this.#timer || !this.#hasRead()) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      if (!this.#hasRead()) return;
+      if (!this.#hasRead() || !this.#say(this.#list.last)) return;
       this.#said = performance.now();
       this.#read = this.#list.last;
-      this.#say(this.#read);
     }, Math.max(0, this.#said + REPEAT - performance.now()));
   }
 
-  // Another tab or device of the reader has.
+  // The reader has, on this or another device.
   moved(seq) {
+    this.#stored = Math.max(this.#stored, seq);
     this.#read = Math.max(this.#read, seq);
+  }
+
+  // There is a connection again. What was said before it was lost may not have arrived.
+  resume() {
+    this.#read = this.#stored;
+    this.mark();
   }
 
   close() {

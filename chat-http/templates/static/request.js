@@ -48,3 +48,9 @@ export function parseRows(html) {
   template.innerHTML = html;
   return [...template.content.querySelectorAll("li.message")];
 }
+
+// A name for a request, which takes effect once however often it is sent.
+export function newNonce() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,24 +1,28 @@
 // The rooms beside the page: unread messages, mentions, the last message of each.
 import { live } from "./connection.js";
-import { isMuted } from "./muted.js";
+import { countUnread, isInvitation, showLine, showMuted, showTime } from "./room_row.js";
 
 // Each counts as much as a message of the user's when the page opens.
 const MAX_FOLLOWED = 40;
 const REFRESH = 60000;
+// How soon the list is read once more, where many rooms come together.
+const REST = 2000;
 
 export class RoomList {
   #list;
   #prefix = document.body.dataset.prefix;
   #user = document.body.dataset.user;
   #wasLost = false;
+  #refreshed = -Infinity;
+  #timer;
 
   constructor(list) {
     this.#list = list;
-    this.#showTimes();
-    this.#showMuted();
-    document.addEventListener("chat:muted", () => this.#showMuted());
+    this.links().forEach(showTime);
+    this.links().forEach(showMuted);
+    document.addEventListener("chat:muted", () => this.links().forEach(showMuted));
     if (!this.#user) return;
-    live.watch(this.#names().slice(0, MAX_FOLLOWED));
+    this.#watch();
     live.addEventListener("frame", ({ detail }) => this.#take(detail));
     live.addEventListener("state", () => this.#resume());
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
@@ -48,16 +52,42 @@ export class RoomList {
   setCurrent(room) {
     this.current()?.removeAttribute("aria-current");
     const link = this.link(room);
-    link?.setAttribute("aria-current", "page");
+    if (link) this.#markCurrent(link);
     if (room && !link) this.refresh();
   }
 
-  #names() {
-    return this.links().map((link) => link.dataset.room);
+  // An invitation that was opened is a room like any other.
+  #markCurrent(link) {
+    link.setAttribute("aria-current", "page");
+    if (isInvitation(link)) this.#moveUp(link);
   }
 
-  // Reads the list again: rooms come and go without a frame.
+  #moveUp(link) {
+    const invitations = link.closest("#invitations");
+    this.#list.querySelector("ul").prepend(link.closest("li"));
+    if (!invitations) return;
+    const left = invitations.querySelectorAll("li").length;
+    invitations.querySelector("summary .number").textContent = left;
+    invitations.hidden = left === 0;
+  }
+
+  // Of the invitations only people who may write are followed.
+  #watch() {
+    const [joined, invitations] = [[], []];
+    for (const link of this.links()) (isInvitation(link) ? invitations : joined).push(link);
+    const links = [...joined.slice(0, MAX_FOLLOWED), ...invitations.filter((link) => "direct" in link.dataset)];
+    live.watch(links.map((link) => link.dataset.room));
+  }
+
+  #refreshSoon() {
+    this.#timer ??= setTimeout(() => this.refresh(), Math.max(0, this.#refreshed + REST - performance.now()));
+  }
+
+  // Reads the list again.
   async refresh() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#refreshed = performance.now();
     const answer = await fetch(`${this.#prefix}/`).catch(() => undefined);
     if (!answer?.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -65,59 +95,44 @@ export class RoomList {
     const room = this.current()?.dataset.room ?? document.getElementById("messages")?.dataset.room;
     const rows = [...(page.getElementById("rooms")?.children ?? [])];
     const focused = document.activeElement?.dataset?.room;
+    const isOpen = this.#list.querySelector("#invitations")?.open ?? false;
+    const before = new Map(this.links().map(({ dataset }) => [dataset.room, Number(dataset.last)]));
     this.#list.replaceChildren(...rows);
-    this.link(room)?.setAttribute("aria-current", "page");
+    this.#list.querySelector("#invitations")?.toggleAttribute("open", isOpen);
+    const current = this.link(room);
+    if (current) this.#markCurrent(current);
     if (focused) this.link(focused)?.focus();
-    this.#showTimes();
-    this.#showMuted();
-    live.watch(this.#names().slice(0, MAX_FOLLOWED));
+    this.links().forEach(showTime);
+    this.links().forEach(showMuted);
+    this.#watch();
+    // A message came while the list was on its way.
+    if (this.links().some(({ dataset }) => before.get(dataset.room) > Number(dataset.last))) this.#refreshSoon();
   }
 
   #take(frame) {
+    if (frame.type === "rooms") return this.#refreshSoon();
     const link = frame.room && this.link(frame.room);
     if (!link) {
-      if (frame.type === "mention") this.refresh();
+      if (frame.type === "mention") this.#refreshSoon();
       return;
     }
-    if (frame.type === "message" && frame.seq > Number(link.dataset.last)) this.#arrive(link, frame);
-    if (frame.type === "read") this.#count(link, Math.max(0, Number(link.dataset.last) - frame.seq), 0);
+    const last = Number(link.dataset.last);
+    // A message came before the room was followed. Those of the open room come yet.
+    if (frame.type === "subscribed" && frame.last_seq > last && link !== this.current()) this.#refreshSoon();
+    if (frame.type === "message" && frame.seq > last) this.#arrive(link, frame);
+    if (frame.type === "changed" && frame.seq === last) showLine(link, frame);
+    if (frame.type === "read") countUnread(link, Math.max(0, Number(link.dataset.last) - frame.seq), 0);
   }
 
-  #arrive(link, { seq, sender, text, timestamp, mentions }) {
+  #arrive(link, frame) {
+    const { seq, sender, timestamp, mentions } = frame;
     link.dataset.last = seq;
-    link.querySelector(".room-line").textContent = sender ? `${sender}: ${text.slice(0, 80)}` : "";
+    showLine(link, frame);
     link.querySelector("time").dateTime = timestamp;
-    this.#showTimes();
-    this.#list.prepend(link.closest("li"));
+    showTime(link);
+    if (!isInvitation(link) || "direct" in link.dataset) this.#moveUp(link);
     if (sender === this.#user) return;
     const calls = mentions?.includes(this.#user) ? 1 : 0;
-    this.#count(link, Number(link.dataset.unread) + 1, Number(link.dataset.mentions) + calls);
-  }
-
-  #count(link, unread, mentions) {
-    Object.assign(link.dataset, { unread, mentions });
-    link.classList.toggle("unread", unread > 0);
-    link.classList.toggle("mentioned", mentions > 0);
-    link.querySelector(".badge").hidden = unread === 0;
-    const number = mentions || unread;
-    link.querySelector(".number").textContent = `${mentions ? "@" : ""}${number > 99 ? "99+" : number}`;
-  }
-
-  #showMuted() {
-    for (const link of this.links()) {
-      const muted = isMuted(link.dataset.room);
-      link.classList.toggle("muted", muted);
-      link.querySelector(".mute-mark").hidden = !muted;
-    }
-  }
-
-  // Today's messages have a time, the others a day.
-  #showTimes() {
-    const today = new Date().toDateString();
-    for (const time of this.#list.querySelectorAll("time[datetime]")) {
-      const date = new Date(time.dateTime);
-      const style = date.toDateString() === today ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
-      time.textContent = date.toLocaleString(document.documentElement.lang, style);
-    }
+    countUnread(link, Number(link.dataset.unread) + 1, Number(link.dataset.mentions) + calls);
   }
 }

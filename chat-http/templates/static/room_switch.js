@@ -80,7 +80,7 @@ export class RoomSwitch {
   // Alt and an arrow go to the next room.
   #key(event) {
     if (!event.altKey || event.ctrlKey || event.metaKey || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
-    const links = this.#rooms.links();
+    const links = this.#rooms.links().filter((link) => link.checkVisibility());
     const at = links.indexOf(this.#rooms.current());
     const next = links[at + (event.key === "ArrowUp" ? -1 : 1)];
     if (!next) return;

@@ -113,6 +113,7 @@ fn check(payload: &[u8]) -> Result<Value, TestCaseError> {
         "changed",
         "resync",
         "mention",
+        "rooms",
         "room",
         "posted",
         "typing",

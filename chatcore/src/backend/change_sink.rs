@@ -33,6 +33,8 @@ pub(crate) trait ChangeSink: Send + Sync + 'static {
     fn notify_access_closed(&self, room: &RoomName);
     /// Has the access of one name, in any case, checked again: the user was removed or banned.
     fn notify_evicted(&self, room: &RoomName, user: &Username);
+    /// Notifies a user that the list of the user's rooms has changed.
+    fn notify_rooms_changed(&self, user: &Username);
     /// Notifies a name, in any case, that some of its sessions ended.
     fn notify_sessions_ended(&self, user: &Username);
     /// Notifies a name, in any case, that all that it has open ends.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Feed;
+use super::UserUpdate;
 use super::ring::{Origin, Ring};
 use super::room_presence::RoomPresence;
 use crate::backend::ChangeSink;
@@ -49,6 +50,10 @@ impl ChangeSink for Feed {
 
     fn notify_evicted(&self, room: &RoomName, user: &Username) {
         self.evict(room, user);
+    }
+
+    fn notify_rooms_changed(&self, user: &Username) {
+        self.users.notify(user, UserUpdate::RoomsChanged);
     }
 
     fn notify_sessions_ended(&self, user: &Username) {

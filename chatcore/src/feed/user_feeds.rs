@@ -30,6 +30,9 @@ pub enum UserUpdate {
         /// Place of the message.
         seq: Seq,
     },
+    /// The user joined or left a room, was invited, removed or banned: the list of the user's rooms
+    /// may have changed. On a shared store this may come twice.
+    RoomsChanged,
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
     /// Everything that the user has open ends, whatever proved it: by

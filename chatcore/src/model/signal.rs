@@ -33,4 +33,6 @@ pub(crate) enum Signal {
     Evicted(RoomName, Username),
     /// A room got another topic.
     TopicSet(RoomName, Topic),
+    /// A user joined or left a room, or somebody else decided so.
+    RoomsChanged(Username),
 }

@@ -50,11 +50,11 @@ impl ChatStore {
         if self.engine.feed.privacy(room) != Some(Privacy::Public) {
             self.engine.feed.evict(room, user);
         }
-        if left? {
-            Ok(())
-        } else {
-            Err(Error::RoomNotFound)
+        if !left? {
+            return Err(Error::RoomNotFound);
         }
+        self.engine.notify_rooms_changed(user);
+        Ok(())
     }
 
     /// Makes a user a member of a private room.
@@ -98,7 +98,9 @@ impl ChatStore {
         let banned = engine.call(banned).await;
         // An error leaves open whether it is done.
         engine.feed.evict(room, &user);
-        banned
+        banned?;
+        engine.notify_rooms_changed(&user);
+        Ok(())
     }
 
     /// Lifts a ban. Returns false if there was none.
@@ -142,10 +144,11 @@ impl ChatStore {
             .backend
             .join(room.clone(), user.clone(), invited, engine.now());
         match engine.call(joined).await? {
-            Joined::Member => Ok(()),
-            Joined::NoSuchRoom => Err(Error::RoomNotFound),
-            Joined::Banned => Err(Error::Banned),
+            Joined::Member => engine.notify_rooms_changed(user),
+            Joined::NoSuchRoom => return Err(Error::RoomNotFound),
+            Joined::Banned => return Err(Error::Banned),
         }
+        Ok(())
     }
 
     /// Returns a name as the account that has it, in any case, writes it.

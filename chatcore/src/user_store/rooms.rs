@@ -3,6 +3,7 @@
 use super::UserStore;
 use crate::error::{Error, Result};
 use crate::model::Page;
+use crate::options::{MAX_NAMES, check_limit};
 use crate::types::{Privacy, Room, RoomName, Topic};
 
 impl UserStore {
@@ -58,17 +59,33 @@ impl UserStore {
     /// [`Error::Unavailable`].
     pub async fn rooms(&self, after: Option<&RoomName>, limit: u32) -> Result<Vec<RoomName>> {
         let mut rooms = self.store.rooms(after, limit).await?;
-        if let Some(user) = self.actor.account() {
-            let page = Page {
-                after: after.cloned(),
-                limit,
-            };
-            let private = self.engine().backend.private_rooms(user.clone(), page);
-            rooms.extend(self.engine().call(private).await?);
-            rooms.sort_unstable();
-            rooms.truncate(limit as usize);
-        }
+        rooms.extend(self.private_rooms(after, limit).await?);
+        rooms.sort_unstable();
+        rooms.truncate(limit as usize);
         Ok(rooms)
+    }
+
+    /// Lists at most `limit` private rooms that the user is a member of, in code point order, from
+    /// the first after `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_NAMES`], [`Error::Unavailable`].
+    pub async fn private_rooms(
+        &self,
+        after: Option<&RoomName>,
+        limit: u32,
+    ) -> Result<Vec<RoomName>> {
+        let page = Page {
+            after: after.cloned(),
+            limit: check_limit(limit, MAX_NAMES)?,
+        };
+        let Some(user) = self.actor.account() else {
+            return Ok(Vec::new());
+        };
+
+        let private = self.engine().backend.private_rooms(user.clone(), page);
+        self.engine().call(private).await
     }
 
     /// Returns what is known of a room.

@@ -11,12 +11,13 @@ fn frame_of(command: Command) -> ClientFrame {
             room,
             after,
             changes_after,
-            html,
+            drawn: Drawn { html, line },
         }) => ClientFrame::Subscribe {
             room: room.to_string(),
             after: after.map(Seq::get),
             changes_after: changes_after.map(ChangeSeq::get),
             html,
+            line,
         },
         Command::Unsubscribe { room } => ClientFrame::Unsubscribe {
             room: room.to_string(),
@@ -53,12 +54,14 @@ fn every_frame_of_a_client_is_read_as_it_is_written() {
             after: None,
             changes_after: None,
             html: false,
+            line: false,
         },
         ClientFrame::Subscribe {
             room: room(),
             after: Some(7),
             changes_after: Some(0),
             html: true,
+            line: true,
         },
         ClientFrame::Unsubscribe { room: room() },
         ClientFrame::Post {

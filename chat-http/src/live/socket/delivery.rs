@@ -7,13 +7,13 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_websockets::CloseCode;
 
-use super::Socket;
+use super::{Socket, Subscription};
 use crate::live::frames::{
-    Subject, changed_frame, encode, message_frame, presence_frame, with_html,
+    Drawn, Subject, changed_frame, encode, message_frame, presence_frame, with_field,
 };
 use crate::live::room_events::{EndReason, RoomEvent};
 use crate::live::transport::{End, Result};
-use crate::pages::rows::draw_json;
+use crate::pages::rows::{draw_json, line_json};
 
 /// Events that are taken together before they are written.
 const MAX_BATCH: usize = 8;
@@ -89,23 +89,27 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         self.transport.send(encode(&frame)).await
     }
 
-    /// Delivers a message, with its row if the client draws pages.
+    /// Delivers a message in the forms that the client asked for.
     async fn deliver_message(
         &mut self,
         message: &SharedMessage,
         frame: Bytes,
         seen: ChangeSeq,
     ) -> Result {
-        let subscription = self.subscriptions.get(&message.room);
-        if !subscription.is_some_and(|subscription| subscription.html) {
+        let Some(Subscription { drawn, .. }) = self.subscriptions.get(&message.room) else {
             return self.transport.send(frame).await;
-        }
+        };
+        let Drawn { html, line } = *drawn;
 
-        match draw_json(&self.app, self.peer.language, message, seen).await {
-            Ok(row) => self.transport.send(with_html(&frame, &row)).await,
-            // The client has the rest, and may ask for the row.
-            Err(_) => self.transport.send(frame).await,
+        let mut frame = frame;
+        // Without one of them the client has the rest, and may ask for the row.
+        if line && let Ok(line) = line_json(&self.app, message) {
+            frame = with_field(&frame, "line", &line);
         }
+        if html && let Ok(row) = draw_json(&self.app, self.peer.language, message, seen).await {
+            frame = with_field(&frame, "html", &row);
+        }
+        self.transport.send(frame).await
     }
 
     /// Tells of the users who type, except the user of the socket.

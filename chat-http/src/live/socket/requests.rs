@@ -102,7 +102,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             room,
             after,
             changes_after,
-            html,
+            drawn,
         } = subscribe;
         self.check_subscriptions(&room)?;
         self.app.limits().subscription(&self.charged)?;
@@ -119,7 +119,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             Ok(Outcome::Subscribed(Box::new(Subscribed {
                 room,
                 last,
-                html,
+                drawn,
                 watch,
             })))
         }))
@@ -221,7 +221,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             last_change: subscribed.last.change.get(),
         };
         let subscription = Subscription {
-            html: subscribed.html,
+            drawn: subscribed.drawn,
             events: handle,
             _presence: subscribed.watch.presence,
         };

@@ -103,6 +103,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                     self.user_events.look_up(Mention { room, seq }, store);
                     None
                 }
+                UserUpdate::RoomsChanged => Some(ServerFrame::Rooms),
                 // The session monitor follows these too.
                 _ => None,
             },

@@ -304,5 +304,6 @@ fn report_signal(signal: Signal, sink: &dyn ChangeSink) {
         Signal::RoomClosed(room) => sink.notify_access_closed(&room),
         Signal::Evicted(room, user) => sink.notify_evicted(&room, &user),
         Signal::TopicSet(room, topic) => sink.notify_topic(&room, &topic),
+        Signal::RoomsChanged(user) => sink.notify_rooms_changed(&user),
     }
 }

@@ -26,6 +26,9 @@ pub(in crate::backend::mongo) fn new_signal(signal: &Signal) -> Document {
             "topic_set",
             doc! { "room": room.as_str(), "topic": topic.as_str() },
         ),
+        Signal::RoomsChanged(user) => {
+            document.insert("rooms_changed", doc! { "user": user.as_str() })
+        }
     };
     document
 }
@@ -61,6 +64,9 @@ pub(in crate::backend::mongo) fn signal(document: &RawDocument) -> Result<Option
             text(set, "room")?,
             text(set, "topic")?,
         )));
+    }
+    if let Ok(changed) = document.get_document("rooms_changed") {
+        return Ok(Some(Signal::RoomsChanged(text(changed, "user")?)));
     }
     // From a newer version.
     Ok(None)
