@@ -2,7 +2,7 @@
 //! and at many.
 //!
 //! `cargo bench -p chat-benches --bench flat`; `CHAT_FLAT_MESSAGES` says how many are many. Every
-//! message is changed once. Pages are read at places all over the room, so that they come from the
+//! message is changed once. Pages are read all over the room, so that they come from the
 //! database and not from memory.
 
 use std::time::{Duration, Instant};
@@ -36,12 +36,12 @@ async fn reads(store: &ChatStore, messages: u64) -> [Duration; 4] {
     let mut times = [const { Vec::new() }; 4];
     for i in 0..READS {
         // A large odd step reaches every part.
-        let place = 51 + i * 7_919_317 % (messages - 51);
-        let before = Range::Before(Seq::new(place.cast_signed()).expect("a place"));
+        let number = 51 + i * 7_919_317 % (messages - 51);
+        let before = Range::Before(Seq::new(number.cast_signed()).expect("a seq"));
         let (time, page) = timed(store.messages(&room, before, 50)).await;
         assert_eq!(page.expect("read").len(), 50);
         times[0].push(time);
-        let after = ChangeSeq::new(place.cast_signed() - 51).expect("a number");
+        let after = ChangeSeq::new(number.cast_signed() - 51).expect("a number");
         let (time, changed) = timed(store.changes(&room, after, 50)).await;
         assert_eq!(changed.expect("read").len(), 50);
         times[1].push(time);
@@ -65,7 +65,7 @@ async fn edit(store: &ChatStore, messages: std::ops::RangeInclusive<u64>) {
         let store = store.clone();
         edits.spawn(async move {
             let (room, text) = ("grows".parse().expect("a name"), format!("edit {n}"));
-            let seq = Seq::new(n.cast_signed()).expect("a place");
+            let seq = Seq::new(n.cast_signed()).expect("a seq");
             store
                 .edit_message(&room, seq, text.parse().expect("a text"))
                 .await

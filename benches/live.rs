@@ -180,8 +180,8 @@ async fn memory(run: Run) {
 async fn latency(run: Run) {
     println!("\n| ms from answered to received | median | 99 of 100 |\n|---|---|---|");
     let (sqlite, _kept) = on_sqlite();
-    let place = mongod::database(Kind::ReplicaSet);
-    let [one, other] = [start(Role::Chat(&place)), start(Role::Chat(&place))];
+    let address = mongod::database(Kind::ReplicaSet);
+    let [one, other] = [start(Role::Chat(&address)), start(Role::Chat(&address))];
     for (what, at, from) in [
         ("SQLite", &sqlite, &sqlite),
         ("replica set, same process", &one, &one),

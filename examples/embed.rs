@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("build {build} {how} message {}", posted.message.seq);
     }
 
-    // Read in pages from the start: the last place read is where to go on.
+    // Read in pages from the start: the last number read is where to go on.
     let mut after = Seq::ZERO;
     loop {
         let page = store.messages(&room, Range::After(after), 2).await?;

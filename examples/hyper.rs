@@ -27,12 +27,12 @@ async fn main() -> Result<(), Error> {
     let app = App::builder(store.clone()).mount_at("/community").build()?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let place = listener.local_addr()?;
-    println!("open http://{place}/community/");
+    let address = listener.local_addr()?;
+    println!("open http://{address}/community/");
     let once = arguments.next().as_deref() == Some("--once");
     tokio::select! {
         served = serve(listener, app.clone()) => served?,
-        asked = ask(place), if once => println!("{}", asked?),
+        asked = ask(address), if once => println!("{}", asked?),
         _ = tokio::signal::ctrl_c() => {}
     }
 
@@ -61,10 +61,10 @@ async fn serve(listener: TcpListener, app: App) -> Result<(), Error> {
     }
 }
 
-async fn ask(place: SocketAddr) -> Result<String, Error> {
-    let mut connection = TcpStream::connect(place).await?;
+async fn ask(address: SocketAddr) -> Result<String, Error> {
+    let mut connection = TcpStream::connect(address).await?;
     let request =
-        format!("GET /community/chat/ HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n");
+        format!("GET /community/chat/ HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await?;

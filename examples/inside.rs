@@ -19,14 +19,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let store = ChatStore::open(&address).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let place = listener.local_addr()?;
+    let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let app = App::new(store.clone(), Settings::default());
     let server =
         tokio::spawn(
             async move { chat_http::run(listener, app, async { drop(stopped.await) }).await },
         );
-    println!("open http://{place}/rooms/lobby");
+    println!("open http://{address}/rooms/lobby");
 
     store
         .post(NewMessage::new(
@@ -36,9 +36,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ))
         .await?;
     if once {
-        let mut connection = TcpStream::connect(place).await?;
+        let mut connection = TcpStream::connect(address).await?;
         let request = format!(
-            "GET /chat/lobby/messages HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n"
+            "GET /chat/lobby/messages HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
         );
         connection.write_all(request.as_bytes()).await?;
         let mut answer = String::new();

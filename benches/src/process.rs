@@ -52,25 +52,25 @@ pub fn play_role() {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         return;
     }
-    let (role, place) = (
+    let (role, argument) = (
         arguments.next().unwrap_or_default(),
         arguments.next().unwrap_or_default(),
     );
     Runtime::new()
         .expect("a runtime")
-        .block_on(play(&role, &place));
+        .block_on(play(&role, &argument));
     std::process::exit(0);
 }
 
-async fn play(role: &str, place: &str) {
+async fn play(role: &str, argument: &str) {
     // Before it says that it listens.
     let app = match role {
-        "chat" => Some(app(place, "").await),
-        "axum" | "hyper" => Some(app(place, PREFIX).await),
+        "chat" => Some(app(argument, "").await),
+        "axum" | "hyper" => Some(app(argument, PREFIX).await),
         _ => None,
     };
     let is_fixed = ["fixed", "fixed-in-axum"].contains(&role);
-    let answer = is_fixed.then(|| fixed::read(&fs::read(place).expect("an answer")));
+    let answer = is_fixed.then(|| fixed::read(&fs::read(argument).expect("an answer")));
 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!(

@@ -111,7 +111,7 @@ async fn messages_are_posted_read_and_changed() {
         .expect_err("another's message");
     assert_eq!(refused.status(), Some(403));
     ann.delete(room, 2).await.expect("deleted");
-    assert!(bob.message(room, 2).await.expect("its place").deleted);
+    assert!(bob.message(room, 2).await.expect("the message").deleted);
     let reactions = bob.add_reaction(room, 3, "👍").await.expect("a reaction");
     assert_eq!((reactions[0].emoji.as_str(), reactions[0].count), ("👍", 1));
     let changes = bob.changes(room, 1, 10).await.expect("changes");

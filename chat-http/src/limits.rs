@@ -7,7 +7,7 @@
 //! count up and keep the owner out. Guessing from very many networks is slowed down in another way:
 //! once failures of a name have come faster than people make them, the name is under attack, and a
 //! network from which no log-in to the name has succeeded gets few tries, at long intervals. Its
-//! first ones are still answered at once, so the owner at a new place gets in with the right
+//! first ones are still answered at once, so the owner at a new address gets in with the right
 //! password. Ten thousand addresses that made 28 million tries a day before then make 1.4 million.
 //!
 //! Checking a password takes tens of milliseconds of a core, and few checks may wait. A network may
@@ -86,7 +86,7 @@ impl CallerBuckets {
 
 pub(crate) struct Limits {
     posts: CallerBuckets,
-    marks: CallerBuckets,
+    read_marks: CallerBuckets,
     subscriptions: CallerBuckets,
     failures_from: NetworkBuckets,
     failures_at: NetworkBuckets<Username>,
@@ -124,7 +124,7 @@ impl Limits {
         Self {
             posts: CallerBuckets::new(posts, posts * POST_BURST),
             // Several rooms that are read at once, and then as many marks as anyone looks at.
-            marks: CallerBuckets::new(10.0, 100.0),
+            read_marks: CallerBuckets::new(10.0, 100.0),
             // Ten tabs of a user with many rooms that come back together.
             subscriptions: CallerBuckets::new(20.0, 500.0),
             // People share addresses.
@@ -169,8 +169,8 @@ impl Limits {
     }
 
     /// Takes one read mark from the user's allowance.
-    pub(crate) fn mark(&self, caller: &Charged) -> Result<()> {
-        self.marks
+    pub(crate) fn mark_read(&self, caller: &Charged) -> Result<()> {
+        self.read_marks
             .take(caller)
             .map_err(|wait| refused("you mark rooms as read too fast", wait))
     }
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(tries(109..110), [10 + 3]);
         // From then on the name is under attack.
         assert_eq!(tries(110..2_110), [3; 2_000]);
-        // The owner at a new place is answered at once, and may mistype twice.
+        // The owner at a new address is answered at once, and may mistype twice.
         assert!(fails(&limits, &ann, network(5_000)) && fails(&limits, &ann, network(5_000)));
         limits.log_in(&ann, network(5_000)).unwrap().succeed();
         // Where the owner has been before, everything is as ever.

@@ -51,7 +51,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Bytes up to which an answer is compressed: more would keep the thread from its other requests.
 const MAX_COMPRESSED: usize = 128 * 1024;
 /// Header by which a script asks for a page without what stands beside it.
-const PART: &str = "x-chat-part";
+const FRAGMENT: &str = "x-chat-part";
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("head", include_str!("../templates/head.html")),
@@ -164,7 +164,7 @@ impl<'a> Head<'a> {
     ) -> Result<Self> {
         let user = call.user.as_ref();
         let name = user.map(|user| user.username.as_str());
-        let sidebar = match call.head.headers.contains_key(PART) {
+        let sidebar = match call.head.headers.contains_key(FRAGMENT) {
             true => None,
             false => Some(Sidebar::load(app, call, room).await?),
         };

@@ -23,9 +23,9 @@ use crate::limits::Charged;
 /// A request as a handler sees it.
 pub(crate) struct Call {
     pub(crate) head: Parts,
-    /// The path of the route, which names the parts that it leaves open.
+    /// The path of the route, which names its parameters.
     pub(crate) path: &'static str,
-    /// Open parts of the path, decoded.
+    /// Parameters of the path, decoded.
     pub(crate) segments: Segments,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
@@ -38,7 +38,7 @@ pub(crate) struct Call {
     pub(crate) upgrade: Option<OnUpgrade>,
 }
 
-/// The parts of a path that a route leaves open, in their order.
+/// The parameters of a path, in their order.
 pub(crate) type Segments = Vec<String>;
 
 /// Formats of a body that are understood.
@@ -49,13 +49,15 @@ pub(crate) enum BodyFormat {
 }
 
 impl Call {
-    /// Returns the part of the path that the route calls `{name}`.
+    /// Returns the parameter that the route calls `{name}`.
     fn segment<T: FromStr<Err = Invalid>>(&self, name: &'static str) -> Result<T> {
         let open = self
             .path
             .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let found = open.zip(&self.segments).find(|(part, _)| *part == name);
+            .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        let found = open
+            .zip(&self.segments)
+            .find(|(parameter, _)| *parameter == name);
         let (_, text) = found.ok_or_else(HttpError::internal)?;
         Ok(text.parse().map_err(|e| Invalid { field: name, ..e })?)
     }
@@ -208,7 +210,7 @@ impl Fields {
         }
     }
 
-    /// Returns a place in a room; `null` counts as left out.
+    /// Returns a `seq`; `null` counts as left out.
     pub(crate) fn seq(&self, name: &str) -> Result<Option<Seq>> {
         self.number(name, Seq::new)
     }

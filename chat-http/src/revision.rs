@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 /// State of a message: two of one message are equal only if nothing changed in it.
 ///
 /// The time is part of it, because a store that was restored from a copy may have another message
-/// at the same place.
+/// with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Revision {
     room: RoomName,

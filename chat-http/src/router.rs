@@ -215,7 +215,7 @@ impl Found<'_> {
         methods.join(", ")
     }
 
-    /// Returns the parts of the path that the route leaves open, decoded.
+    /// Returns the parameters of the path, decoded.
     pub(crate) fn segments(&self) -> Result<Segments> {
         self.params.iter().map(|(_, text)| decode(text)).collect()
     }

@@ -44,17 +44,19 @@ impl TokenBucket {
         (self.tokens + earned).min(rate.burst)
     }
 
-    /// Takes a part of a token, from 0 to 1, or returns how long until it is there.
-    fn take(&mut self, rate: Rate, part: f64, now: Instant) -> Result<(), Duration> {
+    /// Takes a fraction of a token, from 0 to 1, or returns how long until it is there.
+    fn take(&mut self, rate: Rate, fraction: f64, now: Instant) -> Result<(), Duration> {
         let tokens = self.tokens(rate, now);
         *self = Self {
             tokens,
             filled: now,
         };
-        if tokens < part {
-            return Err(Duration::from_secs_f64((part - tokens) / rate.per_second));
+        if tokens < fraction {
+            return Err(Duration::from_secs_f64(
+                (fraction - tokens) / rate.per_second,
+            ));
         }
-        self.tokens -= part;
+        self.tokens -= fraction;
         Ok(())
     }
 
@@ -73,8 +75,8 @@ impl TokenBucket {
         (until > now).then_some(until)
     }
 
-    fn give_back(&mut self, rate: Rate, part: f64) {
-        self.tokens = (self.tokens + part).min(rate.burst);
+    fn give_back(&mut self, rate: Rate, fraction: f64) {
+        self.tokens = (self.tokens + fraction).min(rate.burst);
     }
 }
 
@@ -95,11 +97,11 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
 
     /// Takes a token, or returns how long until there is one.
     pub(crate) fn take(&self, key: &K) -> Result<(), Duration> {
-        self.take_part(key, 1.0, Instant::now())
+        self.take_fraction(key, 1.0, Instant::now())
     }
 
-    /// Takes a part of a token, from 0 to 1.
-    fn take_part(&self, key: &K, part: f64, now: Instant) -> Result<(), Duration> {
+    /// Takes a fraction of a token, from 0 to 1.
+    fn take_fraction(&self, key: &K, fraction: f64, now: Instant) -> Result<(), Duration> {
         if self.rate.per_second == 0.0 {
             return Ok(());
         }
@@ -111,13 +113,13 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         buckets
             .entry(key.clone())
             .or_insert_with(|| TokenBucket::new(self.rate, now))
-            .take(self.rate, part, now)
+            .take(self.rate, fraction, now)
     }
 
-    fn give_part_back(&self, key: &K, part: f64) {
+    fn give_back_fraction(&self, key: &K, fraction: f64) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(key) {
-            bucket.give_back(self.rate, part);
+            bucket.give_back(self.rate, fraction);
         }
     }
 
@@ -164,9 +166,9 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     pub(crate) fn take(&self, key: &K, from: Network) -> Result<(), Duration> {
         let now = Instant::now();
         for (taken, tier) in from.tiers().enumerate() {
-            if let Err(wait) = self
-                .0
-                .take_part(&(key.clone(), tier.network), part(tier), now)
+            if let Err(wait) =
+                self.0
+                    .take_fraction(&(key.clone(), tier.network), fraction(tier), now)
             {
                 self.return_to(key, from.tiers().take(taken));
                 return Err(wait);
@@ -183,14 +185,14 @@ impl<K: Eq + Hash + Clone> NetworkBuckets<K> {
     fn return_to(&self, key: &K, tiers: impl Iterator<Item = Tier>) {
         for tier in tiers {
             self.0
-                .give_part_back(&(key.clone(), tier.network), part(tier));
+                .give_back_fraction(&(key.clone(), tier.network), fraction(tier));
         }
     }
 }
 
 /// Returns the price for a client in a tier. All tiers have buckets of one size, and wider ones
 /// cost less.
-fn part(tier: Tier) -> f64 {
+fn fraction(tier: Tier) -> f64 {
     1.0 / f64::from(tier.allowances)
 }
 
@@ -202,7 +204,7 @@ mod tests {
 
     impl<K: Eq + Hash + Clone> Buckets<K> {
         fn take_at(&self, key: &K, now: Instant) -> Result<(), Duration> {
-            self.take_part(key, 1.0, now)
+            self.take_fraction(key, 1.0, now)
         }
     }
 
@@ -252,7 +254,7 @@ mod tests {
         let later = start + Duration::from_millis(150);
         assert!(throttle.take_at(&"ann", later).is_ok());
         assert!(throttle.take_at(&"ann", later).is_err());
-        throttle.give_part_back(&"ann", 1.0);
+        throttle.give_back_fraction(&"ann", 1.0);
         assert!(throttle.take_at(&"ann", later).is_ok());
         let rested = start + Duration::from_secs(100);
         assert_eq!(

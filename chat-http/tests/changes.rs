@@ -18,8 +18,8 @@ on_every_store! {
     a_message_has_twenty_different_emoji_at_most,
     the_log_has_each_changed_message_once,
     a_wait_for_changes_is_answered_by_the_next_one,
-    an_event_stream_goes_on_after_both_places,
-    a_socket_goes_on_after_both_places,
+    an_event_stream_goes_on_after_its_position,
+    a_socket_goes_on_after_its_position,
     a_mention_is_counted_listed_and_told,
     a_mention_in_a_private_room_reaches_its_members_alone,
     the_owner_sets_the_topic_and_followers_are_told,
@@ -97,10 +97,10 @@ async fn subscribe(socket: &mut Socket, frame: Value) -> Value {
     socket.expect("subscribed").await
 }
 
-/// Places and changes of messages.
-fn places(messages: &Value) -> Vec<(i64, i64)> {
-    let place = |message: &Value| (message["seq"].as_i64(), message["change"].as_i64());
-    let messages = messages.as_array().expect("an array").iter().map(place);
+/// Numbers of messages and of their changes.
+fn numbers(messages: &Value) -> Vec<(i64, i64)> {
+    let number = |message: &Value| (message["seq"].as_i64(), message["change"].as_i64());
+    let messages = messages.as_array().expect("an array").iter().map(number);
     messages
         .map(|(seq, change)| (seq.expect("a seq"), change.expect("a change")))
         .collect()
@@ -225,7 +225,7 @@ async fn a_reply_names_an_earlier_message(server: &Running) {
         .collect();
     assert_eq!(replies, [None, Some(1), Some(2), Some(3), None]);
 
-    // Later, itself, none, and what is no place.
+    // Later, itself, none, and what is no number.
     for to in [
         json!(99),
         json!(6),
@@ -443,7 +443,7 @@ async fn the_log_has_each_changed_message_once(server: &Running) {
 
     let all = client.get("/chat/a/changes?after=0").await;
     assert_eq!(
-        (all.status, places(&all.json())),
+        (all.status, numbers(&all.json())),
         (200, vec![(3, 2), (2, 4), (1, 5)])
     );
     assert_eq!(
@@ -458,7 +458,7 @@ async fn the_log_has_each_changed_message_once(server: &Running) {
         );
     }
     let mut read =
-        async |query: &str| places(&client.get(&format!("/chat/a/changes?{query}")).await.json());
+        async |query: &str| numbers(&client.get(&format!("/chat/a/changes?{query}")).await.json());
     assert_eq!(read("after=2").await, [(2, 4), (1, 5)]);
     assert_eq!(
         read("after=3").await,
@@ -506,7 +506,7 @@ async fn a_wait_for_changes_is_answered_by_the_next_one(server: &Running) {
     post(&mut ann, "a post is no change").await;
     edit(&mut ann, 1, "3").await;
     let found = waiting.await.expect("no panic");
-    assert_eq!((found.status, places(&found.json())), (200, vec![(1, 2)]));
+    assert_eq!((found.status, numbers(&found.json())), (200, vec![(1, 2)]));
     assert_eq!(found.json()[0]["text"], "3");
 }
 
@@ -521,7 +521,7 @@ fn event(kind: &str, id: &str, text: &str) -> (String, String, String) {
     (kind.to_owned(), id.to_owned(), text.to_owned())
 }
 
-async fn an_event_stream_goes_on_after_both_places(server: &Running) {
+async fn an_event_stream_goes_on_after_its_position(server: &Running) {
     let mut ann = server.account("ann").await;
     post(&mut ann, "1").await;
     post(&mut ann, "2").await;
@@ -618,7 +618,7 @@ async fn an_event_stream_goes_on_after_both_places(server: &Running) {
     }
 }
 
-async fn a_socket_goes_on_after_both_places(server: &Running) {
+async fn a_socket_goes_on_after_its_position(server: &Running) {
     let mut ann = server.account("ann").await;
     post(&mut ann, "1").await;
     post(&mut ann, "2").await;

@@ -61,7 +61,7 @@ impl Random {
 struct Run {
     servers: Vec<SocketAddr>,
     posted: AtomicUsize,
-    /// The places of the last message and of the last change, once all is posted and changed.
+    /// The numbers of the last message and of the last change, once all is posted and changed.
     last: OnceLock<(i64, i64)>,
     cuts: AtomicUsize,
     failed: AtomicBool,
@@ -80,9 +80,9 @@ struct Follower {
     run: Arc<Run>,
     way: Way,
     random: Random,
-    /// Messages by their place, each in the newest state that was read.
+    /// Messages by their number, each in the newest state that was read.
     state: BTreeMap<i64, Value>,
-    /// Place of the last message that was taken, and number of the last change.
+    /// `seq` of the last message that was taken, and number of the last change.
     position: (i64, i64),
 }
 
@@ -202,7 +202,7 @@ impl Follower {
     }
 
     /// Polls the log of changes, which may have messages that were not read yet: they are kept, and
-    /// come again by their place.
+    /// come again by their number.
     async fn poll_changes(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
         let wait = if matches!(self.way, Way::Wait) {
             "&wait=1"

@@ -444,7 +444,7 @@ async fn sockets_and_event_streams_stay_open_and_are_served_meanwhile() {
     mongo.nodes[0].signal("CONT");
 }
 
-/// While the store stands still posts wait in a bounded queue; what finds no place is refused at
+/// While the store stands still posts wait in a bounded queue; what finds no room is refused at
 /// once, and is not stored later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_answers_503_and_stores_nothing_of_it() {

@@ -900,7 +900,7 @@ async fn a_room_that_nobody_opened_can_be_created_from_its_page(server: &Running
     server.stop().await;
 }
 
-/// Places of the messages in a page or a fragment.
+/// Numbers of the messages in a page or a fragment.
 fn rows_in(html: &str) -> Vec<i64> {
     let after = html.split("data-seq=\"").skip(1);
     let rows = after.filter(|rest| rest.contains("data-change=\""));

@@ -21,7 +21,7 @@ on_every_store! {
     an_event_stream_ends_with_its_session,
     a_wait_ends_with_its_session,
     a_banned_name_writes_nothing,
-    a_deleted_message_keeps_its_place,
+    a_deleted_message_keeps_its_number,
     a_deletion_is_told_on_sockets_and_streams,
     who_is_banned_changes_nothing,
     the_pages_let_an_owner_look_after_a_room,
@@ -449,7 +449,7 @@ async fn a_banned_name_writes_nothing(server: &Running) {
     assert_eq!(bob.post("/chat/q/messages", &post).await.status, 201);
 }
 
-async fn a_deleted_message_keeps_its_place(server: &Running) {
+async fn a_deleted_message_keeps_its_number(server: &Running) {
     let mut ann = server.account("ann").await;
     let (mut bob, mut guest) = (server.account("bob").await, server.guest("guest").await);
     assert_eq!(put(&mut ann, "/chat/q").await, 201);

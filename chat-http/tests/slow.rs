@@ -234,6 +234,6 @@ async fn one_address_gets_its_share_and_no_more() {
         "500 connections with a share of 100: {answered} requests from elsewhere answered, the slowest in {} ms",
         slowest.as_millis()
     ));
-    // Its places are free again.
+    // Its permits are free again.
     assert_eq!(Client::new(address).get("/chat/").await.status, 200);
 }

@@ -3,15 +3,15 @@
 //! The rules of the domain live above this trait, once. A backend is split by meaning into
 //! [`Commits`], [`History`], [`Rooms`], [`AccessControl`] and [`Accounts`]; [`Backend`] is all of
 //! them and what a store that other processes use needs besides. It reports the changes that it
-//! learns of to a [`ChangeSink`].
+//! learns of to an [`EventSink`].
 //!
 //! Every future of these traits may be dropped: that abandons the answer, never the work, and
 //! leaves the backend usable.
 
 mod access;
 mod accounts;
-mod change_sink;
 mod commits;
+mod event_sink;
 mod history;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo;
@@ -25,8 +25,8 @@ use async_trait::async_trait;
 
 pub(crate) use self::access::AccessControl;
 pub(crate) use self::accounts::Accounts;
-pub(crate) use self::change_sink::ChangeSink;
 pub(crate) use self::commits::Commits;
+pub(crate) use self::event_sink::EventSink;
 pub(crate) use self::history::History;
 pub(crate) use self::rooms::Rooms;
 use crate::error::Result;
@@ -44,7 +44,7 @@ pub(crate) trait Backend: Commits + History + Rooms + AccessControl + Accounts {
     /// Reports the changes of a store that other processes may write to, until something fails or
     /// the sink is closed: publishes every commit, this process's own included, and closes the sink
     /// once the store is lost to another process. The sink is live while nothing is left out.
-    async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
+    async fn watch(&self, sink: Arc<dyn EventSink>) -> Result<()> {
         sink.closed().await;
         Ok(())
     }

@@ -396,8 +396,16 @@ impl Worker {
     /// Counts and logs a committed batch.
     fn count(&mut self, batch: &Batch, time: Duration) {
         self.counters.count_batch(time);
-        let messages: usize = batch.rooms.iter().map(|part| part.messages.len()).sum();
-        let changes: usize = batch.rooms.iter().map(|part| part.changes.len()).sum();
+        let messages: usize = batch
+            .rooms
+            .iter()
+            .map(|room_batch| room_batch.messages.len())
+            .sum();
+        let changes: usize = batch
+            .rooms
+            .iter()
+            .map(|room_batch| room_batch.changes.len())
+            .sum();
         let rooms = batch.rooms.len();
         tracing::debug!(rooms, messages, changes, ?time, "a batch is committed");
         if std::mem::take(&mut self.is_out) {
@@ -422,7 +430,11 @@ impl Worker {
     ) -> Result<()> {
         calls.check_deadline()?;
 
-        let rooms = batch.rooms.iter().map(|part| part.room.clone()).collect();
+        let rooms = batch
+            .rooms
+            .iter()
+            .map(|room_batch| room_batch.room.clone())
+            .collect();
         let has_moved = self.rooms.refresh(calls, rooms).await?;
         if has_moved {
             return Ok(());

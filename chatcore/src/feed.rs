@@ -9,7 +9,7 @@
 //!   - [`signals`]: its topic, and who types
 //! - [`user_feeds`]: updates of single users
 //! - [`counts`]: message counts of users
-//! - [`sink`]: the feed as a receiver of the changes that a backend reports
+//! - [`sink`]: the feed as a receiver of the events that a backend reports
 //!
 //! A message is published after its commit, never before. A reader registers, then reads, then
 //! waits; so whatever is committed after the read wakes it. The store has what the ring does not
@@ -308,33 +308,33 @@ impl Feed {
     /// Publishes a batch of this process. The batch must be committed.
     pub(crate) fn publish_batch(&self, batch: &Batch) {
         self.counts.forget(senders(batch));
-        for part in &batch.rooms {
-            self.publish_part(part);
+        for room_batch in &batch.rooms {
+            self.publish_room_batch(room_batch);
         }
         self.rooms.shrink();
     }
 
-    fn publish_part(&self, part: &RoomBatch) {
-        if let Some(room) = self.rooms.get(&part.room) {
-            room.committed_after(part.after);
-            let messages = part.messages.iter();
-            let changed = part.changes.iter();
+    fn publish_room_batch(&self, room_batch: &RoomBatch) {
+        if let Some(room) = self.rooms.get(&room_batch.room) {
+            room.committed_after(room_batch.after);
+            let messages = room_batch.messages.iter();
+            let changed = room_batch.changes.iter();
             self.publish_to(
                 &room,
-                messages.map(|message| message.to_message(&part.room).into()),
+                messages.map(|message| message.to_message(&room_batch.room).into()),
                 changed.map(|change| change.after.clone().into()),
                 Origin::Own,
             );
         }
 
-        for message in &part.messages {
+        for message in &room_batch.messages {
             for user in &message.content.mentions {
-                self.notify_mentioned(user, &part.room, message.seq);
+                self.notify_mentioned(user, &room_batch.room, message.seq);
             }
         }
-        for change in &part.changes {
+        for change in &room_batch.changes {
             for user in change.new_mentions() {
-                self.notify_mentioned(user, &part.room, change.after.seq);
+                self.notify_mentioned(user, &room_batch.room, change.after.seq);
             }
         }
     }
@@ -413,7 +413,7 @@ impl Feed {
             // Checked under the lock, so that what one caller renewed and learned is not forgotten
             // by another.
             if !room.freshness.is_of(epoch) {
-                ring.miss_changes();
+                ring.miss_events();
                 room.miss_evictions();
                 room.freshness.enter_epoch(epoch);
             }
@@ -425,8 +425,8 @@ impl Feed {
     pub(crate) fn mark_uncertain(&self, batch: &Batch) {
         self.freshness.add_uncertain();
         self.counts.forget(senders(batch));
-        for part in &batch.rooms {
-            let room = self.room(&part.room);
+        for room_batch in &batch.rooms {
+            let room = self.room(&room_batch.room);
             room.freshness.add_uncertain();
             self.forget(&room);
         }
@@ -434,8 +434,8 @@ impl Feed {
 
     /// Takes note that a batch is committed or never will be.
     pub(crate) fn resolve(&self, batch: &Batch) {
-        for part in &batch.rooms {
-            if let Some(room) = self.rooms.get(&part.room) {
+        for room_batch in &batch.rooms {
+            if let Some(room) = self.rooms.get(&room_batch.room) {
                 // In this order: what is read from now on is the result.
                 self.forget(&room);
                 room.freshness.remove_uncertain();

@@ -2,9 +2,7 @@
 #![warn(missing_docs)]
 
 #[cfg(not(any(feature = "sqlite", feature = "mongodb")))]
-compile_error!(
-    "chatcore needs a place to keep things: enable the feature \"sqlite\" or \"mongodb\""
-);
+compile_error!("chatcore needs a database: enable the feature \"sqlite\" or \"mongodb\"");
 
 mod access;
 mod account;

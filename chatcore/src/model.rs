@@ -14,7 +14,7 @@ mod target;
 
 pub(crate) use self::access::{Access, Joined};
 pub(crate) use self::batch::{
-    Append, Batch, BatchId, BatchMessage, CountChange, MessageChange, NonceKey, ReactionChange,
+    Append, Batch, BatchId, BatchMessage, CountDelta, MessageChange, NonceKey, ReactionChange,
     RoomBatch,
 };
 pub(crate) use self::head::Head;

@@ -2,13 +2,13 @@
 
 use crate::types::{ChangeSeq, Seq};
 
-/// Position in a room: the place of the last message, and the number of the last change, that a
+/// Position in a room: the `seq` of the last message, and the number of the last change, that a
 /// reader has seen.
 ///
 /// A reader that resumes at both ends with exactly what the store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Place of the last message.
+    /// `seq` of the last message.
     pub seq: Seq,
     /// Number of the last change.
     pub change: ChangeSeq,

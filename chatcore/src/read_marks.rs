@@ -43,7 +43,7 @@ struct Table {
 #[derive(Clone, Copy)]
 struct Mark {
     seq: Seq,
-    /// The place that is known to be stored.
+    /// The `seq` that is known to be stored.
     stored: Seq,
     /// True if the mark is in `unwritten`.
     queued: bool,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     fn seq(n: i64) -> Seq {
-        Seq::new(n).expect("a place")
+        Seq::new(n).expect("a seq")
     }
 
     /// Marks, and the writes that were made of them.
@@ -430,13 +430,13 @@ mod tests {
         };
         written.marks.flush(write).await.expect("written");
         written.flush().await.expect("written");
-        let places: Vec<_> = written
+        let numbers: Vec<_> = written
             .taken()
             .iter()
             .flatten()
             .map(|mark| mark.seq.get())
             .collect();
-        assert_eq!(places, [1, 2]);
+        assert_eq!(numbers, [1, 2]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use crate::types::{Content, Message, Range, Seq};
 pub(crate) fn message(seq: i64) -> Message {
     Message {
         room: "a".parse().expect("a name"),
-        seq: Seq::new(seq).expect("a place"),
+        seq: Seq::new(seq).expect("a seq"),
         timestamp: time(10 * seq),
         change: None,
         content: Some(content(&seq.to_string())),

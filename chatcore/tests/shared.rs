@@ -57,8 +57,8 @@ async fn followers_hear_of_both_processes_in_order() {
             .expect("no panic")
             .expect("in time")
             .expect("followed");
-        let places: Vec<_> = found.iter().map(|m| m.seq.get()).collect();
-        assert_eq!(places, (1..=2 * EACH as i64).collect::<Vec<_>>());
+        let numbers: Vec<_> = found.iter().map(|m| m.seq.get()).collect();
+        assert_eq!(numbers, (1..=2 * EACH as i64).collect::<Vec<_>>());
     }
 }
 
@@ -67,7 +67,7 @@ async fn a_reader_at_one_process_is_woken_by_a_post_at_the_other() {
     let [here, there] = two().await;
     let room = "a".parse().expect("a name");
     for i in 1..=20 {
-        let after = Range::After(Seq::new(i - 1).expect("a place"));
+        let after = Range::After(Seq::new(i - 1).expect("a seq"));
         let waiting = tokio::spawn({
             let (here, room) = (here.clone(), "a".parse().expect("a name"));
             async move {
@@ -200,13 +200,13 @@ async fn a_process_that_cannot_hear_the_others_reads_from_the_store() {
 
     for seq in 2..=20 {
         post(&there, "deaf").await;
-        let places =
+        let numbers =
             |messages: &[SharedMessage]| messages.iter().map(|m| m.seq.get()).collect::<Vec<_>>();
         let followed = timeout(SOON, follower.next())
             .await
             .expect("in time")
             .expect("followed");
-        assert_eq!(places(&followed), [seq]);
+        assert_eq!(numbers(&followed), [seq]);
         // Once the stream has ended, whoever asks is told at once.
         if seq > 2 {
             post(&there, "deaf, and asked").await;

@@ -105,7 +105,7 @@ impl Size {
     }
 }
 
-/// A place in the viewport in CSS pixels.
+/// A point in the viewport in CSS pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Point {
     x: f64,

@@ -153,7 +153,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// The places among the messages and among the changes that its id names.
+    /// The numbers of the message and the change that its id names.
     ///
     /// # Panics
     ///
@@ -257,7 +257,7 @@ impl Events {
             .flatten()
     }
 
-    /// The next event, if it is a message: its place and its data. `None` when the stream ends or
+    /// The next event, if it is a message: its `seq` and its data. `None` when the stream ends or
     /// the connection is lost.
     ///
     /// # Panics

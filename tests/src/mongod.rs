@@ -130,12 +130,12 @@ impl Deployment {
         let nodes = hosts.iter().map(|host| {
             let address = SocketAddr::from((host.address(), MONGODB_PORT));
             let parameters = parameters.iter().copied().map(str::to_owned).collect();
-            let place = Place {
+            let launch = Launch {
                 address,
                 prefix: host.prefix().collect(),
                 parameters,
             };
-            Mongod::start_at(Kind::ReplicaSet, place)
+            Mongod::start_at(Kind::ReplicaSet, launch)
         });
         let this = Self {
             kind: Kind::ReplicaSet,
@@ -205,14 +205,14 @@ impl Deployment {
 #[derive(Debug)]
 pub struct Mongod {
     kind: Kind,
-    place: Place,
+    launch: Launch,
     folder: TempDir,
     running: Option<Running>,
 }
 
 /// Where and how a mongod runs.
 #[derive(Debug)]
-struct Place {
+struct Launch {
     address: SocketAddr,
     /// Beginning of its command line, if it does not run where the tests do.
     prefix: Vec<OsString>,
@@ -232,7 +232,7 @@ impl Mongod {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         Self::start_at(
             kind,
-            Place {
+            Launch {
                 address,
                 prefix: Vec::new(),
                 parameters: Vec::new(),
@@ -240,14 +240,14 @@ impl Mongod {
         )
     }
 
-    fn start_at(kind: Kind, place: Place) -> Self {
+    fn start_at(kind: Kind, launch: Launch) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("chat-mongod-")
             .tempdir()
             .expect("a temporary directory");
         let mut this = Self {
             kind,
-            place,
+            launch,
             folder,
             running: None,
         };
@@ -285,10 +285,10 @@ impl Mongod {
             .env("FOLDER", self.folder.path())
             .stdin(Stdio::piped())
             .args(["-c", script, "sh"])
-            .args(&self.place.prefix)
+            .args(&self.launch.prefix)
             .arg(executable());
 
-        let (ip, port) = (self.place.address.ip(), self.place.address.port());
+        let (ip, port) = (self.launch.address.ip(), self.launch.address.port());
         command
             .args(["--bind_ip", &ip.to_string(), "--port", &port.to_string()])
             .arg("--nounixsocket")
@@ -308,7 +308,7 @@ impl Mongod {
             "notablescan=1",
             "enableTestCommands=1",
         ];
-        let more = self.place.parameters.iter().map(String::as_str);
+        let more = self.launch.parameters.iter().map(String::as_str);
         for parameter in parameters.into_iter().chain(more) {
             command.args(["--setParameter", parameter]);
         }
@@ -381,11 +381,11 @@ impl Mongod {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.place.address
+        self.launch.address
     }
 
     fn host(&self) -> String {
-        self.place.address.to_string()
+        self.launch.address.to_string()
     }
 
     fn direct_uri(&self) -> String {

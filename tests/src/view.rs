@@ -15,7 +15,7 @@ pub struct View {
 
 #[derive(Debug, Default)]
 struct Room {
-    /// By place.
+    /// By `seq`.
     messages: BTreeMap<i64, Message>,
     last_change: i64,
 }
@@ -82,7 +82,7 @@ impl View {
             .unwrap_or_default()
     }
 
-    /// Returns the last place and the last change of a room that the view has.
+    /// Returns the last `seq` and the last change of a room that the view has.
     #[must_use]
     pub fn ends(&self, room: &str) -> (i64, i64) {
         let Some(room) = self.rooms.get(room) else {

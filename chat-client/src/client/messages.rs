@@ -20,9 +20,9 @@ pub enum Page {
     Newest,
     /// Messages strictly newer than a time, RFC 3339.
     Since(String),
-    /// Messages above a place.
+    /// Messages above a `seq`.
     After(i64),
-    /// Messages below a place.
+    /// Messages below a `seq`.
     Before(i64),
 }
 
@@ -70,7 +70,7 @@ impl Client {
         self.get(messages_path(room, page, limit, None)).await
     }
 
-    /// Reads messages after a place, or waits up to `wait` for the first one. Asks once.
+    /// Reads messages after a `seq`, or waits up to `wait` for the first one. Asks once.
     pub(crate) async fn wait_for_messages(
         &self,
         room: &str,
@@ -127,7 +127,7 @@ impl Client {
         self.send_body(Method::PATCH, path, &body).await?.json()
     }
 
-    /// Deletes a message of one's own, or in one's own room. Its place stays.
+    /// Deletes a message of one's own, or in one's own room. Its `seq` stays.
     ///
     /// # Errors
     ///

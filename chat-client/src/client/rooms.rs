@@ -5,7 +5,7 @@ use hyper::{Method, StatusCode};
 use super::Client;
 use crate::error::{Error, Result};
 use crate::transport::path;
-use crate::wire::{NewRoom, NewTopic, Place, ReadPlace, Room, UserRoom};
+use crate::wire::{NewRoom, NewTopic, ReadMark, Room, StoredReadMark, UserRoom};
 
 impl Client {
     /// Lists the rooms that one may know of, by name: at most `limit`, which is 1 to 1,000, after
@@ -114,15 +114,17 @@ impl Client {
             .await
     }
 
-    /// Marks a room as read up to a place, and returns the mark, which only moves forward.
+    /// Marks a room as read up to a `seq`, and returns the mark, which only moves forward.
     ///
     /// # Errors
     ///
     /// Refused with `401` without a session; those of calls.
     pub async fn mark_read(&self, room: &str, seq: i64) -> Result<i64> {
         let path = path(&["chat", room, "read"], &[]);
-        let answer = self.send_body(Method::POST, path, &Place { seq }).await?;
-        Ok(answer.json::<ReadPlace>()?.read_seq)
+        let answer = self
+            .send_body(Method::POST, path, &ReadMark { seq })
+            .await?;
+        Ok(answer.json::<StoredReadMark>()?.read_seq)
     }
 
     /// Invites the user of an account into one's own private room.

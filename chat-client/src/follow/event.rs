@@ -67,14 +67,14 @@ pub enum Event {
     Read {
         /// The room.
         room: String,
-        /// The place.
+        /// The `seq`.
         seq: i64,
     },
     /// A message mentions the user of the client, in whichever room.
     Mention {
         /// The room.
         room: String,
-        /// The place of the message.
+        /// The `seq` of the message.
         seq: i64,
     },
     /// The rooms of the user of the client have changed: the user joined or left one, was invited,

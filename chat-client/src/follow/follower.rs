@@ -112,7 +112,7 @@ impl Follower {
         self.positions.get(room).copied()
     }
 
-    /// Follows one more room; one that is followed already begins again from the place named.
+    /// Follows one more room; one that is followed already begins again from the position named.
     pub fn add(&self, room: impl Into<Subscription>) {
         self.command(Command::Follow(room.into()));
     }

@@ -33,7 +33,7 @@ enum Step {
     Resync { last_change: i64 },
 }
 
-/// A room that is polled, and the places reached.
+/// A room that is polled, and the position reached.
 struct Poller {
     client: Client,
     room: String,
@@ -197,7 +197,7 @@ impl Poller {
         last
     }
 
-    /// Waits for messages after a place.
+    /// Waits for messages after a `seq`.
     async fn messages(&self, after: i64) -> Result<Vec<Message>> {
         loop {
             let began = Instant::now();

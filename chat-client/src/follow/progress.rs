@@ -15,7 +15,7 @@ pub(super) struct Progress {
     after: Option<i64>,
     changes_after: Option<i64>,
     /// Messages that were given in a state that changes after `changes_after` made: their last
-    /// change by their place. Those changes are not given again.
+    /// change by their `seq`. Those changes are not given again.
     ahead: HashMap<i64, i64>,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Arrival {
 }
 
 impl Progress {
-    /// The place to begin after; `None` to begin with what comes next.
+    /// The `seq` to begin after; `None` to begin with what comes next.
     pub(super) fn after(&self) -> Option<i64> {
         self.after
     }
@@ -41,7 +41,7 @@ impl Progress {
         self.changes_after
     }
 
-    /// Begins where the server says that it begins, unless the place is known already.
+    /// Begins where the server says that it begins, unless the position is known already.
     pub(super) fn begin(&mut self, last_seq: i64, last_change: i64) -> Position {
         Position {
             seq: *self.after.get_or_insert(last_seq),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_begins_where_the_server_says_unless_the_place_is_known() {
+    fn a_room_begins_where_the_server_says_unless_the_position_is_known() {
         let mut now = Progress::from(&Subscription::from_now("a"));
         assert_eq!(now.begin(7, 3), Position { seq: 7, change: 3 });
         let mut after = Progress::from(&Subscription::after("a", 5));

@@ -1,15 +1,15 @@
 //! Rooms to follow, and positions in them.
 
-/// Places that a follower has reached in a room.
+/// Position that a follower has reached in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The place of the last message; 0 before the first.
+    /// The `seq` of the last message; 0 before the first.
     pub seq: i64,
     /// The number of the last change; 0 before the first.
     pub change: i64,
 }
 
-/// A room to follow, and the place to begin after.
+/// A room to follow, and the position to begin after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     pub(crate) room: String,

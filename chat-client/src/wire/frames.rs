@@ -13,7 +13,7 @@ pub enum ClientFrame {
     Subscribe {
         /// The room.
         room: String,
-        /// The place after which to begin; left out to begin with what comes next.
+        /// The `seq` after which to begin; left out to begin with what comes next.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<i64>,
         /// The change after which to begin. Goes with `after`, because a message comes before its
@@ -50,7 +50,7 @@ pub enum ClientFrame {
     Read {
         /// The room.
         room: String,
-        /// The place up to which the user has read.
+        /// The `seq` up to which the user has read.
         seq: i64,
     },
     /// Asks whether the server is there. For clients that do not see the pings of the protocol, as
@@ -67,7 +67,7 @@ pub enum ServerFrame {
     Subscribed {
         /// The room.
         room: String,
-        /// The place of the newest message.
+        /// The `seq` of the newest message.
         last_seq: i64,
         /// The number of the last change.
         last_change: i64,
@@ -108,7 +108,7 @@ pub enum ServerFrame {
     Read {
         /// The room.
         room: String,
-        /// The place up to which the user has read.
+        /// The `seq` up to which the user has read.
         seq: i64,
     },
     /// The server is there. It answers [`ClientFrame::Ping`], ahead of what waits for the store.
@@ -117,7 +117,7 @@ pub enum ServerFrame {
     Mention {
         /// The room.
         room: String,
-        /// The place of the message.
+        /// The `seq` of the message.
         seq: i64,
     },
     /// The rooms of the user of the socket have changed: the user joined or left one, was invited,
@@ -127,7 +127,7 @@ pub enum ServerFrame {
     Posted {
         /// The room.
         room: String,
-        /// The place of the message.
+        /// The `seq` of the message.
         seq: i64,
         /// The nonce of the post.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ use super::schema;
 pub struct Message {
     /// The room.
     pub room: String,
-    /// The place in the room.
+    /// The number of the message in its room.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub seq: i64,
     /// The user who wrote it; empty once it is deleted.
@@ -41,7 +41,7 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 20)))]
     pub reactions: Vec<Reaction>,
-    /// True once it is deleted: its place and its time stay, the rest is gone.
+    /// True once it is deleted: its `seq` and its time stay, the rest is gone.
     #[serde(default, skip_serializing_if = "is_false")]
     #[cfg_attr(feature = "schema", schemars(with = "schema::True"))]
     pub deleted: bool,
@@ -130,7 +130,7 @@ impl NewMessage {
         self
     }
 
-    /// Answers the message at this place.
+    /// Answers the message with this `seq`.
     #[must_use]
     pub fn in_reply_to(mut self, seq: i64) -> Self {
         self.reply_to = Some(seq);

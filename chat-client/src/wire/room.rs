@@ -14,7 +14,7 @@ pub struct Room {
     /// The name.
     #[serde(rename = "room")]
     pub name: String,
-    /// The place of the newest message; 0 in a room without messages.
+    /// The `seq` of the newest message; 0 in a room without messages.
     pub last_seq: i64,
     /// The number of the last change to a message; 0 if there was none.
     pub last_change: i64,
@@ -47,9 +47,9 @@ pub struct Room {
 pub struct UserRoom {
     /// The name of the room.
     pub room: String,
-    /// The place of the newest message; 0 in a room without messages.
+    /// The `seq` of the newest message; 0 in a room without messages.
     pub last_seq: i64,
-    /// The place up to which the user has read; 0 if nothing.
+    /// The `seq` up to which the user has read; 0 if nothing.
     pub read_seq: i64,
     /// The number of messages that the user has not read.
     pub unread: u64,
@@ -78,16 +78,16 @@ pub struct NewTopic {
 /// Body of `POST /chat/{room}/read`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Place {
-    /// The place up to which the user has read.
+pub struct ReadMark {
+    /// The `seq` up to which the user has read.
     #[cfg_attr(feature = "schema", schemars(with = "schema::Seq"))]
     pub seq: i64,
 }
 
-/// The place up to which a user has read a room.
+/// The `seq` up to which a user has read a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ReadPlace {
-    /// The place. It only moves forward.
+pub struct StoredReadMark {
+    /// The `seq`. It only moves forward.
     pub read_seq: i64,
 }

@@ -46,15 +46,15 @@ values! {
         "pattern": r"^(?!\.\.?$)[^\s/\u0000-\u001f\u007f-\u009f]{1,64}$",
         "description": "1 to 64 characters after Unicode NFC, case-sensitive; no control characters, no /, no white space, not . or ..",
     }
-    /// A place in a room; 0 is before the first message.
+    /// The number of a message in its room; 0 is before the first message.
     Seq: false, {
         "type": "integer",
         "format": "int64",
         "minimum": 0,
         "maximum": i64::MAX,
-        "description": "a place in a room; 0 is before the first message",
+        "description": "the number of a message in its room; 0 is before the first",
     }
-    /// The place of a message, or the number of a change to one.
+    /// The number of a message, or of a change to one.
     MessageSeq: true, {
         "type": "integer",
         "format": "int64",

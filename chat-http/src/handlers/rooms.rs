@@ -1,6 +1,6 @@
 //! Rooms and their members.
 
-use chat_client::wire::ReadPlace;
+use chat_client::wire::StoredReadMark;
 use chatcore::{MAX_NAMES, Privacy};
 use hyper::StatusCode;
 
@@ -99,14 +99,14 @@ pub(crate) async fn users(app: App, call: Call) -> Result<Response> {
 pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     call.user()?;
     let room = call.room()?;
-    app.limits().mark(&call.charged(&app))?;
+    app.limits().mark_read(&call.charged(&app))?;
     let seq = call
         .json()?
         .seq("seq")?
         .ok_or_else(|| HttpError::bad_request("seq is missing"))?;
     let read = call.user_store(&app).mark_read(&room, seq).await?;
     let read_seq = read.get();
-    json(StatusCode::OK, &ReadPlace { read_seq })
+    json(StatusCode::OK, &StoredReadMark { read_seq })
 }
 
 pub(crate) async fn join(app: App, call: Call) -> Result<Response> {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::anonymous_permit;
-use super::frames::{check_places, encode};
+use super::frames::{check_position, encode};
 use super::room_events::{RoomEvent, room_events};
 use crate::app::App;
 use crate::body::Body;
@@ -39,7 +39,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Places that a client asks to start after.
+/// Position that a client asks to start after.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Start {
     after: Option<Seq>,
@@ -114,7 +114,7 @@ fn respond(events: Events) -> Response {
     response
 }
 
-/// Reads the places to start after: of the last event that a browser saw, else of the query.
+/// Reads the position to start after: of the last event that a browser saw, else of the query.
 fn start(call: &Call) -> Result<Start> {
     let id = call
         .header(HeaderName::from_static("last-event-id"))
@@ -131,7 +131,7 @@ fn start(call: &Call) -> Result<Start> {
         after: call.query.parsed("after")?,
         changes_after: call.query.parsed("changes_after")?,
     };
-    check_places(start.after, start.changes_after)?;
+    check_position(start.after, start.changes_after)?;
     Ok(start)
 }
 
@@ -172,7 +172,7 @@ impl Events {
     /// leaves out. Returns `None` if there will be no more.
     fn encode(&mut self, event: RoomEvent) -> Option<Bytes> {
         let update = event.update.ok()?;
-        // Messages do not move the place among the changes, nor changes that among the messages.
+        // Messages do not move the number of the change, nor changes that of the message.
         let before = std::mem::replace(&mut self.position, event.position);
 
         let mut text = Vec::new();
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_names_both_places_or_the_first() {
+    fn an_id_names_both_numbers_or_the_first() {
         let read = |text| {
             read_id(text).map(|start| {
                 let change = start.changes_after.map(ChangeSeq::get);

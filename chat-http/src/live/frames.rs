@@ -29,7 +29,7 @@ pub(super) enum Command {
     Ping,
 }
 
-/// A room that a client wants to follow, and the places after which to begin.
+/// A room that a client wants to follow, and the position after which to begin.
 #[derive(Debug)]
 pub(super) struct Subscribe {
     pub(super) room: RoomName,
@@ -96,9 +96,9 @@ impl Request {
     }
 }
 
-/// Fails if a place among the changes is given without one among the messages: a change would come
+/// Fails if a change is given without a message to begin after: a change would come
 /// before its message.
-pub(super) fn check_places(after: Option<Seq>, changes_after: Option<ChangeSeq>) -> Result<()> {
+pub(super) fn check_position(after: Option<Seq>, changes_after: Option<ChangeSeq>) -> Result<()> {
     match (after, changes_after) {
         (None, Some(_)) => Err(HttpError::bad_request("changes_after goes with after")),
         _ => Ok(()),
@@ -110,7 +110,7 @@ fn read(fields: &Fields) -> Result<Command> {
     match fields.text("type")? {
         Some("subscribe") => {
             let (after, changes_after) = (fields.seq("after")?, fields.change("changes_after")?);
-            check_places(after, changes_after)?;
+            check_position(after, changes_after)?;
             Ok(Command::Subscribe(Subscribe {
                 room: room()?,
                 after,

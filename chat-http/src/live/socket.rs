@@ -1,6 +1,6 @@
 //! One WebSocket: the rooms that a client follows, and its requests.
 //!
-//! A socket holds no messages. It holds a place in each room, takes what is ready when the client
+//! A socket holds no messages. It holds a position in each room, takes what is ready when the client
 //! has taken what came before, and writes it in one call. While the client takes nothing, nothing
 //! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
 

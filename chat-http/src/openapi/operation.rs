@@ -27,7 +27,7 @@ pub(super) struct Operation {
 struct Parameter {
     name: &'static str,
     /// `path`, `query` or `header`.
-    place: &'static str,
+    location: &'static str,
     description: &'static str,
     schema: ParameterSchema,
 }
@@ -88,7 +88,7 @@ fn path_parameter(name: &'static str) -> Parameter {
     };
     Parameter {
         name,
-        place: "path",
+        location: "path",
         description: "",
         schema: ParameterSchema::Of(schema),
     }
@@ -181,7 +181,7 @@ impl Operation {
     ) -> Self {
         self.parameters.push(Parameter {
             name,
-            place: "query",
+            location: "query",
             description,
             schema: ParameterSchema::Of(SchemaGenerator::subschema_for::<T>),
         });
@@ -191,14 +191,14 @@ impl Operation {
     /// Takes a parameter whose schema is written out.
     pub(super) fn literal(
         mut self,
-        place: &'static str,
+        location: &'static str,
         name: &'static str,
         description: &'static str,
         schema: Value,
     ) -> Self {
         self.parameters.push(Parameter {
             name,
-            place,
+            location,
             description,
             schema: ParameterSchema::Literal(schema),
         });
@@ -220,11 +220,11 @@ impl Operation {
             .query::<T>("after", "begin after this name")
     }
 
-    /// Takes the places after which to begin, as an event stream does.
-    pub(super) fn places(self) -> Self {
+    /// Takes the position after which to begin, as an event stream does.
+    pub(super) fn position(self) -> Self {
         self.query::<Seq>(
             "after",
-            "the seq after which to begin; if no place is given, it begins with what comes next",
+            "the seq after which to begin; if no position is given, it begins with what comes next",
         )
         .query::<ChangeSeq>(
             "changes_after",
@@ -271,8 +271,8 @@ impl Parameter {
             ParameterSchema::Of(schema) => schema(schemas).to_value(),
             ParameterSchema::Literal(schema) => schema.clone(),
         };
-        let mut described = json!({ "name": self.name, "in": self.place, "schema": schema });
-        if self.place == "path" {
+        let mut described = json!({ "name": self.name, "in": self.location, "schema": schema });
+        if self.location == "path" {
             described["required"] = true.into();
         }
         if !self.description.is_empty() {

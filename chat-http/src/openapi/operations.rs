@@ -3,7 +3,8 @@
 use chat_client::wire::schema::{ChangeSeq, RoomName, Seq, Timestamp, Username};
 use chat_client::wire::{
     Credentials, Me, Message, MessageCount, MessageText, NewMessage, NewPassword, NewRoom,
-    NewTopic, Place, Posted, Reactions, ReadPlace, Registration, Room, Session, Status, UserRoom,
+    NewTopic, Posted, Reactions, ReadMark, Registration, Room, Session, Status, StoredReadMark,
+    UserRoom,
 };
 use chatcore::MAX_MESSAGES;
 use serde_json::json;
@@ -123,11 +124,11 @@ fn rooms() -> Vec<Operation> {
             .answer::<Status>("200", "ok"),
         post(
             "/chat/{room}/read",
-            "Mark a room as read up to a place; the mark moves forward only",
+            "Mark a room as read up to a message; the mark moves forward only",
         )
         .with_session()
-        .body::<Place>()
-        .answer::<ReadPlace>("200", "ok"),
+        .body::<ReadMark>()
+        .answer::<StoredReadMark>("200", "ok"),
     ]
 }
 
@@ -182,10 +183,10 @@ fn live() -> Vec<Operation> {
             "/chat/{room}/events",
             "Follow a room by Server-Sent Events: message and changed, data the message as it is \
              now; resync, changes are not kept any more; room, it has another topic. The id is \
-             <seq>.<change>: both places reached",
+             <seq>.<change>: the position reached",
         )
         .literal("header", "Last-Event-ID", event_id, id)
-        .places()
+        .position()
         .text_answer("text/event-stream"),
         get(
             "/ws",
@@ -241,7 +242,7 @@ fn changes() -> Vec<Operation> {
         .problem("409"),
         delete(
             "/chat/{room}/messages/{seq}",
-            "Delete a message of one's own, or in one's own room: its place stays, sender and text \
+            "Delete a message of one's own, or in one's own room: its seq stays, sender and text \
              are blanked",
         )
         .with_session()

@@ -25,7 +25,7 @@ pub(crate) enum Form {
     Register,
 }
 
-/// Part of the log-in page.
+/// Section of the log-in page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
     Guest,
@@ -144,7 +144,7 @@ enum Field {
     Password,
 }
 
-/// An error in a part of the log-in page.
+/// An error in a section of the log-in page.
 struct Refusal {
     section: Section,
     field: Field,

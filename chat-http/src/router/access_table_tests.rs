@@ -337,13 +337,13 @@ async fn status(address: SocketAddr, line: &Line, token: Option<SessionToken>, n
 
 /// Makes a test of each store, for each of what guests may do.
 macro_rules! everyone_gets_what_the_table_says {
-    ($($test:ident: $guests:ident, $place:expr;)*) => {
+    ($($test:ident: $guests:ident, $store:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
             let folder = tempfile::tempdir().expect("a temporary directory");
             let file = folder.path().join("chat.db").to_str().expect("UTF-8").to_owned();
-            let place: Option<Kind> = $place;
-            let address = place.map_or(file, mongod::database);
+            let kind: Option<Kind> = $store;
+            let address = kind.map_or(file, mongod::database);
             everyone_gets_what_the_table_says(&address, Guests::$guests).await;
         })*
     };

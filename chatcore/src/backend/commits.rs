@@ -39,9 +39,9 @@ pub(crate) trait Commits: Send + Sync + 'static {
         state: ReadState,
     ) -> Result<Vec<Result<Option<Stored>>>>;
 
-    /// Returns the locations of the messages of a part of a batch, once it is stored.
-    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
-        vec![0; part.messages.len()]
+    /// Returns the locations of the new messages of a room, once their batch is stored.
+    fn locations_of(&self, room_batch: &RoomBatch) -> Vec<i64> {
+        vec![0; room_batch.messages.len()]
     }
 
     /// Returns the location of a message, once this change of it is stored.

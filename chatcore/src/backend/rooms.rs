@@ -58,7 +58,7 @@ pub(crate) trait Rooms: Send + Sync + 'static {
     /// the room does not exist.
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool>;
 
-    /// Returns the place up to which a user has read a room; 0 if there is no mark.
+    /// Returns the `seq` up to which a user has read a room; 0 if there is no mark.
     async fn read_mark(&self, user: Username, room: RoomName) -> Result<Seq>;
 
     /// Moves read marks forward, never back, in one write. After an error any of them may have been

@@ -22,12 +22,12 @@ pub(super) fn answer_committed(pending: &mut Vec<Pending>, batch: &Batch, outcom
     let mut rooms: HashMap<&RoomName, Unanswered<'_>> = batch
         .rooms
         .iter()
-        .map(|part| {
+        .map(|room_batch| {
             let unanswered = Unanswered {
-                messages: part.messages.iter(),
-                creates_room: part.after.is_none(),
+                messages: room_batch.messages.iter(),
+                creates_room: room_batch.after.is_none(),
             };
-            (&part.room, unanswered)
+            (&room_batch.room, unanswered)
         })
         .collect();
 

@@ -7,7 +7,7 @@ use super::outcomes::Outcomes;
 use super::pending::{Pending, PendingPost};
 use super::rooms::{KnownRoom, RoomCache};
 use crate::error::Result;
-use crate::model::{Batch, BatchId, BatchMessage, CountChange, Head, RoomBatch};
+use crate::model::{Batch, BatchId, BatchMessage, CountDelta, Head, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{Content, NewMessage, RoomName, Username};
 
@@ -23,43 +23,47 @@ pub(super) fn build_batch(
     now: Timestamp,
 ) -> Result<Arc<Batch>> {
     // Sorted by room: a fixed order keeps two processes from locking the same documents crosswise.
-    let mut parts: BTreeMap<RoomName, RoomBatch> = BTreeMap::new();
+    let mut room_batches: BTreeMap<RoomName, RoomBatch> = BTreeMap::new();
 
     for post in pending.iter().filter_map(Pending::as_post) {
-        let part = part_of(&mut parts, &post.message.room, rooms);
-        part.messages.push(next_message(post, part.head(), now));
+        let room_batch = batch_of_room(&mut room_batches, &post.message.room, rooms);
+        room_batch
+            .messages
+            .push(next_message(post, room_batch.head(), now));
     }
     let head = |room: &RoomName| rooms.head(room).unwrap_or(Head::EMPTY);
     for (room, changes) in outcomes.number(head) {
-        part_of(&mut parts, &room, rooms).changes = changes;
+        batch_of_room(&mut room_batches, &room, rooms).changes = changes;
     }
-    for part in parts.values_mut() {
-        add_members(part, rooms);
+    for room_batch in room_batches.values_mut() {
+        add_members(room_batch, rooms);
     }
 
     Ok(Arc::new(Batch {
         id: BatchId(crate::session::random()?),
-        rooms: parts.into_values().collect(),
+        rooms: room_batches.into_values().collect(),
         counts: count_changes(pending, outcomes),
         guests: guests(pending),
     }))
 }
 
-/// Returns the part of the batch that goes to a room, which is empty if it is new.
-fn part_of<'a>(
-    parts: &'a mut BTreeMap<RoomName, RoomBatch>,
+/// Returns what goes to a room, which is empty at first.
+fn batch_of_room<'a>(
+    room_batches: &'a mut BTreeMap<RoomName, RoomBatch>,
     room: &RoomName,
     rooms: &RoomCache,
 ) -> &'a mut RoomBatch {
-    parts.entry(room.clone()).or_insert_with(|| RoomBatch {
-        room: room.clone(),
-        after: rooms.head(room),
-        after_is_durable: rooms.get(room).is_some_and(KnownRoom::is_durable),
-        messages: Vec::new(),
-        changes: Vec::new(),
-        members: Vec::new(),
-        assumes_members: false,
-    })
+    room_batches
+        .entry(room.clone())
+        .or_insert_with(|| RoomBatch {
+            room: room.clone(),
+            after: rooms.head(room),
+            after_is_durable: rooms.get(room).is_some_and(KnownRoom::is_durable),
+            messages: Vec::new(),
+            changes: Vec::new(),
+            members: Vec::new(),
+            assumes_members: false,
+        })
 }
 
 /// Returns the message that follows `head`.
@@ -91,9 +95,9 @@ fn next_message(post: &PendingPost, head: Head, now: Timestamp) -> BatchMessage 
 
 /// Adds the senders who are not known to be members. For the others the batch assumes that they
 /// still are, which the departures in the room's head guard.
-fn add_members(part: &mut RoomBatch, rooms: &RoomCache) {
-    let known = rooms.get(&part.room);
-    let senders: BTreeSet<_> = part
+fn add_members(room_batch: &mut RoomBatch, rooms: &RoomCache) {
+    let known = rooms.get(&room_batch.room);
+    let senders: BTreeSet<_> = room_batch
         .messages
         .iter()
         .map(|message| &message.content.sender)
@@ -105,12 +109,12 @@ fn add_members(part: &mut RoomBatch, rooms: &RoomCache) {
         .filter(|sender| !known.is_some_and(|known| known.is_member(sender)))
         .cloned()
         .collect();
-    part.assumes_members = members.len() < number_of_senders;
-    part.members = members;
+    room_batch.assumes_members = members.len() < number_of_senders;
+    room_batch.members = members;
 }
 
 /// Returns the moves of the senders' counters, sorted like the rooms.
-fn count_changes(pending: &[Pending], outcomes: &Outcomes) -> Vec<CountChange> {
+fn count_changes(pending: &[Pending], outcomes: &Outcomes) -> Vec<CountDelta> {
     let mut moves: HashMap<&Username, (i64, i64)> = HashMap::new();
     for post in pending.iter().filter_map(Pending::as_post) {
         moves.entry(&post.message.sender).or_default().0 += 1;
@@ -121,7 +125,7 @@ fn count_changes(pending: &[Pending], outcomes: &Outcomes) -> Vec<CountChange> {
 
     let mut counts: Vec<_> = moves
         .into_iter()
-        .map(|(user, (added, removed))| CountChange {
+        .map(|(user, (added, removed))| CountDelta {
             user: user.clone(),
             added,
             removed,

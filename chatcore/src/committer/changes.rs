@@ -36,7 +36,7 @@ pub(super) struct ChangeResolver<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The place from which messages that are to be changed are read.
+/// The source from which messages that are to be changed are read.
 #[derive(Clone, Copy)]
 enum Source {
     /// Memory if it has them, else the store.

@@ -12,8 +12,8 @@ use crate::types::{
     Username,
 };
 
-/// Range of positions for the reactions that come with one change.
-const POSITIONS: i64 = 1_024;
+/// Ranks for the reactions that come with one change.
+const RANKS: i64 = 1_024;
 
 /// A message that is being changed.
 pub(super) struct Draft {
@@ -22,13 +22,13 @@ pub(super) struct Draft {
     content: Option<Content>,
     reactions: HashMap<Emoji, KnownReactions>,
     /// Position of the next reaction that comes.
-    position: i64,
+    rank: i64,
 }
 
 /// Reactions with one emoji, as far as the changes of the batch need them.
 struct KnownReactions {
     /// Users with a change in this batch who react now. A reaction that came with the batch has its
-    /// position.
+    /// rank.
     users: HashMap<Username, Option<i64>>,
     /// Users with a change in this batch who reacted before it.
     before: Vec<Username>,
@@ -83,7 +83,7 @@ impl Draft {
         Self {
             content,
             reactions,
-            position: last_change.next().get().saturating_mul(POSITIONS),
+            rank: last_change.next().get().saturating_mul(RANKS),
             before,
         }
     }
@@ -183,8 +183,8 @@ impl Draft {
         reaction.count += 1;
         reaction.users = known.listed();
 
-        known.users.insert(user.clone(), Some(self.position));
-        self.position += 1;
+        known.users.insert(user.clone(), Some(self.rank));
+        self.rank += 1;
         Ok(())
     }
 
@@ -245,17 +245,17 @@ impl Draft {
                 let come = known
                     .users
                     .iter()
-                    .filter_map(|(user, position)| Some((user, Some((*position)?))));
+                    .filter_map(|(user, rank)| Some((user, Some((*rank)?))));
                 let gone = known
                     .before
                     .iter()
                     .filter(|user| !known.users.contains_key(*user))
                     .map(|user| (user, None));
 
-                come.chain(gone).map(|(user, position)| ReactionChange {
+                come.chain(gone).map(|(user, rank)| ReactionChange {
                     emoji: *emoji,
                     user: user.clone(),
-                    position,
+                    rank,
                     was_there: known.before.contains(user),
                 })
             })

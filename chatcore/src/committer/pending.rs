@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::NonceKey;
 use crate::types::{MessageText, NewMessage, Posted, RoomName, Username};
 
-/// A part of a batch, until it is answered.
+/// A request, until it is answered.
 pub(super) enum Pending {
     Post(PendingPost),
     Change(ChangeRequest),

@@ -46,15 +46,15 @@ impl Recent {
 
     /// Keeps the messages of a committed batch, new and changed.
     pub(super) fn keep(&mut self, batch: &Batch, backend: &dyn Backend) {
-        for part in &batch.rooms {
+        for room_batch in &batch.rooms {
             if self.bytes > MAX_BYTES {
                 *self = Self::default();
             }
 
-            let before = part.after.unwrap_or(Head::EMPTY).change;
+            let before = room_batch.after.unwrap_or(Head::EMPTY).change;
             let room = self
                 .rooms
-                .entry(part.room.clone())
+                .entry(room_batch.room.clone())
                 .or_insert_with(|| RecentOfRoom {
                     last_change: before,
                     messages: HashMap::new(),
@@ -67,16 +67,16 @@ impl Recent {
                     .sum::<usize>();
                 room.messages.clear();
             }
-            room.last_change = part.head().change;
+            room.last_change = room_batch.head().change;
 
-            let skipped = part.messages.len().saturating_sub(MAX_NEW);
-            let new = part
+            let skipped = room_batch.messages.len().saturating_sub(MAX_NEW);
+            let new = room_batch
                 .messages
                 .iter()
-                .zip(backend.locations_of(part))
+                .zip(backend.locations_of(room_batch))
                 .skip(skipped)
-                .map(|(message, location)| (message.to_message(&part.room), location));
-            let changed = part
+                .map(|(message, location)| (message.to_message(&room_batch.room), location));
+            let changed = room_batch
                 .changes
                 .iter()
                 .map(|change| (change.after.clone(), backend.location_after(change)));

@@ -185,19 +185,19 @@ impl RoomCache {
 
     /// Moves the heads behind a batch that was stored.
     pub(super) fn advance(&mut self, batch: &Batch) {
-        for part in &batch.rooms {
-            let head = part.head();
+        for room_batch in &batch.rooms {
+            let head = room_batch.head();
             self.0
-                .entry(part.room.clone())
+                .entry(room_batch.room.clone())
                 .or_insert_with(|| head.into())
-                .advance(head, &part.members);
+                .advance(head, &room_batch.members);
         }
     }
 
     /// Forgets the rooms of a batch whose result is unknown.
     pub(super) fn forget(&mut self, batch: &Batch) {
-        for part in &batch.rooms {
-            self.0.remove(&part.room);
+        for room_batch in &batch.rooms {
+            self.0.remove(&room_batch.room);
         }
     }
 

@@ -86,8 +86,8 @@ impl Setup {
             .messages(&"a".parse().unwrap(), Range::Newest, 200)
             .await
             .unwrap();
-        let places: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
-        assert_eq!(places, (1..=read.len() as i64).collect::<Vec<_>>());
+        let numbers: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
+        assert_eq!(numbers, (1..=read.len() as i64).collect::<Vec<_>>());
         assert_eq!(
             self.store
                 .message_count(&"ann".parse().unwrap())
@@ -184,10 +184,10 @@ async fn a_message_of_unknown_fate_reaches_readers_and_followers_once_it_is_stor
 }
 
 #[tokio::test]
-async fn a_late_batch_in_the_place_of_another_is_not_taken_for_it() {
+async fn a_late_batch_in_place_of_another_is_not_taken_for_it() {
     let setup = setup(&[Fault::Late, Fault::Overtaken], &[Fault::Hangs; 2], 16).await;
     assert!(matches!(setup.post("x").await, Err(Error::Unavailable(_))));
-    // Built for the same place, which the first takes after all.
+    // Built for the same `seq`, which the first takes after all.
     assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
     assert_eq!(setup.stored().await, ["x", "y"]);
 }

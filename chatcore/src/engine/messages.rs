@@ -121,7 +121,7 @@ impl Engine {
             .ok_or(Error::MessageNotFound)
     }
 
-    /// Returns the place of a room's newest message; 0 if it has none, or does not exist.
+    /// Returns the `seq` of a room's newest message; 0 if it has none, or does not exist.
     pub(crate) async fn last_seq(
         &self,
         room: &RoomName,

@@ -241,7 +241,7 @@ impl AccessCache {
     }
 
     /// Takes note that removals and bans may have been missed.
-    pub(super) fn miss_changes(&mut self) {
+    pub(super) fn miss_events(&mut self) {
         self.stale = true;
         self.valid_from = self.generation.advance();
     }
@@ -443,7 +443,7 @@ mod tests {
         answer(&mut cache, "ann", &access(Privacy::Private, true, false));
         for (closings, looks_again) in [(1, true), (1, false), (2, true)] {
             answer(&mut cache, "ann", &access(Privacy::Private, true, false));
-            cache.miss_changes();
+            cache.miss_events();
             assert!(!cache.allows(&ann));
             let asked = cache.begin_question();
             assert_eq!(
@@ -456,7 +456,7 @@ mod tests {
 
         // Who is banned after the head was asked for stays out.
         let mut cache = AccessCache::default();
-        cache.miss_changes();
+        cache.miss_events();
         let asked = cache.begin_question();
         cache.evict(&user("bob"));
         assert!(!cache.confirm(asked, head(0, false)));

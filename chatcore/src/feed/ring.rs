@@ -11,7 +11,7 @@ use crate::types::{ChangeSeq, Range, Seq};
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
 /// The most changed messages of one ring, and their part of the bytes.
-const MAX_CHANGES: usize = 1_024;
+const MAX_WRITES: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// The most changed messages of one ring that arrived after a later change.
 const MAX_LATE: usize = 16;
@@ -28,7 +28,7 @@ pub(super) enum Origin {
 /// Newest messages of one room, without a hole, and its newest changes.
 #[derive(Default)]
 pub(super) struct Ring {
-    /// Place and time of the newest message; place 0 in an empty room. Nothing is answered before
+    /// `seq` and time of the newest message; `seq` 0 in an empty room. Nothing is answered before
     /// it is confirmed. One that is not still tells how far followers were served.
     end: Latest<(Seq, Timestamp)>,
     messages: VecDeque<SharedMessage>,
@@ -40,7 +40,7 @@ pub(super) struct Ring {
     /// a hole up to `last_change`.
     changed: VecDeque<SharedMessage>,
     changed_bytes: usize,
-    /// Place of the last message of which a change was published.
+    /// `seq` of the last message of which a change was published.
     last_changed: Seq,
     /// Messages here of which a change arrived after a later one, and the number of those before
     /// them.
@@ -58,7 +58,7 @@ impl Ring {
         self.generation
     }
 
-    /// Returns the place of the newest message, if it is confirmed.
+    /// Returns the `seq` of the newest message, if it is confirmed.
     pub(super) fn end(&self) -> Option<Seq> {
         self.end.confirmed().map(|(seq, _)| seq)
     }
@@ -126,7 +126,7 @@ impl Ring {
         self.last_changed = self.last_changed.max(message.seq);
         self.changed_bytes += message.weight();
         self.changed.push_back(message.clone());
-        while self.changed.len() > MAX_CHANGES || self.changed_bytes > MAX_CHANGED_BYTES {
+        while self.changed.len() > MAX_WRITES || self.changed_bytes > MAX_CHANGED_BYTES {
             let Some(oldest) = self.changed.pop_front() else {
                 break;
             };
@@ -237,14 +237,14 @@ impl Ring {
 
     /// Takes note that messages may have been posted and changed without being published. Keeps
     /// both ends, from where the rest can be read.
-    pub(super) fn miss_changes(&mut self) {
+    pub(super) fn miss_events(&mut self) {
         self.drop_messages();
         self.end.miss();
         self.last_change.miss();
         self.generation.advance();
     }
 
-    /// Returns the place of the newest message that was seen, even if there may be newer ones.
+    /// Returns the `seq` of the newest message that was seen, even if there may be newer ones.
     pub(super) fn last_seen(&self) -> Option<Seq> {
         self.end.seen().map(|(seq, _)| seq)
     }
@@ -413,8 +413,8 @@ mod tests {
     fn ranges() -> impl Strategy<Value = Range> {
         prop_oneof![
             Just(Range::Newest),
-            (0_i64..30).prop_map(|seq| Range::After(Seq::new(seq).expect("a place"))),
-            (0_i64..30).prop_map(|seq| Range::Before(Seq::new(seq).expect("a place"))),
+            (0_i64..30).prop_map(|seq| Range::After(Seq::new(seq).expect("a seq"))),
+            (0_i64..30).prop_map(|seq| Range::Before(Seq::new(seq).expect("a seq"))),
             (0_i64..300).prop_map(|time| Range::Since(testing::time(time))),
         ]
     }
@@ -458,7 +458,7 @@ mod tests {
             let (mut stored, mut promised) = (0, 0);
             // The newest message at the last gap. The stream tells of none before it again.
             let mut missed = None;
-            // The places of the messages that were changed, in the order of the changes.
+            // The numbers of the messages that were changed, in the order of the changes.
             let mut changes: Vec<i64> = Vec::new();
             let changed = |changes: &[i64], m: SharedMessage| -> SharedMessage {
                 match changes.iter().rposition(|seq| *seq == m.seq.get()) {
@@ -509,11 +509,11 @@ mod tests {
                     Step::DropMessages => ring.drop_messages(),
                     Step::Clear => ring.clear(),
                     Step::MissChanges => {
-                        ring.miss_changes();
+                        ring.miss_events();
                         missed = Some(stored);
                         prop_assert!(ring.read(Range::Newest, 1).is_none());
                         if ring.last_seen().is_some_and(|seq| seq.get() == stored) {
-                            prop_assert!(ring.confirm_end(Seq::new(stored).expect("a place")));
+                            prop_assert!(ring.confirm_end(Seq::new(stored).expect("a seq")));
                             promised = stored;
                         }
                     }
@@ -585,7 +585,7 @@ mod tests {
             (told(&ring, 4), told(&ring, 6), told(&ring, 9)),
             (None, Some(vec![7]), None)
         );
-        ring.miss_changes();
+        ring.miss_events();
         assert_eq!(told(&ring, 7), None);
         assert!(!ring.confirm_last_change(at(8)) && ring.confirm_last_change(at(7)));
         assert_eq!(told(&ring, 7), Some(vec![]));
@@ -614,7 +614,7 @@ mod tests {
         let mut ring = Ring::default();
         (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::Own)));
         assert!(
-            ring.changed.len() <= MAX_CHANGES
+            ring.changed.len() <= MAX_WRITES
                 && ring.bytes() <= MAX_CHANGED_BYTES
                 && ring.changed.len() > 10
         );

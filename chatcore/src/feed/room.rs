@@ -117,12 +117,12 @@ impl RoomFeed {
         self.ring().is_near(range, limit)
     }
 
-    /// Returns the place of the newest message, if it is confirmed.
+    /// Returns the `seq` of the newest message, if it is confirmed.
     pub(crate) fn end(&self) -> Option<Seq> {
         self.ring().end()
     }
 
-    /// Returns the place of the newest message that was seen, even if there may be newer ones.
+    /// Returns the `seq` of the newest message that was seen, even if there may be newer ones.
     pub(crate) fn last_seen(&self) -> Option<Seq> {
         self.ring().last_seen()
     }
@@ -264,7 +264,7 @@ impl RoomFeed {
 
     /// Takes note that removals and bans may have been missed.
     pub(super) fn miss_evictions(&self) {
-        self.access(AccessCache::miss_changes);
+        self.access(AccessCache::miss_events);
     }
 
     /// Takes in the head that the store answered to a question that began at `asked`, and wakes

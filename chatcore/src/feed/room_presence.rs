@@ -109,7 +109,7 @@ impl RoomPresence {
     }
 
     /// Takes note that changes were missed, of other processes and perhaps by them.
-    pub(super) fn miss_changes(&mut self) {
+    pub(super) fn miss_events(&mut self) {
         self.loaded = false;
         self.generation.advance();
         self.unpublished |= !self.local.is_empty();

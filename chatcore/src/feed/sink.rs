@@ -6,13 +6,13 @@ use super::Feed;
 use super::UserUpdate;
 use super::ring::{Origin, Ring};
 use super::room_presence::RoomPresence;
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::model::{ProcessId, ProcessPresence};
 use crate::shared::SharedMessage;
 use crate::types::{Message, RoomName, Seq, Topic, Username};
 
 #[async_trait]
-impl ChangeSink for Feed {
+impl EventSink for Feed {
     fn publish_messages(&self, room: &RoomName, messages: Vec<Message>) {
         if let Some(room) = self.rooms.get(room) {
             let messages = messages.into_iter().map(SharedMessage::from);
@@ -44,7 +44,7 @@ impl ChangeSink for Feed {
         self.read_marks.learn(user, room, seq, publish);
     }
 
-    fn notify_access_closed(&self, room: &RoomName) {
+    fn notify_private_room_created(&self, room: &RoomName) {
         self.forget_access(room);
     }
 
@@ -110,7 +110,7 @@ impl ChangeSink for Feed {
         self.freshness.begin_epoch();
         self.counts.clear();
         for room in self.rooms.all() {
-            room.presence().miss_changes();
+            room.presence().miss_events();
             // Whoever watches another room later has its presence loaded then.
             if room.is_watched() || !room.presence().is_empty() {
                 self.schedule_presence(&room);
@@ -122,12 +122,12 @@ impl ChangeSink for Feed {
         self.to_refresh.notify_one();
     }
 
-    fn miss_changes(&self, room: &RoomName) {
+    fn miss_events(&self, room: &RoomName) {
         let Some(room) = self.rooms.get(room) else {
             return;
         };
-        self.rooms.update_ring(&room, Ring::miss_changes);
-        self.update_presence(&room, RoomPresence::miss_changes);
+        self.rooms.update_ring(&room, Ring::miss_events);
+        self.update_presence(&room, RoomPresence::miss_events);
         room.forget_access();
     }
 

@@ -1,6 +1,6 @@
 use super::rooms::{KEEP, MAX_BYTES, MAX_IDLE};
 use super::*;
-use crate::backend::ChangeSink as _;
+use crate::backend::EventSink as _;
 use crate::testing;
 use crate::types::{Message, Seq};
 

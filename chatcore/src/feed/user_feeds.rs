@@ -15,11 +15,11 @@ const MAX_LAG: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserUpdate {
-    /// The user has read a room up to a place.
+    /// The user has read a room up to a `seq`.
     Read {
         /// The room.
         room: RoomName,
-        /// Place of the last message that was read.
+        /// `seq` of the last message that was read.
         seq: Seq,
     },
     /// A message of a room mentions the user, who may not be allowed to read it. On a shared store
@@ -27,7 +27,7 @@ pub enum UserUpdate {
     Mentioned {
         /// The room.
         room: RoomName,
-        /// Place of the message.
+        /// `seq` of the message.
         seq: Seq,
     },
     /// The user joined or left a room, was invited, removed or banned: the list of the user's rooms

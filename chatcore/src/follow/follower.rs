@@ -17,10 +17,10 @@ use crate::position::Position;
 use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, RoomName, Seq};
 
-/// Messages of one room from a place on: in `seq` order, none left out, none twice.
+/// Messages of one room from a `seq` on: in `seq` order, none left out, none twice.
 ///
 /// Made by [`ChatStore::follow`](crate::ChatStore::follow) and
-/// [`UserStore::follow`](crate::UserStore::follow). It holds a place in the room and no messages,
+/// [`UserStore::follow`](crate::UserStore::follow). It holds a `seq` of the room and no messages,
 /// so a follower that is slow, or stops for a while, costs nothing: what it has not taken yet is
 /// read from memory, or from the store, when it does. It keeps the store open.
 ///
@@ -52,7 +52,7 @@ use crate::types::{ChangeSeq, RoomName, Seq};
 pub struct Follower {
     room: RoomReader,
     wake: watch::Receiver<()>,
-    /// Place of the last message that was given.
+    /// `seq` of the last message that was given.
     after: Seq,
     /// Messages that the stream has read and not given yet.
     ready: VecDeque<SharedMessage>,
@@ -79,7 +79,7 @@ impl Follower {
         &self.room.feed.name
     }
 
-    /// Returns the place of the last message that was given.
+    /// Returns the `seq` of the last message that was given.
     #[must_use]
     pub fn position(&self) -> Seq {
         self.after

@@ -42,7 +42,7 @@ impl RoomReader {
         }
     }
 
-    /// Waits until there are messages after a place.
+    /// Waits until there are messages after a `seq`.
     pub(super) async fn next_after(
         &self,
         after: Seq,

@@ -48,7 +48,7 @@ pub struct RoomWatch {
 /// A [`Follower`](crate::Follower) that also gives the messages that change, and the topic, and, if it was made by
 /// [`ChatStore::watch`](crate::ChatStore::watch), who is present in the room and who types.
 ///
-/// It holds a [`Position`]: the place of the last message, and the number of the last change.
+/// It holds a [`Position`]: the `seq` of the last message, and the number of the last change.
 /// A reader that resumes at both ends with exactly what the store holds.
 ///
 /// ```
@@ -75,7 +75,7 @@ pub struct Watcher {
     room: RoomReader,
     wake: watch::Receiver<()>,
     began_at: Position,
-    /// Places of the last message and the last change that were given.
+    /// Numbers of the last message and the last change that were given.
     position: Position,
     gives: Gives,
     seen: Seen,
@@ -134,7 +134,7 @@ impl Watcher {
         &self.room.feed.name
     }
 
-    /// Returns the place of the last message that was given, and the number of the last change.
+    /// Returns the `seq` of the last message that was given, and the number of the last change.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
@@ -252,7 +252,7 @@ impl Watcher {
     }
 
     /// Returns the changed messages that arrived late and may have been given here without their
-    /// change: those after the place at which the watcher began, with a change that is not after
+    /// change: those after the position at which the watcher began, with a change that is not after
     /// the one at which it began.
     fn older_when_given(&self, mut late: Vec<SharedMessage>) -> Vec<SharedMessage> {
         late.retain(|message| {

@@ -15,7 +15,7 @@ pub(crate) struct Batch {
     pub(crate) id: BatchId,
     pub(crate) rooms: Vec<RoomBatch>,
     /// Moves of the senders' counters. No sender appears twice.
-    pub(crate) counts: Vec<CountChange>,
+    pub(crate) counts: Vec<CountDelta>,
     /// Guests who post or react, each once. The batch must not be stored if one of their names, in
     /// any case, has an account.
     pub(crate) guests: Vec<Username>,
@@ -24,9 +24,9 @@ pub(crate) struct Batch {
 /// The key that makes a post unique.
 pub(crate) type NonceKey = (RoomName, Username, Nonce);
 
-/// Change of a user's message counter. At least one of its numbers is not 0.
+/// Delta of a user's message counter. At least one of its numbers is not 0.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CountChange {
+pub(crate) struct CountDelta {
     pub(crate) user: Username,
     /// Number of the user's messages that are stored.
     pub(crate) added: i64,
@@ -34,14 +34,14 @@ pub(crate) struct CountChange {
     pub(crate) removed: i64,
 }
 
-impl CountChange {
+impl CountDelta {
     /// Returns by how much the counter grows; negative if it shrinks.
     pub(crate) fn sum(&self) -> i64 {
         self.added - self.removed
     }
 }
 
-/// The part of a batch that goes to one room: messages, changes, or both.
+/// Messages and changes of a batch that go to one room. At least one of the two lists is not empty.
 #[derive(Debug, Clone)]
 pub(crate) struct RoomBatch {
     pub(crate) room: RoomName,
@@ -108,7 +108,7 @@ impl RoomBatch {
     }
 }
 
-/// A message of a batch: its place and time in the room are decided, and it is not stored yet.
+/// A message of a batch: its `seq` and its time are decided, and it is not stored yet.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchMessage {
     pub(crate) seq: Seq,
@@ -186,7 +186,7 @@ pub(crate) struct ReactionChange {
     pub(crate) emoji: Emoji,
     pub(crate) user: Username,
     /// Position among the reactions with this emoji, if it comes; `None` if it goes.
-    pub(crate) position: Option<i64>,
+    pub(crate) rank: Option<i64>,
     /// True if it was there before, so that it moves if it comes.
     pub(crate) was_there: bool,
 }

@@ -1,4 +1,4 @@
-//! The place up to which a user has read a room.
+//! The `seq` up to which a user has read a room.
 
 use crate::types::{RoomName, Seq, Username};
 

@@ -28,7 +28,7 @@ pub(crate) enum Signal {
     /// Everything that a user has open ended, whatever proved it.
     Revoked(Username),
     /// A private room was created. Someone who followed the name before may not read it.
-    RoomClosed(RoomName),
+    PrivateRoomCreated(RoomName),
     /// A user was removed or banned from a room.
     Evicted(RoomName, Username),
     /// A room got another topic.

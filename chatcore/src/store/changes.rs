@@ -12,7 +12,7 @@ use crate::shared::SharedMessage;
 use crate::types::{ChangeSeq, Emoji, MessageText, RoomName, Seq, Username};
 
 impl ChatStore {
-    /// Replaces the text of a message, and returns the message. Its place and its time stay,
+    /// Replaces the text of a message, and returns the message. Its `seq` and its time stay,
     /// `edited_at` is set, and its mentions follow the new text. The same text changes nothing.
     ///
     /// ```
@@ -48,7 +48,7 @@ impl ChatStore {
         self.engine.edit(room, seq, text, None).await
     }
 
-    /// Deletes a message: its place and its time stay, its sender, its text and its reactions are
+    /// Deletes a message: its `seq` and its time stay, its sender, its text and its reactions are
     /// gone for every reader, and its sender's counter goes down by one, all in one step. A message
     /// that is deleted already stays so.
     ///
@@ -170,15 +170,15 @@ impl ChatStore {
         self.engine.last_change(&feed).await
     }
 
-    /// Returns the place of a room's newest message and the number of its last change:
+    /// Returns the `seq` of a room's newest message and the number of its last change:
     /// [`Position::START`] if there is none, or the room does not exist. The change is of no
-    /// message after the place.
+    /// message after the `seq`.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn last_position(&self, room: &RoomName) -> Result<Position> {
-        // In this order, so that the change is of no message after the place.
+        // In this order, so that the change is of no message after the `seq`.
         let change = self.last_change(room).await?;
         let seq = self.last_seq(room).await?;
         Ok(Position { seq, change })

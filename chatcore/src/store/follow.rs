@@ -8,7 +8,7 @@ use crate::position::Position;
 use crate::types::{RoomName, Seq, Username};
 
 impl ChatStore {
-    /// Follows a room: every message after the place `after`, in `seq` order, each once, from
+    /// Follows a room: every message after the `seq` `after`, in `seq` order, each once, from
     /// history through the present, whoever posts it. The room need not exist yet.
     ///
     /// ```

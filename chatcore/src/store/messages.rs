@@ -91,7 +91,7 @@ impl ChatStore {
         self.engine.message(room, seq, None).await
     }
 
-    /// Returns the place of a room's newest message; 0 if it has none, or does not exist.
+    /// Returns the `seq` of a room's newest message; 0 if it has none, or does not exist.
     ///
     /// # Errors
     ///

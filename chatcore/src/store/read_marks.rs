@@ -20,7 +20,7 @@ impl ChatStore {
     /// # Errors
     ///
     /// [`Error::RoomNotFound`](crate::Error::RoomNotFound),
-    /// [`Error::Invalid`](crate::Error::Invalid) for a place after the newest message,
+    /// [`Error::Invalid`](crate::Error::Invalid) for a `seq` after the newest message,
     /// [`Error::Busy`](crate::Error::Busy) if too many marks are to be written,
     /// [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn mark_read(&self, user: &Username, room: &RoomName, seq: Seq) -> Result<Seq> {
@@ -35,7 +35,7 @@ impl ChatStore {
         Ok(read.unwrap_or(stored))
     }
 
-    /// Fails unless a room has a message at a place, or exists if that is 0.
+    /// Fails unless a room has a message at a `seq`, or exists if that is 0.
     async fn check_exists(&self, room: &RoomName, seq: Seq) -> Result<()> {
         let engine = &self.engine;
         let mut last = engine.last_seq(room, None).await?;
@@ -60,7 +60,7 @@ impl ChatStore {
         self.engine.call(mark).await
     }
 
-    /// Returns the place up to which a user has read a room; 0 if there is no mark.
+    /// Returns the `seq` up to which a user has read a room; 0 if there is no mark.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl ChatStore {
         }
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, from the place up to which a user has read
+    /// Follows a room as [`follow`](Self::follow) does, from the `seq` up to which a user has read
     /// it.
     ///
     /// ```
@@ -88,7 +88,7 @@ impl ChatStore {
     /// }
     /// store.mark_read(&bob, &room, "1".parse()?).await?;
     ///
-    /// let mut unread = store.follow_from_mark(&room, &bob).await?;
+    /// let mut unread = store.follow_from_read_mark(&room, &bob).await?;
     /// assert_eq!(unread.next().await?[0].text(), Some("new"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
@@ -97,7 +97,11 @@ impl ChatStore {
     /// # Errors
     ///
     /// [`Error::Unavailable`](crate::Error::Unavailable).
-    pub async fn follow_from_mark(&self, room: &RoomName, user: &Username) -> Result<Follower> {
+    pub async fn follow_from_read_mark(
+        &self,
+        room: &RoomName,
+        user: &Username,
+    ) -> Result<Follower> {
         let read = self.read_mark(user, room).await?;
         Ok(self.follow(room, read))
     }
@@ -136,8 +140,8 @@ impl ChatStore {
         for room in &mut rooms {
             let read = marks.get(&room.room).copied();
             room.read_seq = room.read_seq.max(read.unwrap_or(Seq::ZERO));
-            let places = mentioned_at.get(&room.room).into_iter().flatten();
-            room.mentions = places.filter(|seq| **seq > room.read_seq).count() as u64;
+            let mentions = mentioned_at.get(&room.room).into_iter().flatten();
+            room.mentions = mentions.filter(|seq| **seq > room.read_seq).count() as u64;
         }
         Ok(rooms)
     }

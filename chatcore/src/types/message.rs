@@ -74,7 +74,7 @@ impl NewMessage {
     }
 }
 
-/// A stored message, as it is after the last change to it. Its place and its time never change.
+/// A stored message, as it is after the last change to it. Its `seq` and its time never change.
 ///
 /// Written and read as one flat JSON object: `room`, `seq`, `sender`, `text`, `timestamp`,
 /// `verified`, and where they apply `reply_to`, `mentions`, `edited_at`, `reactions` and `change`.
@@ -94,7 +94,7 @@ impl NewMessage {
 pub struct Message {
     /// The room that it is in.
     pub room: RoomName,
-    /// Its place in the room.
+    /// The number of the message in its room.
     pub seq: Seq,
     /// The time at which it was stored. Strictly increases with `seq` within a room.
     pub timestamp: Timestamp,

@@ -78,7 +78,7 @@ macro_rules! dense_number {
 }
 
 dense_number! {
-    /// The place of a message in its room: 1, 2, 3, … without holes. 0 stands before the first.
+    /// The number of a message in its room: 1, 2, 3, … without holes. 0 stands before the first.
     ///
     /// ```
     /// use chatcore::Seq;

@@ -33,8 +33,8 @@ pub enum Range {
     Newest,
     /// The messages strictly after a time.
     Since(Timestamp),
-    /// The messages above a place.
+    /// The messages above a `seq`.
     After(Seq),
-    /// The messages below a place.
+    /// The messages below a `seq`.
     Before(Seq),
 }

@@ -18,7 +18,7 @@ pub struct Room {
     /// The name, which JSON calls `room`.
     #[serde(rename = "room")]
     pub name: RoomName,
-    /// The place of the newest message; 0 in a room without messages.
+    /// The `seq` of the newest message; 0 in a room without messages.
     pub last_seq: Seq,
     /// The number of the last change to a message; 0 if there was none.
     pub last_change: ChangeSeq,
@@ -59,9 +59,9 @@ pub enum Privacy {
 pub struct UserRoom {
     /// The name.
     pub room: RoomName,
-    /// The place of the newest message; 0 in a room without messages.
+    /// The `seq` of the newest message; 0 in a room without messages.
     pub last_seq: Seq,
-    /// The place up to which the user has read; 0 if nothing.
+    /// The `seq` up to which the user has read; 0 if nothing.
     pub read_seq: Seq,
     /// The number of messages that mention the user and that the user has not read, of the user's
     /// newest [`MAX_COUNTED_MENTIONS`].

@@ -182,8 +182,8 @@ fn rooms_are_read_as_they_are_written() {
     check_round_trip(&bare);
     check_round_trip(&UserRoom {
         room: bare.name,
-        last_seq: Seq::new(9).expect("a place"),
-        read_seq: Seq::new(4).expect("a place"),
+        last_seq: Seq::new(9).expect("a seq"),
+        read_seq: Seq::new(4).expect("a seq"),
         mentions: 2,
     });
     check_round_trip(&Privacy::Private);
@@ -226,7 +226,7 @@ fn values_are_read_by_the_rules_of_parsing() {
 #[test]
 fn numbers_are_whole_and_not_negative() {
     let read = |json: &str| serde_json::from_str::<Seq>(json);
-    assert_eq!(read("7").expect("a place"), Seq::new(7).expect("a place"));
+    assert_eq!(read("7").expect("a seq"), Seq::new(7).expect("a seq"));
     assert_eq!(
         read("-1").expect_err("negative").to_string(),
         "seq must be a whole number from 0 up"

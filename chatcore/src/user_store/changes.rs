@@ -8,7 +8,7 @@ use crate::types::{Emoji, MessageText, RoomName, Seq};
 
 impl UserStore {
     /// Replaces the text of a message that the user wrote with an account, and returns the message.
-    /// Its place and its time stay, `edited_at` is set, and its mentions follow the new text. The
+    /// Its `seq` and its time stay, `edited_at` is set, and its mentions follow the new text. The
     /// same text changes nothing.
     ///
     /// The commit decides whether the user may: once the user is banned or removed from the room,
@@ -36,7 +36,7 @@ impl UserStore {
     }
 
     /// Deletes a message that the user wrote with an account, or any message of a room that the
-    /// user owns: its place and its time stay, its sender, its text and its reactions are gone for
+    /// user owns: its `seq` and its time stay, its sender, its text and its reactions are gone for
     /// every reader, and its sender's counter goes down by one. A message that is deleted already
     /// stays so.
     ///

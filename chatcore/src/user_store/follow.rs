@@ -9,7 +9,7 @@ use crate::position::Position;
 use crate::types::{Privacy, RoomName, Seq};
 
 impl UserStore {
-    /// Follows a room: every message after the place `after`, in `seq` order, each once, for as
+    /// Follows a room: every message after the `seq` `after`, in `seq` order, each once, for as
     /// long as the user may read the room.
     ///
     /// # Errors
@@ -55,9 +55,9 @@ impl UserStore {
         })
     }
 
-    /// Returns the place of a room's newest message and the number of its last change:
+    /// Returns the `seq` of a room's newest message and the number of its last change:
     /// [`Position::START`] if there is none, or the user may not know of it. The change is of no
-    /// message after the place.
+    /// message after the `seq`.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl UserStore {
             return Ok(Position::START);
         }
 
-        // In this order, so that the change is of no message after the place.
+        // In this order, so that the change is of no message after the `seq`.
         let change = self.store.last_change(room).await?;
         let seq = self.last_seq(room).await?;
         Ok(Position { seq, change })
@@ -90,7 +90,7 @@ impl UserStore {
         Ok(())
     }
 
-    /// Returns the place up to which the user has read a room; 0 if there is no mark.
+    /// Returns the `seq` up to which the user has read a room; 0 if there is no mark.
     ///
     /// # Errors
     ///
@@ -104,13 +104,13 @@ impl UserStore {
         self.store.read_mark(self.user()?, room).await
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, from the place up to which the user has read
+    /// Follows a room as [`follow`](Self::follow) does, from the `seq` up to which the user has read
     /// it.
     ///
     /// # Errors
     ///
     /// Those of [`follow`](Self::follow) and [`read_mark`](Self::read_mark).
-    pub async fn follow_from_mark(&self, room: &RoomName) -> Result<Follower> {
+    pub async fn follow_from_read_mark(&self, room: &RoomName) -> Result<Follower> {
         let read = self.read_mark(room).await?;
         self.follow(room, read).await
     }
@@ -124,7 +124,7 @@ impl UserStore {
     /// # Errors
     ///
     /// [`Error::RoomNotFound`](crate::Error::RoomNotFound),
-    /// [`Error::Invalid`](crate::Error::Invalid) for a place after the newest message,
+    /// [`Error::Invalid`](crate::Error::Invalid) for a `seq` after the newest message,
     /// [`Error::Forbidden`](crate::Error::Forbidden) for somebody unknown,
     /// [`Error::Busy`](crate::Error::Busy) if too many marks are to be written,
     /// [`Error::Unavailable`](crate::Error::Unavailable).

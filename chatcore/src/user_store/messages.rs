@@ -82,7 +82,7 @@ impl UserStore {
         self.engine().message(room, seq, Some(&request)).await
     }
 
-    /// Returns the place of a room's newest message; 0 if it has none, does not exist, or the user
+    /// Returns the `seq` of a room's newest message; 0 if it has none, does not exist, or the user
     /// may not know of it.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ fn reactions(message: &Message) -> Vec<(String, u64, Vec<String>)> {
         .collect()
 }
 
-pub(crate) async fn an_edited_message_keeps_its_place_and_its_time(database: &Database) {
+pub(crate) async fn an_edited_message_keeps_its_number_and_its_time(database: &Database) {
     let [store, other] = database.open_twice().await;
     register_all(&store, &["ann", "bob"]).await;
     let q = room("q");

@@ -8,7 +8,7 @@ use crate::support::{
     post_verified, register_all, room, seq, user, with_nonce,
 };
 
-pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(database: &Database) {
+pub(crate) async fn a_deleted_message_leaves_its_number_and_nothing_else(database: &Database) {
     let [store, other] = database.open_twice().await;
     register_all(&store, &["ann", "bob"]).await;
     let q = room("q");
@@ -128,8 +128,8 @@ pub(crate) async fn a_deleted_message_leaves_its_place_and_nothing_else(database
     ann.delete_message(&q, seq(4)).await.expect("is deleted");
     assert_eq!(count(&store, "bob").await, 19);
 
-    for place in [0, 42, i64::MAX] {
-        let missing = ann.delete_message(&q, seq(place)).await;
+    for number in [0, 42, i64::MAX] {
+        let missing = ann.delete_message(&q, seq(number)).await;
         assert!(
             matches!(missing, Err(Error::MessageNotFound)),
             "{missing:?}"

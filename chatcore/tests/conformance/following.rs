@@ -10,19 +10,19 @@ use tokio::time::timeout;
 
 use crate::support::{Database, SOON, post, post_many, room, user};
 
-fn places(messages: &[SharedMessage]) -> Vec<i64> {
+fn numbers(messages: &[SharedMessage]) -> Vec<i64> {
     messages.iter().map(|m| m.seq.get()).collect()
 }
 
-/// The places of the next `n` messages after `after`.
+/// The numbers of the next `n` messages after `after`.
 async fn follow(store: &ChatStore, name: &str, after: i64, n: usize) -> Vec<i64> {
-    let after = Seq::new(after).expect("a place");
+    let after = Seq::new(after).expect("a seq");
     let stream = store.follow(&room(name), after).take(n);
     let found = timeout(SOON, stream.try_collect::<Vec<_>>())
         .await
         .expect("in time")
         .expect("followed");
-    places(&found)
+    numbers(&found)
 }
 
 pub(crate) async fn a_follower_gets_history_and_then_what_is_posted(database: &Database) {
@@ -100,7 +100,7 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(database: &D
     });
     post(&store, "a", "ann", "2").await;
     for wait in waits {
-        assert_eq!(places(&wait.await.expect("waited")), [2]);
+        assert_eq!(numbers(&wait.await.expect("waited")), [2]);
     }
 
     // What is there already is not waited for.
@@ -108,14 +108,14 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(database: &D
         .wait_for_messages(&room("a"), Range::After(Seq::ZERO), 50, SOON)
         .await
         .expect("read");
-    assert_eq!(places(&all), [1, 2]);
+    assert_eq!(numbers(&all), [1, 2]);
 }
 
 pub(crate) async fn a_post_is_read_at_once(database: &Database) {
     let store = database.open().await;
     for i in 1..=100 {
         let posted = post(&store, "a", "ann", "x").await.message;
-        let after = Range::After(Seq::new(i - 1).expect("a place"));
+        let after = Range::After(Seq::new(i - 1).expect("a seq"));
         assert_eq!(
             store.messages(&room("a"), after, 50).await.expect("read"),
             std::slice::from_ref(&posted)
@@ -228,7 +228,7 @@ pub(crate) async fn a_watcher_sees_presence_typing_and_posts(database: &Database
 
     post(&store, "a", "ann", "hello").await;
     let posted = until(&mut watcher, |update| match update {
-        Update::Messages(messages) => Some(places(&messages)),
+        Update::Messages(messages) => Some(numbers(&messages)),
         _ => None,
     });
     assert_eq!(posted.await, [1]);
@@ -239,7 +239,7 @@ pub(crate) async fn a_watcher_sees_presence_typing_and_posts(database: &Database
 
 pub(crate) async fn a_read_mark_only_moves_forward(database: &Database) {
     let store = database.open().await;
-    let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a place"));
+    let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a seq"));
     assert!(matches!(
         store.mark_read(&ann, &room("a"), seq(0)).await,
         Err(Error::RoomNotFound)
@@ -328,11 +328,11 @@ pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &
     let (store, a) = (database.open().await, room("a"));
     post_many(&store, "a", "bob", 50).await;
     let users: Vec<_> = (0..20).map(|i| user(&format!("user{i}"))).collect();
-    let seq = |n| Seq::new(n).expect("a place");
-    let places_of = async |store: &ChatStore| {
-        let mut places = Vec::new();
+    let seq = |n| Seq::new(n).expect("a seq");
+    let marks_of = async |store: &ChatStore| {
+        let mut numbers = Vec::new();
         for user in &users {
-            places.extend(
+            numbers.extend(
                 store
                     .rooms_of(user, None, 10)
                     .await
@@ -341,7 +341,7 @@ pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &
                     .map(|room| room.read_seq.get()),
             );
         }
-        places
+        numbers
     };
     for user in &users {
         store.join(&a, user).await.expect("joined");
@@ -357,7 +357,7 @@ pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &
     }
 
     assert_eq!(
-        places_of(&store).await,
+        marks_of(&store).await,
         [50; 20],
         "seen before they are written"
     );
@@ -367,7 +367,7 @@ pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
 
     let store = database.open().await;
-    assert_eq!(places_of(&store).await, [50; 20]);
+    assert_eq!(marks_of(&store).await, [50; 20]);
 
     post(&store, "a", "bob", "51").await;
     for (to, is) in [(7, 50), (51, 51), (9, 51)] {
@@ -385,7 +385,7 @@ pub(crate) async fn read_marks_outlive_the_store_and_never_move_back(database: &
     let written = async {
         loop {
             match ChatStore::open(&database.address).await {
-                Ok(store) if places_of(&store).await[0] == 51 => break,
+                Ok(store) if marks_of(&store).await[0] == 51 => break,
                 Ok(store) => store.close().await.expect("closed"),
                 Err(error) => assert!(matches!(error, Error::InUse(_)), "{error}"),
             }

@@ -46,7 +46,7 @@ on_every_backend! {
         no_log_in_with_the_old_password_outlives_the_new_one,
         users_are_notified_of_ended_sessions;
     changing:
-        an_edited_message_keeps_its_place_and_its_time,
+        an_edited_message_keeps_its_number_and_its_time,
         a_reply_answers_an_earlier_message,
         a_user_reacts_once_with_each_emoji,
         a_reaction_that_goes_and_comes_at_once_is_there,
@@ -60,7 +60,7 @@ on_every_backend! {
         a_topic_is_set_by_the_owner_and_reaches_followers,
         followers_of_changes_end_with_what_the_store_holds;
     deleting:
-        a_deleted_message_leaves_its_place_and_nothing_else,
+        a_deleted_message_leaves_its_number_and_nothing_else,
         counters_are_exact_while_messages_come_and_go;
     following:
         a_follower_gets_history_and_then_what_is_posted,

@@ -154,7 +154,10 @@ pub(crate) async fn a_follower_begins_at_the_read_mark(database: &Database) {
     );
 
     let next = async |store: &chatcore::ChatStore| {
-        let mut unread = store.follow_from_mark(&a, &ann).await.expect("followed");
+        let mut unread = store
+            .follow_from_read_mark(&a, &ann)
+            .await
+            .expect("followed");
         timeout(SOON, unread.next())
             .await
             .expect("in time")
@@ -168,7 +171,7 @@ pub(crate) async fn a_follower_begins_at_the_read_mark(database: &Database) {
     assert_eq!(next(&store).await, posted[2..]);
     let by_ann = store.as_user(chatcore::Actor::Guest(ann.clone()));
     assert_eq!(by_ann.read_mark(&a).await.expect("a mark"), posted[1].seq);
-    let mut unread = by_ann.follow_from_mark(&a).await.expect("followed");
+    let mut unread = by_ann.follow_from_read_mark(&a).await.expect("followed");
     let unread = timeout(SOON, unread.next()).await.expect("in time");
     assert_eq!(unread.expect("messages"), posted[2..]);
 }

@@ -134,7 +134,7 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(database: &Database
                 let posted = post(&store, ["a", "b"][to], &format!("user{writer}"), "x").await;
                 assert!(
                     posted.message.seq > last[to],
-                    "a later post has a higher place"
+                    "a later post has a higher number"
                 );
                 last[to] = posted.message.seq;
             }
@@ -160,9 +160,9 @@ pub(crate) async fn concurrent_posts_are_ordered_and_counted(database: &Database
             }
             seen.extend(page);
         }
-        let places: Vec<_> = seen.iter().map(|m| m.seq.get()).collect();
+        let numbers: Vec<_> = seen.iter().map(|m| m.seq.get()).collect();
         assert_eq!(
-            places,
+            numbers,
             (1..=(WRITERS * EACH / 2) as i64).collect::<Vec<_>>()
         );
         assert!(seen.windows(2).all(|w| w[0].timestamp < w[1].timestamp));
@@ -353,9 +353,9 @@ pub(crate) async fn a_nonce_clash_fails_alone(database: &Database) {
     assert_eq!(count(&store, "ann").await, 11);
     assert_eq!(count(&store, "bob").await, 10);
 
-    let places = newest(&store, "a").await;
+    let numbers = newest(&store, "a").await;
     assert_eq!(
-        places.iter().map(|m| m.seq.get()).collect::<Vec<_>>(),
+        numbers.iter().map(|m| m.seq.get()).collect::<Vec<_>>(),
         (1..=11).collect::<Vec<_>>()
     );
 }
@@ -408,8 +408,8 @@ pub(crate) async fn a_dropped_post_is_stored_whole_or_not_at_all(database: &Data
     }
 
     let read = newest(&store, "a").await;
-    let places: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
-    assert_eq!(places, (1..=read.len() as i64).collect::<Vec<_>>());
+    let numbers: Vec<_> = read.iter().map(|m| m.seq.get()).collect();
+    assert_eq!(numbers, (1..=read.len() as i64).collect::<Vec<_>>());
 
     let (by_ann, by_bob): (Vec<_>, Vec<_>) =
         read.iter().partition(|m| m.sender() == Some(&user("ann")));
@@ -436,7 +436,7 @@ pub(crate) async fn posts_go_on_while_others_read_and_log_in_all_the_time(databa
                     let _ = store
                         .messages(
                             &room("a"),
-                            Range::Before(Seq::new(100 + i).expect("a place")),
+                            Range::Before(Seq::new(100 + i).expect("a seq")),
                             50,
                         )
                         .await;

@@ -54,7 +54,7 @@ pub(crate) async fn ranges_give_the_right_end(database: &Database) {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let seq = |n| Seq::new(n).expect("a place");
+    let seq = |n| Seq::new(n).expect("a seq");
     let time = |seconds: i64| {
         let start = "2026-11-22T20:00:00Z"
             .parse::<Timestamp>()
@@ -105,7 +105,7 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(databa
     let mut backward = Vec::new();
 
     while forward.len() < ALL as usize {
-        let after = Seq::new(forward.len() as i64).expect("a place");
+        let after = Seq::new(forward.len() as i64).expect("a seq");
         let page = store
             .messages(&room("long"), Range::After(after), 200)
             .await
@@ -129,7 +129,7 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(databa
     while backward.len() < ALL as usize {
         let before = backward
             .first()
-            .map_or(Seq::new(i64::MAX).expect("a place"), |m: &SharedMessage| {
+            .map_or(Seq::new(i64::MAX).expect("a seq"), |m: &SharedMessage| {
                 m.seq
             });
         let mut page = store
@@ -141,8 +141,8 @@ pub(crate) async fn a_room_of_10_000_messages_is_paged_in_both_directions(databa
         backward = page;
     }
 
-    let places: Vec<_> = forward.iter().map(|m| m.seq.get()).collect();
-    assert_eq!(places, (1..=ALL).collect::<Vec<_>>());
+    let numbers: Vec<_> = forward.iter().map(|m| m.seq.get()).collect();
+    assert_eq!(numbers, (1..=ALL).collect::<Vec<_>>());
     assert_eq!(forward, by_time);
     assert_eq!(forward, backward);
     assert_eq!(count(&store, "ann").await, ALL as u64);

@@ -86,7 +86,7 @@ pub(crate) fn user(name: &str) -> Username {
 }
 
 pub(crate) fn seq(number: i64) -> Seq {
-    Seq::new(number).expect("a place")
+    Seq::new(number).expect("a seq")
 }
 
 pub(crate) fn message(to: &str, sender: &str, text: &str) -> NewMessage {

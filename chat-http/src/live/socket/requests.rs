@@ -96,7 +96,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    /// Follows a room from these places on, in place of what was followed of it before.
+    /// Follows a room from a position on, in place of what was followed of it before.
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<Work> {
         let Subscribe {
             room,
@@ -171,7 +171,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
     /// Moves the user's mark. All sockets of the user are told, this one included.
     fn mark_read(&self, room: RoomName, seq: Seq) -> Result<Work> {
         self.check_session_exists()?;
-        self.app.limits().mark(&self.charged)?;
+        self.app.limits().mark_read(&self.charged)?;
 
         let store = self.user_store();
         Ok(Box::pin(async move {

@@ -71,7 +71,7 @@ impl AccessControl for Mongo {
     }
 
     async fn ban(&self, room: RoomName, user: Username, now: Timestamp) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let mut step = Departure {
                 room: &room,
                 user: &user,
@@ -79,7 +79,7 @@ impl AccessControl for Mongo {
                 closes: true,
             };
             this.deployment
-                .change(&this.connection, &mut step)
+                .run_step(&this.connection, &mut step)
                 .await
                 .map(drop)
         })
@@ -87,13 +87,15 @@ impl AccessControl for Mongo {
     }
 
     async fn unban(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let mut step = Unban {
                 room: &room,
                 user: &user,
                 lifted: false,
             };
-            this.deployment.change(&this.connection, &mut step).await?;
+            this.deployment
+                .run_step(&this.connection, &mut step)
+                .await?;
             Ok(step.lifted)
         })
         .await

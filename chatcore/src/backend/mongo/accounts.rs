@@ -23,8 +23,8 @@ use crate::session::{Session, SessionId, TokenHash};
 use crate::timestamp::Timestamp;
 use crate::types::Username;
 
-/// Change of an account, or of a session that depends on one.
-enum Change {
+/// Writes to an account, or to a session that depends on one.
+enum AccountStep {
     Claim(Account, NewSession),
     Password(Account, SessionId),
     Guest(NewSession),
@@ -33,7 +33,7 @@ enum Change {
 }
 
 #[async_trait]
-impl Step for Change {
+impl Step for AccountStep {
     fn claims(&self) -> Option<NameKey> {
         match self {
             Self::Claim(account, _) => Some(NameKey::from(&account.username)),
@@ -163,25 +163,25 @@ impl Accounts for Mongo {
     }
 
     async fn create_account(&self, account: Account, first: NewSession) -> Result<bool> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             this.deployment
-                .change(&this.connection, &mut Change::Claim(account, first))
+                .run_step(&this.connection, &mut AccountStep::Claim(account, first))
                 .await
         })
         .await
     }
 
     async fn change_password(&self, account: Account, keep: SessionId) -> Result<bool> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             this.deployment
-                .change(&this.connection, &mut Change::Password(account, keep))
+                .run_step(&this.connection, &mut AccountStep::Password(account, keep))
                 .await
         })
         .await
     }
 
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let fold = NameKey::from(&account.username);
             let stored = doc! { "_id": fold.as_str(), "account.hash": old };
             let better = doc! { "$set": { "account.hash": account.hash } };
@@ -199,18 +199,18 @@ impl Accounts for Mongo {
     }
 
     async fn add_guest_session(&self, new: NewSession) -> Result<bool> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             this.deployment
-                .change(&this.connection, &mut Change::Guest(new))
+                .run_step(&this.connection, &mut AccountStep::Guest(new))
                 .await
         })
         .await
     }
 
     async fn add_session(&self, new: NewSession, version: i64) -> Result<bool> {
-        self.run_change(move |this| async move {
+        self.run_write(move |this| async move {
             this.deployment
-                .change(&this.connection, &mut Change::LogIn(new, version))
+                .run_step(&this.connection, &mut AccountStep::LogIn(new, version))
                 .await
         })
         .await
@@ -228,7 +228,7 @@ impl Accounts for Mongo {
     }
 
     async fn touch_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let used = doc! { "$set": documents::session_use(now) };
             let sessions = this.connection.collection("sessions");
             this.connection
@@ -241,7 +241,7 @@ impl Accounts for Mongo {
     }
 
     async fn renew_session(&self, token: TokenHash, now: Timestamp) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let renewed = doc! { "$set": { "renewed_at": now.as_micros() } };
             let sessions = this.connection.collection("sessions");
             this.connection
@@ -254,7 +254,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_session(&self, token: TokenHash) -> Result<Option<Username>> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let sessions = this.connection.collection("sessions");
             let ended = this
                 .connection
@@ -277,7 +277,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_session_of(&self, user: Username, id: SessionId) -> Result<bool> {
-        self.run_change(move |this| async move {
+        self.run_write(move |this| async move {
             let sessions = this.connection.collection("sessions");
             let ended = this
                 .connection
@@ -290,7 +290,7 @@ impl Accounts for Mongo {
     }
 
     async fn end_sessions_of(&self, user: Username, except: Option<SessionId>) -> Result<u64> {
-        self.run_change(move |this| async move {
+        self.run_write(move |this| async move {
             let filter = find::sessions_of(&user, except);
             let sessions = this.connection.collection("sessions");
             Ok(this

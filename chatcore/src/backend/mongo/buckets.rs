@@ -39,10 +39,10 @@ pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
     buckets
 }
 
-/// Returns the first place of each new message's bucket.
-pub(super) fn locations(part: &RoomBatch) -> Vec<i64> {
-    let mut locations = Vec::with_capacity(part.messages.len());
-    let mut rest = part.messages.as_slice();
+/// Returns the first `seq` of each new message's bucket.
+pub(super) fn locations(room_batch: &RoomBatch) -> Vec<i64> {
+    let mut locations = Vec::with_capacity(room_batch.messages.len());
+    let mut rest = room_batch.messages.as_slice();
     while let Some(first) = rest.first() {
         let n = size(rest);
         locations.resize(locations.len() + n, first.seq.get());
@@ -140,22 +140,22 @@ impl<'a> Bucket<'a> {
         self.document.get_array("messages").map_err(corrupt)
     }
 
-    /// Returns the messages, as they were posted, from the place `first` up to the place `last`.
+    /// Returns the messages, as they were posted, from the `seq` `first` up to `last`.
     fn messages(&self, first: Seq, last: Seq) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
-        let mut place = self.first;
+        let mut seq = self.first;
         for message in self.list()? {
-            if place > last {
+            if seq > last {
                 break;
             }
-            if place >= first {
+            if seq >= first {
                 let message = message.map_err(corrupt)?;
                 let message = message
                     .as_document()
                     .ok_or_else(|| corrupt("a message is no document"))?;
-                messages.push(self.message(place, message)?);
+                messages.push(self.message(seq, message)?);
             }
-            place = place.next();
+            seq = seq.next();
         }
         Ok(messages)
     }
@@ -175,7 +175,7 @@ impl<'a> Bucket<'a> {
         self.document.get_bool("changed").unwrap_or(false)
     }
 
-    /// Returns the message at a place.
+    /// Returns the message at a `seq`.
     pub(super) fn at(&self, seq: Seq) -> Result<Option<Message>> {
         Ok(self.messages(seq, seq)?.pop())
     }
@@ -188,14 +188,14 @@ impl<'a> Bucket<'a> {
     /// [`Range::Before`] the newest.
     pub(super) fn in_range(&self, range: Range, limit: usize) -> Result<Vec<Message>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let place = |n: i64| Seq::new(n).unwrap_or(Seq::ZERO);
-        let up_to = |last: i64| self.messages(place(last.saturating_sub(limit) + 1), place(last));
+        let number = |n: i64| Seq::new(n).unwrap_or(Seq::ZERO);
+        let up_to = |last: i64| self.messages(number(last.saturating_sub(limit) + 1), number(last));
         match range {
             Range::Newest => up_to(self.last.get()),
             Range::Before(seq) => up_to(self.last.get().min(seq.get() - 1)),
             Range::After(seq) => {
                 let first = self.first.max(seq.next());
-                self.messages(first, place(first.get().saturating_add(limit) - 1))
+                self.messages(first, number(first.get().saturating_add(limit) - 1))
             }
             Range::Since(time) => {
                 let mut messages = self.all()?;
@@ -215,8 +215,7 @@ impl<'a> Bucket<'a> {
                 .ok_or_else(|| corrupt("a nonce is no document"))?;
             let is = |key, value| entry.get_str(key).is_ok_and(|stored| stored == value);
             if is("sender", sender.as_str()) && is("nonce", nonce.as_str()) {
-                let place = seq(entry, "seq")?;
-                return self.at(place);
+                return self.at(seq(entry, "seq")?);
             }
         }
         Ok(None)
@@ -242,7 +241,7 @@ mod tests {
         (5..).zip(texts).map(message).collect()
     }
 
-    fn part(messages: &[BatchMessage]) -> RoomBatch {
+    fn room_batch(messages: &[BatchMessage]) -> RoomBatch {
         let room = "a".parse().expect("a name");
         RoomBatch {
             room,
@@ -256,7 +255,7 @@ mod tests {
     }
 
     fn buckets(messages: &[BatchMessage]) -> Vec<RawDocumentBuf> {
-        let rooms = vec![part(messages)];
+        let rooms = vec![room_batch(messages)];
         let batch = Batch {
             id: BatchId([1; 12]),
             rooms,
@@ -296,7 +295,10 @@ mod tests {
         let long = "𝄞".repeat(4_000);
         let texts = [&*long, &long, "x", "y", &long, &long, "z"];
         assert_eq!(sizes(&texts), [2, 4, 1]);
-        assert_eq!(locations(&part(&messages(&texts))), [5, 5, 7, 7, 7, 7, 11]);
+        assert_eq!(
+            locations(&room_batch(&messages(&texts))),
+            [5, 5, 7, 7, 7, 7, 11]
+        );
     }
 
     #[test]
@@ -311,17 +313,17 @@ mod tests {
             .collect();
         assert_eq!(bucket.all().expect("read"), all);
         assert_eq!(bucket.head().expect("a head").timestamp, all[4].timestamp);
-        let seq = |n| Seq::new(n).expect("a place");
+        let seq = |n| Seq::new(n).expect("a seq");
         let read = |range, limit| bucket.in_range(range, limit).expect("read");
         for limit in 1..=6 {
             let newest = |n: usize| &all[n.saturating_sub(limit)..n];
             let oldest = |n: usize| &all[n..(n + limit).min(5)];
             assert_eq!(read(Range::Newest, limit), newest(5));
             for n in 0..=5 {
-                let place = 5 + i64::try_from(n).expect("small");
-                assert_eq!(read(Range::Before(seq(place)), limit), newest(n));
-                assert_eq!(read(Range::After(seq(place - 1)), limit), oldest(n));
-                let time = testing::time(10 * place - 1);
+                let number = 5 + i64::try_from(n).expect("small");
+                assert_eq!(read(Range::Before(seq(number)), limit), newest(n));
+                assert_eq!(read(Range::After(seq(number - 1)), limit), oldest(n));
+                let time = testing::time(10 * number - 1);
                 assert_eq!(read(Range::Since(time), limit), oldest(n));
             }
         }

@@ -5,7 +5,7 @@
 //! documents, and never grows beyond the messages. The document is always replaced as a whole, so
 //! that the change stream tells of all of it:
 //!
-//! - `change`, and `bucket`, the first place of the message's bucket, and `blank`? if the text is
+//! - `change`, and `bucket`, the first `seq` of the message's bucket, and `blank`? if the text is
 //!   gone from there;
 //! - `timestamp`, and `deleted` of a deleted message;
 //! - of any other `sender`, `text`, `verified`, `reply_to`?, `mentions`?, `edited_at`? and
@@ -72,7 +72,7 @@ fn new_reaction(
 
 /// Reads the state of a message of a room.
 pub(super) fn message(room: &RoomName, document: &RawDocument) -> Result<Message> {
-    let (_, seq) = documents::place(document)?;
+    let (_, seq) = documents::message_key(document)?;
     let content = match documents::posted(document)? {
         Some(content) => {
             let edited_at = is_there(document, "edited_at").then(|| time(document, "edited_at"));
@@ -128,7 +128,10 @@ fn reactions(document: &RawDocument) -> Result<Vec<Reaction>> {
 
 /// Returns true if the batch has changes.
 pub(super) fn has_changes(batch: &Batch) -> bool {
-    batch.rooms.iter().any(|part| !part.changes.is_empty())
+    batch
+        .rooms
+        .iter()
+        .any(|room_batch| !room_batch.changes.is_empty())
 }
 
 /// Returns the commands that make the changes of a batch, in any order.
@@ -159,7 +162,7 @@ pub(super) fn commands_of(batch: &Batch) -> mongodb::error::Result<Vec<RawDocume
             .into_iter()
             .filter_map(|states| commands::update_all("changes", states)),
     );
-    all.extend(commands::update_all("messages", marks(batch)?));
+    all.extend(commands::update_all("messages", bucket_updates(batch)?));
     all.extend(reactions::commands_of(each(batch))?);
 
     all.extend(commands::insert_all("mentions", mentions));
@@ -188,10 +191,12 @@ fn in_chunks(statements: impl Iterator<Item = RawDocumentBuf>) -> Vec<RawArrayBu
 }
 
 fn each(batch: &Batch) -> impl Iterator<Item = (&RoomName, &MessageChange)> {
-    batch
-        .rooms
-        .iter()
-        .flat_map(|part| part.changes.iter().map(move |change| (&part.room, change)))
+    batch.rooms.iter().flat_map(|room_batch| {
+        room_batch
+            .changes
+            .iter()
+            .map(move |change| (&room_batch.room, change))
+    })
 }
 
 fn replacement(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
@@ -199,49 +204,49 @@ fn replacement(room: &RoomName, change: &MessageChange) -> RawDocumentBuf {
     rawdoc! { "q": { "_id": id }, "u": document(room, change) }
 }
 
-/// Returns the statements that mark the buckets of changed messages and take old texts out of them,
-/// where that was not done before. Buckets that lose their messages at the same positions share one.
-fn marks(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
-    let mut positions: BTreeMap<(&RoomName, i64), BTreeSet<i64>> = BTreeMap::new();
+/// Returns the statements that flag the buckets of changed messages and take old texts out of them,
+/// where that was not done before. Buckets that lose their messages at the same offsets share one.
+fn bucket_updates(batch: &Batch) -> mongodb::error::Result<RawArrayBuf> {
+    let mut offsets: BTreeMap<(&RoomName, i64), BTreeSet<i64>> = BTreeMap::new();
     for (room, change) in each(batch) {
         let (Location { first, is_blank }, message) =
             (Location::of(&change.before), &change.before.message);
         let loses_text = change.replaces_text() && !is_blank;
         if loses_text || message.change.is_none() {
-            let position = loses_text.then_some(message.seq.get() - first);
-            positions.entry((room, first)).or_default().extend(position);
+            let offset = loses_text.then_some(message.seq.get() - first);
+            offsets.entry((room, first)).or_default().extend(offset);
         }
     }
 
     let mut alike: BTreeMap<BTreeSet<i64>, BTreeSet<(&RoomName, i64)>> = BTreeMap::new();
-    for (bucket, positions) in positions {
-        alike.entry(positions).or_default().insert(bucket);
+    for (bucket, offsets) in offsets {
+        alike.entry(offsets).or_default().insert(bucket);
     }
 
     let mut statements = RawArrayBuf::new();
-    for (positions, buckets) in alike {
-        let mut change = rawdoc! { "$set": { "changed": true } };
-        if !positions.is_empty() {
-            change.append(cstr!("$unset"), posted_at(&positions)?);
+    for (offsets, buckets) in alike {
+        let mut update = rawdoc! { "$set": { "changed": true } };
+        if !offsets.is_empty() {
+            update.append(cstr!("$unset"), posted_at(&offsets)?);
         }
-        statements.push(mark(&buckets, change));
+        statements.push(update_buckets(&buckets, update));
     }
     Ok(statements)
 }
 
-/// Returns the fields of a bucket that hold what was posted at some positions.
-fn posted_at(positions: &BTreeSet<i64>) -> mongodb::error::Result<RawDocumentBuf> {
+/// Returns the fields of a bucket that hold what was posted at some offsets.
+fn posted_at(offsets: &BTreeSet<i64>) -> mongodb::error::Result<RawDocumentBuf> {
     let mut fields = RawDocumentBuf::new();
-    for position in positions {
+    for offset in offsets {
         for field in documents::POSTED {
-            let path = format!("messages.{position}.{field}");
+            let path = format!("messages.{offset}.{field}");
             fields.append(CString::try_from(path)?, true);
         }
     }
     Ok(fields)
 }
 
-fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocumentBuf {
+fn update_buckets(buckets: &BTreeSet<(&RoomName, i64)>, update: RawDocumentBuf) -> RawDocumentBuf {
     let ids: RawArrayBuf = buckets
         .iter()
         .map(|(room, first)| rawdoc! { "room": room.as_str(), "seq": *first })
@@ -249,12 +254,12 @@ fn mark(buckets: &BTreeSet<(&RoomName, i64)>, change: RawDocumentBuf) -> RawDocu
     let rooms: BTreeSet<_> = buckets.iter().map(|(room, _)| room.as_str()).collect();
     let rooms: RawArrayBuf = rooms.into_iter().collect();
     let found = rawdoc! { "_id": { "$in": ids }, "_id.room": { "$in": rooms } };
-    rawdoc! { "q": found, "u": change, "multi": true, "hint": commands::by_id() }
+    rawdoc! { "q": found, "u": update, "multi": true, "hint": commands::by_id() }
 }
 
-/// Place of a message in its bucket.
+/// The bucket that a message is kept in.
 struct Location {
-    /// First place of the bucket.
+    /// First `seq` of the bucket.
     first: i64,
     /// True if the text is gone from the bucket.
     is_blank: bool,
@@ -311,10 +316,12 @@ pub(super) fn new_mentions<'a>(
 
 /// Returns the command that stores the mentions of a batch's new messages, unless there are none.
 pub(super) fn mentions_of_posts(batch: &Batch) -> Option<RawDocumentBuf> {
-    let posts = batch
-        .rooms
-        .iter()
-        .flat_map(|part| part.messages.iter().map(|message| (&part.room, message)));
+    let posts = batch.rooms.iter().flat_map(|room_batch| {
+        room_batch
+            .messages
+            .iter()
+            .map(|message| (&room_batch.room, message))
+    });
     new_mentions(posts.map(|(room, message)| {
         (
             room,

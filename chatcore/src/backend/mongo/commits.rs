@@ -60,8 +60,8 @@ impl Commits for Mongo {
             .await
     }
 
-    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
-        buckets::locations(part)
+    fn locations_of(&self, room_batch: &RoomBatch) -> Vec<i64> {
+        buckets::locations(room_batch)
     }
 
     fn location_after(&self, change: &MessageChange) -> i64 {

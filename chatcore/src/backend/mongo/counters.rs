@@ -1,6 +1,6 @@
 //! Users' counters, moved by a batch.
 //!
-//! A statement costs the server more than a document does, so all users whose counters change alike
+//! A statement costs the server more than a document does, so all users whose counters move alike
 //! share one. It cannot create a counter: a batch first assumes that every counter is there, and
 //! creates those that turn out to be missing.
 
@@ -11,12 +11,12 @@ use mongodb::bson::{RawArrayBuf, RawBson, RawDocumentBuf, cstr, rawdoc};
 
 use super::connection::Connection;
 use super::{documents, find};
-use crate::model::CountChange;
+use crate::model::CountDelta;
 use crate::types::Username;
 
-/// Returns the fields that a change increments. `deletions` tells a reader who adds tallies up that
+/// Returns the fields that a delta increments. `deletions` tells a reader who adds slots up that
 /// the counter went down meanwhile.
-pub(super) fn increments(count: &CountChange) -> RawDocumentBuf {
+pub(super) fn increments(count: &CountDelta) -> RawDocumentBuf {
     let mut fields = rawdoc! { "message_count": count.sum() };
     if count.removed > 0 {
         fields.append(cstr!("deletions"), count.removed);
@@ -24,15 +24,15 @@ pub(super) fn increments(count: &CountChange) -> RawDocumentBuf {
     fields
 }
 
-/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` are changed
-/// as `change` says.
+/// Adds to the statements of an `update` command: counters that `filter` finds by `_id` are updated
+/// as `update` says.
 pub(super) fn add_statements(
     statements: &mut RawArrayBuf,
-    counts: &[CountChange],
+    counts: &[CountDelta],
     filter: impl Fn(RawBson) -> RawDocumentBuf,
-    change: impl Fn(&CountChange) -> RawDocumentBuf,
+    update: impl Fn(&CountDelta) -> RawDocumentBuf,
 ) {
-    let mut alike: BTreeMap<(i64, i64), Vec<&CountChange>> = BTreeMap::new();
+    let mut alike: BTreeMap<(i64, i64), Vec<&CountDelta>> = BTreeMap::new();
     for count in counts {
         alike
             .entry((count.added, count.removed))
@@ -45,7 +45,7 @@ pub(super) fn add_statements(
             .map(|count| documents::user_id(&count.user))
             .collect();
         let any = RawBson::Document(rawdoc! { "$in": users });
-        statements.push(rawdoc! { "q": filter(any), "u": change(counts[0]), "multi": true });
+        statements.push(rawdoc! { "q": filter(any), "u": update(counts[0]), "multi": true });
     }
 }
 
@@ -54,9 +54,9 @@ pub(super) fn add_statements(
 pub(super) async fn create_missing(
     connection: &Connection,
     session: &mut ClientSession,
-    counts: &[CountChange],
+    counts: &[CountDelta],
     lacking: usize,
-    document: impl Fn(&CountChange) -> RawDocumentBuf,
+    document: impl Fn(&CountDelta) -> RawDocumentBuf,
 ) -> mongodb::error::Result<bool> {
     let present = connection
         .find_in(find::counters(counts), session, documents::counted)

@@ -1,10 +1,10 @@
-//! Users' counts: each is the sum of a counter and of the user's number in every tally.
+//! Users' counts: each is the sum of a counter and of the pending counts in every slot.
 
 use std::collections::HashMap;
 
 use mongodb::bson::RawDocument;
 
-use super::documents::{TALLIES, corrupt, tally_field};
+use super::documents::{SLOTS, corrupt, slot_field};
 use super::find;
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -16,38 +16,38 @@ const MAX_READS: u32 = 16;
 impl Store {
     /// Counts the messages of each of these users, in the same order.
     pub(super) async fn message_counts(&self, users: &[Username]) -> Result<Vec<u64>> {
-        let tallies = if self.deployment.reads_tallies() {
-            TALLIES
+        let slots = if self.deployment.reads_slots() {
+            SLOTS
         } else {
             0
         };
         let mut counts = vec![None; users.len()];
-        // Parts only grow, so their sum was true at some moment of the read, as long as the counter
+        // Terms only grow, so their sum was true at some moment of the read, as long as the counter
         // did not go down meanwhile.
         let mut deletions = vec![0; users.len()];
         for _ in 0..MAX_READS {
-            let mut parts = Parts::of(users);
+            let mut terms = Terms::of(users);
             self.connection
-                .find(find::counts(users, tallies), |document| parts.add(document))
+                .find(find::counts(users, slots), |document| terms.add(document))
                 .await?;
-            for (at, parts) in parts.of_each().enumerate() {
-                let before = std::mem::replace(&mut deletions[at], count_deletions(parts));
-                let is_steady = deletions[at] == before || tallies == 0;
-                counts[at] = counts[at].or_else(|| sum(parts).filter(|_| is_steady));
+            for (at, terms) in terms.of_each().enumerate() {
+                let before = std::mem::replace(&mut deletions[at], count_deletions(terms));
+                let is_steady = deletions[at] == before || slots == 0;
+                counts[at] = counts[at].or_else(|| sum(terms).filter(|_| is_steady));
             }
             if let Some(counts) = counts.iter().copied().collect() {
                 return Ok(counts);
             }
         }
         Err(Error::Unavailable(
-            "a counter holds more of a tally than the tally says".into(),
+            "a counter holds more of a slot than the slot says".into(),
         ))
     }
 }
 
-/// Part of a user's count.
-enum Part {
-    Tally {
+/// One term of a user's count.
+enum Term {
+    Pending {
         slot: i32,
         folds: i64,
         n: i64,
@@ -59,20 +59,20 @@ enum Part {
     },
 }
 
-/// The parts of several users' counts, as one read finds them.
-struct Parts<'a> {
+/// The terms of several users' counts, as one read finds them.
+struct Terms<'a> {
     users: HashMap<&'a str, usize>,
     fields: HashMap<String, usize>,
-    found: Vec<Vec<Part>>,
+    found: Vec<Vec<Term>>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Terms<'a> {
     fn of(users: &'a [Username]) -> Self {
         let numbered = || users.iter().zip(0..);
         Self {
             users: numbered().map(|(user, at)| (user.as_str(), at)).collect(),
             fields: numbered()
-                .map(|(user, at)| (tally_field(user), at))
+                .map(|(user, at)| (slot_field(user), at))
                 .collect(),
             found: users.iter().map(|_| Vec::new()).collect(),
         }
@@ -90,8 +90,8 @@ impl<'a> Parts<'a> {
                     counts[*at] = n.as_i64().unwrap_or(0);
                 }
             }
-            for (parts, n) in self.found.iter_mut().zip(counts) {
-                parts.push(Part::Tally { slot, folds, n });
+            for (terms, n) in self.found.iter_mut().zip(counts) {
+                terms.push(Term::Pending { slot, folds, n });
             }
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl<'a> Parts<'a> {
         let n = document.get_i64("message_count").map_err(corrupt)?;
         let deletions = document.get_i64("deletions").unwrap_or(0);
         if let Some(at) = self.users.get(user) {
-            self.found[*at].push(Part::Counter {
+            self.found[*at].push(Term::Counter {
                 n,
                 folded,
                 deletions,
@@ -113,31 +113,31 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Returns the parts of each user's count.
-    fn of_each(&self) -> impl Iterator<Item = &[Part]> {
+    /// Returns the terms of each user's count.
+    fn of_each(&self) -> impl Iterator<Item = &[Term]> {
         self.found.iter().map(Vec::as_slice)
     }
 }
 
 /// Returns how often the counter went down.
-fn count_deletions(parts: &[Part]) -> i64 {
-    let of = |part: &Part| {
-        if let Part::Counter { deletions, .. } = part {
+fn count_deletions(terms: &[Term]) -> i64 {
+    let of = |term: &Term| {
+        if let Term::Counter { deletions, .. } = term {
             *deletions
         } else {
             0
         }
     };
-    parts.iter().map(of).sum()
+    terms.iter().map(of).sum()
 }
 
-/// Returns the count, unless a flush came between the parts.
-fn sum(parts: &[Part]) -> Option<u64> {
+/// Returns the count, unless a flush came between the terms.
+fn sum(terms: &[Term]) -> Option<u64> {
     let mut total = 0;
     let mut folds = HashMap::new();
-    for part in parts {
-        match part {
-            Part::Tally {
+    for term in terms {
+        match term {
+            Term::Pending {
                 slot,
                 folds: number,
                 n,
@@ -145,7 +145,7 @@ fn sum(parts: &[Part]) -> Option<u64> {
                 folds.insert(slot.to_string(), *number);
                 total += n;
             }
-            Part::Counter { n, folded, .. } => {
+            Term::Counter { n, folded, .. } => {
                 if folded
                     .iter()
                     .any(|(slot, number)| folds.get(slot).is_none_or(|seen| seen < number))
@@ -165,25 +165,25 @@ mod tests {
 
     #[test]
     fn a_flush_between_the_parts_is_noticed() {
-        let tally = |slot, folds, n| Part::Tally { slot, folds, n };
+        let pending = |slot, folds, n| Term::Pending { slot, folds, n };
         let counter = |n, folded: &[(&str, i64)]| {
             let folded = folded
                 .iter()
                 .map(|(slot, number)| ((*slot).to_owned(), *number))
                 .collect();
-            Part::Counter {
+            Term::Counter {
                 n,
                 folded,
                 deletions: 0,
             }
         };
         assert_eq!(sum(&[]), Some(0));
-        assert_eq!(sum(&[tally(0, 3, 2)]), Some(2));
+        assert_eq!(sum(&[pending(0, 3, 2)]), Some(2));
         assert_eq!(
-            sum(&[tally(0, 3, 2), tally(7, 0, 1), counter(5, &[("0", 3)])]),
+            sum(&[pending(0, 3, 2), pending(7, 0, 1), counter(5, &[("0", 3)])]),
             Some(8)
         );
-        assert_eq!(sum(&[tally(0, 3, 2), counter(7, &[("0", 4)])]), None);
+        assert_eq!(sum(&[pending(0, 3, 2), counter(7, &[("0", 4)])]), None);
         assert_eq!(sum(&[counter(7, &[("0", 4)])]), None);
     }
 }

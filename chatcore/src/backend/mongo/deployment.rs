@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::connection::Connection;
 use super::step::Step;
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::error::Result;
 use crate::model::{Append, Batch, Head, ProcessId, ProcessPresence};
 use crate::types::RoomName;
@@ -23,14 +23,15 @@ pub(super) struct RoomProgress {
     pub(super) withdrawals: u64,
 }
 
-/// Place of this process on a replica set or a sharded cluster, or on a standalone mongod.
+/// A kind of deployment, as this process writes to it: a replica set or a sharded cluster, or a
+/// standalone mongod.
 #[async_trait]
 pub(super) trait Deployment: Send + Sync {
     /// Returns true if other processes may write to the database while this one does.
     fn is_shared(&self) -> bool;
 
-    /// Returns true if tallies may hold a part of a user's count.
-    fn reads_tallies(&self) -> bool;
+    /// Returns true if slots may hold some of a user's count.
+    fn reads_slots(&self) -> bool;
 
     /// Brings the database into the state in which this process starts.
     async fn start(&self, connection: &Connection) -> Result<()>;
@@ -41,8 +42,8 @@ pub(super) trait Deployment: Send + Sync {
     /// Returns true if a batch is stored. Waits for an attempt that is still under way.
     async fn is_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool>;
 
-    /// Makes a change as one step. Returns false if a precondition failed.
-    async fn change(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool>;
+    /// Runs a step. Returns false if a precondition failed.
+    async fn run_step(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool>;
 
     /// Completes or cuts off a batch that was begun and not finished. Where a batch is not seen all
     /// at once, none is stored until the guard is dropped.
@@ -55,7 +56,7 @@ pub(super) trait Deployment: Send + Sync {
     fn may_write(&self) -> Result<()>;
 
     /// Reports the commits and signals of all processes.
-    async fn watch(&self, connection: &Connection, sink: &dyn ChangeSink) -> Result<()>;
+    async fn watch(&self, connection: &Connection, sink: &dyn EventSink) -> Result<()>;
 
     /// Returns true if this is the id of this process.
     fn is_me(&self, process: ProcessId) -> bool;

@@ -1,7 +1,7 @@
 //! Evidence of batches without messages, on a replica set.
 //!
 //! A message carries the id of its batch, so a batch with messages is known by them. The others
-//! write their id into a field of the tally of their process, in the command that moves the heads.
+//! write their id into a field of the slot of their process, in the command that moves the heads.
 //! A field is removed by a later batch of the same process, once nobody there holds the batch any
 //! more, and so nobody can ask about it.
 
@@ -17,10 +17,10 @@ use super::error::error;
 use crate::error::Result;
 use crate::model::{Batch, BatchId};
 
-/// Age beyond which a starting process removes the evidence in its tally. It was left by processes
+/// Age beyond which a starting process removes the evidence in its slot. It was left by processes
 /// that are gone, so nobody asks about it any more.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Field of a tally that holds the evidence.
+/// Field of a slot that holds the evidence.
 const FIELD: &str = "stored";
 
 /// Batches without messages of which there may be evidence.
@@ -28,15 +28,19 @@ const FIELD: &str = "stored";
 pub(super) struct Evidence(Mutex<Vec<(BatchId, Weak<Batch>)>>);
 
 /// Evidence that a batch adds, and what it removes.
-pub(super) struct EvidenceChange {
+pub(super) struct EvidenceUpdate {
     added: BatchId,
     removed: Vec<BatchId>,
 }
 
 impl Evidence {
     /// Decides what a batch writes, unless it has messages.
-    pub(super) fn change(&self, batch: &Arc<Batch>) -> Option<EvidenceChange> {
-        if batch.rooms.iter().any(|part| !part.messages.is_empty()) {
+    pub(super) fn update(&self, batch: &Arc<Batch>) -> Option<EvidenceUpdate> {
+        if batch
+            .rooms
+            .iter()
+            .any(|room_batch| !room_batch.messages.is_empty())
+        {
             return None;
         }
         let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,21 +56,21 @@ impl Evidence {
         if !batches.iter().any(|(_, held)| held.ptr_eq(&attempt)) {
             batches.push((batch.id, attempt));
         }
-        Some(EvidenceChange {
+        Some(EvidenceUpdate {
             added: batch.id,
             removed,
         })
     }
 
-    /// Takes note that a change is stored.
-    pub(super) fn changed(&self, change: &EvidenceChange) {
+    /// Takes note that an update is stored.
+    pub(super) fn updated(&self, update: &EvidenceUpdate) {
         let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        batches.retain(|(id, _)| !change.removed.contains(id));
+        batches.retain(|(id, _)| !update.removed.contains(id));
     }
 }
 
-impl EvidenceChange {
-    /// Adds the operators of the change to an update of the tally.
+impl EvidenceUpdate {
+    /// Adds the operators to an update of the slot.
     pub(super) fn append_to(&self, update: &mut RawDocumentBuf) -> mongodb::error::Result<()> {
         let mut set = RawDocumentBuf::new();
         set.append(CString::try_from(field(self.added))?, DateTime::now());
@@ -88,12 +92,12 @@ pub(super) fn field(id: BatchId) -> String {
     format!("{FIELD}.{}", documents::batch_id(id).to_hex())
 }
 
-/// Removes what processes that are gone have left in the tally `slot`.
+/// Removes what processes that are gone have left in slot number `slot`.
 pub(super) async fn remove_old(connection: &Connection, slot: i32) -> Result<()> {
-    let tally = doc! { "_id": { "tally": slot } };
+    let id = doc! { "_id": { "tally": slot } };
     let counters = connection.collection("counters");
     let found = counters
-        .find_one(tally.clone())
+        .find_one(id.clone())
         .projection(doc! { FIELD: 1 })
         .await
         .map_err(error)?;
@@ -104,7 +108,7 @@ pub(super) async fn remove_old(connection: &Connection, slot: i32) -> Result<()>
     let mut unset = Document::new();
     let stored = found
         .as_ref()
-        .and_then(|tally| tally.get_document(FIELD).ok());
+        .and_then(|slot| slot.get_document(FIELD).ok());
     for (id, at) in stored.into_iter().flatten() {
         if at
             .as_datetime()
@@ -115,7 +119,7 @@ pub(super) async fn remove_old(connection: &Connection, slot: i32) -> Result<()>
     }
     if !unset.is_empty() {
         let remove = doc! { "$unset": unset };
-        counters.update_one(tally, remove).await.map_err(error)?;
+        counters.update_one(id, remove).await.map_err(error)?;
     }
     Ok(())
 }

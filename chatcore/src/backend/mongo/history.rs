@@ -56,7 +56,7 @@ impl History for Mongo {
             this.connection
                 .find(
                     find::mentions(&user, Timestamp::MAX, limit),
-                    documents::place,
+                    documents::message_key,
                 )
                 .await
         })
@@ -156,7 +156,7 @@ impl Store {
         if is_complete || missing <= 0 {
             return Ok(page);
         }
-        // The buckets were not full. A room has no hole, so the places of the rest are known.
+        // The buckets were not full. A room has no hole, so the numbers of the rest are known.
         let after = if is_backward {
             (first.seq.get() - 1 - missing).max(0)
         } else {
@@ -258,11 +258,11 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        let places = self
+        let keys = self
             .connection
-            .find(find::mentions(user, before, limit), documents::place)
+            .find(find::mentions(user, before, limit), documents::message_key)
             .await?;
-        if places.is_empty() {
+        if keys.is_empty() {
             return Ok(Vec::new());
         }
         let target = |(room, seq)| Target {
@@ -270,7 +270,7 @@ impl Store {
             seq,
             reactions: Vec::new(),
         };
-        let targets: Vec<_> = places.into_iter().map(target).collect();
+        let targets: Vec<_> = keys.into_iter().map(target).collect();
         let found = self.targets(&targets, ReadState::Durable).await?;
         let messages: Result<Vec<_>> = found.into_iter().filter_map(Result::transpose).collect();
         let mut messages: Vec<_> = messages?.into_iter().map(|stored| stored.message).collect();

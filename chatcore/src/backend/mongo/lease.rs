@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::error::{error, is_duplicate};
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::error::{Error, Result};
 
 /// Interval at which the holder renews.
@@ -115,7 +115,7 @@ impl Lease {
 
     /// Reports to a sink that memory is up to date while the lease is valid: nobody else writes then. Once
     /// another process has the lease, the store is lost.
-    pub(super) async fn watch(&self, sink: &dyn ChangeSink) -> Result<()> {
+    pub(super) async fn watch(&self, sink: &dyn EventSink) -> Result<()> {
         let mut live = true;
         while !sink.is_closed() {
             if let Err(lost) = self.may_read() {

@@ -50,7 +50,7 @@ impl Step for Departure<'_> {
         let left = writer.write(leave).await?.n;
 
         if is_atomic {
-            // Last, because commits meet other changes here, and are to wait for them as little as
+            // Last, because commits meet other writes here, and are to wait for them as little as
             // possible.
             self.move_head(writer, left).await?;
         } else if left > 0 {
@@ -75,12 +75,12 @@ impl Departure<'_> {
     /// Moves the head of the room, so that no batch is stored that rests on what was before.
     async fn move_head(&self, writer: &mut Writer<'_>, left: i64) -> mongodb::error::Result<()> {
         let closings = i64::from(self.closes);
-        let mut change =
+        let mut update =
             rawdoc! { "$inc": { "members": -left, "departures": 1_i64, "closings": closings } };
         if self.banned.is_some() {
-            change.append(cstr!("$set"), rawdoc! { "restricted": true });
+            update.append(cstr!("$set"), rawdoc! { "restricted": true });
         }
-        let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": change };
+        let room = rawdoc! { "q": { "_id": documents::room_id(self.room) }, "u": update };
         writer
             .write(commands::update("counters", room))
             .await
@@ -148,7 +148,7 @@ impl Joining<'_> {
     }
 }
 
-/// Publishes a signal together with a change, where there are other processes.
+/// Publishes a signal together with the other writes of a step, where there are other processes.
 pub(super) async fn publish_with(
     writer: &mut Writer<'_>,
     signal: &Signal,
@@ -183,7 +183,9 @@ impl Store {
             now,
             joined: Joined::NoSuchRoom,
         };
-        self.deployment.change(&self.connection, &mut step).await?;
+        self.deployment
+            .run_step(&self.connection, &mut step)
+            .await?;
         Ok(step.joined)
     }
 
@@ -199,7 +201,7 @@ impl Store {
             let access = access_of(&self.connection, room, &[], NEWEST).await?;
             let closes = access.is_some_and(|(access, _)| access.privacy == Privacy::Private);
             self.deployment
-                .change(
+                .run_step(
                     &self.connection,
                     &mut Departure {
                         room,

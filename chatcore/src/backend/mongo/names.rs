@@ -1,9 +1,9 @@
 //! Names that guests may use, as one process remembers them, and the news that one was claimed.
 //!
 //! On a standalone mongod the process that remembers is the one that claims. On a replica set any
-//! process claims, and a batch must not be slowed down by looking names up every time. So the tally
-//! of every process counts claims too. A claim is stored first and then counted up in all tallies.
-//! A batch with guests in it writes its own process's tally, and only where the number of claims
+//! process claims, and a batch must not be slowed down by looking names up every time. So the slot
+//! of every process counts claims too. A claim is stored first and then counted up in all slots.
+//! A batch with guests in it writes its own process's slot, and only where the number of claims
 //! still is the one from before the names were looked up. The claim waits for the batches that are
 //! being stored and is answered after that, so no batch that is stored after the answer can rest on
 //! what was true before the claim.
@@ -68,8 +68,8 @@ impl OpenNames {
 pub(super) struct Claims(i64);
 
 impl Claims {
-    /// Returns the value that a filter looks for in the tally. For no claims that is null, which
-    /// matches a tally without the field.
+    /// Returns the value that a filter looks for in the slot. For no claims that is null, which
+    /// matches a slot without the field.
     pub(super) fn value(self) -> RawBson {
         if self.0 == 0 {
             RawBson::Null
@@ -115,7 +115,7 @@ impl Guests {
             Some(claims) => claims,
             None => {
                 // Before the names are looked up, so that a claim after that is noticed.
-                let read = |tally: &RawDocument| Ok(tally.get_i64("claims").unwrap_or(0));
+                let read = |slot: &RawDocument| Ok(slot.get_i64("claims").unwrap_or(0));
                 let claims = Claims(
                     connection
                         .find(find::claims(self.slot), read)
@@ -146,7 +146,7 @@ pub(super) async fn publish_claim(connection: &Connection, name: &NameKey) -> Re
     let counted = doc! { "$inc": { "claims": 1_i64 } };
     let counters = connection.collection("counters");
     connection
-        .limited(counters.update_many(find::tallies(), counted))
+        .limited(counters.update_many(find::slots(), counted))
         .await
         .map_err(error)?;
 

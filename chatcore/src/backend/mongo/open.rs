@@ -84,7 +84,7 @@ async fn check_reachable(database: &Database, hosts: &str, timeout: Duration) ->
     }
 }
 
-/// Takes this process's place among those that work on the database.
+/// Signs this process on at the database.
 pub(super) async fn start(
     database: Database,
     server: &Server,

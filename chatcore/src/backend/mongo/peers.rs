@@ -19,7 +19,7 @@ use mongodb::{Collection, Database};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use super::documents::TALLIES;
+use super::documents::SLOTS;
 use super::echo::Echo;
 use super::error::{error, is_duplicate};
 use super::find;
@@ -50,7 +50,7 @@ struct Heartbeat {
     processes: Collection<Document>,
     presence: Collection<Document>,
     id: ObjectId,
-    /// Document of this process: the sessions, the tally, and where the process runs.
+    /// Document of this process: the sessions, the slot, and where the process runs.
     registration: Document,
     /// Where the others were last, and how many checks found them there.
     seen: HashMap<ObjectId, (i64, u32)>,
@@ -61,7 +61,7 @@ struct Heartbeat {
 
 impl Peers {
     /// Signs on with the sessions of this process, and ends those of processes that are known to be
-    /// dead. Returns the number of a tally too, which no other process has unless there are many.
+    /// dead. Returns the number of a slot too, which no other process has unless there are many.
     pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
         let registration =
             doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
@@ -76,7 +76,7 @@ impl Peers {
             echo: echo.clone(),
         };
         me.check_others().await.map_err(error)?;
-        let tally = me.take_tally().await?;
+        let slot = me.take_slot().await?;
         me.beat().await.map_err(error)?;
         let (closing, mut closed) = watch::channel(());
         tokio::spawn(async move {
@@ -102,7 +102,7 @@ impl Peers {
                 echo,
                 closing,
             },
-            tally,
+            slot,
         ))
     }
 
@@ -119,11 +119,11 @@ impl Peers {
 }
 
 impl Heartbeat {
-    /// Signs on with the first tally that is free, if there is one.
-    async fn take_tally(&mut self) -> Result<i32> {
-        for tally in 0..TALLIES {
+    /// Signs on with the first slot that is free, if there is one.
+    async fn take_slot(&mut self) -> Result<i32> {
+        for slot in 0..SLOTS {
             let mut registration = self.registration.clone();
-            registration.insert("tally", tally);
+            registration.insert("tally", slot);
             let mut process = doc! { "_id": self.id, "beats": 0_i64 };
             process.extend(registration.clone());
             match self.processes.insert_one(process).await {
@@ -131,17 +131,17 @@ impl Heartbeat {
                 taken => {
                     taken.map_err(error)?;
                     self.registration = registration;
-                    return Ok(tally);
+                    return Ok(slot);
                 }
             }
         }
         let [random] = crate::session::random()?;
-        Ok(i32::from(random) % TALLIES)
+        Ok(i32::from(random) % SLOTS)
     }
 
     async fn turn(&mut self) -> mongodb::error::Result<()> {
         match self.beat().await {
-            // Taken for dead for a while; another process has the tally now. They share it.
+            // Taken for dead for a while; another process has the slot now. They share it.
             Err(e) if is_duplicate(&e) => drop(self.registration.remove("tally")),
             done => done?,
         }

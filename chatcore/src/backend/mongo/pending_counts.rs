@@ -1,17 +1,17 @@
 //! Counts that are not yet moved to the users' counters, on a replica set.
 //!
 //! To move 64 counters on costs a batch more than to store its messages. So the users who post
-//! again and again are counted in one document of each process, its tally, and now and then
-//! *flushed*: one transaction moves the numbers from the tally to the counters. All others are
+//! again and again are counted in one document of each process, its slot, and now and then
+//! *flushed*: one transaction moves the numbers from the slot to the counters. All others are
 //! counted in their counters at once, since each of them would cost a flush as much. A user's count
-//! is the counter and the user's number in every tally.
+//! is the counter and the user's number in every slot.
 //!
-//! A flush has a number. It is written into the tally and into each counter that the flush changed.
-//! A reader takes the tallies first and the counter last; a counter that knows of a later flush
-//! than the tally did shows that the same messages would be counted twice, and the reader looks
+//! A flush has a number. It is written into the slot and into each counter that the flush changed.
+//! A reader takes the slots first and the counter last; a counter that knows of a later flush
+//! than the slot did shows that the same messages would be counted twice, and the reader looks
 //! again.
 //!
-//! On a sharded cluster a reader would have to ask every shard, so there tallies are not used.
+//! On a sharded cluster a reader would have to ask every shard, so there slots are not used.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,23 +23,23 @@ use mongodb::options::ReturnDocument;
 
 use super::connection::Connection;
 use super::counters;
-use super::documents::{tally_field, tally_id, user_id, user_of_tally_field};
+use super::documents::{slot_field, slot_id, user_id, user_of_slot_field};
 use super::error::{custom, retry};
-use super::evidence::EvidenceChange;
+use super::evidence::EvidenceUpdate;
 use super::names::{Claims, Guests};
-use crate::model::CountChange;
+use crate::model::CountDelta;
 use crate::types::Username;
 
-/// Users in a tally before it is flushed.
+/// Users in a slot before it is flushed.
 const MAX_USERS: usize = 256;
 /// Users remembered who were counted directly. Whoever is counted again while remembered posts
-/// often enough for the tally.
+/// often enough for the slot.
 const MAX_RECENT: usize = 4 * MAX_USERS;
 
-/// Tally of this process.
+/// Slot of this process.
 pub(super) struct PendingCounts {
     slot: i32,
-    /// True if frequent users are counted in the tally.
+    /// True if frequent users are counted in the slot.
     defers: bool,
     users: Mutex<Users>,
     pub(super) guests: Guests,
@@ -47,24 +47,24 @@ pub(super) struct PendingCounts {
 
 #[derive(Default)]
 struct Users {
-    /// Users in the tally, and perhaps more.
+    /// Users in the slot, and perhaps more.
     pending: HashSet<Username>,
     /// Users counted directly of late, and those before them.
     recent: [HashSet<Username>; 2],
 }
 
-/// Counts of a batch by the place where they are counted.
+/// Counts of a batch by the document that counts them.
 #[derive(Default)]
 pub(super) struct Split {
-    /// Counts that go into the tally. They only add: a reader adds up the tallies and the counter
+    /// Counts that go into the slot. They only add: a reader adds up the slots and the counter
     /// one after the other, and a part that shrinks meanwhile makes the sum wrong.
-    pub(super) pending: Vec<CountChange>,
+    pub(super) pending: Vec<CountDelta>,
     /// Counts that go into the users' counters.
-    pub(super) direct: Vec<CountChange>,
+    pub(super) direct: Vec<CountDelta>,
 }
 
 impl PendingCounts {
-    /// Takes the tally `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
+    /// Takes slot number `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
     pub(super) fn new(slot: i32, defers: bool) -> Self {
         Self {
             slot,
@@ -87,18 +87,18 @@ impl PendingCounts {
     }
 
     /// Decides where each user of a batch is counted.
-    pub(super) fn split(&self, counts: &[CountChange]) -> Split {
+    pub(super) fn split(&self, counts: &[CountDelta]) -> Split {
         let users = self.users();
         let is_frequent = |user: &Username| {
             let is_recent = || users.recent.iter().any(|recent| recent.contains(user));
             self.defers && (users.pending.contains(user) || is_recent())
         };
-        let is_deferred = |count: &CountChange| count.removed == 0 && is_frequent(&count.user);
+        let is_deferred = |count: &CountDelta| count.removed == 0 && is_frequent(&count.user);
         let (pending, direct) = counts.iter().cloned().partition(is_deferred);
         Split { pending, direct }
     }
 
-    /// Returns true if the tally has to be flushed before these are added.
+    /// Returns true if the slot has to be flushed before these are added.
     pub(super) fn is_full(&self, split: &Split) -> bool {
         let users = self.users();
         let new = split
@@ -116,18 +116,18 @@ impl PendingCounts {
         &self,
         split: &Split,
         claims: Option<Claims>,
-        evidence: Option<&EvidenceChange>,
+        evidence: Option<&EvidenceUpdate>,
     ) -> mongodb::error::Result<RawDocumentBuf> {
         let mut grow = RawDocumentBuf::new();
         // Written in any case, because this is where a batch meets a claim.
         grow.append(cstr!("batches"), 1_i64);
-        for CountChange { user, added, .. } in &split.pending {
+        for CountDelta { user, added, .. } in &split.pending {
             grow.append(
-                CString::try_from(format!("counts.{}", tally_field(user)))?,
+                CString::try_from(format!("counts.{}", slot_field(user)))?,
                 *added,
             );
         }
-        let mut found = rawdoc! { "_id": tally_id(self.slot) };
+        let mut found = rawdoc! { "_id": slot_id(self.slot) };
         if let Some(claims) = claims {
             found.append(cstr!("claims"), claims.value());
         }
@@ -161,15 +161,15 @@ impl PendingCounts {
     }
 }
 
-/// Moves the numbers of a tally to the counters, within a transaction.
+/// Moves the numbers of a slot to the counters, within a transaction.
 pub(super) async fn flush(
     connection: &Connection,
     session: &mut ClientSession,
     slot: i32,
 ) -> mongodb::error::Result<()> {
-    let tallies = connection.database.collection::<RawDocumentBuf>("counters");
+    let slots = connection.database.collection::<RawDocumentBuf>("counters");
     let emptied = doc! { "$inc": { "folds": 1_i64 }, "$set": { "counts": {} } };
-    let before = tallies
+    let before = slots
         .find_one_and_update(doc! { "_id": { "tally": slot } }, emptied)
         .upsert(true)
         .return_document(ReturnDocument::Before)
@@ -180,8 +180,8 @@ pub(super) async fn flush(
     let mut counts = Vec::new();
     for entry in before.get_document("counts").into_iter().flatten() {
         let (name, n) = entry?;
-        let user = user_of_tally_field(name.as_str()).map_err(custom)?;
-        counts.push(CountChange {
+        let user = user_of_slot_field(name.as_str()).map_err(custom)?;
+        counts.push(CountDelta {
             user,
             added: n.as_i64().unwrap_or(0),
             removed: 0,
@@ -190,13 +190,13 @@ pub(super) async fn flush(
     if counts.is_empty() {
         return Ok(());
     }
-    let mark = CString::try_from(format!("folded.{slot}"))?;
+    let field = CString::try_from(format!("folded.{slot}"))?;
     let mut set = RawDocumentBuf::new();
-    set.append(&mark, number);
+    set.append(&field, number);
     let mut updates = RawArrayBuf::new();
-    let change =
-        |count: &CountChange| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
-    counters::add_statements(&mut updates, &counts, |id| rawdoc! { "_id": id }, change);
+    let update =
+        |count: &CountDelta| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
+    counters::add_statements(&mut updates, &counts, |id| rawdoc! { "_id": id }, update);
     let command = rawdoc! { "update": "counters", "updates": updates };
     let done = connection.write(command, Some(&mut *session)).await?;
     let lacking = counts
@@ -208,7 +208,7 @@ pub(super) async fn flush(
 
     let mut folded = RawDocumentBuf::new();
     folded.append(CString::try_from(slot.to_string())?, number);
-    let new = |CountChange { user, added, .. }: &CountChange| {
+    let new = |CountDelta { user, added, .. }: &CountDelta| {
         rawdoc! { "_id": user_id(user), "message_count": *added, "folded": folded.clone() }
     };
     match counters::create_missing(connection, session, &counts, lacking, new).await? {
@@ -224,10 +224,10 @@ mod tests {
 
     #[test]
     fn users_who_post_again_are_deferred_and_the_others_counted_at_once() {
-        let counts = |names: std::ops::Range<usize>| -> Vec<CountChange> {
+        let counts = |names: std::ops::Range<usize>| -> Vec<CountDelta> {
             let user = |i| format!("user{i}").parse().expect("a name");
             names
-                .map(|i| CountChange {
+                .map(|i| CountDelta {
                     user: user(i),
                     added: 1,
                     removed: 0,
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(take(5..15), (5, 5));
         assert_eq!(take(0..20), (15, 5));
 
-        // A stream of users none of whom comes back never fills the tally.
+        // A stream of users none of whom comes back never fills the slot.
         for first in (100..100_000).step_by(250) {
             assert_eq!(take(first..first + 250), (0, 250));
         }
@@ -259,10 +259,10 @@ mod tests {
         assert_eq!(
             take(0..20),
             (15, 5),
-            "those in the tally stay there until it is flushed"
+            "those in the slot stay there until it is flushed"
         );
 
-        let removed = counts(0..10).into_iter().map(|count| CountChange {
+        let removed = counts(0..10).into_iter().map(|count| CountDelta {
             removed: 1,
             ..count
         });

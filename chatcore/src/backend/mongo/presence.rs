@@ -10,7 +10,7 @@ use super::error::error;
 use super::scheduler::Mongo;
 use super::store::Store;
 use super::{documents, find};
-use crate::backend::{Backend, ChangeSink};
+use crate::backend::{Backend, EventSink};
 use crate::error::Result;
 use crate::model::{ProcessId, ProcessPresence, Signal};
 use crate::types::RoomName;
@@ -21,7 +21,7 @@ impl Backend for Mongo {
         self.store.deployment.is_shared()
     }
 
-    async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
+    async fn watch(&self, sink: Arc<dyn EventSink>) -> Result<()> {
         let Store {
             connection,
             deployment,
@@ -30,7 +30,7 @@ impl Backend for Mongo {
     }
 
     async fn publish_presence(&self, room: RoomName, presence: ProcessPresence) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             this.deployment
                 .publish_presence(&this.connection, &room, &presence)
                 .await
@@ -54,7 +54,7 @@ impl Backend for Mongo {
     }
 
     async fn publish_signal(&self, signal: Signal) -> Result<()> {
-        self.run_change(|this| async move {
+        self.run_write(|this| async move {
             let signals = this.connection.collection("signals");
             let insert = signals
                 .insert_one(documents::new_signal(&signal))

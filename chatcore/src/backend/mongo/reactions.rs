@@ -65,22 +65,22 @@ impl Rows {
         for ReactionChange {
             emoji,
             user,
-            position,
+            rank,
             was_there,
         } in &change.reactions
         {
             let named_before = named(&change.before.message, *emoji);
             let named_after = named(&change.after, *emoji);
             let had_document = *was_there && !named_before.contains(user);
-            let position = position.filter(|_| !named_after.contains(user));
+            let rank = rank.filter(|_| !named_after.contains(user));
 
             let id = reaction_id(room, seq, *emoji, user);
-            match (position, had_document) {
-                (Some(position), true) => self.moved.push(
-                    rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": position } } },
-                ),
-                (Some(position), false) => {
-                    self.added.push(rawdoc! { "_id": id, "position": position });
+            match (rank, had_document) {
+                (Some(rank), true) => self
+                    .moved
+                    .push(rawdoc! { "q": { "_id": id }, "u": { "$set": { "position": rank } } }),
+                (Some(rank), false) => {
+                    self.added.push(rawdoc! { "_id": id, "position": rank });
                 }
                 (None, true) => self.removed.push(id),
                 (None, false) => {}

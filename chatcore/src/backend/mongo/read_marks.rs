@@ -17,7 +17,7 @@ impl Store {
             .connection
             .find(
                 find::marks(user, std::slice::from_ref(room)),
-                documents::mark,
+                documents::read_mark,
             )
             .await?;
         Ok(found.first().map_or(Seq::ZERO, |(_, seq)| *seq))
@@ -61,7 +61,7 @@ impl Store {
         }
         let read: HashMap<_, _> = self
             .connection
-            .find(find::marks(user, &rooms), documents::mark)
+            .find(find::marks(user, &rooms), documents::read_mark)
             .await?
             .into_iter()
             .collect();

@@ -1,6 +1,6 @@
-//! Batches and other changes as transactions, on a replica set or a sharded cluster.
+//! Batches and other writes as transactions, on a replica set or a sharded cluster.
 //!
-//! Commits go first: they have a session of their own. All other changes share a few sessions, so
+//! Commits go first: they have a session of their own. All other writes share a few sessions, so
 //! that however many are asked for, commits meet few of them.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,34 +18,34 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Written, durable, is_of_nonces, light};
 use super::deployment::{Deployment, RoomProgress};
-use super::documents::{HeadMove, TALLIES};
+use super::documents::{HeadMove, SLOTS};
 use super::error::{error, is_worth_retry};
-use super::evidence::{Evidence, EvidenceChange};
+use super::evidence::{Evidence, EvidenceUpdate};
 use super::names::Claims;
 use super::peers::Peers;
 use super::pending_counts::{self, PendingCounts, Split};
-use super::scheduler::MAX_CHANGES;
+use super::scheduler::MAX_WRITES;
 use super::step::{Step, Writer};
 use super::{buckets, changes, counters, documents, evidence, find, names, watch};
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::error::{Error, Reason, Result};
-use crate::model::{Append, Batch, CountChange, Head, ProcessId, ProcessPresence, RoomBatch};
+use crate::model::{Append, Batch, CountDelta, Head, ProcessId, ProcessPresence, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
 /// Longest pause of a commit that met another transaction, about as long as that one takes; and of
-/// any other change, which gives way to commits.
+/// any other write, which gives way to commits.
 const COMMIT_PAUSE: Duration = Duration::from_millis(3);
-const CHANGE_PAUSE: Duration = Duration::from_millis(20);
+const WRITE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Place of this process on a replica set.
+/// A replica set or a sharded cluster, with what this process holds of it.
 pub(super) struct ReplicaSet {
     /// Session of every batch. A new transaction in it ends one that was left open, and a command
     /// of that one which comes late is refused; the lock makes sure that nobody waits for it any
     /// more.
     commits: Mutex<ClientSession>,
-    /// Sessions of the other changes that nobody uses. There are as many as changes at once.
+    /// Sessions of the other writes that nobody uses. There are as many as writes at once.
     idle: std::sync::Mutex<Vec<ClientSession>>,
     peers: Peers,
     pending_counts: PendingCounts,
@@ -59,7 +59,7 @@ impl ReplicaSet {
         let client = database.client();
         let commits = client.start_session().await.map_err(error)?;
         let mut idle = Vec::new();
-        for _ in 0..MAX_CHANGES {
+        for _ in 0..MAX_WRITES {
             idle.push(client.start_session().await.map_err(error)?);
         }
 
@@ -110,7 +110,7 @@ impl ReplicaSet {
             claims,
             counts,
             joining: joining(connection, batch).await?,
-            evidence: self.evidence.change(batch),
+            evidence: self.evidence.update(batch),
         }))
     }
 
@@ -118,7 +118,7 @@ impl ReplicaSet {
     fn remember(&self, writes: &Writes<'_>) {
         self.pending_counts.remember(&writes.counts);
         if let Some(evidence) = &writes.evidence {
-            self.evidence.changed(evidence);
+            self.evidence.updated(evidence);
         }
     }
 
@@ -249,7 +249,7 @@ impl ReplicaSet {
             expected += 1;
         }
         let by_id = |id| rawdoc! { "_id": id };
-        let grow = |count: &CountChange| rawdoc! { "$inc": counters::increments(count) };
+        let grow = |count: &CountDelta| rawdoc! { "$inc": counters::increments(count) };
         counters::add_statements(&mut updates, &counts.direct, by_id, grow);
 
         let command = rawdoc! { "update": "counters", "updates": updates };
@@ -259,7 +259,7 @@ impl ReplicaSet {
         };
 
         let lacking = expected.saturating_sub(usize::try_from(moved.n).unwrap_or(0));
-        let new = |count: &CountChange| {
+        let new = |count: &CountDelta| {
             let mut document = counters::increments(count);
             document.append(cstr!("_id"), documents::user_id(&count.user));
             document
@@ -283,7 +283,7 @@ impl ReplicaSet {
         let first = batch
             .rooms
             .iter()
-            .find_map(|part| Some((&part.room, part.messages.first()?.seq)));
+            .find_map(|room_batch| Some((&room_batch.room, room_batch.messages.first()?.seq)));
         let is_at = async |newest_state| {
             let Some((room, seq)) = first else {
                 let field = evidence::field(batch.id);
@@ -309,9 +309,9 @@ impl ReplicaSet {
         ))
     }
 
-    /// Makes a change in transactions, until one meets no other. Returns false if a precondition failed;
-    /// then nothing was changed.
-    async fn change_in_transaction(
+    /// Runs a step in transactions, until one meets no conflict. Returns false if a precondition
+    /// failed; then nothing was written.
+    async fn run_in_transaction(
         &self,
         connection: &Connection,
         step: &mut dyn Step,
@@ -338,7 +338,7 @@ impl ReplicaSet {
             };
             match made {
                 Err(e) if is_worth_retry(&e) && Instant::now() < deadline => {
-                    pause(CHANGE_PAUSE).await
+                    pause(WRITE_PAUSE).await
                 }
                 made => break made.map_err(error),
             }
@@ -376,19 +376,19 @@ impl Deployment for ReplicaSet {
         true
     }
 
-    fn reads_tallies(&self) -> bool {
+    fn reads_slots(&self) -> bool {
         self.pending_counts.defers()
     }
 
-    /// Moves what another process, or this one before, left in tallies.
+    /// Moves what another process, or this one before, left in slots.
     async fn start(&self, connection: &Connection) -> Result<()> {
         let mut session = self.commits().await;
         let own = self.pending_counts.slot();
-        // Where no tally is read, none may hold anything.
+        // Where no slot is read, none may hold anything.
         let slots = if self.pending_counts.defers() {
             own..own + 1
         } else {
-            0..TALLIES
+            0..SLOTS
         };
         for slot in slots {
             flush(connection, &mut session, slot).await?;
@@ -407,8 +407,8 @@ impl Deployment for ReplicaSet {
         self.find_stored(connection, batch).await
     }
 
-    async fn change(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
-        let made = self.change_in_transaction(connection, step).await?;
+    async fn run_step(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
+        let made = self.run_in_transaction(connection, step).await?;
         if let Some(name) = step.claims().filter(|_| made) {
             names::publish_claim(connection, &name).await?;
         }
@@ -431,7 +431,7 @@ impl Deployment for ReplicaSet {
         Ok(())
     }
 
-    async fn watch(&self, connection: &Connection, sink: &dyn ChangeSink) -> Result<()> {
+    async fn watch(&self, connection: &Connection, sink: &dyn EventSink) -> Result<()> {
         watch::watch(connection, &self.peers, sink).await
     }
 
@@ -480,10 +480,10 @@ struct Writes<'a> {
     /// New members of each room.
     joining: Vec<Vec<&'a Username>>,
     /// Evidence that the batch is stored, where no message is.
-    evidence: Option<EvidenceChange>,
+    evidence: Option<EvidenceUpdate>,
 }
 
-/// Moves the numbers of the tally `slot` to the counters, in a transaction of its own.
+/// Moves the numbers of slot number `slot` to the counters, in a transaction of its own.
 async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) -> Result<()> {
     let deadline = Instant::now() + connection.timeout;
     loop {
@@ -578,7 +578,7 @@ struct Advance {
 /// A statement costs the server more than a document does, so rooms whose heads move alike share
 /// one. It does not look at `last_seq`: if another process has moved that, the first message which
 /// it stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a
-/// change in that way, nor a message after a head that was rolled back. Such a part has a statement
+/// change of a message in that way, nor a message after a head that was rolled back. Such a room has a statement
 /// of its own, which looks at `last_seq` and `last_change`.
 fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();

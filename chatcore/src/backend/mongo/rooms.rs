@@ -51,7 +51,7 @@ impl Step for NewRoom {
                     rawdoc! { "q": q, "u": u, "upsert": true },
                 ))
                 .await?;
-            publish_with(writer, &Signal::RoomClosed(self.room.clone())).await?;
+            publish_with(writer, &Signal::PrivateRoomCreated(self.room.clone())).await?;
         }
         Ok(true)
     }
@@ -60,7 +60,7 @@ impl Step for NewRoom {
 #[async_trait]
 impl Rooms for Mongo {
     async fn create_room(&self, room: RoomName, now: Timestamp) -> Result<bool> {
-        self.run_change(|this| async move { this.create_room(&room, now).await })
+        self.run_write(|this| async move { this.create_room(&room, now).await })
             .await
     }
 
@@ -77,8 +77,8 @@ impl Rooms for Mongo {
             privacy,
             now,
         };
-        self.run_change(
-            |this| async move { this.deployment.change(&this.connection, &mut step).await },
+        self.run_write(
+            |this| async move { this.deployment.run_step(&this.connection, &mut step).await },
         )
         .await
     }
@@ -118,7 +118,7 @@ impl Rooms for Mongo {
     }
 
     async fn set_topic(&self, room: RoomName, topic: Topic) -> Result<bool> {
-        self.run_change(|this| async move { this.set_topic(&room, &topic).await })
+        self.run_write(|this| async move { this.set_topic(&room, &topic).await })
             .await
     }
 
@@ -142,12 +142,12 @@ impl Rooms for Mongo {
         invited: bool,
         now: Timestamp,
     ) -> Result<Joined> {
-        self.run_change(move |this| async move { this.join(&room, &user, invited, now).await })
+        self.run_write(move |this| async move { this.join(&room, &user, invited, now).await })
             .await
     }
 
     async fn leave(&self, room: RoomName, user: Username) -> Result<bool> {
-        self.run_change(|this| async move { this.leave(&room, &user).await })
+        self.run_write(|this| async move { this.leave(&room, &user).await })
             .await
     }
 
@@ -157,7 +157,7 @@ impl Rooms for Mongo {
     }
 
     async fn store_read_marks(&self, marks: Vec<ReadMark>) -> Result<()> {
-        self.run_change(|this| async move { this.store_read_marks(&marks).await })
+        self.run_write(|this| async move { this.store_read_marks(&marks).await })
             .await
     }
 }
@@ -202,14 +202,14 @@ impl Store {
 
     /// Sets the topic of a room. Returns false if there is no such room.
     pub(super) async fn set_topic(&self, room: &RoomName, topic: &Topic) -> Result<bool> {
-        let change = match topic.as_str() {
+        let update = match topic.as_str() {
             "" => doc! { "$unset": { "topic": true } },
             topic => doc! { "$set": { "topic": topic } },
         };
         let counters = self.connection.collection("counters");
         let done = self
             .connection
-            .limited(counters.update_one(find::room_counter(room), change))
+            .limited(counters.update_one(find::room_counter(room), update))
             .await
             .map_err(error)?;
         Ok(done.matched_count > 0)

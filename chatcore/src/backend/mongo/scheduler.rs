@@ -8,11 +8,11 @@ use super::count_batcher::CountBatcher;
 use super::store::Store;
 use crate::error::{Error, Result};
 
-/// Connections that reads leave to commits, other changes, and what watches the deployment.
+/// Connections that reads leave to commits, other writes, and what watches the deployment.
 const RESERVED: u32 = 16;
-/// Changes besides commits that are made at once.
-pub(super) const MAX_CHANGES: usize = 8;
-/// Changes besides commits that may wait for a permit.
+/// Writes besides commits that run at once.
+pub(super) const MAX_WRITES: usize = 8;
+/// Writes besides commits that may wait for a permit.
 const MAX_WAITING: usize = 1_024;
 /// Look-ups that one call runs side by side.
 pub(super) const LOOKUPS: usize = 16;
@@ -25,9 +25,9 @@ pub(super) struct Mongo {
     pub(super) count_batcher: Option<CountBatcher>,
     /// Permits of reads: fewer than connections, so that commits never wait for one.
     reads: Arc<Semaphore>,
-    /// Permits of changes that are no commits.
-    changes: Arc<Semaphore>,
-    /// Permits to wait for one of `changes`.
+    /// Permits of writes that are no commits.
+    writes: Arc<Semaphore>,
+    /// Permits to wait for one of `writes`.
     waiting: Semaphore,
 }
 
@@ -40,7 +40,7 @@ impl Mongo {
             store,
             count_batcher,
             reads: Arc::new(Semaphore::new(reads)),
-            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
+            writes: Arc::new(Semaphore::new(MAX_WRITES)),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }
@@ -60,15 +60,15 @@ impl Mongo {
         self.run_holding(permit, call).await
     }
 
-    /// Runs a change that is no commit, once it is its turn.
-    pub(super) async fn run_change<T, F>(&self, call: impl FnOnce(Arc<Store>) -> F) -> Result<T>
+    /// Runs a write that is no commit, once it is its turn.
+    pub(super) async fn run_write<T, F>(&self, call: impl FnOnce(Arc<Store>) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
+        let _turn = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
         let permit = self
-            .changes
+            .writes
             .clone()
             .acquire_owned()
             .await

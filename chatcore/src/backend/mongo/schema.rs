@@ -204,14 +204,14 @@ async fn create_indexes_of_rooms(database: &Database) -> Result<()> {
 async fn create_indexes_of_processes(database: &Database) -> Result<()> {
     let all = IndexOptions::default();
     let passing = IndexOptions::builder().expire_after(SIGNALS).build();
-    let tallies = IndexOptions::builder()
+    let slots = IndexOptions::builder()
         .unique(true)
         .partial_filter_expression(doc! { "tally": { "$exists": true } })
         .build();
     for (collection, keys, options) in [
         ("presence", doc! { "_id.process": 1 }, all),
         ("signals", doc! { "at": 1 }, passing),
-        ("processes", doc! { "tally": 1 }, tallies),
+        ("processes", doc! { "tally": 1 }, slots),
     ] {
         create_index(database, collection, keys, options)
             .await

@@ -2,9 +2,9 @@
 //!
 //! A batch is stored in this order:
 //!
-//! 1. the plan: its number, which places in which rooms it takes, and the commands of its changes;
+//! 1. the plan: its number, which numbers in which rooms it takes, and the commands of its changes;
 //! 2. the messages, in order;
-//! 3. a mark in the plan that the batch is complete. A batch without messages has it from the
+//! 3. the flag `is_complete` in the plan. A batch without messages has it from the
 //!    start, and one without changes never needs it;
 //! 4. the changes;
 //! 5. mentions in the messages, members, then counters;
@@ -16,13 +16,13 @@
 //! the next one to the new process, which has lost the steps before it. Counters and heads carry
 //! the number of the batch that changed them last and are only changed by a higher one, and the
 //! commands of changes give the same result each time and in any order, so each step may be repeated. A plan is
-//! written once: a repeat does not take the mark back.
+//! written once: a repeat does not take the flag back.
 //!
-//! After a crash the plan says what to do. With the mark, nothing can refuse the batch any more:
+//! After a crash the plan says what to do. With the flag, nothing can refuse the batch any more:
 //! its changes are made again, and all that follows. Without it, none of the changes was begun, and
 //! they are dropped; the messages that arrived, up to the first that did not, are counted and the
 //! rest of the plan is dropped. A batch that is refused, so that its messages are taken back, does
-//! not have the mark.
+//! not have the flag.
 //!
 //! Nothing above the old heads is shown before step 6 is done. That is why one process at a time
 //! holds the database: it alone knows. A change replaces the state that was shown before, so a
@@ -52,14 +52,14 @@ use super::lease::Lease;
 use super::names::OpenNames;
 use super::step::{Step, Writer};
 use super::{buckets, changes, documents, find};
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::error::{Error, Result};
 use crate::model::{Append, Batch, BatchId, Head, ProcessId, ProcessPresence, RoomBatch};
 use crate::types::RoomName;
 
 pub(super) struct Standalone {
     lease: Lease,
-    /// Locked while a batch is being stored, or another change is made.
+    /// Locked while a batch is being stored, or another write is made.
     progress: tokio::sync::Mutex<Progress>,
     /// The durable heads of the rooms that a batch is being stored in.
     heads: Mutex<HashMap<RoomName, Committed>>,
@@ -158,16 +158,16 @@ impl Standalone {
     /// Notes the committed heads of a batch's rooms. Readers see nothing beyond them until the
     /// batch is stored.
     fn begin(&self, batch: &Batch) {
-        let committed = |part: &RoomBatch| Committed {
-            head: part.after.unwrap_or(Head::EMPTY),
-            changes: !part.changes.is_empty(),
+        let committed = |room_batch: &RoomBatch| Committed {
+            head: room_batch.after.unwrap_or(Head::EMPTY),
+            changes: !room_batch.changes.is_empty(),
         };
         let mut heads = self.heads();
         heads.extend(
             batch
                 .rooms
                 .iter()
-                .map(|part| (part.room.clone(), committed(part))),
+                .map(|room_batch| (room_batch.room.clone(), committed(room_batch))),
         );
         if changes::has_changes(batch) {
             self.revisions.fetch_add(1, Ordering::AcqRel);
@@ -249,8 +249,8 @@ impl Deployment for Standalone {
         false
     }
 
-    /// Returns true, because the mongod may have been a replica set, whose tallies are still there.
-    fn reads_tallies(&self) -> bool {
+    /// Returns true, because the mongod may have been a replica set, whose slots are still there.
+    fn reads_slots(&self) -> bool {
         true
     }
 
@@ -300,8 +300,8 @@ impl Deployment for Standalone {
         Ok(self.progress.lock().await.last == Some((batch.id, true)))
     }
 
-    /// Makes a change while no batch is being stored, so that none counts on what was before.
-    async fn change(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
+    /// Runs a step while no batch is being stored, so that none counts on what was before.
+    async fn run_step(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
         let mut progress = self.progress.lock().await;
         // Nor one that was begun and would be completed after this.
         self.settle_locked(connection, &mut progress).await?;
@@ -347,7 +347,7 @@ impl Deployment for Standalone {
         self.lease.may_write()
     }
 
-    async fn watch(&self, _: &Connection, sink: &dyn ChangeSink) -> Result<()> {
+    async fn watch(&self, _: &Connection, sink: &dyn EventSink) -> Result<()> {
         self.lease.watch(sink).await
     }
 

@@ -1,4 +1,4 @@
-//! Changes of several documents that belong together: one transaction, or, on a standalone mongod,
+//! Writes of several documents that belong together: one transaction, or, on a standalone mongod,
 //! writes in an order that a crash may cut off anywhere.
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use super::find::Query;
 use crate::account::NameKey;
 use crate::types::RoomName;
 
-/// A change that is made by one process at a time, and not while a batch is being stored.
+/// Writes that no batch and no other step of the process comes between.
 #[async_trait]
 pub(super) trait Step: Send + Sync {
     /// Name that the step claims.
@@ -25,7 +25,7 @@ pub(super) trait Step: Send + Sync {
         None
     }
 
-    /// Makes the change. Returns false if a precondition failed: a transaction is then taken back;
+    /// Makes the writes. Returns false if a precondition failed: a transaction is then taken back;
     /// without one, earlier writes stay, so they must be harmless.
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool>;
 }

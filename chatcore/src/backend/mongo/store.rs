@@ -1,4 +1,4 @@
-//! One store: the connection to its database, and this process's place there.
+//! One store: the connection to its database, and the kind of deployment it is on.
 
 use super::connection::Connection;
 use super::deployment::Deployment;

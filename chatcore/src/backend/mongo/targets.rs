@@ -15,9 +15,10 @@ use crate::model::{ReactionAnswer, ReactionQuery, ReadState, Stored, Target};
 use crate::types::{Emoji, Message, Reaction, RoomName, Seq, Username};
 
 /// Messages that are asked for at once: as many of the largest states fit into a reply of 16 MiB.
-const MAX_PLACES: usize = 200;
+const MAX_KEYS: usize = 200;
 
-type Place = (RoomName, Seq);
+/// A message: its room and its `seq`.
+type MessageKey = (RoomName, Seq);
 /// A reaction of a user.
 type UserReaction = (RoomName, Seq, Emoji, Username);
 
@@ -31,18 +32,18 @@ fn user_reaction(document: &RawDocument) -> Result<UserReaction> {
     ))
 }
 
-/// Messages that were found, by place.
+/// Messages that were found, by key.
 #[derive(Default)]
 struct Found {
-    messages: BTreeMap<Place, Result<Stored>>,
+    messages: BTreeMap<MessageKey, Result<Stored>>,
     /// Messages in buckets of which some message was changed.
-    in_changed_buckets: Vec<Place>,
+    in_changed_buckets: Vec<MessageKey>,
     /// Error of a document that does not even say which messages it holds.
     unreadable: Option<Error>,
 }
 
 impl Found {
-    fn add(&mut self, place: Place, message: Result<Message>, location: Result<i64>) {
+    fn add(&mut self, key: MessageKey, message: Result<Message>, location: Result<i64>) {
         let stored = message.and_then(|message| {
             Ok(Stored {
                 message,
@@ -50,38 +51,42 @@ impl Found {
                 reactions: Vec::new(),
             })
         });
-        self.messages.insert(place, stored);
+        self.messages.insert(key, stored);
     }
 
     fn add_changed(&mut self, document: &RawDocument) {
-        match documents::place(document) {
-            Ok(place) => {
-                let message = changes::message(&place.0, document);
-                self.add(place, message, changes::location(document));
+        match documents::message_key(document) {
+            Ok(key) => {
+                let message = changes::message(&key.0, document);
+                self.add(key, message, changes::location(document));
             }
             Err(unreadable) => self.unreadable = Some(unreadable),
         }
     }
 
     /// Adds those of `wanted` that a bucket holds.
-    fn add_of_bucket(&mut self, document: &RawDocument, wanted: &BTreeSet<Place>) -> Result<()> {
+    fn add_of_bucket(
+        &mut self,
+        document: &RawDocument,
+        wanted: &BTreeSet<MessageKey>,
+    ) -> Result<()> {
         let room = documents::room_name(document)?;
         let bucket = Bucket::new(&room, document)?;
         let held = (room.clone(), bucket.first)..=(room.clone(), bucket.last);
-        for place in wanted.range(held) {
-            let message = bucket.at(place.1);
+        for key in wanted.range(held) {
+            let message = bucket.at(key.1);
             let message =
                 message.and_then(|message| message.ok_or_else(|| corrupt("a bucket is short")));
-            self.add(place.clone(), message, Ok(bucket.first.get()));
+            self.add(key.clone(), message, Ok(bucket.first.get()));
             if bucket.is_changed() {
-                self.in_changed_buckets.push(place.clone());
+                self.in_changed_buckets.push(key.clone());
             }
         }
         Ok(())
     }
 
-    fn lacks(&self, place: &Place) -> bool {
-        !self.messages.contains_key(place)
+    fn lacks(&self, key: &MessageKey) -> bool {
+        !self.messages.contains_key(key)
     }
 
     /// Makes an error of each message that has neither its text nor a newer state.
@@ -155,16 +160,16 @@ impl Store {
     ) -> Result<Vec<Result<Option<Stored>>>> {
         let _no_batch_is_being_stored = self.deployment.settle(&self.connection).await?;
 
-        let places: BTreeSet<Place> = targets
+        let keys: BTreeSet<MessageKey> = targets
             .iter()
             .map(|target| (target.room.clone(), target.seq))
             .collect();
-        let mut found = self.find_places(places, state).await?;
+        let mut found = self.find_messages(keys, state).await?;
         let reactions = self.find_reactions(targets, &found, state).await?;
 
         let one = |target: &Target| {
-            let place = (target.room.clone(), target.seq);
-            let Some(stored) = found.messages.get_mut(&place) else {
+            let key = (target.room.clone(), target.seq);
+            let Some(stored) = found.messages.get_mut(&key) else {
                 return found.unreadable.clone().map_or(Ok(None), Err);
             };
             let mut stored = stored.clone()?;
@@ -178,16 +183,16 @@ impl Store {
         Ok(targets.iter().map(one).collect())
     }
 
-    async fn find_places(&self, places: BTreeSet<Place>, state: ReadState) -> Result<Found> {
+    async fn find_messages(&self, keys: BTreeSet<MessageKey>, state: ReadState) -> Result<Found> {
         let mut found = Found::default();
 
         // A reply may be too small for all of them. One that has nothing new says that the rest is
         // not there.
-        let mut wanted = places;
+        let mut wanted = keys;
         while !wanted.is_empty() {
             let before = wanted.len();
             let list: Vec<_> = wanted.iter().cloned().collect();
-            for places in list.chunks(MAX_PLACES) {
+            for keys in list.chunks(MAX_KEYS) {
                 let read = |document: &RawDocument| {
                     if let Err(unreadable) = found.add_of_bucket(document, &wanted) {
                         found.unreadable = Some(unreadable);
@@ -195,10 +200,10 @@ impl Store {
                     Ok(())
                 };
                 self.connection
-                    .find(find::buckets_at(places).of(state), read)
+                    .find(find::buckets_at(keys).of(state), read)
                     .await?;
             }
-            wanted.retain(|place| found.lacks(place));
+            wanted.retain(|key| found.lacks(key));
             if wanted.len() == before {
                 break;
             }
@@ -213,17 +218,17 @@ impl Store {
 
     async fn find_changed(
         &self,
-        places: &[Place],
+        keys: &[MessageKey],
         state: ReadState,
         found: &mut Found,
     ) -> Result<()> {
-        for places in places.chunks(MAX_PLACES) {
+        for keys in keys.chunks(MAX_KEYS) {
             let read = |document: &RawDocument| {
                 found.add_changed(document);
                 Ok(())
             };
             self.connection
-                .find(find::changes_at(places).of(state), read)
+                .find(find::changes_at(keys).of(state), read)
                 .await?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::{buckets, changes, find, schema, standalone};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{
-    Append, Batch, BatchId, BatchMessage, CountChange, Head, ReadState, RoomBatch, Stored, Target,
+    Append, Batch, BatchId, BatchMessage, CountDelta, Head, ReadState, RoomBatch, Stored, Target,
 };
 use crate::options::Options;
 use crate::store::ChatStore;
@@ -65,7 +65,7 @@ async fn open_as_sharded(address: &str) -> ChatStore {
 }
 
 /// `n` messages of bob's after `head`.
-fn part(room: &RoomName, head: Head, n: i64) -> RoomBatch {
+fn room_batch(room: &RoomName, head: Head, n: i64) -> RoomBatch {
     let sender: Username = "bob".parse().expect("a name");
     let message = |seq: i64| BatchMessage {
         content: Content {
@@ -98,7 +98,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
         let mut all = Vec::new();
         for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
             all.extend(
-                part(&room, head, size)
+                room_batch(&room, head, size)
                     .messages
                     .iter()
                     .map(|message| message.to_message(&room)),
@@ -108,7 +108,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
         for limit in [1, 7, 16, 50, 200] {
             let mut ranges = vec![Range::Newest, Range::Since(Timestamp::MIN)];
             for n in (0..=head.seq.get() + 1).chain([i64::MAX]) {
-                let seq = Seq::new(n).expect("a place");
+                let seq = Seq::new(n).expect("a seq");
                 let time = Timestamp::from_micros(n.saturating_mul(10)).unwrap_or(Timestamp::MAX);
                 ranges.extend([Range::Before(seq), Range::After(seq), Range::Since(time)]);
             }
@@ -129,7 +129,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
 
 /// Returns a batch of `size` messages for the room "a" after `head`.
 fn batch_after(head: Head, id: u8, size: i64) -> Batch {
-    let counts = vec![CountChange {
+    let counts = vec![CountDelta {
         user: "bob".parse().expect("a name"),
         added: size,
         removed: 0,
@@ -137,7 +137,7 @@ fn batch_after(head: Head, id: u8, size: i64) -> Batch {
 
     Batch {
         id: BatchId([id; 12]),
-        rooms: vec![part(&"a".parse().expect("a name"), head, size)],
+        rooms: vec![room_batch(&"a".parse().expect("a name"), head, size)],
         counts,
         guests: Vec::new(),
     }
@@ -203,17 +203,17 @@ async fn a_page_reads_few_more_messages_than_it_has() {
     let database = database(&address).await;
     let profile = database.collection::<Document>("system.profile");
     let time = |seq: i64| Timestamp::from_micros(10 * seq).expect("a time");
-    let place = |seq: i64| Seq::new(seq).expect("a place");
+    let at = |seq: i64| Seq::new(seq).expect("a seq");
 
     // The most buckets that hold a page, and the one more that is asked for.
     let (in_full, in_single) = (PAGE / capacity + 3, PAGE + 1);
     for (range, most) in [
-        (Range::Before(place(full + 1)), in_full),
-        (Range::Before(place(300)), in_full),
+        (Range::Before(at(full + 1)), in_full),
+        (Range::Before(at(300)), in_full),
         (Range::Since(time(100)), in_full),
-        (Range::After(place(100)), in_full),
+        (Range::After(at(100)), in_full),
         (Range::Newest, in_single),
-        (Range::Before(place(full + 20)), in_single),
+        (Range::Before(at(full + 20)), in_single),
         (Range::Since(time(full - 20)), in_single),
     ] {
         database
@@ -251,10 +251,10 @@ async fn a_page_reads_few_more_messages_than_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
+async fn counts_are_exact_with_and_without_slots_one_after_the_other() {
     let address = mongod::database(Kind::ReplicaSet);
     let with = ChatStore::open(&address).await.expect("a store");
-    // The second time they are counted in the tally.
+    // The second time they are counted in the slot.
     for n in 1..=3 {
         post(&with, "ann").await;
         post(&with, "a.n$n%").await;
@@ -295,11 +295,11 @@ async fn counts_are_exact_with_and_without_tallies_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
+async fn a_count_waits_for_the_slot_that_its_counter_has_taken_in() {
     let address = mongod::database(Kind::ReplicaSet);
     let store = ChatStore::open(&address).await.expect("a store");
     post(&store, "ann").await;
-    // As if a flush of the tally came between a reader's look at the tally and at the counter.
+    // As if a flush of the slot came between a reader's look at the slot and at the counter.
     let counters = database(&address)
         .await
         .collection::<RawDocumentBuf>("counters");
@@ -324,7 +324,7 @@ async fn a_count_waits_for_the_tally_that_its_counter_has_taken_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_is_counted_in_tallies_and_in_no_other_document() {
+async fn a_claim_is_counted_in_slots_and_in_no_other_document() {
     let address = mongod::database(Kind::ReplicaSet);
     let store = ChatStore::open(&address).await.expect("a store");
     post(&store, "bob").await;
@@ -351,7 +351,7 @@ async fn a_claim_is_counted_in_tallies_and_in_no_other_document() {
             "{counter}"
         );
     }
-    assert_eq!(all.len(), 3, "a room, a user, a tally: {all:?}");
+    assert_eq!(all.len(), 3, "a room, a user, a slot: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -371,13 +371,13 @@ async fn a_batch_that_arrived_in_part_is_cut_off_at_the_first_missing_bucket() {
         },
         1 + size,
     );
-    let part = RoomBatch {
+    let batch = RoomBatch {
         after: Some(after),
-        ..part(&room, after, size)
+        ..room_batch(&room, after, size)
     };
     let batch = Batch {
         id: BatchId([7; 12]),
-        rooms: vec![part],
+        rooms: vec![batch],
         counts: Vec::new(),
         guests: Vec::new(),
     };

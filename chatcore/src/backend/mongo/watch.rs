@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::error::error;
 use super::peers::Peers;
 use super::{changes, documents};
-use crate::backend::ChangeSink;
+use crate::backend::EventSink;
 use crate::error::{Error, Result};
 use crate::model::Signal;
 use crate::types::RoomName;
@@ -32,63 +32,63 @@ const RESUME: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Codes of the server for a place that it cannot go on from: what came after it is not kept any
-/// more (`ChangeStreamHistoryLost`), the stream ended there (`ChangeStreamFatalError`), or it is
-/// none (`InvalidResumeToken`).
-const NO_SUCH_PLACE: [i32; 3] = [286, 280, 260];
+/// Codes of the server for a resume token that it cannot go on from: the events after it are not
+/// kept any more (`ChangeStreamHistoryLost`), the stream ended there (`ChangeStreamFatalError`), or
+/// it is no token (`InvalidResumeToken`).
+const NOT_RESUMABLE: [i32; 3] = [286, 280, 260];
 
-type Changes = ChangeStream<RawDocumentBuf>;
+type Events = ChangeStream<RawDocumentBuf>;
 
-/// Feeds every change to `sink`, until the stream cannot be resumed or the sink is closed.
+/// Feeds every event to `sink`, until the stream cannot be resumed or the sink is closed.
 pub(super) async fn watch(
     connection: &Connection,
     peers: &Peers,
-    sink: &dyn ChangeSink,
+    sink: &dyn EventSink,
 ) -> Result<()> {
-    let mut changes = begin(connection, peers, None).await?;
-    let mut place = changes.resume_token();
+    let mut events = begin(connection, peers, None).await?;
+    let mut token = events.resume_token();
     peers.echo.begin();
     sink.begin_epoch();
     loop {
-        let Err(broken) = receive(peers, sink, &mut changes, &mut place).await else {
+        let Err(broken) = receive(peers, sink, &mut events, &mut token).await else {
             return Ok(());
         };
         sink.pause();
         tracing::warn!(error = %broken, "the change stream broke; it is resumed where it was");
-        let Some(place) = place.clone() else {
+        let Some(token) = token.clone() else {
             return Err(broken);
         };
         // A stream that breaks as soon as it begins is not begun again without a pause.
         sleep(FIRST_PAUSE).await;
-        changes = resume(connection, peers, sink, place).await?;
+        events = resume(connection, peers, sink, token).await?;
         peers.echo.resume();
     }
 }
 
-/// Feeds every change of a stream to `sink`, until something fails or the sink is closed. `place`
-/// is where the next stream goes on.
+/// Feeds every event of a stream to `sink`, until something fails or the sink is closed. The next
+/// stream goes on after `token`.
 async fn receive(
     peers: &Peers,
-    sink: &dyn ChangeSink,
-    changes: &mut Changes,
-    place: &mut Option<ResumeToken>,
+    sink: &dyn EventSink,
+    events: &mut Events,
+    token: &mut Option<ResumeToken>,
 ) -> Result<()> {
-    let silent = |_| Error::Unavailable("the stream of changes is silent".into());
+    let silent = |_| Error::Unavailable("the change stream is silent".into());
     while !sink.is_closed() {
-        match timeout(SILENCE, changes.next_if_any())
+        match timeout(SILENCE, events.next_if_any())
             .await
             .map_err(silent)?
             .map_err(error)?
         {
-            Some(change) => receive_change(peers, sink, &change),
+            Some(event) => receive_event(peers, sink, &event),
             // As after the database was dropped. It cannot be resumed.
-            None if !changes.is_alive() => {
-                *place = None;
-                return Err(Error::Unavailable("the stream of changes has ended".into()));
+            None if !events.is_alive() => {
+                *token = None;
+                return Err(Error::Unavailable("the change stream has ended".into()));
             }
             None => {}
         }
-        *place = changes.resume_token();
+        *token = events.resume_token();
         match (sink.is_live(), peers.echo.is_behind(Instant::now())) {
             (true, true) => {
                 tracing::warn!("the change stream is behind; reading from the store");
@@ -105,12 +105,12 @@ async fn receive(
 async fn resume(
     connection: &Connection,
     peers: &Peers,
-    sink: &dyn ChangeSink,
-    place: ResumeToken,
-) -> Result<Changes> {
+    sink: &dyn EventSink,
+    token: ResumeToken,
+) -> Result<Events> {
     let (broke, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
-        match begin(connection, peers, Some(place.clone())).await {
+        match begin(connection, peers, Some(token.clone())).await {
             Err(error) if broke.elapsed() < RESUME && error.is_transient() && !sink.is_closed() => {
                 tracing::debug!(%error, "the change stream could not be resumed");
             }
@@ -121,13 +121,13 @@ async fn resume(
     }
 }
 
-/// Opens a stream at a place, or with the first change that a reader who begins now may not see:
+/// Opens a stream after a token, or with the first event that a reader who begins now may not see:
 /// readers see what a majority has.
 async fn begin(
     connection: &Connection,
     peers: &Peers,
-    place: Option<ResumeToken>,
-) -> Result<Changes> {
+    token: Option<ResumeToken>,
+) -> Result<Events> {
     let own_beats = doc! { "ns.coll": "processes", "documentKey._id": peers.id };
     // A bucket is updated only where `changes` tells more, and a mention goes unnoticed.
     let new = doc! { "ns.coll": { "$in": ["messages", "mentions"] }, "operationType": "insert" };
@@ -142,21 +142,21 @@ async fn begin(
         .pipeline([only])
         .max_await_time(AWAIT);
     let begun = async {
-        let watch = match place {
-            Some(place) => watch.resume_after(place),
+        let watch = match token {
+            Some(token) => watch.resume_after(token),
             None => watch.start_at_operation_time(majority_time(connection).await?),
         };
         Ok(watch.await.map_err(not_begun)?.with_type())
     };
-    let late = |_| Error::Unavailable("the stream of changes does not begin".into());
+    let late = |_| Error::Unavailable("the change stream does not begin".into());
     timeout(BEGIN, begun).await.map_err(late)?
 }
 
 /// Meaning of an error with which a stream does not begin.
 fn not_begun(e: mongodb::error::Error) -> Error {
     match &*e.kind {
-        ErrorKind::Command(c) if NO_SUCH_PLACE.contains(&c.code) => {
-            Error::Corrupt(format!("the change stream has no such place any more: {c}"))
+        ErrorKind::Command(c) if NOT_RESUMABLE.contains(&c.code) => {
+            Error::Corrupt(format!("the change stream cannot go on there: {c}"))
         }
         _ => error(e),
     }
@@ -178,21 +178,21 @@ async fn majority_time(connection: &Connection) -> Result<Timestamp> {
         .map_err(|e| Error::Unavailable(format!("the server does not tell its time: {e}").into()))
 }
 
-/// Feeds a change to `sink`. One that cannot be read is skipped, and the room it names is read from
+/// Feeds an event to `sink`. One that cannot be read is skipped, and the room it names is read from
 /// the store.
-fn receive_change(peers: &Peers, sink: &dyn ChangeSink, change: &RawDocument) {
-    let parts = Parts::new(change);
-    if let Err(error) = parts.report_to(peers, sink) {
-        let room = parts.room();
-        tracing::error!(%error, ?room, collection = parts.collection, "a change cannot be read; it is skipped");
+fn receive_event(peers: &Peers, sink: &dyn EventSink, event: &RawDocument) {
+    let event = ChangeEvent::new(event);
+    if let Err(error) = event.report_to(peers, sink) {
+        let room = event.room();
+        tracing::error!(%error, ?room, collection = event.collection, "an event of the change stream cannot be read; it is skipped");
         if let Some(room) = room {
-            sink.miss_changes(&room);
+            sink.miss_events(&room);
         }
     }
 }
 
-/// The parts of an entry of the change stream.
-struct Parts<'a> {
+/// An event of the change stream.
+struct ChangeEvent<'a> {
     collection: &'a str,
     /// The `_id` of the document, which is all that is told of one that was deleted.
     key: Option<&'a RawDocument>,
@@ -202,21 +202,21 @@ struct Parts<'a> {
     updated: Option<&'a RawDocument>,
 }
 
-impl<'a> Parts<'a> {
-    fn new(change: &'a RawDocument) -> Self {
-        let part = |document: &'a RawDocument, key| document.get_document(key).ok();
+impl<'a> ChangeEvent<'a> {
+    fn new(event: &'a RawDocument) -> Self {
+        let field = |document: &'a RawDocument, key| document.get_document(key).ok();
         Self {
-            collection: part(change, "ns")
+            collection: field(event, "ns")
                 .and_then(|ns| ns.get_str("coll").ok())
                 .unwrap_or_default(),
-            key: part(change, "documentKey"),
-            document: part(change, "fullDocument"),
-            updated: part(change, "updateDescription")
-                .and_then(|update| part(update, "updatedFields")),
+            key: field(event, "documentKey"),
+            document: field(event, "fullDocument"),
+            updated: field(event, "updateDescription")
+                .and_then(|update| field(update, "updatedFields")),
         }
     }
 
-    /// The room that the change is about, if it says so.
+    /// Returns the room that the event is about, if it names one.
     fn room(&self) -> Option<RoomName> {
         let of_signal = |kind| {
             self.document?
@@ -231,7 +231,7 @@ impl<'a> Parts<'a> {
         of_key.or_else(|| documents::SIGNALS_OF_ROOMS.into_iter().find_map(of_signal))
     }
 
-    fn report_to(&self, peers: &Peers, sink: &dyn ChangeSink) -> Result<()> {
+    fn report_to(&self, peers: &Peers, sink: &dyn EventSink) -> Result<()> {
         match (self.collection, self.document, self.key) {
             ("messages", Some(document), _) => {
                 let room = documents::room_name(document)?;
@@ -245,8 +245,8 @@ impl<'a> Parts<'a> {
                 sink.publish_changes(&room, vec![message]);
             }
             ("mentions", Some(_), Some(key)) => {
-                let (user, room) = documents::marked(key)?;
-                let (_, seq) = documents::place(key)?;
+                let (user, room) = documents::read_mark_key(key)?;
+                let (_, seq) = documents::message_key(key)?;
                 sink.notify_mention(&user, &room, seq);
             }
             ("presence", document, Some(key)) => {
@@ -258,10 +258,10 @@ impl<'a> Parts<'a> {
                 }
             }
             ("marks", document, Some(key)) => {
-                let (user, room) = documents::marked(key)?;
+                let (user, room) = documents::read_mark_key(key)?;
                 if let Some(seq) = document
                     .or(self.updated)
-                    .map(documents::marked_seq)
+                    .map(documents::read_mark_seq)
                     .transpose()?
                 {
                     sink.notify_read_mark(&user, &room, seq);
@@ -283,7 +283,7 @@ fn report_presence(
     document: Option<&RawDocument>,
     key: &RawDocument,
     peers: &Peers,
-    sink: &dyn ChangeSink,
+    sink: &dyn EventSink,
 ) -> Result<()> {
     let (room, process) = (documents::room_name(key)?, documents::process(key)?);
     if !peers.is_me(process) {
@@ -296,12 +296,12 @@ fn report_presence(
     Ok(())
 }
 
-fn report_signal(signal: Signal, sink: &dyn ChangeSink) {
+fn report_signal(signal: Signal, sink: &dyn EventSink) {
     match signal {
         Signal::Typing(room, user) => sink.notify_typing(&room, &user),
         Signal::SessionsEnded(user) => sink.notify_sessions_ended(&user),
         Signal::Revoked(user) => sink.notify_revoked(&user),
-        Signal::RoomClosed(room) => sink.notify_access_closed(&room),
+        Signal::PrivateRoomCreated(room) => sink.notify_private_room_created(&room),
         Signal::Evicted(room, user) => sink.notify_evicted(&room, &user),
         Signal::TopicSet(room, topic) => sink.notify_topic(&room, &topic),
         Signal::RoomsChanged(user) => sink.notify_rooms_changed(&user),

@@ -69,8 +69,8 @@ impl Accounts for Sqlite {
                 version,
             } = account;
             let key = NameKey::from(&username);
-            let change = params![key.as_str(), version - 1, hash];
-            if c.run(sql::CHANGE_PASSWORD, change)? == 0 {
+            let values = params![key.as_str(), version - 1, hash];
+            if c.run(sql::CHANGE_PASSWORD, values)? == 0 {
                 return Ok(false);
             }
 
@@ -84,8 +84,8 @@ impl Accounts for Sqlite {
     async fn upgrade_hash(&self, account: Account, old: String) -> Result<()> {
         self.write(move |c| {
             let key = NameKey::from(&account.username);
-            let change = params![key.as_str(), old, account.hash];
-            c.run(sql::UPGRADE_HASH, change).map(drop)
+            let values = params![key.as_str(), old, account.hash];
+            c.run(sql::UPGRADE_HASH, values).map(drop)
         })
         .await
     }

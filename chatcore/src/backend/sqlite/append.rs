@@ -212,10 +212,10 @@ fn change_reactions(
     for reaction in &change.reactions {
         let (emoji, user) = (reaction.emoji.as_str(), reaction.user.as_str());
         let seq = change.after.seq.get();
-        match reaction.position {
-            Some(position) => transaction
+        match reaction.rank {
+            Some(rank) => transaction
                 .prepare_cached(sql::ADD_REACTION)?
-                .execute(params![room_id, seq, emoji, user, position])?,
+                .execute(params![room_id, seq, emoji, user, rank])?,
             None => transaction
                 .prepare_cached(sql::REMOVE_REACTION)?
                 .execute(params![room_id, seq, emoji, user])?,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
 use crate::account::{Account, NameKey};
-use crate::backend::{AccessControl, Accounts, Backend, ChangeSink, Commits, History, Rooms};
+use crate::backend::{AccessControl, Accounts, Backend, Commits, EventSink, History, Rooms};
 use crate::error::{Error, Result};
 use crate::model::{
     Access, Append, Batch, Head, Joined, MessageChange, NewSession, NonceKey, Page, ProcessId,
@@ -171,8 +171,8 @@ impl Commits for Faulty {
         self.inner.targets(targets, state).await
     }
 
-    fn locations_of(&self, part: &RoomBatch) -> Vec<i64> {
-        self.inner.locations_of(part)
+    fn locations_of(&self, room_batch: &RoomBatch) -> Vec<i64> {
+        self.inner.locations_of(room_batch)
     }
 
     fn location_after(&self, change: &MessageChange) -> i64 {
@@ -400,7 +400,7 @@ impl Backend for Faulty {
         self.peer.is_some()
     }
 
-    async fn watch(&self, sink: Arc<dyn ChangeSink>) -> Result<()> {
+    async fn watch(&self, sink: Arc<dyn EventSink>) -> Result<()> {
         let Some(peer) = &self.peer else {
             return self.inner.watch(sink).await;
         };

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::backend::ChangeSink as _;
+use crate::backend::EventSink as _;
 use crate::follow::Update;
 use crate::position::Position;
 

@@ -1,4 +1,4 @@
-//! Counters of users, and tallies.
+//! Counters of users, and slots.
 
 use mongodb::bson::{RawDocument, RawDocumentBuf, rawdoc};
 
@@ -6,30 +6,30 @@ use super::fields::{corrupt, text};
 use crate::error::Result;
 use crate::types::Username;
 
-/// Number of tallies. More processes than that share them, and get in each other's way.
-pub(in crate::backend::mongo) const TALLIES: i32 = 32;
+/// Number of slots. More processes than that share them, and get in each other's way.
+pub(in crate::backend::mongo) const SLOTS: i32 = 32;
 
 /// Returns the `_id` of a user's counter.
 pub(in crate::backend::mongo) fn user_id(user: &Username) -> RawDocumentBuf {
     rawdoc! { "user": user.as_str() }
 }
 
-/// Returns the `_id` of a tally.
-pub(in crate::backend::mongo) fn tally_id(slot: i32) -> RawDocumentBuf {
+/// Returns the `_id` of a slot.
+pub(in crate::backend::mongo) fn slot_id(slot: i32) -> RawDocumentBuf {
     rawdoc! { "tally": slot }
 }
 
-/// Returns the name of a user's field in a tally. A dot would name a field within a field, and a dollar
+/// Returns the name of a user's field in a slot. A dot would name a field within a field, and a dollar
 /// sign stands for more in an update.
-pub(in crate::backend::mongo) fn tally_field(user: &Username) -> String {
+pub(in crate::backend::mongo) fn slot_field(user: &Username) -> String {
     user.as_str()
         .replace('%', "%25")
         .replace('.', "%2E")
         .replace('$', "%24")
 }
 
-/// Returns the user of a field in a tally.
-pub(in crate::backend::mongo) fn user_of_tally_field(field: &str) -> Result<Username> {
+/// Returns the user of a field in a slot.
+pub(in crate::backend::mongo) fn user_of_slot_field(field: &str) -> Result<Username> {
     let name = field
         .replace("%24", "$")
         .replace("%2E", ".")
@@ -54,11 +54,8 @@ mod tests {
             ("$x", "%24x"),
             ("a%2Eb", "a%252Eb"),
         ] {
-            assert_eq!(tally_field(&name.parse().expect("a name")), expected);
-            assert_eq!(
-                user_of_tally_field(expected).expect("a name").as_str(),
-                name
-            );
+            assert_eq!(slot_field(&name.parse().expect("a name")), expected);
+            assert_eq!(user_of_slot_field(expected).expect("a name").as_str(), name);
         }
     }
 }

@@ -41,8 +41,8 @@ pub(in crate::backend::mongo) fn posted(document: &RawDocument) -> Result<Option
     }))
 }
 
-/// Reads the room and the place of a message.
-pub(in crate::backend::mongo) fn place(document: &RawDocument) -> Result<(RoomName, Seq)> {
+/// Reads the room and the `seq` of a message.
+pub(in crate::backend::mongo) fn message_key(document: &RawDocument) -> Result<(RoomName, Seq)> {
     let id = document.get_document("_id").map_err(corrupt)?;
     Ok((text(id, "room")?, seq(id, "seq")?))
 }

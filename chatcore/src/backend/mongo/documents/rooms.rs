@@ -109,20 +109,20 @@ pub(in crate::backend::mongo) fn new_room_of(
 /// Where a batch moves the head of a room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::backend::mongo) struct HeadMove {
-    /// Place and time of the last message, if there are messages.
+    /// Number and time of the last message, if there are messages.
     pub(in crate::backend::mongo) last: Option<(Seq, Timestamp)>,
     /// Number of the last change, if there are changes.
     pub(in crate::backend::mongo) change: Option<ChangeSeq>,
 }
 
 impl From<&RoomBatch> for HeadMove {
-    fn from(part: &RoomBatch) -> Self {
+    fn from(room_batch: &RoomBatch) -> Self {
         Self {
-            last: part
+            last: room_batch
                 .messages
                 .last()
                 .map(|message| (message.seq, message.timestamp)),
-            change: part.changes.last().map(|change| change.number()),
+            change: room_batch.changes.last().map(|change| change.number()),
         }
     }
 }

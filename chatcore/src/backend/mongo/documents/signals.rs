@@ -17,7 +17,9 @@ pub(in crate::backend::mongo) fn new_signal(signal: &Signal) -> Document {
             document.insert("sessions_ended", doc! { "user": user.as_str() })
         }
         Signal::Revoked(user) => document.insert("revoked", doc! { "user": user.as_str() }),
-        Signal::RoomClosed(room) => document.insert("room_closed", doc! { "room": room.as_str() }),
+        Signal::PrivateRoomCreated(room) => {
+            document.insert("room_closed", doc! { "room": room.as_str() })
+        }
         Signal::Evicted(room, user) => document.insert(
             "evicted",
             doc! { "room": room.as_str(), "user": user.as_str() },
@@ -51,7 +53,7 @@ pub(in crate::backend::mongo) fn signal(document: &RawDocument) -> Result<Option
         return Ok(Some(Signal::Revoked(text(revoked, "user")?)));
     }
     if let Ok(closed) = document.get_document("room_closed") {
-        return Ok(Some(Signal::RoomClosed(text(closed, "room")?)));
+        return Ok(Some(Signal::PrivateRoomCreated(text(closed, "room")?)));
     }
     if let Ok(evicted) = document.get_document("evicted") {
         return Ok(Some(Signal::Evicted(

@@ -11,7 +11,7 @@ use crate::types::{ChangeSeq, Range, RoomName, Seq, Username};
 /// Returns the query for the first buckets of a range, the newest first for [`Range::Newest`] and
 /// [`Range::Before`], up to `bound`.
 ///
-/// [`Range::After`] names the places of the whole page, so it finds every bucket of it. The other
+/// [`Range::After`] names the numbers of the whole page, so it finds every bucket of it. The other
 /// ranges find as many as hold the page if all are full, and one that the range begins within.
 pub(in crate::backend::mongo) fn messages(
     room: &RoomName,
@@ -20,20 +20,16 @@ pub(in crate::backend::mongo) fn messages(
     bound: Option<Head>,
 ) -> Query {
     let end = bound.map_or(i64::MAX, |head| head.seq.get() + 1);
-    let by_place = doc! { "_id": 1 };
+    let by_id = doc! { "_id": 1 };
     let capacity = u32::try_from(buckets::CAPACITY).unwrap_or(u32::MAX);
     let full_buckets = limit.min(limit.div_ceil(capacity) + 1);
 
     let (filter, sort, hint) = match range {
-        Range::Newest => (
-            within(room, "seq", 0_i64, end),
-            doc! { "_id": -1 },
-            by_place,
-        ),
+        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }, by_id),
         Range::Before(seq) => (
             within(room, "seq", 0_i64, seq.get().min(end)),
             doc! { "_id": -1 },
-            by_place,
+            by_id,
         ),
         Range::After(seq) => {
             // The next message may be the last of its bucket, and the page is full that far on.
@@ -41,7 +37,7 @@ pub(in crate::backend::mongo) fn messages(
             let below = seq.get().saturating_add(i64::from(limit) + 1).min(end);
             let mut filter = within(room, "seq", seq.get().saturating_sub(reach - 1), below);
             filter.insert("last_seq", doc! { "$gt": seq.get() });
-            (filter, doc! { "_id": 1 }, by_place)
+            (filter, doc! { "_id": 1 }, by_id)
         }
         Range::Since(time) => {
             let mut times = doc! { "$gt": time.as_micros() };
@@ -70,7 +66,7 @@ pub(in crate::backend::mongo) fn messages(
     }
 }
 
-/// Returns the query for the buckets of a batch's part of a room, of `limit` messages.
+/// Returns the query for the buckets of a batch in one room, of `limit` messages.
 pub(in crate::backend::mongo) fn batch_buckets(
     room: &RoomName,
     after: Seq,
@@ -81,16 +77,16 @@ pub(in crate::backend::mongo) fn batch_buckets(
         sort: doc! { "_id": 1 },
         limit,
         newest_state: true,
-        ..Query::one("messages", places(room, after, last))
+        ..Query::one("messages", bucket_range(room, after, last))
     }
 }
 
 /// Returns the filter for the buckets above `after`, up to `last`.
-pub(in crate::backend::mongo) fn places(room: &RoomName, after: Seq, last: Seq) -> Document {
+pub(in crate::backend::mongo) fn bucket_range(room: &RoomName, after: Seq, last: Seq) -> Document {
     within(room, "seq", after.get(), last.get() + 1)
 }
 
-/// Returns the query for the batch of the bucket that begins at a place.
+/// Returns the query for the batch of the bucket that begins at a `seq`.
 pub(in crate::backend::mongo) fn batch_at(room: &RoomName, seq: Seq, newest_state: bool) -> Query {
     let filter =
         doc! { "_id": { "room": room.as_str(), "seq": seq.get() }, "_id.room": room.as_str() };
@@ -101,49 +97,49 @@ pub(in crate::backend::mongo) fn batch_at(room: &RoomName, seq: Seq, newest_stat
     }
 }
 
-fn rooms_among(places: &[(RoomName, Seq)]) -> Document {
-    let mut rooms: Vec<_> = places.iter().map(|(room, _)| room.as_str()).collect();
+fn rooms_among(keys: &[(RoomName, Seq)]) -> Document {
+    let mut rooms: Vec<_> = keys.iter().map(|(room, _)| room.as_str()).collect();
     rooms.sort_unstable();
     rooms.dedup();
     doc! { "$in": rooms }
 }
 
-/// Returns the query for the states of messages that were changed, from the place `first` up to the
-/// place `last`.
+/// Returns the query for the states of messages that were changed, from the `seq` `first` up to
+/// `last`.
 pub(in crate::backend::mongo) fn changes_between(room: &RoomName, first: Seq, last: Seq) -> Query {
     let (above, below) = (first.get() - 1, last.get() + 1);
-    let places = limit(usize::try_from(below - above - 1).unwrap_or(usize::MAX));
+    let length = limit(usize::try_from(below - above - 1).unwrap_or(usize::MAX));
     Query {
         sort: doc! { "_id": 1 },
         hint: Some(doc! { "_id": 1 }),
-        limit: places,
+        limit: length,
         ..Query::one("changes", within(room, "seq", above, below))
     }
 }
 
 /// Returns the query for the states of messages that were changed, of any rooms.
-pub(in crate::backend::mongo) fn changes_at(places: &[(RoomName, Seq)]) -> Query {
-    let ids: Vec<_> = places
+pub(in crate::backend::mongo) fn changes_at(keys: &[(RoomName, Seq)]) -> Query {
+    let ids: Vec<_> = keys
         .iter()
         .map(|(room, seq)| doc! { "room": room.as_str(), "seq": seq.get() })
         .collect();
-    let filter = doc! { "_id": { "$in": ids }, "_id.room": rooms_among(places) };
+    let filter = doc! { "_id": { "$in": ids }, "_id.room": rooms_among(keys) };
     Query {
         hint: Some(doc! { "_id": 1 }),
-        limit: limit(places.len()),
+        limit: limit(keys.len()),
         ..Query::one("changes", filter)
     }
 }
 
 /// Returns the query for the buckets that hold messages, of any rooms; the messages are in order.
 /// Where they are close to each other, one range finds all of them, and perhaps a few more.
-pub(in crate::backend::mongo) fn buckets_at(places: &[(RoomName, Seq)]) -> Query {
+pub(in crate::backend::mongo) fn buckets_at(keys: &[(RoomName, Seq)]) -> Query {
     let capacity = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
     let is_close = |(a, first): &(RoomName, Seq), (b, second): &(RoomName, Seq)| {
         a == b && second.get() - first.get() <= capacity
     };
     let (mut ranges, mut most) = (Vec::new(), 0);
-    for group in places.chunk_by(is_close) {
+    for group in keys.chunk_by(is_close) {
         let [(room, first), ..] = group else { continue };
         let last = group.last().map_or(*first, |(_, last)| *last);
         let bound = |seq: i64| doc! { "room": room.as_str(), "seq": seq };
@@ -158,11 +154,11 @@ pub(in crate::backend::mongo) fn buckets_at(places: &[(RoomName, Seq)]) -> Query
         limit: limit(
             usize::try_from(most)
                 .unwrap_or(usize::MAX)
-                .saturating_add(places.len()),
+                .saturating_add(keys.len()),
         ),
         ..Query::one(
             "messages",
-            doc! { "_id.room": rooms_among(places), "$or": ranges },
+            doc! { "_id.room": rooms_among(keys), "$or": ranges },
         )
     }
 }

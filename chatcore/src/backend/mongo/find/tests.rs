@@ -7,7 +7,7 @@ use mongodb::{Client, Database};
 use super::*;
 use crate::account::NameKey;
 use crate::backend::mongo::{documents, schema};
-use crate::model::{CountChange, Head, Page};
+use crate::model::{CountDelta, Head, Page};
 use crate::session::{SESSION_IDLE, SessionId, TokenHash};
 use crate::types::{ChangeSeq, Emoji, Range, Seq, Username};
 
@@ -84,7 +84,7 @@ async fn every_query_has_an_index() {
     let name: RoomName = "a".parse().expect("a name");
     let user: Username = "ann".parse().expect("a name");
     let fold = NameKey::from(&user);
-    let seq = Seq::new(5).expect("a place");
+    let seq = Seq::new(5).expect("a seq");
     let time = crate::testing::time(5);
     let (token, id) = (TokenHash([0; 32]), SessionId::random().expect("random"));
     let head = Some(Head {
@@ -94,7 +94,7 @@ async fn every_query_has_an_index() {
     });
     let change = ChangeSeq::ZERO.next();
     let [thumb, heart]: [Emoji; 2] = ["👍", "❤️"].map(|text| text.parse().expect("an emoji"));
-    let places_of_two = [
+    let keys_of_two = [
         (name.clone(), seq),
         ("b".parse().expect("a name"), seq.next()),
     ];
@@ -122,17 +122,17 @@ async fn every_query_has_an_index() {
         batch_buckets(&name, seq, seq, 10),
         batch_at(&name, seq, true),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
-        counts(std::slice::from_ref(&user), documents::TALLIES),
-        counters(&[CountChange {
+        counts(std::slice::from_ref(&user), documents::SLOTS),
+        counters(&[CountDelta {
             user: user.clone(),
             added: 1,
             removed: 0,
         }]),
         evidence(0, "stored.id", true),
         changes_between(&name, seq, seq.next()),
-        changes_at(&places_of_two),
-        buckets_at(&places_of_two),
-        buckets_at(&places_of_two[..1]),
+        changes_at(&keys_of_two),
+        buckets_at(&keys_of_two),
+        buckets_at(&keys_of_two[..1]),
         buckets_at(&[(name.clone(), seq), (name.clone(), seq.next())]),
         changed(&name, change, None, 10),
         changed(&name, change, Some(change), 10),
@@ -187,14 +187,14 @@ async fn every_query_has_an_index() {
         ));
     }
     for (collection, filter) in [
-        ("messages", places(&name, seq, seq)),
+        ("messages", bucket_range(&name, seq, seq)),
         ("reactions", reactions_to(&name, seq)),
         ("members", members_of(&name)),
         ("members", member(&name, &user)),
         ("bans", ban(&name, &fold)),
         ("presence", presence_at(&name, ObjectId::new())),
         ("presence", presence_of(ObjectId::new())),
-        ("counters", tallies()),
+        ("counters", slots()),
         ("names", super::name(&fold)),
         ("sessions", guests_of(&fold)),
         ("sessions", super::token(token)),

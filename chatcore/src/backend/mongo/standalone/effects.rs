@@ -11,7 +11,7 @@ use crate::backend::mongo::documents::HeadMove;
 use crate::backend::mongo::error::error;
 use crate::backend::mongo::{counters, documents, find};
 use crate::error::Result;
-use crate::model::{CountChange, RoomBatch};
+use crate::model::{CountDelta, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
@@ -24,7 +24,7 @@ pub(super) struct Effects<'a> {
     pub(super) number: i64,
     /// True if some of them may have been made before, so that members have to be counted.
     pub(super) repeats: bool,
-    pub(super) counts: Cow<'a, [CountChange]>,
+    pub(super) counts: Cow<'a, [CountDelta]>,
     pub(super) mentions: Option<RawDocumentBuf>,
     pub(super) rooms: Vec<Effect<'a>>,
 }
@@ -38,13 +38,13 @@ pub(super) struct Effect<'a> {
 }
 
 impl<'a> From<&'a RoomBatch> for Effect<'a> {
-    fn from(part: &'a RoomBatch) -> Self {
-        let (room, members) = (&part.room, &part.members);
+    fn from(room_batch: &'a RoomBatch) -> Self {
+        let (room, members) = (&room_batch.room, &room_batch.members);
         Self {
             room,
-            head: HeadMove::from(part),
+            head: HeadMove::from(room_batch),
             members,
-            created_at: part.created_at(),
+            created_at: room_batch.created_at(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Effects<'_> {
 
         let (known, new) = by_presence(journal.connection, &counts).await?;
         let older = |id| older(id, number);
-        let grow = |count: &CountChange| {
+        let grow = |count: &CountDelta| {
             rawdoc! { "$inc": counters::increments(count), "$set": { "batch": number } }
         };
         let mut updates = RawArrayBuf::new();
@@ -116,21 +116,21 @@ impl Effect<'_> {
     fn head_update(&self, members: Members, number: i64) -> RawDocumentBuf {
         let mut set = self.head.fields();
         set.append(cstr!("batch"), number);
-        let mut change = RawDocumentBuf::new();
+        let mut update = RawDocumentBuf::new();
         // A room whose messages are changed is there.
         let may_be_new = self.head.change.is_none();
         if may_be_new {
             let first = documents::first_head(self.created_at);
-            change.append(cstr!("$setOnInsert"), first);
+            update.append(cstr!("$setOnInsert"), first);
         }
         match members {
-            Members::Joined(n) => change.append(cstr!("$inc"), rawdoc! { "members": n }),
+            Members::Joined(n) => update.append(cstr!("$inc"), rawdoc! { "members": n }),
             Members::Counted(n) => set.append(cstr!("members"), n),
         }
-        change.append(cstr!("$set"), set);
+        update.append(cstr!("$set"), set);
 
         let head = older(documents::room_id(self.room).into(), number);
-        rawdoc! { "q": head, "u": change, "upsert": may_be_new }
+        rawdoc! { "q": head, "u": update, "upsert": may_be_new }
     }
 }
 
@@ -173,8 +173,8 @@ async fn add_members(
 /// Splits counts into those whose counter is there, and those that may have to create it.
 async fn by_presence(
     connection: &Connection,
-    counts: &[CountChange],
-) -> Result<(Vec<CountChange>, Vec<CountChange>)> {
+    counts: &[CountDelta],
+) -> Result<(Vec<CountDelta>, Vec<CountDelta>)> {
     if counts.len() <= MAX_UNKNOWN {
         return Ok((Vec::new(), counts.to_vec()));
     }

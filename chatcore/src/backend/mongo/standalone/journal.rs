@@ -42,7 +42,7 @@ impl Journal<'_> {
         last: Seq,
         id: ObjectId,
     ) -> Result<()> {
-        let mut filter = find::places(room, after, last);
+        let mut filter = find::bucket_range(room, after, last);
         filter.insert("batch", id);
         let delete = commands::delete("messages", filter).map_err(error)?;
         self.withdrawals.fetch_add(1, Ordering::AcqRel);

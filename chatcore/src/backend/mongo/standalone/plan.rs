@@ -9,7 +9,7 @@ use crate::backend::mongo::documents::{change_seq, corrupt, is_there, seq, text}
 use crate::backend::mongo::error::error;
 use crate::backend::mongo::{commands, documents};
 use crate::error::Result;
-use crate::model::{Batch, CountChange, Head, RoomBatch};
+use crate::model::{Batch, CountDelta, Head, RoomBatch};
 use crate::types::{ChangeSeq, RoomName, Seq};
 
 /// Commands in a document of a plan end with the one that brings them to this size.
@@ -22,36 +22,36 @@ pub(in crate::backend::mongo) fn commands_of(
     number: i64,
     changes: &[RawDocumentBuf],
 ) -> Vec<RawDocumentBuf> {
-    let place = |part: &RoomBatch| {
-        let after = part.after.unwrap_or(Head::EMPTY).seq.get();
-        let mut place =
-            rawdoc! { "room": part.room.as_str(), "after": after, "last": part.head().seq.get() };
-        if let Some(change) = part.changes.last() {
-            place.append(cstr!("change"), change.number().get());
+    let room = |room: &RoomBatch| {
+        let after = room.after.unwrap_or(Head::EMPTY).seq.get();
+        let mut planned =
+            rawdoc! { "room": room.room.as_str(), "after": after, "last": room.head().seq.get() };
+        if let Some(change) = room.changes.last() {
+            planned.append(cstr!("change"), change.number().get());
         }
-        place
+        planned
     };
-    let count = |CountChange {
+    let count = |CountDelta {
                      user,
                      added,
                      removed,
-                 }: &CountChange| {
+                 }: &CountDelta| {
         rawdoc! { "user": user.as_str(), "added": *added, "removed": *removed }
     };
 
-    let mut parts = parts(changes);
-    let (first, parts) = (parts.remove(0), parts);
+    let mut chunks = chunks(changes);
+    let (first, rest) = (chunks.remove(0), chunks);
     let mut commands = Vec::new();
-    for (commands_of_part, at) in parts.into_iter().zip(1_i64..) {
-        let part = rawdoc! { "number": number, "changes": commands_of_part };
-        let place = rawdoc! { "_id": { "batch": at } };
+    for (chunk, number_of_chunk) in rest.into_iter().zip(1_i64..) {
+        let document = rawdoc! { "number": number, "changes": chunk };
+        let id = rawdoc! { "_id": { "batch": number_of_chunk } };
         commands.push(commands::update(
             "state",
-            rawdoc! { "q": place, "u": { "$set": part }, "upsert": true },
+            rawdoc! { "q": id, "u": { "$set": document }, "upsert": true },
         ));
     }
 
-    let has_messages = batch.rooms.iter().any(|part| !part.messages.is_empty());
+    let has_messages = batch.rooms.iter().any(|room| !room.messages.is_empty());
     let counts = batch
         .counts
         .iter()
@@ -60,7 +60,7 @@ pub(in crate::backend::mongo) fn commands_of(
     let plan = rawdoc! {
         "number": number,
         "id": documents::batch_id(batch.id),
-        "rooms": batch.rooms.iter().map(place).collect::<RawArrayBuf>(),
+        "rooms": batch.rooms.iter().map(room).collect::<RawArrayBuf>(),
         "is_complete": !has_messages,
         "counts": counts.collect::<RawArrayBuf>(),
         "changes": first,
@@ -74,30 +74,30 @@ pub(in crate::backend::mongo) fn commands_of(
     commands
 }
 
-/// Splits commands so that each part fits into a document. There is at least one part.
-fn parts(commands: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), RawArrayBuf::new(), 0);
+/// Splits commands so that each chunk fits into a document. There is at least one chunk.
+fn chunks(commands: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), RawArrayBuf::new(), 0);
     for command in commands {
         if bytes >= FULL_BYTES {
-            parts.push(std::mem::take(&mut part));
+            chunks.push(std::mem::take(&mut chunk));
             bytes = 0;
         }
         bytes += command.as_bytes().len();
-        part.push(Binary {
+        chunk.push(Binary {
             subtype: BinarySubtype::Generic,
             bytes: command.as_bytes().to_vec(),
         });
     }
-    parts.push(part);
-    parts
+    chunks.push(chunk);
+    chunks
 }
 
 /// Returns the command of step 3.
 pub(in crate::backend::mongo) fn complete(number: i64) -> RawDocumentBuf {
-    let mark = rawdoc! { "$set": { "is_complete": true } };
+    let complete = rawdoc! { "$set": { "is_complete": true } };
     commands::update(
         "state",
-        rawdoc! { "q": { "_id": "batch", "number": number }, "u": mark },
+        rawdoc! { "q": { "_id": "batch", "number": number }, "u": complete },
     )
 }
 
@@ -105,17 +105,17 @@ pub(in crate::backend::mongo) fn complete(number: i64) -> RawDocumentBuf {
 pub(super) struct Plan {
     pub(super) number: i64,
     pub(super) id: ObjectId,
-    pub(super) rooms: Vec<Part>,
+    pub(super) rooms: Vec<PlannedRoom>,
     /// True if all messages are there and the changes may have been begun.
     pub(super) is_complete: bool,
-    pub(super) counts: Vec<CountChange>,
+    pub(super) counts: Vec<CountDelta>,
     pub(super) changes: Vec<RawDocumentBuf>,
     /// Number of documents that hold the rest of the changes.
     pub(super) more_changes: i64,
 }
 
-/// A plan's part of a room.
-pub(super) struct Part {
+/// The messages and changes of a plan in one room.
+pub(super) struct PlannedRoom {
     pub(super) room: RoomName,
     pub(super) after: Seq,
     pub(super) last: Seq,
@@ -129,7 +129,7 @@ impl Plan {
             id: plan.get_object_id("id").map_err(corrupt)?,
             rooms: documents_of(plan, "rooms")?
                 .into_iter()
-                .map(Part::read)
+                .map(PlannedRoom::read)
                 .collect::<Result<_>>()?,
             is_complete: plan.get_bool("is_complete").map_err(corrupt)?,
             counts: documents_of(plan, "counts")?
@@ -142,14 +142,14 @@ impl Plan {
     }
 }
 
-impl Part {
-    fn read(part: &RawDocument) -> Result<Self> {
+impl PlannedRoom {
+    fn read(room: &RawDocument) -> Result<Self> {
         Ok(Self {
-            room: text(part, "room")?,
-            after: seq(part, "after")?,
-            last: seq(part, "last")?,
-            change: is_there(part, "change")
-                .then(|| change_seq(part, "change"))
+            room: text(room, "room")?,
+            after: seq(room, "after")?,
+            last: seq(room, "last")?,
+            change: is_there(room, "change")
+                .then(|| change_seq(room, "change"))
                 .transpose()?,
         })
     }
@@ -167,8 +167,8 @@ fn documents_of<'a>(document: &'a RawDocument, key: &str) -> Result<Vec<&'a RawD
         .collect()
 }
 
-fn count(document: &RawDocument) -> Result<CountChange> {
-    Ok(CountChange {
+fn count(document: &RawDocument) -> Result<CountDelta> {
+    Ok(CountDelta {
         user: text(document, "user")?,
         added: document.get_i64("added").map_err(corrupt)?,
         removed: document.get_i64("removed").map_err(corrupt)?,
@@ -197,7 +197,7 @@ pub(super) fn members_plan(room: &RoomName) -> RawDocumentBuf {
     )
 }
 
-/// Forgets the last such note: the change is done.
+/// Removes that note: the members are written.
 pub(super) async fn forget_members_plan(connection: &Connection) -> Result<()> {
     connection
         .collection("state")

@@ -9,14 +9,14 @@ use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 
 use super::effects::{Effect, Effects, count_members};
 use super::journal::Journal;
-use super::plan::{self, Part, Plan};
+use super::plan::{self, Plan, PlannedRoom};
 use crate::backend::mongo::buckets::Bucket;
 use crate::backend::mongo::connection::Connection;
 use crate::backend::mongo::documents::{HeadMove, corrupt};
 use crate::backend::mongo::error::error;
 use crate::backend::mongo::{changes, commands, documents, find};
 use crate::error::{Error, Result};
-use crate::model::{CountChange, Head};
+use crate::model::{CountDelta, Head};
 use crate::timestamp::Timestamp;
 use crate::types::{Message, RoomName, Seq, Username};
 
@@ -67,11 +67,11 @@ pub(super) async fn repair(journal: Journal<'_>) -> Result<i64> {
 /// Reads the messages of a plan that arrived, and removes those behind the first that did not.
 async fn keep_arrived(journal: Journal<'_>, plan: &Plan) -> Result<Vec<Arrived>> {
     let mut arrived = Vec::with_capacity(plan.rooms.len());
-    for part in &plan.rooms {
-        let messages = arrived_messages(journal.connection, part, plan.id).await?;
-        let end = messages.span.map_or(part.after, |(_, head)| head.seq);
-        if end < part.last {
-            journal.remove(&part.room, end, part.last, plan.id).await?;
+    for room in &plan.rooms {
+        let messages = arrived_messages(journal.connection, room, plan.id).await?;
+        let end = messages.span.map_or(room.after, |(_, head)| head.seq);
+        if end < room.last {
+            journal.remove(&room.room, end, room.last, plan.id).await?;
         }
         arrived.push(messages);
     }
@@ -79,17 +79,17 @@ async fn keep_arrived(journal: Journal<'_>, plan: &Plan) -> Result<Vec<Arrived>>
     Ok(arrived)
 }
 
-/// Returns the rooms whose heads the arrived part of a plan moves.
+/// Returns the rooms whose heads a plan moves, as far as it has arrived.
 fn moved_rooms<'a>(
-    parts: &'a [Part],
+    rooms: &'a [PlannedRoom],
     arrived: &'a [Arrived],
     has_changes: bool,
 ) -> Vec<Effect<'a>> {
-    let mut rooms = Vec::new();
-    for (part, arrived) in parts.iter().zip(arrived) {
+    let mut moved = Vec::new();
+    for (room, arrived) in rooms.iter().zip(arrived) {
         let head = HeadMove {
             last: arrived.span.map(|(_, head)| (head.seq, head.timestamp)),
-            change: part.change.filter(|_| has_changes),
+            change: room.change.filter(|_| has_changes),
         };
         if head.last.is_none() && head.change.is_none() {
             continue;
@@ -97,15 +97,15 @@ fn moved_rooms<'a>(
         let created_at = arrived
             .span
             .map_or(Timestamp::EPOCH, |(created_at, _)| created_at);
-        rooms.push(Effect {
-            room: &part.room,
+        moved.push(Effect {
+            room: &room.room,
             head,
             members: &arrived.members,
             created_at,
         });
     }
 
-    rooms
+    moved
 }
 
 /// Returns true if the heads of all these rooms are of the plan or of a later one. They are moved
@@ -123,12 +123,12 @@ async fn is_applied(journal: Journal<'_>, number: i64, rooms: &[Effect<'_>]) -> 
 }
 
 /// Returns the counts that the arrived messages add.
-fn posts_by_sender(arrived: &[Arrived]) -> Vec<CountChange> {
+fn posts_by_sender(arrived: &[Arrived]) -> Vec<CountDelta> {
     let mut posted: BTreeMap<&Username, i64> = BTreeMap::new();
     for (sender, n) in arrived.iter().flat_map(|arrived| &arrived.senders) {
         *posted.entry(sender).or_insert(0) += n;
     }
-    let count = |(user, added): (&Username, i64)| CountChange {
+    let count = |(user, added): (&Username, i64)| CountDelta {
         user: user.clone(),
         added,
         removed: 0,
@@ -142,14 +142,14 @@ async fn repeat_more_changes(
     journal: Journal<'_>,
     state: &Collection<RawDocumentBuf>,
     number: i64,
-    parts: i64,
+    documents: i64,
 ) -> Result<()> {
-    for at in 1..=parts {
-        let part = doc! { "_id": { "batch": at }, "number": number };
-        let part = state.find_one(part).await.map_err(error)?;
-        let part =
-            part.ok_or_else(|| corrupt("a part of the plan of the last batch is missing"))?;
-        for command in plan::commands_in(&part)? {
+    for document in 1..=documents {
+        let id = doc! { "_id": { "batch": document }, "number": number };
+        let found = state.find_one(id).await.map_err(error)?;
+        let found =
+            found.ok_or_else(|| corrupt("a document of the plan of the last batch is missing"))?;
+        for command in plan::commands_in(&found)? {
             journal.step(command).await?;
         }
     }
@@ -190,10 +190,10 @@ pub(super) async fn recount_members(journal: Journal<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Messages of a batch's part of a room that arrived.
+/// Messages of a batch in one room that arrived.
 #[derive(Default)]
 struct Arrived {
-    /// The time of the first message and the place of the last.
+    /// Time of the first message, and the head after the last.
     span: Option<(Timestamp, Head)>,
     senders: BTreeMap<Username, i64>,
     members: Vec<Username>,
@@ -201,12 +201,16 @@ struct Arrived {
     mentioning: Vec<Message>,
 }
 
-/// Reads the messages of a part that belong to the batch `id`, up to the first bucket that is
+/// Reads the messages of a room that belong to the batch `id`, up to the first bucket that is
 /// missing.
-async fn arrived_messages(connection: &Connection, part: &Part, id: ObjectId) -> Result<Arrived> {
-    let Part {
+async fn arrived_messages(
+    connection: &Connection,
+    room: &PlannedRoom,
+    id: ObjectId,
+) -> Result<Arrived> {
+    let PlannedRoom {
         room, after, last, ..
-    } = part;
+    } = room;
     let mut arrived = Arrived::default();
     if last <= after {
         return Ok(arrived);

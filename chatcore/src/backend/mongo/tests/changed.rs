@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::follow::{Update, Watcher};
-use crate::model::{CountChange, MessageChange, ReactionAnswer, ReactionQuery};
+use crate::model::{CountDelta, MessageChange, ReactionAnswer, ReactionQuery};
 use crate::position::Position;
 use crate::types::{Emoji, MAX_REACTION_USERS, Reaction, Topic};
 
@@ -17,7 +17,7 @@ fn user(name: &str) -> Username {
 }
 
 fn seq(n: i64) -> Seq {
-    Seq::new(n).expect("a place")
+    Seq::new(n).expect("a seq")
 }
 
 fn emoji(text: &str) -> Emoji {
@@ -173,11 +173,11 @@ async fn a_message_is_read_as_it_is_after_its_last_change_in_every_way() {
                 .await
                 .expect("read");
             assert_eq!(read, expected, "{kind:?} {name}");
-            let places = backend
+            let targets = backend
                 .newest_mentions(user(name), 200)
                 .await
                 .expect("read");
-            assert_eq!(places.len(), expected.len(), "{kind:?} {name}");
+            assert_eq!(targets.len(), expected.len(), "{kind:?} {name}");
             let older = backend
                 .mentions(user(name), expected[0].timestamp, 2)
                 .await
@@ -224,7 +224,7 @@ async fn a_message_is_read_as_it_is_after_its_last_change_in_every_way() {
                 .get_document("_id")
                 .expect("an id")
                 .get_i64("seq")
-                .expect("a place");
+                .expect("a seq");
             assert!(n % 3 == 1 && n % 4 != 1, "{kind:?} {reaction}");
         }
     }
@@ -351,8 +351,8 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
         .expect("one")
         .expect("read");
     let head = head.expect("a room");
-    let mut part = part(&room(), head, if with_messages { 2 } else { 0 });
-    for message in &mut part.messages {
+    let mut batch = room_batch(&room(), head, if with_messages { 2 } else { 0 });
+    for message in &mut batch.messages {
         message.content.mentions = vec![user("cy")];
     }
     let target = |n| Target {
@@ -380,7 +380,7 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
                 reactions.push(crate::model::ReactionChange {
                     emoji,
                     user: user.clone(),
-                    position: Some(1),
+                    rank: Some(1),
                     was_there: false,
                 });
                 content.reactions.push(Reaction {
@@ -391,13 +391,13 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
             }
             _ => after.content = None,
         }
-        part.changes.push(MessageChange {
+        batch.changes.push(MessageChange {
             before,
             after,
             reactions,
         });
     }
-    let count = |name, added, removed| CountChange {
+    let count = |name, added, removed| CountDelta {
         user: user(name),
         added,
         removed,
@@ -405,11 +405,11 @@ async fn mixed_batch(backend: &dyn Backend, id: u8, with_messages: bool) -> Batc
     let mut counts = vec![count("ann", 0, 1)];
     if with_messages {
         counts.push(count("bob", 2, 0));
-        part.members.push(user("bob"));
+        batch.members.push(user("bob"));
     }
     Batch {
         id: BatchId([id; 12]),
-        rooms: vec![part],
+        rooms: vec![batch],
         counts,
         guests: Vec::new(),
     }
@@ -514,15 +514,15 @@ async fn edit_batch(backend: &dyn Backend, id: u8) -> Arc<Batch> {
         content.text = format!("text {id}").parse().expect("a text");
     }
 
-    let mut part = part(&room(), head, 0);
-    part.changes.push(MessageChange {
+    let mut batch = room_batch(&room(), head, 0);
+    batch.changes.push(MessageChange {
         before,
         after,
         reactions: Vec::new(),
     });
     Arc::new(Batch {
         id: BatchId([id; 12]),
-        rooms: vec![part],
+        rooms: vec![batch],
         counts: Vec::new(),
         guests: Vec::new(),
     })
@@ -556,19 +556,19 @@ async fn a_batch_of_changes_is_known_as_stored_as_long_as_somebody_holds_it() {
     drop((held, refused));
     let last = edit_batch(&*backend, 30).await;
     backend.append(last).await.expect("stored");
-    let tallies = database(&address).await.collection::<Document>("counters");
-    let tallies = tallies.find(find::tallies());
-    let tallies: Vec<Document> = tallies
+    let slots = database(&address).await.collection::<Document>("counters");
+    let slots = slots.find(find::slots());
+    let slots: Vec<Document> = slots
         .await
         .expect("read")
         .try_collect()
         .await
         .expect("read");
-    for tally in &tallies {
-        let stored = tally.get_document("stored").map(Document::len);
-        assert_eq!(stored.ok(), Some(1), "{tallies:?}");
+    for slot in &slots {
+        let stored = slot.get_document("stored").map(Document::len);
+        assert_eq!(stored.ok(), Some(1), "{slots:?}");
     }
-    assert_eq!(tallies.len(), 2);
+    assert_eq!(slots.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -581,7 +581,7 @@ async fn changes_that_a_crash_cut_off_are_made_whole_or_not_at_all() {
             let batch = mixed_batch(&*backend, 9, with_messages).await;
             store.close().await.expect("closed");
 
-            // The plan, the messages, the mark and the commands of the changes, cut off after
+            // The plan, the messages, the flag and the commands of the changes, cut off after
             // `done` of them.
             let database = database(&address).await;
             let state = database.collection::<Document>("state");
@@ -902,7 +902,7 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
         let users: Vec<_> = (0..MAX_REACTION_USERS)
             .map(|n| user(&format!("{long}{n}")))
             .collect();
-        let mut part = part(&room(), head, 0);
+        let mut batch = room_batch(&room(), head, 0);
         let target = |n| Target {
             room: room(),
             seq: seq(n),
@@ -927,7 +927,7 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
                 users: users.clone(),
             };
             content.reactions = vec![reaction; crate::types::MAX_REACTIONS];
-            part.changes.push(MessageChange {
+            batch.changes.push(MessageChange {
                 before,
                 after,
                 reactions: Vec::new(),
@@ -935,7 +935,7 @@ async fn changes_of_many_megabytes_are_made_and_made_again_after_a_crash() {
         }
         let batch = Batch {
             id: BatchId([2; 12]),
-            rooms: vec![part],
+            rooms: vec![batch],
             counts: Vec::new(),
             guests: Vec::new(),
         };
@@ -994,17 +994,17 @@ async fn messages_whose_buckets_are_too_large_for_one_reply_are_found() {
         .expect("a backend");
     let mut head = Head::EMPTY;
     for id in 1..=4 {
-        let mut part = part(&room(), head, MESSAGES / 4);
-        for message in &mut part.messages {
+        let mut batch = room_batch(&room(), head, MESSAGES / 4);
+        for message in &mut batch.messages {
             message.content.text = "𝄞"
                 .repeat(crate::types::MAX_TEXT_CHARS)
                 .parse()
                 .expect("a text");
         }
-        head = part.head();
+        head = batch.head();
         let batch = Batch {
             id: BatchId([id; 12]),
-            rooms: vec![part],
+            rooms: vec![batch],
             counts: Vec::new(),
             guests: Vec::new(),
         };
@@ -1018,9 +1018,9 @@ async fn messages_whose_buckets_are_too_large_for_one_reply_are_found() {
         seq: seq(n),
         reactions: Vec::new(),
     };
-    let places = (1..=MESSAGES).step_by(6).chain([MESSAGES + 1]);
+    let targets = (1..=MESSAGES).step_by(6).chain([MESSAGES + 1]);
     let found = backend
-        .targets(places.map(target).collect(), ReadState::Newest)
+        .targets(targets.map(target).collect(), ReadState::Newest)
         .await
         .expect("read");
     let found: Vec<_> = found

@@ -1,4 +1,4 @@
-//! The receiver of the changes that a backend reports.
+//! The receiver of the events that a backend reports.
 
 use async_trait::async_trait;
 
@@ -9,14 +9,14 @@ use crate::types::{Message, RoomName, Seq, Topic, Username};
 /// write to.
 ///
 /// A backend calls it from [`Backend::watch`](super::Backend::watch) only, in the order in which the
-/// store has the changes. No call waits, and each may be repeated: a change stream that is resumed
-/// reports some changes again.
+/// store has them. No call waits, and each may be repeated: a change stream that is resumed reports
+/// some events again.
 #[async_trait]
 #[cfg_attr(
     not(feature = "mongodb"),
     expect(dead_code, reason = "only MongoDB is shared")
 )]
-pub(crate) trait ChangeSink: Send + Sync + 'static {
+pub(crate) trait EventSink: Send + Sync + 'static {
     /// Publishes new messages of a room, in `seq` order.
     fn publish_messages(&self, room: &RoomName, messages: Vec<Message>);
     /// Publishes changed messages of a room, as they are after their changes, in the order of
@@ -29,8 +29,9 @@ pub(crate) trait ChangeSink: Send + Sync + 'static {
     /// Notifies a user that the user's read mark is stored at `seq`.
     fn notify_read_mark(&self, user: &Username, room: &RoomName, seq: Seq);
 
-    /// Has the access of everyone in a room checked again: a private room of this name was created.
-    fn notify_access_closed(&self, room: &RoomName);
+    /// Notifies the followers of a name that a private room of this name was created: the access of
+    /// everyone is checked again.
+    fn notify_private_room_created(&self, room: &RoomName);
     /// Has the access of one name, in any case, checked again: the user was removed or banned.
     fn notify_evicted(&self, room: &RoomName, user: &Username);
     /// Notifies a user that the list of the user's rooms has changed.
@@ -62,12 +63,13 @@ pub(crate) trait ChangeSink: Send + Sync + 'static {
     /// From now on every commit is reported that a read which begins now would not find. Commits
     /// from before may be missing.
     fn begin_epoch(&self);
-    /// A change of this room could not be read and was skipped.
-    fn miss_changes(&self, room: &RoomName);
+    /// An event about this room could not be read and was skipped: its messages and changes are read
+    /// from the store.
+    fn miss_events(&self, room: &RoomName);
 
     /// Ends the service of this store: it is lost to another process.
     fn close(&self);
-    /// Returns true if the sink takes no more changes.
+    /// Returns true if the sink takes no more events.
     fn is_closed(&self) -> bool;
     /// Waits until the sink is closed.
     async fn closed(&self);
