@@ -121,7 +121,7 @@ impl Crowd {
         self.seen.frames.get()
     }
 
-    /// When one of them got something last.
+    /// Time at which one of them last received a frame.
     #[must_use]
     pub fn last(&self) -> Option<Instant> {
         self.seen.last.get()

@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer, or who a trusted proxy says it speaks for.
+//! Address of the client of a request: the peer, or the one that a trusted proxy names.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +30,7 @@ impl fmt::Display for Proxies {
     }
 }
 
-/// Where a client comes from, as limits count it: an IPv4 address, or an IPv6 network of 64 bits,
+/// Network of a client, as limits count it: an IPv4 address, or an IPv6 network of 64 bits,
 /// which is the least that one customer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Network(IpNet);
@@ -145,7 +145,7 @@ mod tests {
             ),
             (&trusted, "::1", &["[2001:db8::1]:443"], "2001:db8::1"),
             (&trusted, "::1", &["[2001:db8::1]"], "2001:db8::1"),
-            // What stands further left was written by the client.
+            // Entries further left were written by the client.
             (&trusted, "10.0.0.1", &["1.1.1.1, 192.0.2.1"], "192.0.2.1"),
             (
                 &trusted,
@@ -154,7 +154,7 @@ mod tests {
                 "192.0.2.1",
             ),
             (&trusted, "10.0.0.1", &["10.9.9.9"], "10.9.9.9"),
-            // Nobody else is blamed for what cannot be read.
+            // An entry that cannot be read is counted against the proxy that sent it.
             (&trusted, "10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
             (&trusted, "10.0.0.1", &[""], "10.0.0.1"),
         ] {

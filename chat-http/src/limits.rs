@@ -355,7 +355,7 @@ mod tests {
         // The owner at a new address is answered at once, and may mistype twice.
         assert!(fails(&limits, &ann, network(5_000)) && fails(&limits, &ann, network(5_000)));
         limits.log_in(&ann, network(5_000)).unwrap().succeed();
-        // Where the owner has been before, everything is as ever.
+        // At an address where the owner logged in before, nothing has changed.
         assert_eq!(
             (0..20).filter(|_| fails(&limits, &ann, network(7))).count(),
             10

@@ -61,7 +61,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         shutdown,
     )
     .await;
-    // What is left in the queue then belongs to requests that were cut off.
+    // Posts that are left in the queue then belong to requests that were cut off.
     match tokio::time::timeout(CLOSING, store.close()).await {
         Ok(closed) => closed?,
         Err(_) => tracing::warn!("the store was not closed in time"),

@@ -129,7 +129,7 @@ impl RequestBody {
         {
             let frame = frame
                 .map_err(|_| HttpError::bad_request("the body ended early or is malformed"))?;
-            // What is no data is trailers.
+            // A frame that is not data has trailers.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }

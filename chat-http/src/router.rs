@@ -38,7 +38,7 @@ pub(crate) enum Purpose {
     Write,
 }
 
-/// When the session of a request is looked up.
+/// Condition under which the session of a request is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionLookup {
     /// Always: the handler needs the user.

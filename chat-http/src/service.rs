@@ -97,7 +97,7 @@ pub(crate) async fn respond(
     };
     body.finish(&mut response).await;
 
-    // What is JSON or text stays that, whatever somebody managed to write into it.
+    // A browser must not take JSON or text for HTML, whatever a user wrote into it.
     let nosniff = HeaderValue::from_static("nosniff");
     response
         .headers_mut()
@@ -163,7 +163,7 @@ async fn answer(
         origin::check(app, &head, arrival)?;
     }
     let query = Query::parse(head.uri.query())?;
-    // In memory of its own, which the many requests that have none do not pass around.
+    // Boxed, so that requests without a body do not carry the size of its future.
     let body = if changes_state {
         Box::pin(body.read()).await?
     } else {
@@ -227,7 +227,7 @@ async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
         return Ok(Caller::default());
     }
 
-    // In memory of its own, as the body.
+    // Boxed for the same reason.
     Ok(match Box::pin(credentials::look_up(app, head)).await? {
         Credentials::None => Caller::default(),
         Credentials::Ended => Caller {
@@ -236,7 +236,7 @@ async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
         },
         Credentials::User { user, renew_cookie } => {
             let to_renew = user.token().filter(|_| renew_cookie).cloned();
-            // Where guests do not take part, a guest's session proves nothing.
+            // A guest's session counts only where guests are allowed.
             let counts = !is_limited || guests == Guests::Allow || user.verified;
             Caller {
                 user: counts.then_some(user),

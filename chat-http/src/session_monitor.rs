@@ -72,7 +72,7 @@ impl SessionMonitor {
     pub(crate) async fn next(&mut self) -> Looked {
         loop {
             tokio::select! {
-                // What was published first, because it decides whether a look still counts.
+                // Published ends first: they decide whether a look-up that was begun still counts.
                 biased;
                 update = self.watcher.next() => match update {
                     Ok(update @ (UserUpdate::SessionsEnded | UserUpdate::Revoked)) => {

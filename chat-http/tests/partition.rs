@@ -222,7 +222,7 @@ async fn post(
 #[derive(Debug)]
 struct Failover {
     elected: Duration,
-    /// When the bare driver could write to the new primary with a majority.
+    /// Time at which the bare driver could write to the new primary with a majority.
     replicated: Duration,
     resumed: Duration,
     answered: usize,

@@ -265,7 +265,7 @@ impl ReadMarks {
                 () = &mut closed => return,
             }
             if let Err(error) = self.flush(&write).await {
-                tracing::warn!(%error, "marks of what was read could not be written; they are kept");
+                tracing::warn!(%error, "read marks could not be written; they are kept");
                 self.unwritten.notify_one();
             }
         }
@@ -407,9 +407,9 @@ mod tests {
         assert_eq!(advance(3, None), None, "the store has to be asked");
         assert_eq!(advance(3, Some(seq(5))), Some(seq(5)));
         assert_eq!(advance(7, None), Some(seq(7)));
-        // What was asked before is no news.
+        // An answer to an earlier question changes nothing.
         assert_eq!(advance(6, Some(seq(2))), Some(seq(7)));
-        // Of its own write it hears too, and of another process's.
+        // The change stream brings its own write, and that of another process.
         for stored in [6, 7, 9, 8] {
             written.marks.learn(&user, &room, seq(stored), publish);
         }

@@ -297,7 +297,7 @@ impl Page {
         }
     }
 
-    /// Where a click on an element goes, once it would hit it.
+    /// Returns the point at which a click hits an element, once it does.
     async fn middle(&self, selector: &str) -> Point {
         let find = format!("({MIDDLE})({})", json!(selector));
         let started = Instant::now();

@@ -25,7 +25,7 @@ enum State {
 /// Carries TCP connections to a server. Ends with the runtime.
 #[derive(Debug)]
 pub struct Link {
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     state: watch::Sender<State>,
 }

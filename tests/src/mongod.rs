@@ -210,7 +210,7 @@ pub struct Mongod {
     running: Option<Running>,
 }
 
-/// Where and how a mongod runs.
+/// Address and command line of a mongod.
 #[derive(Debug)]
 struct Launch {
     address: SocketAddr,
@@ -378,7 +378,7 @@ impl Mongod {
         self.folder.path().join("pid")
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.launch.address

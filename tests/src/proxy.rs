@@ -36,7 +36,7 @@ impl Mode {
 /// A proxy. Ends with the runtime.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
 }

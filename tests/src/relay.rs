@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Relays connections to a mongod. Ends with the runtime.
 #[derive(Debug)]
 pub struct Relay {
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     /// Bytes that a lost command has in it.
     to_lose: Arc<Mutex<Option<Vec<u8>>>>,

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     log: Option<JoinHandle<String>>,
 }

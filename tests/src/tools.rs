@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Where a program is on the `PATH`.
+/// Returns the path of a program on the `PATH`.
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -11,7 +11,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Where a program is on the `PATH`. Without it this says on standard error what is not tested and
+/// Returns the path of a program on the `PATH`. Without it this says on standard error what is not tested and
 /// returns `None`, except where `CI` is set: there a program that is missing is a failure.
 ///
 /// # Panics

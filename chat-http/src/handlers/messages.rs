@@ -36,7 +36,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     if let Some(messages) = at_hand.filter(|found| wait.is_none() || !found.is_empty()) {
         return Ok(answer(&call, &messages));
     }
-    // In memory of its own, which those who are answered at once need not pass around.
+    // Boxed, so that requests that are answered at once do not carry the size of its future.
     Box::pin(look_and_wait(
         &app,
         &call,

@@ -113,7 +113,7 @@ pub(crate) async fn join(app: App, call: Call) -> Result<Response> {
     call.user()?;
     let room = call.room()?;
     app.limits().post(&call.charged(&app))?;
-    // Nobody comes into a direct conversation by joining it.
+    // A direct conversation has two members, and nobody else may join it.
     if direct::is_reserved(&room) {
         call.user_store(&app).room(&room).await?;
     }

@@ -88,7 +88,7 @@ pub(crate) async fn log_out(app: App, call: Call) -> Result<Response> {
     if let Some(token) = call.user.as_ref().and_then(CurrentUser::token) {
         app.store().log_out(token).await?;
     }
-    // What the body says does not matter, only whether a page sent it.
+    // The content of the body is ignored: only its type matters, which tells a form from a script.
     let mut response = match call.body_format() {
         Ok(BodyFormat::Form) => see_other(&pages::account::log_in_page(&app))?,
         _ => done()?,

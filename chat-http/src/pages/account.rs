@@ -121,7 +121,7 @@ pub(crate) fn to_log_in(
     ))
 }
 
-/// Where a form wants to go, if that is on this server.
+/// Returns the path that a form leads to, if it is on this server.
 pub(crate) fn after_log_in(app: &App, fields: &Fields) -> String {
     let next = fields.text("next").ok().flatten().and_then(local);
     format!("{}{}", app.prefix(), next.as_deref().unwrap_or("/"))

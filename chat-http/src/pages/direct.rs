@@ -40,7 +40,7 @@ pub(crate) async fn open(app: App, call: Call) -> Result<Response> {
             .create_room(&room, Privacy::Private)
             .await?;
     }
-    // Whoever left comes back by this; who is there stays.
+    // A user who left joins again; one who is a member stays.
     for name in [&user.username, &other] {
         app.store().invite(&room, name).await?;
     }

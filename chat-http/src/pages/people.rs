@@ -225,7 +225,7 @@ async fn apply(app: &App, call: &Call, room: &RoomName, fields: &Fields) -> Resu
         Some("invite") => store.invite(room, &named()?).await?,
         Some("remove") => store.remove(room, &named()?).await?,
         Some("ban") => store.ban(room, &named()?).await?,
-        // What is not there has been lifted.
+        // A ban that is not there counts as lifted.
         Some("unban") => drop(store.unban(room, &named()?).await?),
         Some("topic") => drop(store.set_topic(room, fields.required("topic")?).await?),
         _ => {

@@ -1,4 +1,4 @@
-// What a reader does with a message.
+// Actions of the reader on a message.
 import { edit } from "./editor.js";
 import { send } from "./request.js";
 import { t } from "./texts.js";

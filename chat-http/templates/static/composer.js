@@ -97,7 +97,7 @@ export class Composer {
     if (this.#field.value !== "") this.on.type();
   }
 
-  // Where the stylesheet cannot.
+  // Grows the field in browsers whose stylesheets cannot.
   #grow() {
     if (CSS.supports("field-sizing", "content")) return;
     this.#field.style.blockSize = "auto";

@@ -1,4 +1,4 @@
-// A room that is followed, and the places reached in it: the last message and the last change seen.
+// A room that is followed, and the position in it: the last message and the last change seen.
 import { poll } from "./long_poll.js";
 
 export class Followed {

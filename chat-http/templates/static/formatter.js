@@ -22,7 +22,7 @@ export class Formatter {
     this.#user = user;
   }
 
-  // What depends on the row alone.
+  // Marks that depend on the row alone.
   format(row) {
     const { sender, mentions = "" } = row.dataset;
     const time = row.querySelector(".at time");
@@ -89,7 +89,7 @@ export class Formatter {
     reaction.setAttribute("aria-pressed", users.includes(this.#user));
   }
 
-  // What depends on the row before: groups and days.
+  // Marks that depend on the row before: groups and days.
   thread(row) {
     const line = row.previousElementSibling?.matches(".new-line") ? row.previousElementSibling : null;
     const above = (line ?? row).previousElementSibling;

@@ -1,6 +1,6 @@
-// One socket, which notices a connection that is dead without saying so.
+// One socket, with pings that detect a dead connection.
 
-// A connection that is silent for so long is asked whether it is there, and then given up.
+// Milliseconds of silence after which the connection is pinged, and then given up.
 const SILENCE = 5000;
 const ANSWER = 3000;
 

@@ -17,7 +17,7 @@ export function startMembers() {
 class Members {
   #panel;
   #opener;
-  // Who is here, by room.
+  // Users who are present, by room.
   #here = new Map();
 
   constructor(panel) {
@@ -54,7 +54,7 @@ class Members {
     if (!answer) return this.#fail();
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const people = page.getElementById("people");
-    // What leads elsewhere, as leaving the room does, is shown as a page.
+    // An answer that leads elsewhere, such as after leaving the room, is shown as a page.
     if (!people) return answer.redirected ? this.#leave(answer.url) : this.#fail();
     const focused = focusKey();
     const heading = people.querySelector("h1");
@@ -121,7 +121,7 @@ class Members {
   }
 }
 
-// How the control that has the focus is found again in a new panel.
+// Returns a selector that finds the control with the focus again in a new panel.
 function focusKey() {
   const { id, name, value } = document.activeElement ?? {};
   if (!document.getElementById("members").contains(document.activeElement)) return undefined;

@@ -1,4 +1,4 @@
-// Rooms that the reader does not want to hear of, on this device.
+// Rooms whose notifications the reader has turned off on this device.
 import { load, save } from "./storage.js";
 
 const MUTED = "chat.muted";

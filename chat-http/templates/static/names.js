@@ -14,7 +14,7 @@ export class Names {
 
   add(name) {
     if (!name) return;
-    // Who spoke last comes first.
+    // The latest speaker comes first.
     this.#known.delete(name);
     this.#known.add(name);
   }

@@ -21,7 +21,7 @@ function click(room, event) {
   event.preventDefault();
 }
 
-// What is typed outside of any field goes into the composer; Escape leads there.
+// Text that is typed outside of any field goes into the composer; Escape moves the focus there.
 function key(room, event) {
   const focused = document.activeElement;
   const idle = focused === document.body || focused === room.scroller;

@@ -1,4 +1,4 @@
-// Tells of messages while the page is not looked at: title, icon, notification, sound.
+// Notifies of messages while the page is in the background: title, icon, notification, sound.
 import { isMuted, setMuted } from "./muted.js";
 import { isWatched } from "./read_marks.js";
 import { load, save } from "./storage.js";

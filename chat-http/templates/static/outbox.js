@@ -7,7 +7,7 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10000;
 // Attempts without an answer, before the reader is told.
 const QUIET = 3;
-// What an outbox reports to while its room is not open.
+// Receives the reports of an outbox while its room is not open.
 const NOBODY = { change() {}, stored() {} };
 // By key. The outbox of a room that the reader left goes on sending.
 const boxes = new Map();

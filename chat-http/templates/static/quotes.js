@@ -1,4 +1,4 @@
-// What rows quote of the messages that they answer.
+// Quotes in rows, of the messages that they answer.
 import { t } from "./texts.js";
 
 const MAX_CHARACTERS = 120;

@@ -1,4 +1,4 @@
-// How far the reader has read, and the line above what is new.
+// Read marks of the reader, and the line above the new messages.
 import { send } from "./request.js";
 import { t } from "./texts.js";
 
@@ -27,7 +27,7 @@ export class ReadMarks {
   #said = -Infinity;
   #timer;
   #line;
-  // Where the line belongs when the room is opened, until it is there.
+  // The seq that the line stands after when the room is opened, until the row is there.
   #boundary;
 
   // `say` returns false if it could not tell the server.

@@ -1,10 +1,10 @@
-// What comes over the connection about the open room.
+// Events of the open room, as the connection brings them.
 import { isWatched } from "./read_marks.js";
 import { t } from "./texts.js";
 
 // Everyone may be told to read again at the same moment.
 const SPREAD = 3000;
-// How soon what could not be fetched is tried again.
+// Milliseconds before a failed fetch is tried again.
 const RETRY = 2000;
 
 export class RoomEvents {

@@ -5,7 +5,7 @@ import { countUnread, isInvitation, showLine, showMuted, showTime } from "./room
 // Each counts as much as a message of the user's when the page opens.
 const MAX_FOLLOWED = 40;
 const REFRESH = 60000;
-// How soon the list is read once more, where many rooms come together.
+// Milliseconds before the list is read once more, so that many new rooms cost one request.
 const REST = 2000;
 
 export class RoomList {

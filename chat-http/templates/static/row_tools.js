@@ -1,4 +1,4 @@
-// What may be done with a row: tools where the pointer or the focus is, a menu, and keys.
+// Tools of a row: buttons where the pointer or the focus is, a menu, and keys.
 import { ROW_LINKS } from "./formatter.js";
 import { moveByKeys, openBeside } from "./popover.js";
 
@@ -56,7 +56,7 @@ export class RowTools {
 
   #key(event) {
     const row = event.target;
-    // What is drawn as a link and acts as a button.
+    // A link that acts as a button.
     if (row.matches(".reaction") && event.key === " ") {
       event.preventDefault();
       return row.click();

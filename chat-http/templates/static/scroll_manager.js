@@ -1,4 +1,4 @@
-// Where the list is scrolled to. The scroller is reversed: 0 is its end, and what lies above is
+// Scroll position of the list. The scroller is reversed: 0 is its end and positions above it are
 // negative, so it stays at the end by itself.
 
 const NEAR = 60;

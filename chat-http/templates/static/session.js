@@ -1,5 +1,5 @@
-// Watches whether the page is still used by who opened it: a log-out or a log-in in another tab,
-// and a session that has ended, end the page.
+// Ends the page when its user changes: by a log-out or a log-in in another tab, or because the
+// session has ended.
 import { Tabs } from "./tabs.js";
 import { t } from "./texts.js";
 
@@ -43,7 +43,7 @@ export class Session {
     else this.#end(t("session_ended"), t("reload"), location.href);
   }
 
-  // Where the log-in leads back to.
+  // Address that the log-in leads back to.
   #path() {
     return location.pathname.slice(this.#prefix.length);
   }

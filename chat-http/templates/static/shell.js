@@ -1,4 +1,4 @@
-// What stands around every page: the list of rooms, the finder, the members, the shortcuts.
+// The frame of every page: the list of rooms, the finder, the members, the shortcuts.
 import { showTimes } from "./account.js";
 import { startFinder } from "./finder.js";
 import { startMembers } from "./members.js";

@@ -1,4 +1,4 @@
-// The state of the connection, in words, and why the page cannot be used any more.
+// State of the connection in words, and the reason why a page has ended.
 import { t } from "./texts.js";
 
 const WORDS = { connecting: "", open: "", polling: "", lost: "connection_lost" };

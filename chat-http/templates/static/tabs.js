@@ -1,4 +1,4 @@
-// What the tabs of one browser tell each other: who is logged in. What was read the server tells.
+// Messages between the tabs of one browser: who is logged in. Read marks come from the server.
 
 export class Tabs extends EventTarget {
   #channel;

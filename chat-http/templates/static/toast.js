@@ -1,4 +1,4 @@
-// A short notice at the bottom of the room, with Undo where something may be taken back.
+// A short notice at the bottom of the room, with a button to undo where that is possible.
 
 const LASTS = 6000;
 
@@ -10,7 +10,7 @@ export class Toast {
   constructor(box, signal) {
     this.#box = box;
     box.querySelector("button").addEventListener("click", () => this.#end(true), { signal });
-    // Who leaves the page has not undone it.
+    // Leaving the page does not undo the action.
     addEventListener("pagehide", () => this.#end(false), { signal });
     signal.addEventListener("abort", () => this.#end(false));
   }

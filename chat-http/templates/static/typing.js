@@ -1,4 +1,4 @@
-// Who is typing, and that we are.
+// Names of those who type, and notices that the reader types.
 import { t } from "./texts.js";
 
 const LASTS = 5000;

@@ -3,7 +3,7 @@ import { Completer } from "./completer.js";
 import { Composer } from "./composer.js";
 import { Outbox } from "./outbox.js";
 
-// How long the row of a stored message may take to come by itself.
+// Milliseconds that the row of a stored message may take to arrive over the connection.
 const ROW_PATIENCE = 1500;
 
 export class Writing {

@@ -56,7 +56,7 @@ async fn update(engine: Arc<Engine>, room: Arc<RoomFeed>) {
     let is_shared = engine.backend.is_shared();
     let asked = room.begin_presence_question().filter(|_| is_shared);
     let unpublished = room.begin_presence_update();
-    // Only the first list waits for other processes.
+    // Later lists do not wait for other processes.
     if room.has_presence() {
         room.update_presence();
     }

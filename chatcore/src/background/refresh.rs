@@ -97,7 +97,7 @@ async fn read_end(engine: &Engine, room: &RoomFeed) -> Result<()> {
         }
     }
 
-    // Where it is further behind, followers read what lies between by themselves.
+    // Followers of a room that is further behind read the messages between by themselves.
     if found.is_empty() || found.len() >= MAX_MESSAGES as usize {
         let newest = engine.stored(&room.name, Range::Newest, FOLLOW_LIMIT);
         found = engine.call(newest).await?;

@@ -102,7 +102,7 @@ impl ChangeResolver<'_> {
     ) -> Result<Outcomes> {
         self.work_out(pending, Source::Store(state))
             .await?
-            // Only an answer from memory may not be good enough.
+            // `None` is for answers from memory alone.
             .ok_or_else(|| Error::Corrupt("a change has no outcome".into()))
     }
 

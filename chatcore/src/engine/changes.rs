@@ -86,7 +86,7 @@ impl Engine {
         };
         match self.check_access(room, request, source).await {
             Ok(()) => Ok(found),
-            // As of a room that does not exist.
+            // The same answer as for a room that does not exist.
             Err(Error::RoomNotFound) if after == ChangeSeq::ZERO => Ok(NextChanges::None),
             Err(Error::RoomNotFound) => Ok(NextChanges::Gone(ChangeSeq::ZERO)),
             Err(error) => Err(error),

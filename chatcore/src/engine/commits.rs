@@ -76,7 +76,7 @@ impl Engine {
             return Ok(mentioned);
         }
 
-        // Nobody fills the list of another user from a room that only its members see.
+        // A mention in a private room must not fill the list of a user who may not read it.
         let access = self.backend.access(room.clone(), mentioned.clone());
         let access = self.call(access).await?.map(|(_, each)| each);
         let members = mentioned

@@ -71,7 +71,7 @@ impl AccessCache {
             || user.is_some_and(|user| self.evicted.contains_key(&NameKey::from(user)));
 
         match self.privacy {
-            // Nobody can ban who has no name.
+            // A user without a name cannot be banned.
             Some(Privacy::Public)
                 if request.permission == Permission::Read || request.actor == Actor::Anonymous =>
             {
@@ -174,7 +174,7 @@ impl AccessCache {
                 self.open = true;
                 self.evicted.retain(|_, since| *since > asked);
             }
-            // Of an open room it is known who was banned since.
+            // Bans since the room was found open are known.
             Some(Access {
                 privacy: Privacy::Public,
                 ..

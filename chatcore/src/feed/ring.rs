@@ -212,7 +212,7 @@ impl Ring {
         }
         let from = usize::try_from(after.get() + 1 - first.get()).ok()?;
         let mut seen = std::collections::HashSet::new();
-        // Of several changes of a message the last one tells all.
+        // The last of several changes of a message has the effect of all.
         let mut found: Vec<_> = self
             .changed
             .range(from..)
@@ -423,7 +423,7 @@ mod tests {
     enum Step {
         /// So many messages are committed, by this process unless its bit is set.
         Commit(i64, u8),
-        /// The stream of changes tells of the message that lies so far back, perhaps late.
+        /// The change stream tells of the message that lies so far back, perhaps late.
         Hear(i64),
         /// A reader asks, the store if need be, whose answer is loaded.
         Read(Range, usize),

@@ -111,7 +111,7 @@ impl EventSink for Feed {
         self.counts.clear();
         for room in self.rooms.all() {
             room.presence().miss_events();
-            // Whoever watches another room later has its presence loaded then.
+            // Rooms without a watcher are not updated: a later watcher has the presence loaded.
             if room.is_watched() || !room.presence().is_empty() {
                 self.schedule_presence(&room);
             }

@@ -69,7 +69,7 @@ fn the_memory_of_all_rings_has_a_limit() {
         .sum();
     assert_eq!(sum, feed.live_counts().bytes);
     assert!(sum > MAX_BYTES / 2 && listeners.len() == 400);
-    // Where a room ends is still known.
+    // The end of the room is still known.
     assert!(
         feed.rooms
             .all()
@@ -101,7 +101,7 @@ fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     let read = || feed.read(&room, Range::After(seq), 1);
     assert!(read().is_none(), "it may have changed meanwhile");
     assert_eq!(feed.rooms_to_refresh().len(), 1);
-    // What was asked before says nothing.
+    // An answer to an earlier question changes nothing.
     let early = entry.generation();
     feed.renew(&entry);
     assert!(!feed.confirm_end(&entry, early, seq));

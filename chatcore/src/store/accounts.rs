@@ -15,7 +15,7 @@ impl ChatStore {
     /// cannot use it, nor any name that differs from it only in case, and their sessions of these
     /// names have ended.
     ///
-    /// Of registrations of one name at the same time, in any case and in any processes, one
+    /// If one name, in any case, is registered several times at once, by whichever processes, one
     /// succeeds.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ impl ChatStore {
                 .create_room_for(room.clone(), owner.clone(), privacy, engine.now());
         let created = engine.call(created).await;
 
-        // Whoever followed a room that did not exist yet may not follow a private one. Followers of
+        // A follower of a name that had no room yet may not follow a private room. Followers of
         // a room that was there are not looked up again for it.
         if privacy == Privacy::Private && !matches!(created, Ok(false)) {
             engine.feed.forget_access(room);

@@ -94,7 +94,7 @@ impl ChatStore {
                 .call(self.engine.backend.touch_session(hash, now))
                 .await
             {
-                tracing::debug!(%error, "the use of a session was not written down");
+                tracing::debug!(%error, "the last use of a session was not stored");
             }
         }
         Ok(Some(session))

@@ -97,7 +97,7 @@ impl UserStore {
     /// now, each once, in the order of their last changes. Empty if nothing changed, there is no
     /// such room, or the user may not know of it.
     ///
-    /// Whoever asks again with the `change` of the last message that it got misses no edit,
+    /// A caller that asks again with the `change` of the last message that it got misses no edit,
     /// reaction or deletion.
     ///
     /// # Errors

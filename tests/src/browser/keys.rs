@@ -131,7 +131,7 @@ impl Stroke {
         ]
     }
 
-    /// Where the key lies on a keyboard for English.
+    /// Name of the key on an English keyboard.
     fn code(&self) -> String {
         match self.key {
             Key::Named(named) => named.name.to_owned(),

@@ -92,11 +92,11 @@ mod tests {
         assert!(!echo.is_behind(at(2_000)) && echo.is_behind(at(2_001)));
         echo.returned(3);
         assert!(!echo.is_behind(at(100_000)));
-        // What came back before it was known to be written is not waited for.
+        // A beat may come back before its write is answered.
         echo.returned(4);
         echo.written(4, at(100_000));
         assert!(!echo.is_behind(at(200_000)));
-        // Of a long silence the first beat tells how long it was.
+        // After a long silence the first beat tells how long it was.
         (5..1_000).for_each(|beat| echo.written(beat, at(300_000)));
         assert!(echo.lock().outstanding.len() <= MAX_OUTSTANDING);
         assert!(echo.is_behind(at(302_000)));

@@ -190,7 +190,7 @@ impl Store {
     }
 
     pub(super) async fn leave(&self, room: &RoomName, user: &Username) -> Result<bool> {
-        // Who is no member holds up nobody.
+        // Without a membership nothing is written, so that no batch is held up.
         let membership = find::members_among(room, std::slice::from_ref(user));
         if !self
             .connection

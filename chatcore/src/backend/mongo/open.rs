@@ -47,7 +47,7 @@ pub(crate) async fn open(uri: &str, options: &Options) -> Result<Arc<dyn Backend
         .server_selection_timeout
         .get_or_insert(timeout);
     client_options.write_concern = Some(durable(timeout));
-    // What a secondary has may be old, and a transaction reads from the primary only.
+    // A secondary may be behind, and a transaction reads from the primary only.
     client_options.selection_criteria = Some(ReadPreference::Primary.into());
     let database_name = client_options
         .default_database

@@ -52,7 +52,7 @@ struct Heartbeat {
     id: ObjectId,
     /// Document of this process: the sessions, the slot, and where the process runs.
     registration: Document,
-    /// Where the others were last, and how many checks found them there.
+    /// Last beats of the other processes, and the number of checks that found each unchanged.
     seen: HashMap<ObjectId, (i64, u32)>,
     /// The number of the last beat, as this process counts.
     turn: i64,

@@ -42,7 +42,7 @@ impl Store {
         {
             None => Ok(()),
             Some(_) => Err(Error::Unavailable(
-                "another process made one of the marks just now".into(),
+                "another process wrote one of the read marks just now".into(),
             )),
         }
     }

@@ -384,7 +384,7 @@ impl Deployment for ReplicaSet {
     async fn start(&self, connection: &Connection) -> Result<()> {
         let mut session = self.commits().await;
         let own = self.pending_counts.slot();
-        // Where no slot is read, none may hold anything.
+        // Counts that no reader adds up are moved to the counters.
         let slots = if self.pending_counts.defers() {
             own..own + 1
         } else {

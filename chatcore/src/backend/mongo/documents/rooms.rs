@@ -106,7 +106,7 @@ pub(in crate::backend::mongo) fn new_room_of(
     room
 }
 
-/// Where a batch moves the head of a room.
+/// The head of a room after a batch, as far as the batch moves it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::backend::mongo) struct HeadMove {
     /// Number and time of the last message, if there are messages.
