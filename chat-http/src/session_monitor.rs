@@ -24,22 +24,32 @@ pub(crate) struct SessionMonitor {
     proof: Proof,
     watcher: UserWatcher,
     next_look: Instant,
-    /// The look that is under way: true if the session is still there.
-    look: Option<BoxFuture<'static, chatcore::Result<bool>>>,
+    /// The look that is under way.
+    look: Option<BoxFuture<'static, chatcore::Result<Standing>>>,
     /// Set once a look has found the session, until its end may have been published.
     is_current: bool,
     /// Set if an end was published after the look under way began, so that its answer may be
     /// outdated.
     is_outdated: bool,
-    /// Set once all that the user has open was ended, or that may have been missed. The word of a program counts no more
-    /// then: the client comes back, and the program is asked again.
-    may_have_ended: bool,
+    /// Standing of a user whom the program vouches for.
+    word: Standing,
+}
+
+/// Standing of a session, or of the word of the program for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Stands,
+    /// An end may have been missed.
+    Unknown,
+    Ended,
 }
 
 /// Result of a look at a session.
 pub(crate) enum Looked {
     Valid,
     Ended,
+    /// Only the program knows, which is asked when the client comes back.
+    Unknown,
     /// The store did not answer.
     Failed(Error),
 }
@@ -56,7 +66,7 @@ impl SessionMonitor {
             look: None,
             is_current: false,
             is_outdated: false,
-            may_have_ended: false,
+            word: Standing::Stands,
         }
     }
 
@@ -75,20 +85,7 @@ impl SessionMonitor {
                 // Published ends first: they decide whether a look-up that was begun still counts.
                 biased;
                 update = self.watcher.next() => match update {
-                    Ok(update @ (UserUpdate::SessionsEnded | UserUpdate::Revoked)) => {
-                        self.is_current = false;
-                        // The end of a session says nothing of a user whom the program vouches for.
-                        self.may_have_ended |= update == UserUpdate::Revoked;
-                        self.is_outdated = self.look.is_some();
-                        self.next_look = Instant::now();
-                    }
-                    Ok(UserUpdate::Missed) => {
-                        self.may_have_ended = true;
-                        self.is_outdated = self.look.is_some();
-                        let pause = if self.is_outdated { Duration::ZERO } else { random_up_to(SPREAD) };
-                        self.next_look = self.next_look.min(Instant::now() + pause);
-                    }
-                    Ok(_) => {}
+                    Ok(update) => self.apply(update),
                     // The store is closed, which ends no session.
                     Err(_) => future::pending().await,
                 },
@@ -109,20 +106,53 @@ impl SessionMonitor {
         }
     }
 
-    fn begin_look(&self) -> BoxFuture<'static, chatcore::Result<bool>> {
-        match &self.proof {
-            Proof::Session { token, .. } => {
-                let (store, token) = (self.store.clone(), token.clone());
-                Box::pin(async move { Ok(store.session(&token).await?.is_some()) })
+    /// Has the session looked at again, if an update may be its end.
+    fn apply(&mut self, update: UserUpdate) {
+        match update {
+            UserUpdate::SessionsEnded | UserUpdate::Revoked => {
+                self.is_current = false;
+                // The end of a session says nothing of a user whom the program vouches for.
+                if update == UserUpdate::Revoked {
+                    self.word = Standing::Ended;
+                }
+                self.is_outdated = self.look.is_some();
+                self.next_look = Instant::now();
             }
-            Proof::Program { .. } => Box::pin(future::ready(Ok(!self.may_have_ended))),
+            UserUpdate::Missed => {
+                if self.word == Standing::Stands {
+                    self.word = Standing::Unknown;
+                }
+                self.is_outdated = self.look.is_some();
+                let pause = match self.is_outdated {
+                    true => Duration::ZERO,
+                    false => random_up_to(SPREAD),
+                };
+                self.next_look = self.next_look.min(Instant::now() + pause);
+            }
+            _ => {}
         }
     }
 
-    fn conclude(&mut self, found: chatcore::Result<bool>) -> Looked {
+    fn begin_look(&self) -> BoxFuture<'static, chatcore::Result<Standing>> {
+        match &self.proof {
+            Proof::Session { token, .. } => {
+                let (store, token) = (self.store.clone(), token.clone());
+                Box::pin(async move {
+                    Ok(match store.session(&token).await? {
+                        Some(_) => Standing::Stands,
+                        None => Standing::Ended,
+                    })
+                })
+            }
+            Proof::Program { .. } => Box::pin(future::ready(Ok(self.word))),
+        }
+    }
+
+    fn conclude(&mut self, found: chatcore::Result<Standing>) -> Looked {
         let (pause, looked) = match found {
-            Ok(true) => (LOOK, Looked::Valid),
-            Ok(false) => (LOOK, Looked::Ended),
+            Ok(Standing::Stands) => (LOOK, Looked::Valid),
+            Ok(Standing::Ended) => (LOOK, Looked::Ended),
+            Ok(Standing::Unknown) => (LOOK, Looked::Unknown),
             Err(error) => {
                 tracing::debug!(%error, "a session could not be looked up");
                 (RETRY, Looked::Failed(error))
@@ -134,9 +164,10 @@ impl SessionMonitor {
         looked
     }
 
-    /// Waits until the session has ended. May be dropped at any time, as [`next`](Self::next).
+    /// Waits until the session has ended, or the program has to be asked again. May be dropped at any
+    /// time, as [`next`](Self::next).
     pub(crate) async fn ended(&mut self) {
-        while !matches!(self.next().await, Looked::Ended) {}
+        while !matches!(self.next().await, Looked::Ended | Looked::Unknown) {}
     }
 }
 
@@ -157,8 +188,8 @@ fn random_up_to(most: Duration) -> Duration {
 }
 
 async fn under_way(
-    look: &mut Option<BoxFuture<'static, chatcore::Result<bool>>>,
-) -> chatcore::Result<bool> {
+    look: &mut Option<BoxFuture<'static, chatcore::Result<Standing>>>,
+) -> chatcore::Result<Standing> {
     match look {
         Some(look) => look.await,
         None => future::pending().await,
@@ -219,5 +250,25 @@ mod tests {
         let mut monitor = SessionMonitor::new(&app, &user);
         assert!(matches!(monitor.next().await, Looked::Ended));
         app.store().close().await.expect("closed");
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(start_paused = true)]
+    async fn updates_that_were_missed_are_no_end_but_ask_the_program_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = ChatStore::open_sqlite(folder.path().join("chat.db"), Default::default());
+        let app = App::new(store.await.expect("a store"), Default::default());
+        let ann: chatcore::Username = "ann".parse().expect("a name");
+        let by_program = || CurrentUser::by_program(app.store(), ann.clone(), None);
+
+        let mut monitor = SessionMonitor::new(&app, &by_program());
+        assert!(matches!(monitor.next().await, Looked::Valid));
+        monitor.apply(UserUpdate::Missed);
+        assert!(matches!(monitor.next().await, Looked::Unknown));
+
+        let mut monitor = SessionMonitor::new(&app, &by_program());
+        monitor.apply(UserUpdate::Revoked);
+        monitor.apply(UserUpdate::Missed);
+        assert!(matches!(monitor.next().await, Looked::Ended));
     }
 }

@@ -184,6 +184,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 let reason = "the session has ended";
                 Err(End::Close(CloseCode::POLICY_VIOLATION, reason))
             }
+            Looked::Unknown => {
+                let reason = "come back, so that the program can say who you are";
+                Err(End::Close(CloseCode::SERVICE_RESTART, reason))
+            }
             Looked::Failed(_) if self.is_session_current() => Ok(()),
             Looked::Failed(error) => {
                 self.refuse_waiting(&error);
