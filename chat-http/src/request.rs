@@ -1,6 +1,7 @@
 //! A request as handlers see it: path, query, body and credentials, read strictly.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -20,8 +21,12 @@ use crate::credentials::CurrentUser;
 use crate::error::{HttpError, Result};
 use crate::limits::Charged;
 
-/// A request as a handler sees it.
-pub(crate) struct Call {
+/// A request as a handler sees it. In memory of its own, because the future of a handler has room
+/// for its arguments twice.
+pub(crate) struct Call(Box<Received>);
+
+/// The parts of a request.
+pub(crate) struct Received {
     pub(crate) head: Parts,
     /// The path of the route, which names its parameters.
     pub(crate) path: &'static str,
@@ -36,6 +41,26 @@ pub(crate) struct Call {
     pub(crate) arrival: Arrival,
     /// The way to the bare connection, for a client that asks to speak another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
+}
+
+impl From<Received> for Call {
+    fn from(received: Received) -> Self {
+        Self(Box::new(received))
+    }
+}
+
+impl Deref for Call {
+    type Target = Received;
+
+    fn deref(&self) -> &Received {
+        &self.0
+    }
+}
+
+impl DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Received {
+        &mut self.0
+    }
 }
 
 /// The parameters of a path, in their order.

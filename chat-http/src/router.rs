@@ -62,6 +62,14 @@ pub(crate) struct Route {
     pub(crate) handler: Handler,
 }
 
+impl Route {
+    /// Returns true if a request may change something, so that its origin counts and it may have a
+    /// body.
+    pub(crate) fn changes_state(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
 macro_rules! routes {
     ($($method:ident $path:literal $purpose:ident $session:ident $audience:ident $handler:expr;)*) => {
         &[$(Route {

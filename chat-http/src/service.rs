@@ -11,11 +11,11 @@ use bytes::Bytes;
 use chatcore::SessionToken;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::Request;
 use http::header::{
     ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{Method, Request};
 use tower_service::Service;
 
 use crate::app::App;
@@ -25,7 +25,7 @@ use crate::config::Guests;
 use crate::credentials::{self, Credentials, CurrentUser};
 use crate::error::{HttpError, Result};
 use crate::pages::Reader;
-use crate::request::{Call, Query, Segments};
+use crate::request::{Call, Query, Received, Segments};
 use crate::request_body::{BoxError, RequestBody};
 use crate::response::{Response, problem};
 use crate::router::{self, Audience, Found, Purpose, Route, SessionLookup};
@@ -87,7 +87,11 @@ pub(crate) async fn respond(
     let reader =
         prefers_page(&head.headers, found.as_ref().ok()).then(|| Reader::of(&head.headers));
 
-    let answered = catch(answer(app, found, head, &mut body, arrival)).await;
+    let answered = catch(async {
+        let answer = answer(app, found, head, &mut body, arrival)?;
+        answer.await
+    });
+    let answered = answered.await;
     let mut response = match answered {
         Ok(response) => response,
         Err(error) => match reader {
@@ -110,14 +114,15 @@ pub(crate) async fn respond(
     response
 }
 
-async fn catch(answer: impl Future<Output = Result<Response>>) -> Result<Response> {
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
+/// Makes a panic an error.
+fn catch(answer: impl Future<Output = Result<Response>>) -> impl Future<Output = Result<Response>> {
+    let caught = AssertUnwindSafe(answer).catch_unwind();
+    caught.map(|answered| {
+        answered.unwrap_or_else(|_| {
             tracing::error!("a handler panicked");
             Err(HttpError::internal())
         })
+    })
 }
 
 /// Returns true if a failure is shown to a person: by a browser that wants to show the answer, at
@@ -144,48 +149,61 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.starts_with(b"application/x-www-form-urlencoded")
 }
 
-/// Has a request handled by its route.
-async fn answer(
-    app: &App,
+/// Begins to have a request handled by its route.
+fn answer<'a>(
+    app: &'a App,
     found: Result<Found<'_>>,
     mut head: Parts,
-    body: &mut RequestBody,
+    body: &'a mut RequestBody,
     arrival: Arrival,
-) -> Result<Response> {
+) -> Result<BoxFuture<'a, Result<Response>>> {
     check_host(app, found.as_ref().ok(), &head, arrival)?;
     let found = found?;
     let route = found.route(&head.method)?;
     let segments = found.segments()?;
 
     let upgrade = head.extensions.remove();
-    let changes_state = route.method != Method::GET;
-    if changes_state {
+    if route.changes_state() {
         origin::check(app, &head, arrival)?;
     }
     let query = Query::parse(head.uri.query())?;
-    // Boxed, so that requests without a body do not carry the size of its future.
-    let body = if changes_state {
-        Box::pin(body.read()).await?
-    } else {
-        Bytes::new()
-    };
-
-    let caller = look_up(app, route, &head).await?;
-    if is_refused(app, route, caller.user.as_ref()) {
-        return refuse(app, route, &segments, caller.ended);
-    }
-
-    let call = Call {
+    let call = Call::from(Received {
         head,
         path: route.path,
         segments,
         query,
-        body,
-        user: caller.user,
-        ended: caller.ended,
+        body: Bytes::new(),
+        user: None,
+        ended: false,
         arrival,
         upgrade,
-    };
+    });
+
+    // The many requests that need no more than their head.
+    let is_ready = !route.changes_state() && !needs_caller(app, route);
+    if is_ready && !is_refused(app, route, None) {
+        return Ok((route.handler)(app.clone(), call));
+    }
+    Ok(Box::pin(answer_caller(app, route, call, body)))
+}
+
+/// Has a request handled for its caller, with its body.
+async fn answer_caller(
+    app: &App,
+    route: &Route,
+    mut call: Call,
+    body: &mut RequestBody,
+) -> Result<Response> {
+    if route.changes_state() {
+        call.body = body.read().await?;
+    }
+
+    let caller = look_up(app, route, &call.head).await?;
+    if is_refused(app, route, caller.user.as_ref()) {
+        return refuse(app, route, &call.segments, caller.ended);
+    }
+    (call.user, call.ended) = (caller.user, caller.ended);
+
     let mut response = (route.handler)(app.clone(), call).await?;
     // Unless the handler gave or took a cookie itself.
     if let Some(token) = caller.to_renew
@@ -215,20 +233,26 @@ struct Caller {
     to_renew: Option<SessionToken>,
 }
 
+/// Returns true if the route needs to know who makes a request.
+fn needs_caller(app: &App, route: &Route) -> bool {
+    match route.session {
+        SessionLookup::Always => true,
+        SessionLookup::IfDenied => app.settings().guests == Guests::Deny && is_limited(route),
+    }
+}
+
+/// Returns true if the settings decide what guests may do by the route.
+fn is_limited(route: &Route) -> bool {
+    matches!(route.purpose, Purpose::Read | Purpose::Write)
+}
+
 /// Looks up the user who makes a request, if the route needs to know.
 async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
-    let guests = app.settings().guests;
-    let is_limited = matches!(route.purpose, Purpose::Read | Purpose::Write);
-    let is_needed = match route.session {
-        SessionLookup::Always => true,
-        SessionLookup::IfDenied => guests == Guests::Deny && is_limited,
-    };
-    if !is_needed {
+    if !needs_caller(app, route) {
         return Ok(Caller::default());
     }
 
-    // Boxed for the same reason.
-    Ok(match Box::pin(credentials::look_up(app, head)).await? {
+    Ok(match credentials::look_up(app, head).await? {
         Credentials::None => Caller::default(),
         Credentials::Ended => Caller {
             ended: true,
@@ -237,7 +261,8 @@ async fn look_up(app: &App, route: &Route, head: &Parts) -> Result<Caller> {
         Credentials::User { user, renew_cookie } => {
             let to_renew = user.token().filter(|_| renew_cookie).cloned();
             // A guest's session counts only where guests are allowed.
-            let counts = !is_limited || guests == Guests::Allow || user.verified;
+            let guests_count = app.settings().guests == Guests::Allow || !is_limited(route);
+            let counts = guests_count || user.verified;
             Caller {
                 user: counts.then_some(user),
                 ended: false,
