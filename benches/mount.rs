@@ -32,43 +32,51 @@ fn main() {
         .expect("a runtime");
     let folder = tempfile::tempdir().expect("a temporary directory");
     let store = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let own = start(Role::Chat(&store("own.db")));
-    let in_hyper = start(Role::Mounted(Host::Hyper, &store("hyper.db")));
-    let in_axum = start(Role::Mounted(Host::Axum, &store("axum.db")));
-    for (server, prefix) in [(&own, ""), (&in_hyper, PREFIX), (&in_axum, PREFIX)] {
+    let in_host = |host, name| start(Role::Mounted(host, &store(name)));
+    let chats = [
+        ("own listener", "", start(Role::Chat(&store("own.db")))),
+        ("in hyper", PREFIX, in_host(Host::Hyper, "hyper.db")),
+        ("in axum, merged", PREFIX, in_host(Host::Axum, "axum.db")),
+        (
+            "in axum, nested",
+            PREFIX,
+            in_host(Host::AxumNested, "nested.db"),
+        ),
+    ];
+    for (_, prefix, server) in &chats {
         runtime.block_on(fill(server, prefix));
     }
 
-    let mut rates = Vec::new();
-    let mut costs = Vec::new();
+    println!("| request | served | requests a second | ratio | µs of processor each | more |");
+    println!("|---|---|---|---|---|---|");
     for what in REQUESTS {
+        let (_, _, own) = &chats[0];
         let answer = NamedTempFile::new().expect("a temporary file");
-        let path = runtime.block_on(path(&own, "", what));
-        let fixed = runtime.block_on(Client::new(own.address).get(&path));
+        let own_path = runtime.block_on(path(own, "", what));
+        let fixed = runtime.block_on(Client::new(own.address).get(&own_path));
         keep(&fixed.headers, &fixed.body, answer.path());
         let hyper = start(Role::Fixed(answer.path()));
         let axum = start(Role::FixedInAxum(answer.path()));
 
         let mut sides = Vec::new();
-        for (server, prefix) in [(&own, ""), (&in_hyper, PREFIX), (&in_axum, PREFIX)] {
-            let path = runtime.block_on(self::path(server, prefix, what));
-            sides.push(Side::new(&runtime, server, &path));
+        for (name, prefix, server) in &chats {
+            let path = runtime.block_on(path(server, prefix, what));
+            sides.push(Side::new(&runtime, name, server, &path));
         }
-        for server in [&hyper, &axum] {
-            sides.push(Side::new(&runtime, server, &format!("{PREFIX}{path}")));
-        }
+        let mut floors = [
+            ("constant in hyper", &hyper),
+            ("constant in axum, nested", &axum),
+        ]
+        .map(|(name, server)| Side::new(&runtime, name, server, &format!("{PREFIX}{own_path}")));
         for _ in 0..run.rounds {
-            for side in &mut sides {
+            for side in sides.iter_mut().chain(&mut floors) {
                 side.measure(&runtime, run.pick(640, 20_000));
             }
         }
 
-        let (rate, cost): (Vec<_>, Vec<_>) = sides.into_iter().map(Side::medians).unzip();
-        rates.push(row(what, &rate, 0, |other, first| other / first));
-        costs.push(row(what, &cost, 1, |other, first| other - first));
+        sides.iter().for_each(|side| side.print(what, &sides[0]));
+        floors.iter().for_each(|side| side.print(what, &floors[0]));
     }
-    print("requests a second", "ratio", &rates);
-    print("µs of processor each", "more", &costs);
 }
 
 /// Posts what is read later.
@@ -96,19 +104,25 @@ async fn path(server: &Server, prefix: &str, what: &str) -> String {
 
 /// A server, its clients, and what was measured.
 struct Side<'a> {
+    name: &'a str,
     server: &'a Server,
     clients: Vec<Asker>,
+    /// Requests a second in each round.
     rates: Vec<f64>,
-    costs: Vec<f64>,
+    /// Time of the processors in all rounds, in microseconds, and requests.
+    busy: f64,
+    requests: f64,
 }
 
 impl<'a> Side<'a> {
-    fn new(runtime: &Runtime, server: &'a Server, path: &str) -> Self {
+    fn new(runtime: &Runtime, name: &'a str, server: &'a Server, path: &str) -> Self {
         Self {
+            name,
             server,
             clients: runtime.block_on(askers(server.address, &get(path), CONNECTIONS)),
             rates: Vec::new(),
-            costs: Vec::new(),
+            busy: 0.0,
+            requests: 0.0,
         }
     }
 
@@ -116,35 +130,21 @@ impl<'a> Side<'a> {
         let before = busy(self.server);
         let took = runtime.block_on(ask(&mut self.clients, n));
         self.rates.push(n as f64 / took.as_secs_f64());
-        let busy = busy(self.server) - before;
-        self.costs.push(busy.as_micros() as f64 / n as f64);
+        self.busy += (busy(self.server) - before).as_micros() as f64;
+        self.requests += n as f64;
     }
 
-    fn medians(self) -> (f64, f64) {
-        (median(self.rates), median(self.costs))
+    /// Prints a line that compares with another side, round by round.
+    fn print(&self, what: &str, other: &Self) {
+        let pairs = self.rates.iter().zip(&other.rates);
+        let ratio = median(pairs.map(|(rate, other)| rate / other).collect());
+        let rate = median(self.rates.clone());
+        let cost = |side: &Self| side.busy / side.requests;
+        println!(
+            "| {what} | {} | {rate:.0} | {ratio:.2} | {:.1} | {:.1} |",
+            self.name,
+            cost(self),
+            cost(self) - cost(other)
+        );
     }
-}
-
-/// A line of a table: the chat by its own listener and in two hosts, and the hosts alone.
-fn row(what: &str, all: &[f64], digits: usize, compare: fn(f64, f64) -> f64) -> String {
-    let [own, in_hyper, in_axum, hyper, axum] = all else {
-        unreachable!("five servers are measured");
-    };
-    format!(
-        "| {what} | {own:.digits$} | {in_hyper:.digits$} | {:.2} | {in_axum:.digits$} | {:.2} \
-         | {hyper:.digits$} | {axum:.digits$} | {:.2} |",
-        compare(*in_hyper, *own),
-        compare(*in_axum, *own),
-        compare(*axum, *hyper),
-    )
-}
-
-fn print(unit: &str, comparison: &str, rows: &[String]) {
-    println!(
-        "| {unit} | own listener | in hyper | {comparison} | in axum | {comparison} \
-         | constant in hyper | constant in axum | {comparison} |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    rows.iter().for_each(|row| println!("{row}"));
-    println!();
 }

@@ -14,6 +14,7 @@ use axum::http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use axum::{Router, serve};
 use chat_http::{App, FromExtensions, Identity};
 use chatcore::{ChatStore, NewMessage, Username};
@@ -65,7 +66,10 @@ async fn main() -> Result<(), Error> {
         once(router).await?;
     } else {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening on http://{}", listener.local_addr()?);
+        let place = listener.local_addr()?;
+        // Frames of sockets are small, and must not wait for each other.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        println!("listening on http://{place}");
         // The chat limits clients by their addresses.
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let shutdown = async move {

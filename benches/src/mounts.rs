@@ -18,14 +18,18 @@ use tower_service::Service;
 /// Path below which a service is mounted.
 pub const PREFIX: &str = "/community";
 
-/// Serves below the prefix as a program of axum's does.
-pub(crate) async fn serve_in_axum<S>(listener: TcpListener, service: S)
+/// Returns a program of axum's with a service below the prefix.
+pub(crate) fn nested<S>(service: S) -> Router
 where
     S: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Response: IntoResponse,
     S::Future: Send + 'static,
 {
-    let router = Router::new().nest_service(PREFIX, service);
+    Router::new().nest_service(PREFIX, service)
+}
+
+/// Serves a program of axum's.
+pub(crate) async fn serve_in_axum(listener: TcpListener, router: Router) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use axum::Router;
 use chat_http::{App, Settings};
 use chat_testkit::server::Server;
 use chatcore::ChatStore;
@@ -23,8 +24,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// Program that the chat is mounted in.
 #[derive(Debug, Clone, Copy)]
 pub enum Host {
-    /// axum, which serves it by `nest_service`.
+    /// axum, whose router it is merged into.
     Axum,
+    /// axum, which serves it by `nest_service`.
+    AxumNested,
     /// hyper, and nothing else.
     Hyper,
 }
@@ -66,7 +69,7 @@ async fn play(role: &str, argument: &str) {
     // Before it says that it listens.
     let app = match role {
         "chat" => Some(app(argument, "").await),
-        "axum" | "hyper" => Some(app(argument, PREFIX).await),
+        "axum" | "axum-nested" | "hyper" => Some(app(argument, PREFIX).await),
         _ => None,
     };
     let is_fixed = ["fixed", "fixed-in-axum"].contains(&role);
@@ -79,10 +82,17 @@ async fn play(role: &str, argument: &str) {
     );
     match (role, app, answer) {
         ("chat", Some(app), _) => chat_http::run(listener, app, std::future::pending()).await,
-        ("axum", Some(app), _) => mounts::serve_in_axum(listener, app).await,
+        ("axum", Some(app), _) => {
+            mounts::serve_in_axum(listener, Router::new().merge(app)).await;
+        }
+        ("axum-nested", Some(app), _) => {
+            mounts::serve_in_axum(listener, mounts::nested(app)).await;
+        }
         ("hyper", Some(app), _) => mounts::serve_in_hyper(listener, app).await,
         ("fixed", _, Some(answer)) => fixed::serve(listener, answer).await,
-        ("fixed-in-axum", _, Some(answer)) => mounts::serve_in_axum(listener, answer).await,
+        ("fixed-in-axum", _, Some(answer)) => {
+            mounts::serve_in_axum(listener, mounts::nested(answer)).await;
+        }
         _ => raw::serve(listener).await,
     }
 }
@@ -136,6 +146,7 @@ pub fn start_executable(executable: &Path, role: Role<'_>) -> Server {
     match role {
         Role::Chat(store) => command.args(["chat", store]),
         Role::Mounted(Host::Axum, store) => command.args(["axum", store]),
+        Role::Mounted(Host::AxumNested, store) => command.args(["axum-nested", store]),
         Role::Mounted(Host::Hyper, store) => command.args(["hyper", store]),
         Role::Fixed(file) => command.arg("fixed").arg(file),
         Role::FixedInAxum(file) => command.arg("fixed-in-axum").arg(file),

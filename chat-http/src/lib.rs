@@ -25,6 +25,8 @@ mod address;
 mod app;
 mod arrival;
 mod authenticate;
+#[cfg(feature = "axum")]
+mod axum_router;
 mod body;
 mod claims;
 mod config;

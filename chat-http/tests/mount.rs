@@ -513,6 +513,38 @@ async fn bare_hyper_serves_it_with_the_prefix_in_the_path() {
 }
 
 #[tokio::test]
+async fn a_router_of_axum_takes_the_chat_in_at_its_prefix_or_as_the_rest() {
+    let hello = || axum::routing::get(async || "hello");
+    for (prefix, own) in [("/community", "/"), ("/a%20b/{c}", "/"), ("", "/hello")] {
+        let (store, _folder) = store().await;
+        store
+            .create_room(&"lobby".parse().expect("a room"))
+            .await
+            .expect("created");
+        let app = App::builder(store).mount_at(prefix).build();
+        let router: Router = Router::new()
+            .route(own, hello())
+            .merge(app.expect("an application"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let mut client = Client::new(address);
+        assert_eq!(client.get(own).await.text(), "hello", "{prefix}");
+        for (path, status) in [("/", 200), ("/chat/lobby", 200), ("/no/such/page", 404)] {
+            let reply = client.get(&format!("{prefix}{path}")).await;
+            assert_eq!(reply.status, status, "{prefix}{path}: {}", reply.text());
+        }
+        let socket = Socket::open_at(address, &format!("{prefix}/ws"), &[]).await;
+        assert!(socket.is_ok(), "{prefix}");
+        if !prefix.is_empty() {
+            assert_eq!(client.get(prefix).await.status, 200, "{prefix}");
+            assert_eq!(client.get("/chat/lobby").await.status, 404, "{prefix}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_programs_on_one_replica_set_deliver_to_each_other() {
     let database = chat_testkit::mongod::database(chat_testkit::mongod::Kind::ReplicaSet);
     let mut addresses = Vec::new();
@@ -523,7 +555,7 @@ async fn two_programs_on_one_replica_set_deliver_to_each_other() {
             .mount_at("/community")
             .build()
             .expect("an application");
-        let router = Router::new().nest_service("/community", app.clone());
+        let router: Router = Router::new().merge(app.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         addresses.push(listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router).await });
