@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use chat_client::Client;
 use chat_http::{App, PeerAddr};
 use chatcore::ChatStore;
 use hyper::Request;
@@ -12,8 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 type Error = Box<dyn std::error::Error>;
@@ -61,16 +61,12 @@ async fn serve(listener: TcpListener, app: App) -> Result<(), Error> {
     }
 }
 
+/// Asks for the rooms, as another program does.
 async fn ask(address: SocketAddr) -> Result<String, Error> {
-    let mut connection = TcpStream::connect(address).await?;
-    let request =
-        format!("GET /community/chat/ HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await?;
-    let rooms = answer.lines().last().unwrap_or_default();
-    match rooms {
-        r#"["lobby"]"# => Ok(rooms.to_owned()),
-        _ => Err(answer.into()),
+    let client = Client::connect(&format!("http://{address}/community")).await?;
+    let rooms = client.rooms(None, 10).await?;
+    if rooms != ["lobby"] {
+        return Err(format!("the rooms are {rooms:?}").into());
     }
+    Ok(rooms.join(", "))
 }

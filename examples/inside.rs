@@ -3,10 +3,10 @@
 //! `cargo run -p chat-examples --bin inside -- [store]` serves until Ctrl-C. With `--once` after
 //! the store it asks itself for the messages and ends.
 
+use chat_client::{Client, Page};
 use chat_http::{App, Settings};
 use chatcore::{ChatStore, NewMessage};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 #[tokio::main]
@@ -36,14 +36,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ))
         .await?;
     if once {
-        let mut connection = TcpStream::connect(address).await?;
-        let request = format!(
-            "GET /chat/lobby/messages HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-        );
-        connection.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await?;
-        println!("{}", answer.lines().last().unwrap_or_default());
+        let client = Client::connect(&format!("http://{address}")).await?;
+        for message in client.messages("lobby", Page::Newest, 10).await? {
+            println!("{}: {}", message.sender, message.text);
+        }
     } else {
         tokio::signal::ctrl_c().await?;
     }
