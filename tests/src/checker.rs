@@ -33,8 +33,8 @@ const READERS: usize = 3;
 const OWNER: &str = "owner";
 const PASSWORD: &str = "correct horse";
 
-/// A place of a message: its room and its seq.
-type Place = (String, i64);
+/// A message: its room and its `seq`.
+type MessageId = (String, i64);
 
 /// A post that was answered.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ struct Answered {
 }
 
 impl Answered {
-    fn place(&self) -> Place {
+    fn id(&self) -> MessageId {
         (self.room.clone(), self.seq)
     }
 }
@@ -92,7 +92,7 @@ impl<T: PartialEq> Asked<T> {
 }
 
 /// A reaction: of which message, by whom, with which emoji.
-type ReactionKey = (Place, String, &'static str);
+type ReactionKey = (MessageId, String, &'static str);
 
 #[derive(Debug, Default)]
 struct Record {
@@ -100,11 +100,11 @@ struct Record {
     unanswered: Mutex<Vec<Unanswered>>,
     /// Messages whose deletion was answered, that were found deleted, and whose deletion was not
     /// answered.
-    deleted: Mutex<HashSet<Place>>,
-    found_deleted: Mutex<HashSet<Place>>,
-    perhaps_deleted: Mutex<HashSet<Place>>,
+    deleted: Mutex<HashSet<MessageId>>,
+    found_deleted: Mutex<HashSet<MessageId>>,
+    perhaps_deleted: Mutex<HashSet<MessageId>>,
     /// Texts by which messages were edited.
-    texts: Mutex<HashMap<Place, Asked<String>>>,
+    texts: Mutex<HashMap<MessageId, Asked<String>>>,
     /// Reactions that were added (`true`) or removed.
     reactions: Mutex<HashMap<ReactionKey, Asked<bool>>>,
     wrong: Mutex<Vec<String>>,

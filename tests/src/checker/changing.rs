@@ -13,7 +13,7 @@ use chat_client::wire::{NewMessage, Reaction};
 
 use super::caller::{Attempts, Caller};
 use super::posting::record;
-use super::{Answered, Place, READERS, lock, reader_name, room_name};
+use super::{Answered, MessageId, READERS, lock, reader_name, room_name};
 
 /// The pause of each client between two deletions.
 const DELETION_PAUSE: Duration = Duration::from_millis(10);
@@ -48,9 +48,9 @@ impl Deleter {
         let called = self.caller.call(Attempts::UntilAnswered, delete).await;
         let record = &self.caller.record;
         match called.answer {
-            Some(Ok(())) => drop(lock(&record.deleted).insert(message.place())),
+            Some(Ok(())) => drop(lock(&record.deleted).insert(message.id())),
             Some(Err(problem)) => record.wrong(format!("{message:?} was not deleted: {problem}")),
-            None => drop(lock(&record.perhaps_deleted).insert(message.place())),
+            None => drop(lock(&record.perhaps_deleted).insert(message.id())),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Author {
             );
             let record = self.caller.record.clone();
             lock(&record.texts)
-                .entry(message.place())
+                .entry(message.id())
                 .or_default()
                 .unanswered = Some(text.clone());
 
@@ -119,12 +119,12 @@ impl Author {
                         record.wrong(format!("an edit to {text} was answered with {edited:?}"));
                     }
                     let mut texts = lock(&record.texts);
-                    let asked = texts.entry(message.place()).or_default();
+                    let asked = texts.entry(message.id()).or_default();
                     (asked.answered, asked.unanswered) = (Some(text), None);
                     record.edits.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(Err(problem)) if problem.status == 409 => {
-                    lock(&record.found_deleted).insert(message.place());
+                    lock(&record.found_deleted).insert(message.id());
                     return;
                 }
                 Some(Err(problem)) => record.wrong(format!("no edit to {text}: {problem}")),
@@ -151,7 +151,7 @@ pub(super) struct Reactor {
     name: String,
     number: usize,
     /// Messages at which an attempt may still have an effect, or that are deleted.
-    left_alone: HashSet<Place>,
+    left_alone: HashSet<MessageId>,
 }
 
 impl Reactor {
@@ -170,8 +170,7 @@ impl Reactor {
             tokio::time::sleep(REACTION_PAUSE).await;
             n += 1;
             let latest = self.caller.record.latest(n * 7 % REACTED);
-            if let Some(message) =
-                latest.filter(|message| !self.left_alone.contains(&message.place()))
+            if let Some(message) = latest.filter(|message| !self.left_alone.contains(&message.id()))
             {
                 self.react(&message, EMOJI[n % EMOJI.len()]).await;
             }
@@ -181,7 +180,7 @@ impl Reactor {
     /// Adds a reaction, or removes it if it is there.
     async fn react(&mut self, message: &Answered, emoji: &'static str) {
         let record = self.caller.record.clone();
-        let key = (message.place(), self.name.clone(), emoji);
+        let key = (message.id(), self.name.clone(), emoji);
         let is_added = {
             let mut reactions = lock(&record.reactions);
             let asked = reactions.entry(key.clone()).or_default();
@@ -211,14 +210,14 @@ impl Reactor {
                 record.reacted.fetch_add(1, Ordering::Relaxed);
             }
             Some(Err(problem)) if problem.status == 409 => {
-                lock(&record.found_deleted).insert(message.place());
-                self.left_alone.insert(message.place());
+                lock(&record.found_deleted).insert(message.id());
+                self.left_alone.insert(message.id());
             }
             Some(Err(problem)) => record.wrong(format!("{key:?}: {problem}")),
             None => {}
         }
         if called.is_doubtful {
-            self.left_alone.insert(message.place());
+            self.left_alone.insert(message.id());
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn check_log(
     }
 }
 
-/// Reads the log page by page, and from ten places on.
+/// Reads the log page by page, and from ten changes on.
 async fn check_pages(
     client: &Client,
     room: &str,

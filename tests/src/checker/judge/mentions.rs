@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use chat_client::Client;
 use chat_client::wire::Message;
 
-use super::{NAMES, PAGE, Stored};
-use crate::checker::{Account, Place};
+use super::Stored;
+use super::rooms::{NAMES, PAGE};
+use crate::checker::{Account, MessageId};
 
 /// The newest mentions of a user, among which the unread ones are counted.
 const MAX_COUNTED: usize = 1_000;
@@ -38,7 +39,7 @@ pub(super) async fn check(
     }
 }
 
-fn place(message: &Message) -> Place {
+fn id_of(message: &Message) -> MessageId {
     (message.room.clone(), message.seq)
 }
 
@@ -62,7 +63,7 @@ async fn check_list(
 
     let mut pairs = listed.windows(2);
     let is_sorted = pairs.all(|pair| pair[0].timestamp >= pair[1].timestamp);
-    let found: HashSet<_> = listed.iter().map(place).collect();
+    let found: HashSet<_> = listed.iter().map(id_of).collect();
     if !is_sorted || found.len() != listed.len() {
         faults.push(format!(
             "the mentions of {reader} are not in order, or not once each"
@@ -70,7 +71,7 @@ async fn check_list(
     }
     let missing = expected
         .iter()
-        .find(|one| !found.contains(&place(one)) && !ends.contains(&one.timestamp));
+        .find(|one| !found.contains(&id_of(one)) && !ends.contains(&one.timestamp));
     let wrong = listed.iter().find(|message| !expected.contains(message));
     if missing.is_some() || wrong.is_some() {
         faults.push(format!(
