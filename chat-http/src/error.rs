@@ -68,6 +68,10 @@ impl HttpError {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    fn gone(detail: &'static str) -> Self {
+        Self::new(StatusCode::GONE, detail)
+    }
+
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let detail = format!("this path takes {allowed}");
         let allow = HeaderValue::from_str(allowed)
@@ -154,8 +158,7 @@ impl From<Error> for HttpError {
             Error::TooManyReactions => Self::conflict(format!(
                 "a message has at most {MAX_REACTIONS} different emoji"
             )),
-            Error::ChangesGone => Self::new(
-                StatusCode::GONE,
+            Error::ChangesGone => Self::gone(
                 "the changes after this one are not kept any more; read again what is shown",
             ),
             Error::AccountNotFound => Self::not_found("no account has this name"),

@@ -2,7 +2,7 @@
 
 use crate::types::Username;
 
-/// The user on whose behalf the program calls the store: nobody in particular, a guest, or an
+/// The user on whose behalf the program calls the store: anonymous, a guest, or an
 /// account.
 ///
 /// The store takes the program's word for it. [`ChatStore::session`](crate::ChatStore::session)

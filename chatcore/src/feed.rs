@@ -77,7 +77,7 @@ pub(crate) struct Refresh {
     ends_known: bool,
 }
 
-/// Numbers of what a store holds in memory for those who read and follow. Made by
+/// Numbers of the rooms and readers that a store holds in memory. Made by
 /// [`ChatStore::live_counts`](crate::ChatStore::live_counts).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -25,7 +25,7 @@ struct Inner {
 }
 
 impl SharedMessage {
-    /// The message as a JSON object with the fields of [`Message`].
+    /// Returns the message as a JSON object with the fields of [`Message`].
     #[must_use]
     pub fn json(&self) -> &Bytes {
         self.0.json.get_or_init(|| {

@@ -20,7 +20,7 @@ use crate::model::Access;
 use crate::store::ChatStore;
 use crate::types::{RoomName, Username};
 
-/// The store, as one user may see and change it, or as somebody unknown may. Made by
+/// The store, as one user may see and change it, or as an anonymous one may. Made by
 /// [`ChatStore::as_user`].
 ///
 /// A private room of which the user is not a member is to all of this as if it did not exist: there

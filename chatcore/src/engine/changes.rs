@@ -33,18 +33,18 @@ impl NextChanges {
 
 impl Engine {
     /// Reads at most `limit` messages that changed after `after`. Where there are none yet, waits
-    /// for some until `patience` is over. To an actor whose `request` is refused the room is as if
+    /// for some until `timeout` is over. To an actor whose `request` is refused the room is as if
     /// it did not exist.
     pub(crate) async fn wait_for_changes(
         &self,
         room: &RoomName,
         after: ChangeSeq,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
         request: Option<&AccessRequest>,
     ) -> Result<Vec<SharedMessage>> {
         self.check_open()?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let room = self.feed.room(room);
         let mut wake = room.subscribe();
         let mut source = AccessSource::Store;

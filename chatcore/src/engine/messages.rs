@@ -64,16 +64,16 @@ impl Engine {
     }
 
     /// Reads as [`read`](Self::read) does. Where there is no message yet, waits for some until
-    /// `patience` is over.
+    /// `timeout` is over.
     pub(crate) async fn wait_for_messages(
         &self,
         room: &RoomName,
         range: Range,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
         request: Option<&AccessRequest>,
     ) -> Result<Vec<SharedMessage>> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let mut wake = self.feed.room(room).subscribe();
         let mut source = AccessSource::Store;
         loop {

@@ -28,8 +28,8 @@ impl UserWatcher {
         }
     }
 
-    /// Waits until there is something new. The updates that a slow watcher lost come as one
-    /// [`UserUpdate::Revoked`], which asks for most.
+    /// Waits for the next update. The updates that a slow watcher lost come as one
+    /// [`UserUpdate::Revoked`], after which the program checks everything anew.
     ///
     /// # Cancellation
     ///

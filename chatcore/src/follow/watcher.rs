@@ -140,7 +140,7 @@ impl Watcher {
         self.position
     }
 
-    /// Waits until there is something new. Of who is present, only the latest is given.
+    /// Waits for the next update. Of several changes of presence only the latest is given.
     ///
     /// # Cancellation
     ///

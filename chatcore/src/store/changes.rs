@@ -140,8 +140,8 @@ impl ChatStore {
             .await
     }
 
-    /// Reads changed messages as [`changes`](Self::changes) does. Where there are none yet, waits
-    /// for some until `patience` is over; then the answer is empty.
+    /// Reads changed messages as [`changes`](Self::changes) does. If there is none yet, waits
+    /// up to `timeout` for the first; the answer is empty after that.
     ///
     /// # Errors
     ///
@@ -151,11 +151,11 @@ impl ChatStore {
         room: &RoomName,
         after: ChangeSeq,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = check_limit(limit, MAX_MESSAGES)?;
         self.engine
-            .wait_for_changes(room, after, limit, patience, None)
+            .wait_for_changes(room, after, limit, timeout, None)
             .await
     }
 

@@ -68,7 +68,7 @@ impl ChatStore {
         }
     }
 
-    /// Returns numbers of what is in memory for those who read and follow.
+    /// Returns the numbers of the rooms and readers that are in memory.
     #[must_use]
     pub fn live_counts(&self) -> LiveCounts {
         self.engine.feed.live_counts()

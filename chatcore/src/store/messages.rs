@@ -62,8 +62,8 @@ impl ChatStore {
         self.engine.read(room, range, limit, None).await
     }
 
-    /// Reads messages as [`messages`](Self::messages) does. Where there is none yet, waits for some
-    /// until `patience` is over; then the answer is empty.
+    /// Reads messages as [`messages`](Self::messages) does. If there is none yet, waits
+    /// up to `timeout` for the first; the answer is empty after that.
     ///
     /// # Errors
     ///
@@ -73,11 +73,11 @@ impl ChatStore {
         room: &RoomName,
         range: Range,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = check_limit(limit, MAX_MESSAGES)?;
         self.engine
-            .wait_for_messages(room, range, limit, patience, None)
+            .wait_for_messages(room, range, limit, timeout, None)
             .await
     }
 

@@ -103,7 +103,7 @@ impl ChatStore {
     }
 
     /// Commits what was posted and writes what was marked as read before this call, refuses what
-    /// comes after with [`Error::Closed`], and gives the store free for another process. Followers
+    /// comes after with [`Error::Closed`], and releases the store to another process. Followers
     /// and watchers end.
     ///
     /// It goes on if the future is dropped. It may be called again: each call waits until the store

@@ -61,7 +61,7 @@ impl ChatStore {
         self.engine.call(self.engine.backend.rooms(page)).await
     }
 
-    /// Returns what is known of a room.
+    /// Returns the description of a room.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl ChatStore {
             .ok_or(Error::RoomNotFound)
     }
 
-    /// Returns who may know of a room; `None` if it does not exist.
+    /// Returns the privacy of a room; `None` if it does not exist.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use crate::session::{Session, SessionId, SessionToken, TOUCH_AFTER, expired_befo
 use crate::types::Username;
 
 impl ChatStore {
-    /// Starts a session for a user who proves nothing: a guest. `device` is what the client
-    /// says it is, kept for the list of sessions.
+    /// Starts a session for a user who proves nothing: a guest. `device` is the client's
+    /// description of itself, kept for the list of sessions.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl ChatStore {
     }
 
     /// Returns the session that a token stands for, if it has neither ended nor expired. Counts as
-    /// a use of it, which is written down once an hour.
+    /// a use of it, which is stored at most once an hour.
     ///
     /// # Errors
     ///

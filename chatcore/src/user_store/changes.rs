@@ -69,7 +69,7 @@ impl UserStore {
     ///
     /// [`Error::TooManyReactions`] for one emoji more than a message may have,
     /// [`Error::NameClaimed`] and [`Error::NameReserved`] for a guest whose name has an account,
-    /// [`Error::Forbidden`] for somebody unknown, [`Error::Banned`], [`Error::RoomNotFound`],
+    /// [`Error::Forbidden`] for an anonymous user, [`Error::Banned`], [`Error::RoomNotFound`],
     /// [`Error::MessageNotFound`], [`Error::MessageDeleted`], [`Error::Busy`], [`Error::Full`].
     /// [`Error::Unavailable`]: added or not; a repeat is safe.
     pub async fn add_reaction(

@@ -30,8 +30,8 @@ impl UserStore {
     }
 
     /// Watches a room: the messages and the changes after a position, the topic, who is present and
-    /// who types, for as long as the user may take part in the room. Unless it is not known who the
-    /// user is, it counts the user as present.
+    /// who types, for as long as the user may take part in the room. Counts the user as present,
+    /// unless anonymous.
     ///
     /// [`last_position`](Self::last_position) is the position of now.
     ///
@@ -75,7 +75,7 @@ impl UserStore {
     }
 
     /// Notifies those who watch a room that the user types in it; holds for 5 seconds. A repeat
-    /// within a second changes nothing, and neither does somebody unknown.
+    /// within a second changes nothing, and an anonymous user is not announced.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl UserStore {
     /// # Errors
     ///
     /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) for a private room that the user is not a
-    /// member of, [`Error::Forbidden`](crate::Error::Forbidden) for somebody unknown,
+    /// member of, [`Error::Forbidden`](crate::Error::Forbidden) for an anonymous user,
     /// [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn read_mark(&self, room: &RoomName) -> Result<Seq> {
         if self.engine().privacy(room).await? == Some(Privacy::Private) {
@@ -125,7 +125,7 @@ impl UserStore {
     ///
     /// [`Error::RoomNotFound`](crate::Error::RoomNotFound),
     /// [`Error::Invalid`](crate::Error::Invalid) for a `seq` after the newest message,
-    /// [`Error::Forbidden`](crate::Error::Forbidden) for somebody unknown,
+    /// [`Error::Forbidden`](crate::Error::Forbidden) for an anonymous user,
     /// [`Error::Busy`](crate::Error::Busy) if too many marks are to be written,
     /// [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn mark_read(&self, room: &RoomName, seq: Seq) -> Result<Seq> {

@@ -29,7 +29,7 @@ impl UserStore {
     /// # Errors
     ///
     /// [`Error::RoomNotFound`] for a private room that the user is not a member of,
-    /// [`Error::Banned`], [`Error::Forbidden`] for somebody unknown, [`Error::Unavailable`],
+    /// [`Error::Banned`], [`Error::Forbidden`] for an anonymous user, [`Error::Unavailable`],
     /// [`Error::Full`].
     pub async fn join(&self, room: &RoomName) -> Result<()> {
         self.store.join(room, self.user()?).await
@@ -48,7 +48,7 @@ impl UserStore {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`], [`Error::Forbidden`] for somebody unknown, [`Error::Unavailable`].
+    /// [`Error::RoomNotFound`], [`Error::Forbidden`] for an anonymous user, [`Error::Unavailable`].
     pub async fn leave(&self, room: &RoomName) -> Result<()> {
         self.access(room).await?;
         self.store.leave(room, self.user()?).await

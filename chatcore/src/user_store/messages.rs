@@ -51,8 +51,8 @@ impl UserStore {
         self.engine().feed.read_public(room, range, limit as usize)
     }
 
-    /// Reads messages as [`messages`](Self::messages) does. Where there is none yet, waits for some
-    /// until `patience` is over; then the answer is empty.
+    /// Reads messages as [`messages`](Self::messages) does. If there is none yet, waits
+    /// up to `timeout` for the first; the answer is empty after that.
     ///
     /// # Errors
     ///
@@ -62,12 +62,12 @@ impl UserStore {
         room: &RoomName,
         range: Range,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = check_limit(limit, MAX_MESSAGES)?;
         let request = self.request(Permission::Read);
         self.engine()
-            .wait_for_messages(room, range, limit, patience, Some(&request))
+            .wait_for_messages(room, range, limit, timeout, Some(&request))
             .await
     }
 
@@ -114,8 +114,8 @@ impl UserStore {
             .await
     }
 
-    /// Reads changed messages as [`changes`](Self::changes) does. Where there are none yet, waits
-    /// for some until `patience` is over; then the answer is empty.
+    /// Reads changed messages as [`changes`](Self::changes) does. If there is none yet, waits
+    /// up to `timeout` for the first; the answer is empty after that.
     ///
     /// # Errors
     ///
@@ -125,12 +125,12 @@ impl UserStore {
         room: &RoomName,
         after: ChangeSeq,
         limit: u32,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<SharedMessage>> {
         let limit = check_limit(limit, MAX_MESSAGES)?;
         let request = self.request(Permission::Read);
         self.engine()
-            .wait_for_changes(room, after, limit, patience, Some(&request))
+            .wait_for_changes(room, after, limit, timeout, Some(&request))
             .await
     }
 
@@ -139,7 +139,7 @@ impl UserStore {
     /// # Errors
     ///
     /// [`Error::MessageNotFound`], [`Error::RoomNotFound`], [`Error::Banned`],
-    /// [`Error::Forbidden`] for somebody unknown, [`Error::Unavailable`].
+    /// [`Error::Forbidden`] for an anonymous user, [`Error::Unavailable`].
     pub async fn mention(&self, room: &RoomName, seq: Seq) -> Result<Option<SharedMessage>> {
         let user = self.user()?;
         let message = self.message(room, seq).await?;
@@ -153,7 +153,7 @@ impl UserStore {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a `limit` outside 1 to [`MAX_MESSAGES`], [`Error::Forbidden`] for
-    /// somebody unknown, [`Error::Unavailable`].
+    /// an anonymous user, [`Error::Unavailable`].
     pub async fn mentions(
         &self,
         before: Option<Timestamp>,

@@ -88,7 +88,7 @@ impl UserStore {
         self.engine().call(private).await
     }
 
-    /// Returns what is known of a room.
+    /// Returns the description of a room.
     ///
     /// # Errors
     ///
