@@ -429,6 +429,13 @@ impl Page {
             .await;
     }
 
+    /// Slows the processor of the page down by this factor.
+    pub async fn slow_down(&self, factor: u32) {
+        self.chromium()
+            .command("Emulation.setCPUThrottlingRate", json!({ "rate": factor }))
+            .await;
+    }
+
     /// Fails requests whose address matches one of these patterns, in place of the earlier ones;
     /// `*` matches anything.
     pub async fn block(&self, patterns: &[&str]) {

@@ -45,8 +45,8 @@ const MODULES: &[Module<'static>] = modules! {
     "account.js" "actions.js" "completer.js" "composer.js" "connection.js" "conversation.js" "editor.js" "emoji.js"
     "finder.js" "followed.js" "formatter.js" "jump_button.js" "live.js" "live_socket.js" "long_poll.js" "members.js" "message_list.js" "muted.js" "names.js"
     "navigation.js" "notifier.js" "notify_menu.js" "outbox.js" "paginator.js" "pending_rows.js" "picker.js" "popover.js" "quotes.js"
-    "read_marks.js" "request.js" "room.js" "room_events.js" "room_list.js" "room_row.js" "room_switch.js" "row_tools.js" "scroll_manager.js" "session.js"
-    "shell.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
+    "read_marks.js" "refresh.js" "request.js" "room.js" "room_events.js" "room_list.js" "room_row.js" "room_switch.js" "row_tools.js" "scroll_manager.js" "session.js"
+    "shell.js" "slices.js" "status.js" "storage.js" "tabs.js" "texts.js" "timeline.js" "toast.js" "typing.js" "writing.js"
 };
 /// Modules that begin by themselves.
 const ENTRIES: &[&str] = &["shell.js", "room.js"];

@@ -1,6 +1,8 @@
 // Brings rows into the list: from live frames, from history, and again when they have changed. All
 // of this runs one after the other.
+import { refreshRow, refreshRows } from "./refresh.js";
 import { fetchRows, parseRows } from "./request.js";
+import { inSlices } from "./slices.js";
 
 const PAGE = 50;
 // Messages that are shown one by one. Of more at once, as after a night, the newest are shown.
@@ -41,10 +43,10 @@ export class Timeline {
     if (missed.length > MANY) await this.#skip();
     // Rows that follow each other are shown in one step.
     let drawn = [];
-    const show = () => this.list.append(drawn.splice(0));
+    const show = () => this.#append(drawn.splice(0));
     for (const frame of frames) {
       if (frame.type === "changed") {
-        show();
+        await show();
         await this.#applyChange(frame);
       } else if (!this.newest) {
         this.onUnseen(frame);
@@ -52,13 +54,24 @@ export class Timeline {
         const last = drawn.length > 0 ? Number(drawn.at(-1).dataset.seq) : this.list.last;
         if (frame.html && frame.seq === last + 1) drawn.push(...parseRows(frame.html));
         else if (frame.seq > last) {
-          show();
+          await show();
           await this.#catchUp();
         }
       }
     }
-    show();
-    this.list.trim("first");
+    await show();
+  }
+
+  // `live` rows are new; the others belong to history.
+  #append(rows, live = true) {
+    return this.#inSlices(rows, (slice) => {
+      this.list.append(slice, { live });
+      this.list.trim("first");
+    });
+  }
+
+  #inSlices(rows, show) {
+    return inSlices(rows, (slice) => this.#closed || show(slice));
   }
 
   // Gives up to follow one by one: at the end the newest rows are shown, elsewhere the rest is
@@ -72,45 +85,27 @@ export class Timeline {
     const row = this.list.row(frame.seq);
     if (!row || Number(row.dataset.change) >= frame.change) return;
     if (frame.html) this.list.replace(row, parseRows(frame.html)[0]);
-    else await this.#refreshRow(frame.seq);
+    else await refreshRow(this.list, this.#url, frame.seq);
   }
 
   async #catchUp() {
     for (let rows; !rows || rows.length === PAGE; ) {
       rows = await fetchRows(this.#url, { after: this.list.last, limit: PAGE });
-      this.list.append(rows);
-      this.list.trim("first");
+      await this.#append(rows);
     }
   }
 
   // Brings the row of a message up to date, or all rows up to it.
   refresh(seq) {
     return this.#run(async () => {
-      if (this.list.row(seq)) await this.#refreshRow(seq);
+      if (this.list.row(seq)) await refreshRow(this.list, this.#url, seq);
       else if (this.newest && seq > this.list.last) await this.#catchUp();
     });
   }
 
-  async #refreshRow(seq) {
-    const [drawn] = await fetchRows(this.#url, { after: seq - 1, limit: 1 });
-    const row = this.list.row(seq);
-    if (row && Number(drawn?.dataset.seq) === seq) this.list.replace(row, drawn);
-  }
-
   // Draws all rows again: changes were missed that are not kept.
   refreshAll() {
-    return this.#run(async () => {
-      const last = this.list.last;
-      for (let after = this.list.first - 1; after < last; ) {
-        const rows = await fetchRows(this.#url, { after, limit: PAGE });
-        if (rows.length === 0) return;
-        for (const drawn of rows) {
-          const row = this.list.row(drawn.dataset.seq);
-          if (row) this.list.replace(row, drawn);
-        }
-        after = Number(rows.at(-1).dataset.seq);
-      }
-    });
+    return this.#run(() => refreshRows(this.list, this.#url));
   }
 
   // Shows another page of history, "before" the first row or "after" the last.
@@ -118,15 +113,16 @@ export class Timeline {
     return this.#run(async () => {
       const place = side === "before" ? this.list.first : this.list.last;
       const rows = await fetchRows(this.#url, { [side]: place, limit: PAGE });
-      if (side === "before") {
-        this.list.prepend(rows);
-        if (this.list.trim("last")) this.newest = false;
-      } else {
-        this.list.append(rows, { live: false });
+      if (side === "after") {
+        await this.#append(rows, false);
         this.newest = rows.length < PAGE;
-        this.list.trim("first");
+        return;
       }
-      return rows.length;
+      // The nearest rows come first.
+      await this.#inSlices(rows.reverse(), (slice) => {
+        this.list.prepend(slice.reverse());
+        if (this.list.trim("last")) this.newest = false;
+      });
     });
   }
 

@@ -8,12 +8,15 @@ in_chromium!(
     a_first_load_is_small,
     a_warm_load_is_smaller,
     nothing_shifts_while_a_room_opens,
+    rows_come_a_few_at_a_time_while_somebody_scrolls,
 );
 
 const FIRST_BYTES: u64 = 40 * 1024;
 const FIRST_REQUESTS: usize = 6;
 const WARM_BYTES: u64 = 12 * 1024;
 const SHIFT: f64 = 0.01;
+/// Rows that are put into the page in one task.
+const ROWS: usize = 10;
 
 /// A room as it is on an ordinary day: fifty messages on the page.
 async fn ordinary(world: &World) -> Page {
@@ -93,4 +96,30 @@ async fn nothing_shifts_while_a_room_opens(world: World) {
         ann.evaluate("window.shifts").await
     );
     assert_eq!(ann.evaluate(LIVE).await, true);
+}
+
+/// Notes how many rows come together.
+const NOTE_ROWS: &str = "window.together = [];
+    new MutationObserver((changes) => {
+        const rows = changes.flatMap(({ addedNodes }) => [...addedNodes]).filter((node) => node.matches?.('.message'));
+        if (rows.length) window.together.push(rows.length);
+    }).observe(document.querySelector('#messages'), { childList: true });";
+
+async fn rows_come_a_few_at_a_time_while_somebody_scrolls(world: World) {
+    let count = 1_000;
+    world.seed("a", count).await;
+    let ann = world.guest("ann").await;
+    world.enter(&ann, "a").await;
+    ann.wait_for(&format!("document.querySelector('#m{count}')"))
+        .await;
+    ann.evaluate(NOTE_ROWS).await;
+    for (turn, reached) in [(-1_500.0, "#m1"), (1_500.0, "#m900")] {
+        let is_reached = format!("Boolean(document.querySelector('{reached}'))");
+        while ann.evaluate(&is_reached).await != true {
+            ann.wheel("#scroller", turn).await;
+        }
+    }
+    let together: Vec<usize> = ann.get("window.together").await;
+    assert!(together.iter().sum::<usize>() > 1_500, "{together:?}");
+    assert!(together.iter().all(|rows| *rows <= ROWS), "{together:?}");
 }
