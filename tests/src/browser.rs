@@ -9,6 +9,7 @@ mod chromium;
 mod connection;
 mod firefox;
 mod keys;
+pub mod webp;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -427,6 +428,20 @@ impl Page {
         self.chromium()
             .command("Network.emulateNetworkConditions", conditions)
             .await;
+    }
+
+    /// Takes a picture of the page as WebP.
+    pub async fn webp(&self) -> Vec<u8> {
+        let taken = self
+            .chromium()
+            .command(
+                "Page.captureScreenshot",
+                json!({ "format": "webp", "quality": 85 }),
+            )
+            .await;
+        base64::engine::general_purpose::STANDARD
+            .decode(taken["data"].as_str().expect("a picture"))
+            .expect("Base64")
     }
 
     /// Slows the processor of the page down by this factor.

@@ -36,6 +36,7 @@ mod languages;
 mod live;
 mod messages;
 mod people;
+mod pictures;
 mod plain;
 mod rooms;
 mod tabs;
