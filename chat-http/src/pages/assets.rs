@@ -78,6 +78,11 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
             include_str!("../../templates/static/emoji.json"),
         ),
         Asset::new(
+            "emoji-de.json",
+            "application/json",
+            include_str!("../../templates/static/emoji-de.json"),
+        ),
+        Asset::new(
             "icon.svg",
             "image/svg+xml",
             include_str!("../../templates/static/icon.svg"),

@@ -228,7 +228,7 @@ async fn draw_room(
         label: &label,
         topic: found.topic.as_ref().map(Topic::as_str),
         api: format!("{}/chat/{}", app.prefix(), encode(room.as_str())),
-        emoji: assets::url(app, "emoji.json"),
+        emoji: assets::url(app, emoji_names(language)),
         placeholder: placeholder.unwrap_or_default().replace("{room}", &label),
         rows: draw_rows(app, language, messages).await?,
         older: (first > 1).then(|| format!("{page}?before={first}")),
@@ -250,6 +250,14 @@ async fn draw_room(
         error: draft.error,
     };
     render(reader, status, "room", &context)
+}
+
+/// Returns the file with the names of emoji in a language.
+fn emoji_names(language: Language) -> &'static str {
+    match language {
+        Language::English => "emoji.json",
+        Language::German => "emoji-de.json",
+    }
 }
 
 /// A message from the form. What is refused stays in the form.

@@ -13,10 +13,12 @@ export function loadEmoji(url) {
   return loading;
 }
 
-// Pairs of name and emoji, those that begin with the text first.
+// Pairs of name and emoji, those that begin with the text first. An emoji with several names, as in
+// other languages than English, comes once.
 export function findEmoji(emoji, text) {
   const wanted = text.toLowerCase();
   const begins = emoji.filter(([name]) => name.startsWith(wanted));
   const within = emoji.filter(([name]) => !name.startsWith(wanted) && name.includes(wanted));
-  return [...begins, ...within];
+  const found = new Set();
+  return [...begins, ...within].filter(([, sign]) => !found.has(sign) && found.add(sign));
 }

@@ -44,7 +44,7 @@ export class Picker {
     const text = this.#find.value.trim();
     const all = await loadEmoji(this.#url);
     if (this.#find.value.trim() !== text) return;
-    const names = new Map(all.map(([name, emoji]) => [emoji, name]));
+    const names = new Map(all.toReversed().map(([name, emoji]) => [emoji, name]));
     const often = text ? [] : this.#often().map((emoji) => [names.get(emoji) ?? emoji, emoji]);
     const found = findEmoji(all, text).filter(([, emoji]) => !often.some(([, other]) => other === emoji));
     this.#grid.replaceChildren(...[...often, ...found].map(([name, emoji]) => button(name, emoji)));

@@ -1,6 +1,9 @@
 // One room in the list beside the page.
 import { isMuted } from "./muted.js";
 
+const clock = new Intl.DateTimeFormat(navigator.languages, { timeStyle: "short" });
+const day = new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short" });
+
 export function isInvitation(link) {
   return link.closest("#invitations") !== null;
 }
@@ -16,8 +19,7 @@ export function showTime(link) {
   if (!time) return;
   const date = new Date(time.dateTime);
   const isToday = date.toDateString() === new Date().toDateString();
-  const style = isToday ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
-  time.textContent = date.toLocaleString(document.documentElement.lang, style);
+  time.textContent = isToday ? clock.format(date) : day.format(date);
 }
 
 export function countUnread(link, unread, mentions) {

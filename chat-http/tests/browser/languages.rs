@@ -167,6 +167,16 @@ async fn panels_menus_and_dialogs_are_german(world: World) {
     ann.click("#m2 .row-tools [data-do=menu]").await;
     check(&ann, "the menu of a message").await;
     ann.press("Escape").await;
+    // An emoji has German names, and the English ones still find it.
+    for (typed, found) in [("konfettib", "konfettibombe"), ("tada", "tada")] {
+        act(&ann, 2, "react").await;
+        ann.wait_for("document.activeElement.closest('#picker')")
+            .await;
+        ann.type_text(typed).await;
+        ann.wait_for(&format!("[...document.querySelectorAll('#picker .emoji button')].map((one) => `${{one.title}} ${{one.textContent}}`).join() === '{found} 🎉'"))
+            .await;
+        ann.press("Escape").await;
+    }
     ann.click("#notify").await;
     check(&ann, "the notifications").await;
     ann.press("Escape").await;

@@ -263,32 +263,32 @@ async fn film(office: &mut Office) {
     std::fs::write(folder().join("chat.webp"), animation).expect("written");
 }
 
-/// Looks in which a person judges the pages.
-const LOOKS: [(&str, Size, &[(&str, &str)]); 5] = [
-    (
-        "wide",
-        Size::desktop(1440, 900),
-        &[("prefers-color-scheme", "light")],
-    ),
-    (
-        "wide-dark",
-        Size::desktop(1440, 900),
-        &[("prefers-color-scheme", "dark")],
-    ),
-    ("narrow", Size::PHONE, &[("prefers-color-scheme", "light")]),
-    (
-        "narrow-dark",
-        Size::PHONE,
-        &[("prefers-color-scheme", "dark")],
-    ),
-    (
-        "forced",
-        Size::WIDE,
-        &[
-            ("forced-colors", "active"),
-            ("prefers-color-scheme", "dark"),
-        ],
-    ),
+/// A look in which a person judges the pages.
+struct Look {
+    name: &'static str,
+    size: Size,
+    scheme: &'static str,
+    forced_colors: &'static str,
+}
+
+const fn look(name: &'static str, size: Size, scheme: &'static str) -> Look {
+    Look {
+        name,
+        size,
+        scheme,
+        forced_colors: "none",
+    }
+}
+
+const LOOKS: [Look; 5] = [
+    look("wide", Size::desktop(1440, 900), "light"),
+    look("wide-dark", Size::desktop(1440, 900), "dark"),
+    look("narrow", Size::PHONE, "light"),
+    look("narrow-dark", Size::PHONE, "dark"),
+    Look {
+        forced_colors: "active",
+        ..look("forced", Size::WIDE, "dark")
+    },
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,18 +303,23 @@ async fn pictures_of_every_page() {
     for page in [&office.ann, &stranger] {
         page.expect_failed_requests();
     }
-    for (look, size, features) in LOOKS {
+    for look in LOOKS {
         for language in ["en", "de"] {
             for page in [&office.ann, &stranger] {
-                page.resize(size).await;
-                page.prefer(features).await;
+                page.resize(look.size).await;
+                page.prefer(&[
+                    ("prefers-color-scheme", look.scheme),
+                    ("forced-colors", look.forced_colors),
+                ])
+                .await;
                 page.speak(language).await;
             }
-            let look = format!("{look}-{language}");
-            pages(&office, &stranger, &look).await;
-            parts(&office, &look).await;
+            let name = format!("{}-{language}", look.name);
+            pages(&office, &stranger, &name).await;
+            parts(&office, &name).await;
         }
     }
+    office.ann.prefer(&[]).await;
     office.ann.resize(Size::WIDE).await;
     office.world.enter(&office.ann, "general").await;
     office.ann.print().await;
