@@ -1,8 +1,8 @@
 //! A chat client for the terminal: rooms to the left, messages to the right, a line to write.
 //!
-//! `terminal URL NAME [ROOM…]` connects to a server as a guest, for example
-//! `cargo run -p chat-examples --bin terminal -- http://localhost:8000 ann general`. Tab goes to the
-//! next room, `/join ROOM` opens one, Enter sends, Esc ends.
+//! `terminal URL NAME [ROOM…]` connects to a server as a guest, for example `cargo run -p
+//! chat-examples --bin terminal -- http://localhost:8000 ann general`. Tab goes to the next room,
+//! `/join ROOM` opens one, Enter sends, Esc ends.
 //!
 //! `terminal STORE --once` needs neither a server nor a terminal: it serves the store at that path
 //! by itself, presses some keys, and prints the screen.

@@ -1,10 +1,10 @@
 //! A client for [`chat-http`](https://docs.rs/chat-http).
 //!
-//! [`Client`] makes the calls: it logs in, posts, reads and changes messages. A call that failed for
-//! a while, such as a post while the server restarts, is made again, and a post makes one message
-//! however often it is sent. [`Client::follow`] follows rooms over one WebSocket as a stream of
-//! [`Event`]s, and goes on after every interruption where it stopped: nothing is missed and nothing
-//! comes twice. Where sockets are blocked it polls.
+//! [`Client`] makes the calls: it logs in, posts, reads and changes messages. A call that failed
+//! for a while, such as a post while the server restarts, is made again, and a post makes one
+//! message however often it is sent. [`Client::follow`] follows rooms over one WebSocket as a
+//! stream of [`Event`]s, and goes on after every interruption where it stopped: nothing is missed
+//! and nothing comes twice. Where sockets are blocked it polls.
 //!
 //! ```
 //! use chat_client::{Client, Event, Subscription};

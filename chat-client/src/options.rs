@@ -53,8 +53,8 @@ impl Options {
         Self::default()
     }
 
-    /// Makes a call again for this long while it fails for a while: 30 s unless set. Zero makes each
-    /// call once.
+    /// Makes a call again for this long while it fails for a while: 30 s unless set. Zero makes
+    /// each call once.
     #[must_use]
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.retry_for = time;
@@ -92,8 +92,9 @@ impl Options {
         self
     }
 
-    /// Also trusts servers whose certificates these authorities signed, as a company has of its own:
-    /// one or more certificates in PEM form. Without this, the authorities are those of Mozilla.
+    /// Also trusts servers whose certificates these authorities signed, as a company has of its
+    /// own: one or more certificates in PEM form. Without this, the authorities are those of
+    /// Mozilla.
     ///
     /// # Errors
     ///

@@ -31,8 +31,8 @@ pub(crate) struct Config {
     #[arg(long, env = "CHAT_GUESTS", default_value = "allow")]
     guests: GuestRights,
 
-    /// Address at which clients reach the server, if it is not the one it listens on: the scheme decides on
-    /// Secure cookies, the path is put before all links and cookies
+    /// Address at which clients reach the server, if it is not the one it listens on: the scheme
+    /// decides on Secure cookies, the path is put before all links and cookies
     #[arg(long, env = "CHAT_PUBLIC_URL")]
     public_url: Option<PublicUrl>,
 

@@ -1,7 +1,7 @@
 //! Names of direct conversations.
 //!
-//! A direct conversation is a private room of two accounts. Its name follows from theirs, and begins
-//! with a character that names of other rooms do not have, so nobody can create it first.
+//! A direct conversation is a private room of two accounts. Its name follows from theirs, and
+//! begins with a character that names of other rooms do not have, so nobody can create it first.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -21,7 +21,8 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Returns the message with its sender: the user who is logged in, or the guest that the client names.
+    /// Returns the message with its sender: the user who is logged in, or the guest that the client
+    /// names.
     ///
     /// `ended` is set if there were credentials of a session that has ended.
     pub(crate) fn into_message(

@@ -57,7 +57,8 @@ impl Weighter<RowKey, Bytes> for BySize {
 
 /// Rows of messages that were drawn lately, at most [`MAX_BYTES`] of them.
 ///
-/// A key holds the state of all that is drawn, so a row never gets old: one that changed has another.
+/// A key holds the state of all that is drawn, so a row never gets old: one that changed has
+/// another.
 pub(crate) struct RowCache {
     rows: Cache<RowKey, Bytes, BySize>,
     quoted: Cache<QuotedKey, SharedMessage>,

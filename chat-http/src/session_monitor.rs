@@ -164,8 +164,8 @@ impl SessionMonitor {
         looked
     }
 
-    /// Waits until the session has ended, or the program has to be asked again. May be dropped at any
-    /// time, as [`next`](Self::next).
+    /// Waits until the session has ended, or the program has to be asked again. May be dropped at
+    /// any time, as [`next`](Self::next).
     pub(crate) async fn ended(&mut self) {
         while !matches!(self.next().await, Looked::Ended | Looked::Unknown) {}
     }

@@ -25,7 +25,8 @@ pub(crate) struct Rate {
 /// A token bucket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenBucket {
-    /// Tokens at the time of `filled`; below zero if more were [spent](Self::spend) than there were.
+    /// Tokens at the time of `filled`; below zero if more were [spent](Self::spend) than there
+    /// were.
     tokens: f64,
     filled: Instant,
 }

@@ -88,8 +88,8 @@ impl From<&Username> for NameKey {
 }
 
 impl Username {
-    /// Returns true if both are the same name, or differ only in case. At most one of such names has
-    /// an account, and then guests can use none of them.
+    /// Returns true if both are the same name, or differ only in case. At most one of such names
+    /// has an account, and then guests can use none of them.
     #[must_use]
     pub fn is_same_but_for_case(&self, other: &Self) -> bool {
         let (a, b) = (self.as_str(), other.as_str());
@@ -129,8 +129,8 @@ impl Account {
     }
 }
 
-/// Checks that guests may use a name. `account_name` is the name of the account that it, in any case,
-/// belongs to.
+/// Checks that guests may use a name. `account_name` is the name of the account that it, in any
+/// case, belongs to.
 ///
 /// # Errors
 ///
@@ -152,8 +152,8 @@ pub(crate) enum Verdict {
     RightUpgraded(String),
 }
 
-/// Hashes that may wait for their turn. One takes tens of milliseconds, so callers in a longer queue
-/// would give up before it ends.
+/// Hashes that may wait for their turn. One takes tens of milliseconds, so callers in a longer
+/// queue would give up before it ends.
 const MAX_WAITING: usize = 64;
 
 /// Hashes passwords on the blocking pool, few at a time, because each takes a core and 19 MiB.

@@ -271,7 +271,8 @@ impl Worker {
         }
     }
 
-    /// Commits, and makes a panic an error: it costs these callers their answer, not all later ones.
+    /// Commits, and makes a panic an error: it costs these callers their answer, not all later
+    /// ones.
     async fn commit_catching_panics(&mut self, pending: &mut Vec<Pending>) -> Result<()> {
         let committed = AssertUnwindSafe(self.commit(pending)).catch_unwind().await;
         let in_flight = self.in_flight.take();

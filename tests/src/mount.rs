@@ -1,7 +1,7 @@
 //! The prefix below which the server under test is mounted, if it is mounted in another program.
 //!
-//! The tests say paths and expect answers as without a prefix. Requests get the prefix here. Answers
-//! lose it here, after it was checked that nothing in them leads out of the mount.
+//! The tests say paths and expect answers as without a prefix. Requests get the prefix here.
+//! Answers lose it here, after it was checked that nothing in them leads out of the mount.
 
 use std::sync::LazyLock;
 

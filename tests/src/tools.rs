@@ -11,8 +11,9 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Returns the path of a program on the `PATH`. Without it this says on standard error what is not tested and
-/// returns `None`, except where `CI` is set: there a program that is missing is a failure.
+/// Returns the path of a program on the `PATH`. Without it this says on standard error what is not
+/// tested and returns `None`, except where `CI` is set: there a program that is missing is a
+/// failure.
 ///
 /// # Panics
 ///

@@ -40,8 +40,8 @@ impl Client {
     /// Posts a message. When this returns, the message is durable.
     ///
     /// A message without a nonce gets a random one, so that it is stored once however often it is
-    /// sent. If this fails without an answer, the message is stored once or not at all; post it with
-    /// the same nonce to find out.
+    /// sent. If this fails without an answer, the message is stored once or not at all; post it
+    /// with the same nonce to find out.
     ///
     /// # Errors
     ///
@@ -173,8 +173,8 @@ impl Client {
         Ok(reactions.reactions)
     }
 
-    /// Lists the messages that mention the user, newest first, older than `before`: at most `limit`,
-    /// which is 1 to 200.
+    /// Lists the messages that mention the user, newest first, older than `before`: at most
+    /// `limit`, which is 1 to 200.
     ///
     /// # Errors
     ///

@@ -18,7 +18,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Follows a room from now on: from the moment of its [`Event::Following`](crate::Event::Following).
+    /// Follows a room from now on: from the moment of its
+    /// [`Event::Following`](crate::Event::Following).
     #[must_use]
     pub fn from_now(room: impl Into<String>) -> Self {
         Self {
@@ -37,8 +38,8 @@ impl Subscription {
     /// Follows a room from the message after `seq`, and from the changes that are made from now on.
     ///
     /// A program that shows earlier messages [resumes](Self::resume) after them instead: with
-    /// `last_change` of [`Client::room`](crate::Client::room), read before the messages, so that no change in between is
-    /// missed.
+    /// `last_change` of [`Client::room`](crate::Client::room), read before the messages, so that no
+    /// change in between is missed.
     #[must_use]
     pub fn after(room: impl Into<String>, seq: i64) -> Self {
         Self {

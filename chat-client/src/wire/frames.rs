@@ -133,8 +133,8 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nonce: Option<String>,
     },
-    /// A frame was refused; or, with a room, no nonce and status 403 or 404, the user may not follow
-    /// that room any more.
+    /// A frame was refused; or, with a room, no nonce and status 403 or 404, the user may not
+    /// follow that room any more.
     Error {
         /// The room of the frame.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! One WebSocket: the rooms that a client follows, and its requests.
 //!
-//! A socket holds no messages. It holds a position in each room, takes what is ready when the client
-//! has taken what came before, and writes it in one call. While the client takes nothing, nothing
-//! is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
+//! A socket holds no messages. It holds a position in each room, takes what is ready when the
+//! client has taken what came before, and writes it in one call. While the client takes nothing,
+//! nothing is read for it; if that lasts, the socket is closed, and the client resumes by `seq`.
 
 mod delivery;
 mod requests;
@@ -160,7 +160,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         if message.is_text() {
             let request = Request::parse(text(&message)?);
             if matches!(request.command, Ok(Command::Ping)) {
-                // It waits for no other request: while the store is away, the server is still there.
+                // It waits for no other request: while the store is away, the server is still
+                // there.
                 self.transport.send(encode(&ServerFrame::Pong)).await?;
             } else {
                 self.requests.push(request);

@@ -4,7 +4,8 @@ use chat_client::wire::schema::{ChangeSeq, Emoji, RoomName, Seq, SessionId, User
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// Generators of schemas: a field with a default may be left out of a request, but not of an answer.
+/// Generators of schemas: a field with a default may be left out of a request, but not of an
+/// answer.
 pub(super) struct Schemas {
     pub(super) requests: SchemaGenerator,
     pub(super) answers: SchemaGenerator,

@@ -1,8 +1,9 @@
 //! The modules of the pages as one script.
 //!
-//! A page that loads thirty modules waits for each level of their imports. They are put together when
-//! the server starts: each becomes a function, called in order of its imports, whose exports the
-//! later ones see. That takes a small part of the language of modules; a test bundles all of them.
+//! A page that loads thirty modules waits for each level of their imports. They are put together
+//! when the server starts: each becomes a function, called in order of its imports, whose exports
+//! the later ones see. That takes a small part of the language of modules; a test bundles all of
+//! them.
 
 use std::collections::HashSet;
 

@@ -120,8 +120,8 @@ pub(crate) async fn draw_json(
     draw_cached(app, language, message, quoted.as_ref(), RowForm::JsonString)
 }
 
-/// Returns the beginning of a message's text without formatting, as a JSON string. It is the same in
-/// every language.
+/// Returns the beginning of a message's text without formatting, as a JSON string. It is the same
+/// in every language.
 pub(crate) fn line_json(app: &App, message: &SharedMessage) -> Result<Bytes> {
     let key = RowKey {
         message: Revision::of(message),

@@ -217,8 +217,8 @@ impl Sidebar {
     }
 }
 
-/// Returns true for a room of which the user has read nothing, as after an invitation. Messages that
-/// somebody wrote to the user alone are no invitation.
+/// Returns true for a room of which the user has read nothing, as after an invitation. Messages
+/// that somebody wrote to the user alone are no invitation.
 fn is_unseen(room: &UserRoom, user: &CurrentUser) -> bool {
     let is_written_to = partner(&room.room, &user.username).is_some() && room.last_seq > Seq::ZERO;
     room.read_seq == Seq::ZERO && !is_written_to

@@ -1,4 +1,5 @@
-//! Pages for everyone: axe on each page in each look, the keyboard alone, zoom, print and the directions of scripts.
+//! Pages for everyone: axe on each page in each look, the keyboard alone, zoom, print and the
+//! directions of scripts.
 
 use chat_testkit::browser::{Page, Size};
 use serde_json::json;

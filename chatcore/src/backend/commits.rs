@@ -19,8 +19,8 @@ pub(crate) trait Commits: Send + Sync + 'static {
     /// of its own.
     async fn heads(&self, rooms: Vec<RoomName>) -> Result<Vec<Result<Option<Head>>>>;
 
-    /// Stores a batch, if the heads of its rooms are [what it expects](RoomBatch::follows). A repeat
-    /// of a batch that was stored changes nothing, and may return that it is refused.
+    /// Stores a batch, if the heads of its rooms are [what it expects](RoomBatch::follows). A
+    /// repeat of a batch that was stored changes nothing, and may return that it is refused.
     async fn append(&self, batch: Arc<Batch>) -> Result<Append>;
 
     /// Returns true if the batch is stored. Waits for an attempt to store it that is still under

@@ -8,9 +8,9 @@ use crate::types::{Message, RoomName, Seq, Topic, Username};
 /// Receives what a backend learns of the commits and signals on a store that other processes may
 /// write to.
 ///
-/// A backend calls it from [`Backend::watch`](super::Backend::watch) only, in the order in which the
-/// store has them. No call waits, and each may be repeated: a change stream that is resumed reports
-/// some events again.
+/// A backend calls it from [`Backend::watch`](super::Backend::watch) only, in the order in which
+/// the store has them. No call waits, and each may be repeated: a change stream that is resumed
+/// reports some events again.
 #[async_trait]
 #[cfg_attr(
     not(feature = "mongodb"),
@@ -63,8 +63,8 @@ pub(crate) trait EventSink: Send + Sync + 'static {
     /// From now on every commit is reported that a read which begins now would not find. Commits
     /// from before may be missing.
     fn begin_epoch(&self);
-    /// An event about this room could not be read and was skipped: its messages and changes are read
-    /// from the store.
+    /// An event about this room could not be read and was skipped: its messages and changes are
+    /// read from the store.
     fn miss_events(&self, room: &RoomName);
 
     /// Ends the service of this store: it is lost to another process.

@@ -16,8 +16,8 @@ struct Unanswered<'a> {
     creates_room: bool,
 }
 
-/// Answers every post with its message in the stored batch, and every change with the message as the
-/// batch left it.
+/// Answers every post with its message in the stored batch, and every change with the message as
+/// the batch left it.
 pub(super) fn answer_committed(pending: &mut Vec<Pending>, batch: &Batch, outcomes: &Outcomes) {
     let mut rooms: HashMap<&RoomName, Unanswered<'_>> = batch
         .rooms

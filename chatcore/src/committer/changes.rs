@@ -324,7 +324,8 @@ impl Drafts {
     }
 }
 
-/// Returns the messages that are to be changed, each once, with the questions about their reactions.
+/// Returns the messages that are to be changed, each once, with the questions about their
+/// reactions.
 fn targets(pending: &[Pending]) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     let mut index: HashMap<MessageKey, usize> = HashMap::new();

@@ -21,7 +21,7 @@ pub(super) struct Draft {
     /// Content after the changes so far; `None` once it is deleted.
     content: Option<Content>,
     reactions: HashMap<Emoji, KnownReactions>,
-    /// Position of the next reaction that comes.
+    /// Rank of the next reaction that comes.
     rank: i64,
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Outcomes {
 
 struct Outcome {
     draft: Draft,
-    /// The message, with the number of its change once the changes [are numbered](Outcomes::number).
+    /// The message, with the number of its change once the changes [are
+    /// numbered](Outcomes::number).
     message: Message,
     /// False if all requests for it leave it as it was.
     is_changed: bool,

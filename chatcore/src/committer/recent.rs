@@ -28,8 +28,8 @@ struct RecentOfRoom {
 }
 
 impl Recent {
-    /// Returns a message that is to be changed, if it is kept with the answers to all questions, and
-    /// nothing has changed in its room since `last_change`.
+    /// Returns a message that is to be changed, if it is kept with the answers to all questions,
+    /// and nothing has changed in its room since `last_change`.
     pub(super) fn find(&self, target: &Target, last_change: ChangeSeq) -> Option<Stored> {
         let room = self
             .rooms

@@ -127,7 +127,8 @@ impl RoomTable {
     pub(super) fn sweep_as_of(&self, now: u64) {
         let mut rooms = self.rooms_mut();
         let is_idle = |room: &Arc<RoomFeed>| {
-            // A handle is held by each task that is about to follow the room or to update its presence.
+            // A handle is held by each task that is about to follow the room or to update its
+            // presence.
             Arc::strong_count(room) == 1
                 && !room.is_followed()
                 && room.presence().is_idle()

@@ -45,8 +45,9 @@ pub struct RoomWatch {
     pub presence: Option<PresenceGuard>,
 }
 
-/// A [`Follower`](crate::Follower) that also gives the messages that change, and the topic, and, if it was made by
-/// [`ChatStore::watch`](crate::ChatStore::watch), who is present in the room and who types.
+/// A [`Follower`](crate::Follower) that also gives the messages that change, and the topic, and, if
+/// it was made by [`ChatStore::watch`](crate::ChatStore::watch), who is present in the room and who
+/// types.
 ///
 /// It holds a [`Position`]: the `seq` of the last message, and the number of the last change.
 /// A reader that resumes at both ends with exactly what the store holds.

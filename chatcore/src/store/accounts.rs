@@ -84,8 +84,9 @@ impl ChatStore {
     /// that has no password.
     ///
     /// From then on the name belongs to the account, as after [`register`](Self::register): it is
-    /// [verified](Session::verified), it can own and join private rooms, edit and delete, and neither
-    /// a guest nor a registration can take the name. Nobody can [log in](Self::log_in) to it.
+    /// [verified](Session::verified), it can own and join private rooms, edit and delete, and
+    /// neither a guest nor a registration can take the name. Nobody can [log in](Self::log_in) to
+    /// it.
     ///
     /// If the future is dropped, the session may have started.
     ///

@@ -121,8 +121,8 @@ impl ChatStore {
     /// now, each once, in the order of their last changes. Empty if nothing changed, or there is no
     /// such room.
     ///
-    /// A caller that asks again with the `change` of the last message that it got ends with what the
-    /// store holds: it misses no edit, reaction or deletion. The log keeps one entry for each
+    /// A caller that asks again with the `change` of the last message that it got ends with what
+    /// the store holds: it misses no edit, reaction or deletion. The log keeps one entry for each
     /// message, however often it changes, so nothing of it is ever trimmed.
     ///
     /// # Errors

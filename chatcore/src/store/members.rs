@@ -46,8 +46,8 @@ impl ChatStore {
         let left = self.engine.backend.leave(room.clone(), user.clone());
         let left = self.engine.call(left).await;
 
-        // A user who leaves a private room sees no more of it. After an error too: the call may have
-        // had its effect.
+        // A user who leaves a private room sees no more of it. After an error too: the call may
+        // have had its effect.
         if self.engine.feed.privacy(room) != Some(Privacy::Public) {
             self.engine.feed.evict(room, user);
         }

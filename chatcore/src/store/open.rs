@@ -51,8 +51,8 @@ impl ChatStore {
 
     /// Opens the store in an SQLite file, which is created unless it exists.
     ///
-    /// The store works on the Tokio runtime in which it is opened. If the future is dropped, nothing
-    /// stays open.
+    /// The store works on the Tokio runtime in which it is opened. If the future is dropped,
+    /// nothing stays open.
     ///
     /// # Errors
     ///
@@ -71,11 +71,11 @@ impl ChatStore {
         Ok(Self::over(backend, options))
     }
 
-    /// Opens the store in a MongoDB database: `uri` is a `mongodb://` or `mongodb+srv://` URI, whose
-    /// path names the database (`chat` if it names none).
+    /// Opens the store in a MongoDB database: `uri` is a `mongodb://` or `mongodb+srv://` URI,
+    /// whose path names the database (`chat` if it names none).
     ///
-    /// The store works on the Tokio runtime in which it is opened. If the future is dropped, nothing
-    /// stays open.
+    /// The store works on the Tokio runtime in which it is opened. If the future is dropped,
+    /// nothing stays open.
     ///
     /// # Errors
     ///

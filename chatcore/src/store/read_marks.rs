@@ -106,8 +106,8 @@ impl ChatStore {
         Ok(self.follow(room, read))
     }
 
-    /// Lists at most `limit` rooms that a user is a member of, private ones too, with what the user has not read, in
-    /// code point order of their names, from the first after `after`.
+    /// Lists at most `limit` rooms that a user is a member of, private ones too, with what the user
+    /// has not read, in code point order of their names, from the first after `after`.
     ///
     /// # Errors
     ///

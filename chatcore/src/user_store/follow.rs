@@ -94,8 +94,8 @@ impl UserStore {
     ///
     /// # Errors
     ///
-    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) for a private room that the user is not a
-    /// member of, [`Error::Forbidden`](crate::Error::Forbidden) for an anonymous user,
+    /// [`Error::RoomNotFound`](crate::Error::RoomNotFound) for a private room that the user is not
+    /// a member of, [`Error::Forbidden`](crate::Error::Forbidden) for an anonymous user,
     /// [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn read_mark(&self, room: &RoomName) -> Result<Seq> {
         if self.engine().privacy(room).await? == Some(Privacy::Private) {
@@ -104,8 +104,8 @@ impl UserStore {
         self.store.read_mark(self.user()?, room).await
     }
 
-    /// Follows a room as [`follow`](Self::follow) does, from the `seq` up to which the user has read
-    /// it.
+    /// Follows a room as [`follow`](Self::follow) does, from the `seq` up to which the user has
+    /// read it.
     ///
     /// # Errors
     ///

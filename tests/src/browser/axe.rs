@@ -7,16 +7,16 @@ use serde_json::json;
 use super::Page;
 use crate::wheel::Wheel;
 
-/// An unmodified axe-core 4.12.1. It is large, and under the Mozilla Public License, so it is fetched for the
-/// tests and is no part of this repository.
+/// An unmodified axe-core 4.12.1. It is large, and under the Mozilla Public License, so it is
+/// fetched for the tests and is no part of this repository.
 const PACKAGE: Wheel = Wheel {
     folder: "axe",
     requirement: "axe-playwright-python==0.1.8 --hash=sha256:fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8",
     file: "axe_playwright_python/axe.min.js",
 };
 
-/// Every rule that applies, each element that breaks one on a line. Forced colours are the reader's own, and
-/// axe takes the colour that a text would have without them for the one that is shown.
+/// Every rule that applies, each element that breaks one on a line. Forced colours are the reader's
+/// own, and axe takes the colour that a text would have without them for the one that is shown.
 const JUDGE: &str = "axe.run(document, {
     resultTypes: ['violations'],
     rules: { 'color-contrast': { enabled: !matchMedia('(forced-colors: active)').matches } },

@@ -13,8 +13,8 @@ use super::keys::Stroke;
 use super::{Point, Size, Traffic};
 use crate::tools;
 
-/// Runs a browser over two pipes and removes its profile when it ended, as it does when the test process
-/// ends and the pipes close. Ctrl-C goes to the whole group and must not come before that.
+/// Runs a browser over two pipes and removes its profile when it ended, as it does when the test
+/// process ends and the pipes close. Ctrl-C goes to the whole group and must not come before that.
 const GUARD: &str = r#"
     trap '' HUP INT TERM; profile=$(mktemp -d)
     "$@" --user-data-dir="$profile" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1
@@ -41,7 +41,8 @@ const ARGUMENTS: [&str; 16] = [
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
 ];
 
-/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as [`tools::find`] finds it.
+/// The browser to test with: `CHAT_TEST_CHROMIUM`, else `chromium` on the `PATH`, as
+/// [`tools::find`] finds it.
 pub(super) fn find() -> Option<PathBuf> {
     let named = std::env::var_os("CHAT_TEST_CHROMIUM").map(PathBuf::from);
     named.or_else(|| {
@@ -247,8 +248,8 @@ impl Tab {
         text(&taken, "data")
     }
 
-    /// Exceptions, errors on the console, and what the browser itself reports as an error. Requests that
-    /// failed are among these only where `with_failed_requests`.
+    /// Exceptions, errors on the console, and what the browser itself reports as an error. Requests
+    /// that failed are among these only where `with_failed_requests`.
     pub(super) fn errors(&self, with_failed_requests: bool) -> Vec<String> {
         self.connection.with_events(&self.session, |events| {
             let errors = events

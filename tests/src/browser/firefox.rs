@@ -15,9 +15,9 @@ use super::keys::Stroke;
 use super::{Point, Size};
 use crate::tools;
 
-/// Runs a browser with a new profile, and ends both when its standard input closes, which the death of the
-/// test process does too. Nothing of it asks the network for updates or experiments. It has a mouse, which a
-/// machine without a screen has not.
+/// Runs a browser with a new profile, and ends both when its standard input closes, which the death
+/// of the test process does too. Nothing of it asks the network for updates or experiments. It has
+/// a mouse, which a machine without a screen has not.
 const GUARD: &str = r#"
     trap '' HUP INT TERM; profile=$(mktemp -d)
     cat >"$profile/user.js" <<'END'
@@ -36,7 +36,8 @@ END
     "$@" --headless --no-remote --remote-debugging-port=0 --profile "$profile" & firefox=$!
     read -r _; kill -9 $firefox; wait; rm -rf "$profile""#;
 
-/// The browser to test with: `CHAT_TEST_FIREFOX`, else `firefox-esr` on the `PATH`, as [`tools::find`] finds it.
+/// The browser to test with: `CHAT_TEST_FIREFOX`, else `firefox-esr` on the `PATH`, as
+/// [`tools::find`] finds it.
 pub(super) fn find() -> Option<PathBuf> {
     let named = std::env::var_os("CHAT_TEST_FIREFOX").map(PathBuf::from);
     named.or_else(|| {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// A key that writes no character of its own: its name, its Windows code, and its character in WebDriver.
+/// A key that writes no character of its own: its name, its Windows code, and its character in
+/// WebDriver.
 struct Named {
     name: &'static str,
     code: u16,

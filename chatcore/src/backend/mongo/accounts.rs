@@ -141,7 +141,8 @@ impl Accounts for Mongo {
             let Some((account, is_published)) = found else {
                 return Ok(None);
             };
-            // The process that claimed the name died, or was cut off, before all processes were told.
+            // The process that claimed the name died, or was cut off, before all processes were
+            // told.
             if !is_published && this.deployment.is_shared() {
                 names::publish_claim(&this.connection, &name).await?;
             }

@@ -13,7 +13,8 @@
 //!
 //! A statement costs the server more than a document does, so what is known to be new is inserted,
 //! and what goes is deleted by one statement. The commands of a batch may be made in any order, and
-//! each may be repeated as long as no later change was made: an insert then meets its own documents.
+//! each may be repeated as long as no later change was made: an insert then meets its own
+//! documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 

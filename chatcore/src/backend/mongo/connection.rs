@@ -128,8 +128,8 @@ impl Connection {
         self.limited_to(self.timeout, command).await
     }
 
-    /// Limits a command in a transaction to half of that, which leaves time to repeat it or to abort the
-    /// transaction on another connection.
+    /// Limits a command in a transaction to half of that, which leaves time to repeat it or to
+    /// abort the transaction on another connection.
     pub(super) async fn limited_step<T, E: From<Late>>(
         &self,
         command: impl IntoFuture<Output = Result<T, E>>,

@@ -23,8 +23,8 @@ use crate::error::{Error, Result};
 const RENEW: Duration = Duration::from_secs(1);
 /// Time after the start of its last renewal in which the holder may begin a write.
 const VALID: Duration = Duration::from_secs(3);
-/// Time for which the lease must stand still before another process takes it. Leaves a write that began
-/// in the last valid moment two seconds to arrive.
+/// Time for which the lease must stand still before another process takes it. Leaves a write that
+/// began in the last valid moment two seconds to arrive.
 const TAKEOVER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);
 /// Interval at which the holder reports that the lease is valid.
@@ -113,8 +113,8 @@ impl Lease {
         Ok(())
     }
 
-    /// Reports to a sink that memory is up to date while the lease is valid: nobody else writes then. Once
-    /// another process has the lease, the store is lost.
+    /// Reports to a sink that memory is up to date while the lease is valid: nobody else writes
+    /// then. Once another process has the lease, the store is lost.
     pub(super) async fn watch(&self, sink: &dyn EventSink) -> Result<()> {
         let mut live = true;
         while !sink.is_closed() {

@@ -140,8 +140,8 @@ impl Guests {
     }
 }
 
-/// Publishes a claim that is stored to every process. When this returns, no batch is stored that rests
-/// on what was before it.
+/// Publishes a claim that is stored to every process. When this returns, no batch is stored that
+/// rests on what was before it.
 pub(super) async fn publish_claim(connection: &Connection, name: &NameKey) -> Result<()> {
     let counted = doc! { "$inc": { "claims": 1_i64 } };
     let counters = connection.collection("counters");

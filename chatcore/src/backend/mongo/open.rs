@@ -25,8 +25,9 @@ const DATABASE: &str = "chat";
 /// Connections: more than the driver's 10, because a poll of many clients comes in bursts.
 pub(super) const POOL: u32 = 64;
 const WARM: u32 = 4;
-/// Interval at which a server reports its state, and time by which a report may be late: after both,
-/// the driver ends all calls that hang on that server. A replica set elects another primary no faster.
+/// Interval at which a server reports its state, and time by which a report may be late: after
+/// both, the driver ends all calls that hang on that server. A replica set elects another primary
+/// no faster.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(2);
 

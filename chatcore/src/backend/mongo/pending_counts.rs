@@ -64,7 +64,8 @@ pub(super) struct Split {
 }
 
 impl PendingCounts {
-    /// Takes slot number `slot`, which has just been flushed. Nobody is counted in it unless it `defers`.
+    /// Takes slot number `slot`, which has just been flushed. Nobody is counted in it unless it
+    /// `defers`.
     pub(super) fn new(slot: i32, defers: bool) -> Self {
         Self {
             slot,

@@ -578,8 +578,8 @@ struct Advance {
 /// A statement costs the server more than a document does, so rooms whose heads move alike share
 /// one. It does not look at `last_seq`: if another process has moved that, the first message which
 /// it stored has the `_id` of the batch's first one, and that refuses the batch. Nothing refuses a
-/// change of a message in that way, nor a message after a head that was rolled back. Such a room has a statement
-/// of its own, which looks at `last_seq` and `last_change`.
+/// change of a message in that way, nor a message after a head that was rolled back. Such a room
+/// has a statement of its own, which looks at `last_seq` and `last_change`.
 fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();
     let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();

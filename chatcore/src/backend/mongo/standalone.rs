@@ -15,8 +15,8 @@
 //! journaled step at the end would not do: if mongod restarts between two steps, the driver sends
 //! the next one to the new process, which has lost the steps before it. Counters and heads carry
 //! the number of the batch that changed them last and are only changed by a higher one, and the
-//! commands of changes give the same result each time and in any order, so each step may be repeated. A plan is
-//! written once: a repeat does not take the flag back.
+//! commands of changes give the same result each time and in any order, so each step may be
+//! repeated. A plan is written once: a repeat does not take the flag back.
 //!
 //! After a crash the plan says what to do. With the flag, nothing can refuse the batch any more:
 //! its changes are made again, and all that follows. Without it, none of the changes was begun, and
@@ -384,8 +384,8 @@ fn begun(e: Error) -> Error {
     }
 }
 
-/// Returns true if a room has another head than the batch expects. Nobody else writes, so the answer
-/// stays true.
+/// Returns true if a room has another head than the batch expects. Nobody else writes, so the
+/// answer stays true.
 async fn head_moved(connection: &Connection, batch: &Batch) -> Result<bool> {
     let rooms: Vec<_> = batch.rooms.iter().map(|room| room.room.clone()).collect();
     // One that cannot be read counts as moved: the committer looks at each head, and fails that

@@ -60,8 +60,8 @@ pub(super) fn is_last(connection: &Connection, batch: &Batch) -> rusqlite::Resul
     Ok(last == batch.id.0)
 }
 
-/// Moves the head of a room, and returns the row of the room; `None` if the head was not the one that
-/// the batch expects.
+/// Moves the head of a room, and returns the row of the room; `None` if the head was not the one
+/// that the batch expects.
 fn advance(transaction: &Transaction<'_>, room: &RoomBatch) -> rusqlite::Result<Option<i64>> {
     let Head {
         seq,

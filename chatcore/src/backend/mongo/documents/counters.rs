@@ -19,8 +19,8 @@ pub(in crate::backend::mongo) fn slot_id(slot: i32) -> RawDocumentBuf {
     rawdoc! { "tally": slot }
 }
 
-/// Returns the name of a user's field in a slot. A dot would name a field within a field, and a dollar
-/// sign stands for more in an update.
+/// Returns the name of a user's field in a slot. A dot would name a field within a field, and a
+/// dollar sign stands for more in an update.
 pub(in crate::backend::mongo) fn slot_field(user: &Username) -> String {
     user.as_str()
         .replace('%', "%25")

@@ -15,8 +15,8 @@ use crate::model::{CountDelta, RoomBatch};
 use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
-/// Counters of a batch that have a statement each, because that costs less than to find out which of
-/// them are there.
+/// Counters of a batch that have a statement each, because that costs less than to find out which
+/// of them are there.
 const MAX_UNKNOWN: usize = 8;
 
 /// Effects of a batch, for steps 5 and 6.

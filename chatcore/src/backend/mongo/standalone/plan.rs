@@ -15,8 +15,8 @@ use crate::types::{ChangeSeq, RoomName, Seq};
 /// Commands in a document of a plan end with the one that brings them to this size.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Returns the commands of step 1. The commands of the changes are kept as they are sent: in the plan, and those that make
-/// it too large in documents that are written before it.
+/// Returns the commands of step 1. The commands of the changes are kept as they are sent: in the
+/// plan, and those that make it too large in documents that are written before it.
 pub(in crate::backend::mongo) fn commands_of(
     batch: &Batch,
     number: i64,
