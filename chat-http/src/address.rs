@@ -79,9 +79,9 @@ pub(crate) fn is_trusted(proxies: &[Proxies], address: IpAddr) -> bool {
     proxies.iter().any(|proxy| proxy.0.contains(&address))
 }
 
-/// Returns the client's address. Every proxy appends whom it speaks for to the right of
-/// `X-Forwarded-For`, so the right-most address that is no trusted proxy is the last one that
-/// somebody trusted has seen; what stands left of it, anyone may have written.
+/// Returns the client's address. Every proxy appends the address of its client to the right of
+/// `X-Forwarded-For`. So a trusted proxy wrote the right-most address that is not one itself, and
+/// any client may have written the entries left of it.
 pub(crate) fn client(proxies: &[Proxies], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let mut client = peer.to_canonical();
     if proxies.is_empty() {

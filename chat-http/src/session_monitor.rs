@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Pause before the next question when the store could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Time over which all sessions are looked at that may have ended unheard.
+/// Time over which the look-ups of all sessions are spread whose ends may have been missed.
 const SPREAD: Duration = Duration::from_secs(5);
 
 pub(crate) struct SessionMonitor {
@@ -55,8 +55,8 @@ pub(crate) enum Looked {
 }
 
 impl SessionMonitor {
-    /// The session of a request. It is looked at again as soon as its end would be heard of: it may
-    /// have ended before.
+    /// Returns a monitor of the session of a request. The first look-up is due at once, because the
+    /// session may have ended before its watcher began.
     pub(crate) fn new(app: &App, user: &CurrentUser) -> Self {
         Self {
             store: app.store().clone(),
@@ -77,7 +77,7 @@ impl SessionMonitor {
     }
 
     /// Waits for the result of the next look. May be dropped at any time: the next call goes on
-    /// with what was under way, so that whoever is busy with other things does not ask again and
+    /// with what was under way, so that a busy caller does not ask again and
     /// again.
     pub(crate) async fn next(&mut self) -> Looked {
         loop {
