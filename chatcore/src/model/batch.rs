@@ -50,6 +50,10 @@ pub(crate) struct RoomBatch {
     pub(crate) after: Option<Head>,
     /// True if a commit of this process made `after`, so that no failover rolls it back. Any other
     /// head may be newer than what a majority of the replica set has.
+    #[cfg_attr(
+        not(feature = "mongodb"),
+        expect(dead_code, reason = "no commit of SQLite is rolled back")
+    )]
     pub(crate) after_is_durable: bool,
     /// New messages, numbered without holes after the head's `seq`.
     pub(crate) messages: Vec<BatchMessage>,
