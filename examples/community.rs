@@ -66,10 +66,10 @@ async fn main() -> Result<(), Error> {
         once(router).await?;
     } else {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let place = listener.local_addr()?;
+        let address = listener.local_addr()?;
         // Frames of sockets are small, and must not wait for each other.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        println!("listening on http://{place}");
+        println!("listening on http://{address}");
         // The chat limits clients by their addresses.
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let shutdown = async move {

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use chat_client::wire::NewMessage;
+use chat_client::{Event as ClientEvent, Options, Subscription};
 use chat_testkit::announce;
-use chat_testkit::http::{Client, Reply};
+use chat_testkit::http::Client;
 use chat_testkit::live::{Event, Events, Socket, make_room};
 use chat_testkit::mongod::{self, Kind, free_port};
 use chat_testkit::server::{Server, Start};
@@ -36,8 +37,17 @@ enum Way {
     Wait,
     Events,
     Socket,
+    /// By `chat-client`.
+    Client,
 }
-const WAYS: [Way; 5] = [Way::Since, Way::After, Way::Wait, Way::Events, Way::Socket];
+const WAYS: [Way; 6] = [
+    Way::Since,
+    Way::After,
+    Way::Wait,
+    Way::Events,
+    Way::Socket,
+    Way::Client,
+];
 
 fn posts() -> usize {
     std::env::var("CHAT_FOLLOW_POSTS")
@@ -153,6 +163,7 @@ impl Follower {
                 }
                 Way::Events => self.events(server, patience, quota).await,
                 Way::Socket => self.socket(server, patience, quota).await,
+                Way::Client => self.client(server, patience, quota).await,
             }
             self.run.cuts.fetch_add(1, Ordering::Relaxed);
         }
@@ -292,13 +303,48 @@ impl Follower {
             }
         }
     }
+
+    async fn client(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
+        let Ok(client) = connect(server).await else {
+            return sleep(Duration::from_millis(10)).await;
+        };
+        let (seq, change) = self.position;
+        let position = chat_client::Position { seq, change };
+        let mut events = client.follow([Subscription::resume("a", position)]);
+
+        let deadline = Instant::now() + patience;
+        for _ in 0..quota {
+            let rest = deadline - Instant::now().min(deadline);
+            let Ok(Some(event)) = timeout(rest, events.next()).await else {
+                break;
+            };
+            let value = |message| serde_json::to_value(message).expect("JSON");
+            match event {
+                Ok(ClientEvent::Message(message)) => self.take(value(message)),
+                Ok(ClientEvent::Changed(message)) => self.take_changed(value(message)),
+                Ok(ClientEvent::Resync { .. } | ClientEvent::Ended { .. }) | Err(_) => {
+                    self.run.fail(&format!("a client is told {event:?}"));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// A client of one server whose calls are made once.
+async fn connect(server: SocketAddr) -> chat_client::Result<chat_client::Client> {
+    let options = Options::new()
+        .retry_for(Duration::ZERO)
+        .timeout(Duration::from_secs(20));
+    chat_client::Client::connect_with(&format!("http://{server}"), options).await
 }
 
 /// An account that posts, and changes what was posted.
 struct Writer {
     run: Arc<Run>,
     name: String,
-    session: Reply,
+    /// Clients of all servers.
+    clients: Vec<chat_client::Client>,
     random: Random,
 }
 
@@ -308,9 +354,13 @@ impl Writer {
         let mut own: Vec<i64> = Vec::new();
         for i in 0..share {
             let nonce = format!("{}-{i}", self.name);
-            let body = json!({ "text": nonce, "nonce": nonce });
-            let posted = self.send(Method::POST, "/chat/a/messages", &body).await;
-            own.push(seq_of(&posted));
+            let message = NewMessage::new(&nonce).with_nonce(&nonce);
+            let post = |client: chat_client::Client| {
+                let message = message.clone();
+                async move { client.post("a", message).await }
+            };
+            let posted = self.call(post).await;
+            own.push(posted.expect("its nonce is its own").message.seq);
             self.run.posted.fetch_add(1, Ordering::SeqCst);
 
             let last = own[own.len() - 1];
@@ -318,56 +368,49 @@ impl Writer {
             // Of a few of the latest most of the time.
             let any = (last - self.random.below(20) as i64).max(1);
             match self.random.below(8) {
-                0 | 1 => {
-                    let body = json!({ "text": format!("{nonce} edits {mine}") });
-                    self.send(Method::PATCH, &format!("/chat/a/messages/{mine}"), &body)
-                        .await;
-                }
-                2 | 3 => {
-                    let body = json!({ "text": format!("{nonce} edits {last}") });
-                    self.send(Method::PATCH, &format!("/chat/a/messages/{last}"), &body)
-                        .await;
-                }
-                4 | 5 => {
-                    let path = format!("/chat/a/messages/{any}/reactions/%F0%9F%91%8D");
-                    let method = if self.random.below(3) == 0 {
-                        Method::DELETE
-                    } else {
-                        Method::PUT
-                    };
-                    self.send(method, &path, &Value::Null).await;
-                }
-                6 => {
-                    self.send(
-                        Method::DELETE,
-                        &format!("/chat/a/messages/{mine}"),
-                        &Value::Null,
-                    )
-                    .await;
-                }
+                0 | 1 => self.edit(mine, &nonce).await,
+                2 | 3 => self.edit(last, &nonce).await,
+                4 | 5 => self.react(any).await,
+                6 => self.delete(mine).await,
                 _ => {}
             }
         }
     }
 
-    /// Sends a request until it is answered. That a message is deleted is an answer, too.
-    async fn send(&mut self, method: Method, path: &str, body: &Value) -> Value {
-        let (kind, bytes): (_, Bytes) = match body {
-            Value::Null => (None, Bytes::new()),
-            body => (Some("application/json"), body.to_string().into()),
-        };
+    async fn edit(&mut self, seq: i64, nonce: &str) {
+        let text = &*format!("{nonce} edits {seq}");
+        self.call(|client| async move { client.edit("a", seq, text).await })
+            .await;
+    }
+
+    async fn delete(&mut self, seq: i64) {
+        self.call(|client| async move { client.delete("a", seq).await })
+            .await;
+    }
+
+    async fn react(&mut self, seq: i64) {
+        let is_removed = self.random.below(3) == 0;
+        self.call(|client| async move {
+            match is_removed {
+                true => client.remove_reaction("a", seq, "👍").await,
+                false => client.add_reaction("a", seq, "👍").await,
+            }
+        })
+        .await;
+    }
+
+    /// Makes a call until it is answered. Returns `None` if the message is deleted.
+    async fn call<T, F>(&mut self, call: impl Fn(chat_client::Client) -> F) -> Option<T>
+    where
+        F: Future<Output = chat_client::Result<T>>,
+    {
         loop {
-            let servers = &self.run.servers;
-            let server = servers[self.random.below(servers.len() as u64) as usize];
-            let mut client = Client::new(server).with_session(&self.session);
-            let sending = client.request(method.clone(), path, kind, bytes.clone());
-            match timeout(Duration::from_secs(20), sending).await {
-                Ok(Ok(reply)) if reply.body.is_empty() => return Value::Null,
-                Ok(Ok(reply)) if reply.status < 300 || reply.status == 409 => return reply.json(),
-                Ok(Ok(reply)) if reply.status != 503 => {
-                    self.run.fail(&format!("{method} {path}: {}", reply.text()));
-                }
-                _ => sleep(Duration::from_millis(10)).await,
+            let at = self.random.below(self.clients.len() as u64) as usize;
+            match call(self.clients[at].clone()).await {
+                Ok(value) => return Some(value),
+                Err(error) if error.status() == Some(409) => return None,
+                Err(error) if error.is_temporary() => sleep(Duration::from_millis(10)).await,
+                Err(error) => self.run.fail(&error.to_string()),
             }
         }
     }
@@ -378,15 +421,21 @@ async fn writers(run: &Arc<Run>) -> Vec<Writer> {
     let mut writers = Vec::new();
     for number in 0..WRITERS {
         let name = format!("writer{number}");
-        let account = json!({ "username": name, "password": "correct horse" });
-        let session = Client::new(run.servers[0])
-            .post("/auth/register", &account)
-            .await;
-        assert_eq!(session.status, 201, "{}", session.text());
+        let mut first = connect(run.servers[0]).await.expect("a client");
+        first
+            .register(&name, "correct horse")
+            .await
+            .expect("an account");
+        let token = first.token().expect("a session").to_owned();
+        let mut clients = vec![first];
+        for server in &run.servers[1..] {
+            let client = connect(*server).await.expect("a client");
+            clients.push(client.with_token(&token).expect("a header"));
+        }
         writers.push(Writer {
             run: run.clone(),
             name,
-            session,
+            clients,
             random: Random(number as u64 + 1),
         });
     }
