@@ -147,12 +147,12 @@ impl ReplicaSet {
 
             match stop {
                 // The attempt before may be what refuses this one.
-                Stop::Refused(_) | Stop::Conflict
+                Stop::Refused(_) | Stop::Duplicate(_) | Stop::Conflict
                     if commit_failed && self.find_stored(connection, batch).await? =>
                 {
                     return Ok(Append::Committed);
                 }
-                Stop::Refused(refused) => return Ok(refused),
+                Stop::Refused(refused) | Stop::Duplicate(refused) => return Ok(refused),
                 Stop::Conflict => return Ok(Append::HeadMoved),
                 Stop::Failed(e) | Stop::CommitFailed(e)
                     if e.contains_label(TRANSIENT_TRANSACTION_ERROR)
@@ -212,9 +212,9 @@ impl ReplicaSet {
             let messages = rawdoc! { "insert": "messages", "documents": new_buckets };
             match connection.write(messages, Some(session)).await?.duplicate {
                 Some(index) if is_of_nonces(&index) => {
-                    return Err(Stop::Refused(Append::NonceTaken));
+                    return Err(Stop::Duplicate(Append::NonceTaken));
                 }
-                Some(_) => return Err(Stop::Refused(Append::HeadMoved)),
+                Some(_) => return Err(Stop::Duplicate(Append::HeadMoved)),
                 None => {}
             }
         }
@@ -264,10 +264,12 @@ impl ReplicaSet {
             document.append(cstr!("_id"), documents::user_id(&count.user));
             document
         };
-        if moved.duplicate.is_some()
-            || lacking > 0
-                && !counters::create_missing(connection, session, &counts.direct, lacking, new)
-                    .await?
+        if moved.duplicate.is_some() {
+            self.pending_counts.guests.mark_uncertain().await;
+            return Err(Stop::Duplicate(Append::HeadMoved));
+        }
+        if lacking > 0
+            && !counters::create_missing(connection, session, &counts.direct, lacking, new).await?
         {
             // Another head, or a name has been claimed.
             self.pending_counts.guests.mark_uncertain().await;
@@ -331,8 +333,8 @@ impl ReplicaSet {
                     .await
                     .map(|()| true),
                 other => {
-                    // If this fails the server ends the transaction by itself.
-                    let _ = connection.limited_step(session.abort_transaction()).await;
+                    let is_ended = other.as_ref().is_err_and(is_conflict);
+                    abort(connection, &mut session, is_ended).await;
                     other
                 }
             };
@@ -491,7 +493,7 @@ async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) 
         let done = match pending_counts::flush(connection, session, slot).await {
             Ok(()) => commit(connection, session, deadline).await,
             Err(e) => {
-                let _ = connection.limited_step(session.abort_transaction()).await;
+                abort(connection, session, is_conflict(&e)).await;
                 Err(e)
             }
         };
@@ -504,7 +506,10 @@ async fn flush(connection: &Connection, session: &mut ClientSession, slot: i32) 
 
 /// Reason for which the writes of a transaction stopped.
 enum Stop {
+    /// An update found fewer documents than the batch expects.
     Refused(Append),
+    /// A document has the key of one of the batch. The server has ended the transaction.
+    Duplicate(Append),
     /// Another transaction is moving one of the heads. The server has ended this one.
     Conflict,
     Failed(mongodb::error::Error),
@@ -515,9 +520,9 @@ enum Stop {
 impl Stop {
     /// Returns the reason for an error of the command that moves the heads.
     fn from_heads(e: mongodb::error::Error) -> Self {
-        match &*e.kind {
-            ErrorKind::Command(command) if command.code == WRITE_CONFLICT => Self::Conflict,
-            _ => Self::Failed(e),
+        match is_conflict(&e) {
+            true => Self::Conflict,
+            false => Self::Failed(e),
         }
     }
 }
@@ -669,7 +674,7 @@ fn create_head(room: &RoomBatch, joining: i64) -> RawDocumentBuf {
 /// Refuses a batch whose documents another process made just now.
 fn expect_none(written: mongodb::error::Result<Written>) -> Result<(), Stop> {
     match written?.duplicate {
-        Some(_) => Err(Stop::Refused(Append::HeadMoved)),
+        Some(_) => Err(Stop::Duplicate(Append::HeadMoved)),
         None => Ok(()),
     }
 }
@@ -694,18 +699,32 @@ async fn start(connection: &Connection, session: &mut ClientSession) -> mongodb:
 
 /// Ends a transaction whose writes were stopped.
 async fn end(connection: &Connection, session: &mut ClientSession, stop: &Stop) {
-    let abort = session.abort_transaction().into_future();
+    let is_ended = matches!(stop, Stop::Duplicate(_) | Stop::Conflict);
+    abort(connection, session, is_ended).await;
 
     if let Stop::Conflict = stop {
-        // The server has ended it, so only the session needs to know. The command itself would be
-        // answered once a majority has what the other transaction wrote. By then the other process
-        // begins its next one, and would win again.
-        let _ = abort.now_or_never();
         pause(COMMIT_PAUSE).await;
-        return;
     }
-    // If this fails the server ends the transaction by itself.
-    let _ = connection.limited_step(abort).await;
+}
+
+/// Aborts a transaction. If the server has ended it already, only the session needs to know.
+///
+/// The command would be answered once a majority has what another transaction wrote that this one
+/// met. By then the other process begins its next one, and would win again.
+async fn abort(connection: &Connection, session: &mut ClientSession, is_ended: bool) {
+    let abort = session.abort_transaction().into_future();
+    if is_ended {
+        drop(abort.now_or_never());
+    } else {
+        // If this fails the server ends the transaction by itself.
+        let _ = connection.limited_step(abort).await;
+    }
+}
+
+/// Returns true if another transaction is writing to the same document. The server has ended the
+/// one that gets this error.
+fn is_conflict(e: &mongodb::error::Error) -> bool {
+    matches!(&*e.kind, ErrorKind::Command(command) if command.code == WRITE_CONFLICT)
 }
 
 /// Commits, and repeats the command while its result is unknown: the server knows the transaction
