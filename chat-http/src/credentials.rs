@@ -113,7 +113,7 @@ impl CurrentUser {
     }
 }
 
-/// Result of a look at the credentials of a request.
+/// Result of the lookup of the credentials of a request.
 pub(crate) enum Credentials {
     None,
     /// A token that stands for no session.
@@ -188,7 +188,7 @@ pub(crate) struct RoomReader {
 
 impl RoomReader {
     /// Looks the user up only if the room is not there for everyone: the many readers of public
-    /// rooms need no look at their sessions. A room that does not exist is treated like a private
+    /// rooms need no lookup of their sessions. A room that does not exist is treated like a private
     /// one, so that a wait, or the use of a session, tells nobody which of them it is.
     pub(crate) async fn of(app: &App, head: &Parts, room: &RoomName) -> Result<Self> {
         if app.store().privacy(room).await? == Some(Privacy::Public) {

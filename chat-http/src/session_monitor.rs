@@ -12,23 +12,23 @@ use crate::app::App;
 use crate::credentials::{CurrentUser, Proof};
 
 /// Interval at which an open stream asks the store for its session.
-const LOOK: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(30);
 /// Pause before the next question when the store could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Time over which the look-ups of all sessions are spread whose ends may have been missed.
+/// Time over which the lookups of all sessions are spread whose ends may have been missed.
 const SPREAD: Duration = Duration::from_secs(5);
 
 pub(crate) struct SessionMonitor {
     store: ChatStore,
     proof: Proof,
     watcher: UserWatcher,
-    next_look: Instant,
-    /// The look that is under way.
-    look: Option<BoxFuture<'static, chatcore::Result<Standing>>>,
-    /// Set once a look has found the session, until its end may have been published.
+    next_lookup: Instant,
+    /// The lookup that is under way.
+    lookup: Option<BoxFuture<'static, chatcore::Result<Standing>>>,
+    /// Set once a lookup has found the session, until its end may have been published.
     is_current: bool,
-    /// Set if an end was published after the look under way began, so that its answer may be
+    /// Set if an end was published after the lookup under way began, so that its answer may be
     /// outdated.
     is_outdated: bool,
     /// Standing of a user whom the program vouches for.
@@ -44,8 +44,8 @@ enum Standing {
     Ended,
 }
 
-/// Result of a look at a session.
-pub(crate) enum Looked {
+/// State of a session, as a lookup finds it.
+pub(crate) enum SessionState {
     Valid,
     Ended,
     /// Only the program knows, which is asked when the client comes back.
@@ -55,15 +55,15 @@ pub(crate) enum Looked {
 }
 
 impl SessionMonitor {
-    /// Returns a monitor of the session of a request. The first look-up is due at once, because the
+    /// Returns a monitor of the session of a request. The first lookup is due at once, because the
     /// session may have ended before its watcher began.
     pub(crate) fn new(app: &App, user: &CurrentUser) -> Self {
         Self {
             store: app.store().clone(),
             proof: user.proof.clone(),
             watcher: user.watcher(app.store()),
-            next_look: Instant::now(),
-            look: None,
+            next_lookup: Instant::now(),
+            lookup: None,
             is_current: false,
             is_outdated: false,
             word: Standing::Stands,
@@ -76,37 +76,37 @@ impl SessionMonitor {
         self.is_current
     }
 
-    /// Waits for the result of the next look. May be dropped at any time: the next call goes on
+    /// Waits for the result of the next lookup. May be dropped at any time: the next call goes on
     /// with what was under way, so that a busy caller does not ask again and
     /// again.
-    pub(crate) async fn next(&mut self) -> Looked {
+    pub(crate) async fn next(&mut self) -> SessionState {
         loop {
             tokio::select! {
-                // Published ends first: they decide whether a look-up that was begun still counts.
+                // Published ends first: they decide whether a lookup that was begun still counts.
                 biased;
                 update = self.watcher.next() => match update {
                     Ok(update) => self.apply(update),
                     // The store is closed, which ends no session.
                     Err(_) => future::pending().await,
                 },
-                found = under_way(&mut self.look) => {
-                    self.look = None;
+                found = under_way(&mut self.lookup) => {
+                    self.lookup = None;
                     if !std::mem::take(&mut self.is_outdated) {
                         return self.conclude(found);
                     }
                 }
-                () = sleep_until(self.next_look), if self.look.is_none() => {
-                    self.look = Some(self.begin_look());
+                () = sleep_until(self.next_lookup), if self.lookup.is_none() => {
+                    self.lookup = Some(self.begin_lookup());
                 }
                 () = cancelled(&self.proof) => {
                     self.is_current = false;
-                    return Looked::Ended;
+                    return SessionState::Ended;
                 }
             }
         }
     }
 
-    /// Has the session looked at again, if an update may be its end.
+    /// Has the session looked up again, if an update may be its end.
     fn apply(&mut self, update: UserUpdate) {
         match update {
             UserUpdate::SessionsEnded | UserUpdate::Revoked => {
@@ -115,25 +115,25 @@ impl SessionMonitor {
                 if update == UserUpdate::Revoked {
                     self.word = Standing::Ended;
                 }
-                self.is_outdated = self.look.is_some();
-                self.next_look = Instant::now();
+                self.is_outdated = self.lookup.is_some();
+                self.next_lookup = Instant::now();
             }
             UserUpdate::Missed => {
                 if self.word == Standing::Stands {
                     self.word = Standing::Unknown;
                 }
-                self.is_outdated = self.look.is_some();
+                self.is_outdated = self.lookup.is_some();
                 let pause = match self.is_outdated {
                     true => Duration::ZERO,
                     false => random_up_to(SPREAD),
                 };
-                self.next_look = self.next_look.min(Instant::now() + pause);
+                self.next_lookup = self.next_lookup.min(Instant::now() + pause);
             }
             _ => {}
         }
     }
 
-    fn begin_look(&self) -> BoxFuture<'static, chatcore::Result<Standing>> {
+    fn begin_lookup(&self) -> BoxFuture<'static, chatcore::Result<Standing>> {
         match &self.proof {
             Proof::Session { token, .. } => {
                 let (store, token) = (self.store.clone(), token.clone());
@@ -148,26 +148,29 @@ impl SessionMonitor {
         }
     }
 
-    fn conclude(&mut self, found: chatcore::Result<Standing>) -> Looked {
-        let (pause, looked) = match found {
-            Ok(Standing::Stands) => (LOOK, Looked::Valid),
-            Ok(Standing::Ended) => (LOOK, Looked::Ended),
-            Ok(Standing::Unknown) => (LOOK, Looked::Unknown),
+    fn conclude(&mut self, found: chatcore::Result<Standing>) -> SessionState {
+        let (pause, state) = match found {
+            Ok(Standing::Stands) => (INTERVAL, SessionState::Valid),
+            Ok(Standing::Ended) => (INTERVAL, SessionState::Ended),
+            Ok(Standing::Unknown) => (INTERVAL, SessionState::Unknown),
             Err(error) => {
                 tracing::debug!(%error, "a session could not be looked up");
-                (RETRY, Looked::Failed(error))
+                (RETRY, SessionState::Failed(error))
             }
         };
 
-        self.is_current |= matches!(looked, Looked::Valid);
-        self.next_look = Instant::now() + pause;
-        looked
+        self.is_current |= matches!(state, SessionState::Valid);
+        self.next_lookup = Instant::now() + pause;
+        state
     }
 
     /// Waits until the session has ended, or the program has to be asked again. May be dropped at
     /// any time, as [`next`](Self::next).
     pub(crate) async fn ended(&mut self) {
-        while !matches!(self.next().await, Looked::Ended | Looked::Unknown) {}
+        while !matches!(
+            self.next().await,
+            SessionState::Ended | SessionState::Unknown
+        ) {}
     }
 }
 
@@ -188,10 +191,10 @@ fn random_up_to(most: Duration) -> Duration {
 }
 
 async fn under_way(
-    look: &mut Option<BoxFuture<'static, chatcore::Result<Standing>>>,
+    lookup: &mut Option<BoxFuture<'static, chatcore::Result<Standing>>>,
 ) -> chatcore::Result<Standing> {
-    match look {
-        Some(look) => look.await,
+    match lookup {
+        Some(lookup) => lookup.await,
         None => future::pending().await,
     }
 }
@@ -204,8 +207,8 @@ pub(crate) async fn ended(monitor: &mut Option<SessionMonitor>) {
     }
 }
 
-/// Waits for the result of the next look at a session, if there is one.
-pub(crate) async fn next_look(monitor: &mut Option<SessionMonitor>) -> Looked {
+/// Waits for the result of the next lookup of a session, if there is one.
+pub(crate) async fn next_state(monitor: &mut Option<SessionMonitor>) -> SessionState {
     match monitor {
         Some(monitor) => monitor.next().await,
         None => future::pending().await,
@@ -243,12 +246,12 @@ mod tests {
         let user = CurrentUser::by_program(app.store(), ann.clone(), None);
         app.store().end_sessions(&ann, None).await.expect("ended");
         let mut monitor = SessionMonitor::new(&app, &user);
-        assert!(matches!(monitor.next().await, Looked::Valid));
+        assert!(matches!(monitor.next().await, SessionState::Valid));
 
         let user = CurrentUser::by_program(app.store(), ann.clone(), None);
         app.end_sessions_of(&ann).await.expect("ended");
         let mut monitor = SessionMonitor::new(&app, &user);
-        assert!(matches!(monitor.next().await, Looked::Ended));
+        assert!(matches!(monitor.next().await, SessionState::Ended));
         app.store().close().await.expect("closed");
     }
 
@@ -262,13 +265,13 @@ mod tests {
         let by_program = || CurrentUser::by_program(app.store(), ann.clone(), None);
 
         let mut monitor = SessionMonitor::new(&app, &by_program());
-        assert!(matches!(monitor.next().await, Looked::Valid));
+        assert!(matches!(monitor.next().await, SessionState::Valid));
         monitor.apply(UserUpdate::Missed);
-        assert!(matches!(monitor.next().await, Looked::Unknown));
+        assert!(matches!(monitor.next().await, SessionState::Unknown));
 
         let mut monitor = SessionMonitor::new(&app, &by_program());
         monitor.apply(UserUpdate::Revoked);
         monitor.apply(UserUpdate::Missed);
-        assert!(matches!(monitor.next().await, Looked::Ended));
+        assert!(matches!(monitor.next().await, SessionState::Ended));
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn read(app: App, call: Call) -> Result<Response> {
     };
 
     let answer = answer(&call, &found);
-    // That there is nothing for the reader looks like a room where there is nothing.
+    // A room that the reader may not know of looks like an empty one.
     Ok(if found.is_empty() {
         answer
     } else {

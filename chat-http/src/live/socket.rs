@@ -31,7 +31,7 @@ use crate::app::App;
 use crate::credentials::CurrentUser;
 use crate::error::HttpError;
 use crate::limits::Charged;
-use crate::session_monitor::{Looked, SessionMonitor, next_look};
+use crate::session_monitor::{SessionMonitor, SessionState, next_state};
 use crate::texts::Language;
 use crate::throttle::{Rate, TokenBucket};
 
@@ -138,7 +138,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 Some(outcome) = self.requests.next() => self.complete(outcome).await?,
                 Some(event) = self.room_events.next() => self.deliver(event).await?,
                 event = self.user_events.next() => self.deliver_user_event(event).await?,
-                looked = next_look(&mut self.monitor) => self.check_session(looked).await?,
+                state = next_state(&mut self.monitor) => self.check_session(state).await?,
                 () = sleep_until(paused_until.unwrap_or(self.last_heard)), if paused_until.is_some() => {}
                 () = &mut heartbeat => self.check_heartbeat(heartbeat.as_mut()).await?,
                 () = &mut stopping => return Err(End::Close(CloseCode::GOING_AWAY, "the server stops")),
@@ -174,23 +174,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         Ok(())
     }
 
-    /// Acts on a look at the session. If the store did not answer, the requests that wait for it
+    /// Acts on the state of the session. If the store did not answer, the requests that wait for it
     /// are answered with that.
-    async fn check_session(&mut self, looked: Looked) -> Result {
-        match looked {
-            Looked::Valid => Ok(()),
-            Looked::Ended => {
+    async fn check_session(&mut self, state: SessionState) -> Result {
+        match state {
+            SessionState::Valid => Ok(()),
+            SessionState::Ended => {
                 let error = HttpError::no_session(true);
                 self.refuse(&Subject::default(), &error).await?;
                 let reason = "the session has ended";
                 Err(End::Close(CloseCode::POLICY_VIOLATION, reason))
             }
-            Looked::Unknown => {
+            SessionState::Unknown => {
                 let reason = "come back, so that the program can say who you are";
                 Err(End::Close(CloseCode::SERVICE_RESTART, reason))
             }
-            Looked::Failed(_) if self.is_session_current() => Ok(()),
-            Looked::Failed(error) => {
+            SessionState::Failed(_) if self.is_session_current() => Ok(()),
+            SessionState::Failed(error) => {
                 self.refuse_waiting(&error);
                 Ok(())
             }

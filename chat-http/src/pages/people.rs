@@ -31,10 +31,10 @@ struct Person {
     written: String,
     is_self: bool,
     is_owner: bool,
-    /// Set if the owner of the room who looks may remove the user.
+    /// Set if the reader owns the room and may remove the user.
     may_remove: bool,
     may_ban: bool,
-    /// Set if the user who looks may begin a direct conversation.
+    /// Set if the reader may begin a direct conversation.
     may_write_to: bool,
 }
 

@@ -451,7 +451,7 @@ mod tests {
 
     proptest! {
         /// The ring answers like the store as of the last
-        /// message of this process or the last look at the store, or later; or not at all.
+        /// message of this process or the last read of the store, or later; or not at all.
         #[test]
         fn a_ring_answers_like_the_store_or_not_at_all(steps in steps()) {
             let mut ring = Ring::default();

@@ -15,7 +15,7 @@ use crate::live::request_queue::{Order, Outcome, Subscribed};
 use crate::live::room_events::room_events;
 use crate::live::transport;
 use crate::posting::{self, Post};
-use crate::session_monitor::next_look;
+use crate::session_monitor::next_state;
 
 /// Rooms that one socket follows with a session.
 const MAX_SUBSCRIPTIONS: usize = 100;
@@ -38,15 +38,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
         }
     }
 
-    /// Begins requests, unless the session may have ended: they wait for the look at it, so that
+    /// Begins requests, unless the session may have ended: they wait for its lookup, so that
     /// nothing is done for a session that has ended, and no request asks the store for that itself.
     async fn begin_waiting(&mut self) -> transport::Result {
         if !self.requests.has_waiting() {
             return Ok(());
         }
 
-        while let Some(looked) = next_look(&mut self.monitor).now_or_never() {
-            self.check_session(looked).await?;
+        while let Some(state) = next_state(&mut self.monitor).now_or_never() {
+            self.check_session(state).await?;
         }
 
         while self.is_session_current()
