@@ -111,7 +111,7 @@ struct Head<'a> {
     accounts: bool,
     /// Address to log in at, and from there back to the page, if there is one.
     log_in: Option<String>,
-    /// The same for scripts, which put the path of the page below the prefix for `{next}`.
+    /// The same for scripts of a user's page, which put its path below the prefix for `{next}`.
     log_in_pattern: Option<String>,
     /// Page of the program for logging out.
     log_out: Option<&'a str>,
@@ -146,7 +146,7 @@ impl<'a> Head<'a> {
             initials: String::new(),
             accounts: app.has(Part::Accounts),
             log_in: log_in_link(app, ""),
-            log_in_pattern: log_in_pattern(app),
+            log_in_pattern: None,
             log_out: app.branding().log_out.as_deref(),
             sidebar: None,
             t: texts.section("pages"),
@@ -175,6 +175,7 @@ impl<'a> Head<'a> {
             hue: hue(name.unwrap_or_default()),
             initials: initials(name.unwrap_or_default()),
             log_in: log_in_link(app, next.as_deref().unwrap_or_default()),
+            log_in_pattern: user.and_then(|_| log_in_pattern(app)),
             sidebar,
             ..Self::new(app, Reader::of(&call.head.headers), title)
         })
