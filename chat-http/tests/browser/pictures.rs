@@ -158,20 +158,21 @@ async fn settle(page: &Page) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes files: CHAT_PICTURES=docs"]
 async fn pictures_of_the_readme() {
+    let Some(office) = Office::open().await else {
+        return;
+    };
+    film(&office).await;
+
     let Some(mut office) = Office::open().await else {
         return;
     };
-    film(&mut office).await;
     office.answer().await;
-    let page = office.world.stranger().await;
-    let account = json!({ "username": "ann", "password": crate::support::PASSWORD });
-    office.world.log_in(&page, "login", &account).await;
-
+    let page = &office.ann;
     page.resize(WINDOW).await;
     page.prefer(&[("prefers-color-scheme", "light")]).await;
-    office.world.enter(&page, "general").await;
+    office.world.enter(page, "general").await;
     page.hover("#m5 .body").await;
-    settle(&page).await;
+    settle(page).await;
     page.picture(&folder().join("room.png")).await;
 
     page.prefer(&[("prefers-color-scheme", "dark")]).await;
@@ -179,13 +180,13 @@ async fn pictures_of_the_readme() {
     page.wait_for(&visible("#finder input")).await;
     page.type_text("l").await;
     page.wait_for(&says("#found [role=option]", "lunch")).await;
-    settle(&page).await;
+    settle(page).await;
     page.picture(&folder().join("find.png")).await;
     page.press("Escape").await;
 
     page.resize(Size::PHONE).await;
-    office.world.enter(&page, "general").await;
-    settle(&page).await;
+    office.world.enter(page, "general").await;
+    settle(page).await;
     page.picture(&folder().join("phone.png")).await;
 }
 
@@ -206,7 +207,7 @@ impl Film<'_> {
 }
 
 /// Ann reads, answers, reacts and goes to another room.
-async fn film(office: &mut Office) {
+async fn film(office: &Office) {
     let page = &office.ann;
     page.resize(STAGE).await;
     page.prefer(&[("prefers-color-scheme", "light")]).await;
