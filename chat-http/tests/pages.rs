@@ -1441,11 +1441,7 @@ async fn an_error_page_offers_no_log_in_to_who_is_logged_in(server: &Running) {
         .with_header("accept", "text/html");
     let page = ann.get("/nothing").await;
     assert_eq!(page.status, 404);
-    assert!(
-        !page.text().contains("href=\"/login"),
-        "{}",
-        page.text()
-    );
+    assert!(!page.text().contains("href=\"/login"), "{}", page.text());
     let mut stranger = server.client();
     let page = stranger.form("/rooms/a/people", "do=join").await;
     assert!(page.text().contains("href=\"/login\""), "{}", page.text());
