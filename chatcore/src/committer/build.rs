@@ -97,20 +97,17 @@ fn next_message(post: &PendingPost, head: Head, now: Timestamp) -> BatchMessage 
 /// still are, which the departures in the room's head guard.
 fn add_members(room_batch: &mut RoomBatch, rooms: &RoomCache) {
     let known = rooms.get(&room_batch.room);
-    let senders: BTreeSet<_> = room_batch
-        .messages
-        .iter()
-        .map(|message| &message.content.sender)
-        .collect();
-    let number_of_senders = senders.len();
 
-    let members: Vec<_> = senders
-        .into_iter()
-        .filter(|sender| !known.is_some_and(|known| known.is_member(sender)))
-        .cloned()
-        .collect();
-    room_batch.assumes_members = members.len() < number_of_senders;
-    room_batch.members = members;
+    let mut members = BTreeSet::new();
+    for message in &room_batch.messages {
+        let sender = &message.content.sender;
+        if known.is_some_and(|known| known.is_member(sender)) {
+            room_batch.assumes_members = true;
+        } else {
+            members.insert(sender);
+        }
+    }
+    room_batch.members = members.into_iter().cloned().collect();
 }
 
 /// Returns the moves of the senders' counters, sorted like the rooms.
