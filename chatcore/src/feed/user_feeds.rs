@@ -35,8 +35,8 @@ pub enum UserUpdate {
     RoomsChanged,
     /// Some of the user's sessions may have ended: ask again for the one in use.
     SessionsEnded,
-    /// Everything that the user has open ends, whatever proved it: by
-    /// [`ChatStore::revoke`](crate::ChatStore::revoke), or because a slow watcher lost updates.
+    /// Everything that the user has open ends, whatever proved it, by
+    /// [`ChatStore::revoke`](crate::ChatStore::revoke).
     Revoked,
     /// Updates may have been lost, those of other users too: ask again for the session in use, but
     /// not all at the same time.

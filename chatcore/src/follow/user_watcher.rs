@@ -29,7 +29,7 @@ impl UserWatcher {
     }
 
     /// Waits for the next update. The updates that a slow watcher lost come as one
-    /// [`UserUpdate::Revoked`], after which the program checks everything anew.
+    /// [`UserUpdate::Missed`], after which the program checks everything anew.
     ///
     /// # Cancellation
     ///
@@ -46,7 +46,7 @@ impl UserWatcher {
         };
         match update {
             Ok(update) => Ok(update),
-            Err(broadcast::error::RecvError::Lagged(_)) => Ok(UserUpdate::Revoked),
+            Err(broadcast::error::RecvError::Lagged(_)) => Ok(UserUpdate::Missed),
             // The sender stays while somebody watches.
             Err(broadcast::error::RecvError::Closed) => Err(Error::Closed),
         }

@@ -237,6 +237,22 @@ pub(crate) async fn a_watcher_sees_presence_typing_and_posts(database: &Database
     until_present(&mut watcher, &[]).await;
 }
 
+pub(crate) async fn a_slow_watcher_of_a_user_is_told_that_updates_are_missing(database: &Database) {
+    let store = database.open().await;
+    let ann = user("ann");
+    let mut watcher = store.watch_user(&ann);
+
+    for n in 0..40 {
+        let joined = store.join(&room(&format!("room{n}")), &ann).await;
+        joined.expect("joined");
+    }
+
+    let first = timeout(SOON, watcher.next()).await.expect("in time");
+    assert_eq!(first.expect("heard"), UserUpdate::Missed);
+    let next = timeout(SOON, watcher.next()).await.expect("in time");
+    assert_eq!(next.expect("heard"), UserUpdate::RoomsChanged);
+}
+
 pub(crate) async fn a_read_mark_only_moves_forward(database: &Database) {
     let store = database.open().await;
     let (ann, seq) = (user("ann"), |n| Seq::new(n).expect("a seq"));

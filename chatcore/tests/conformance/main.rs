@@ -70,6 +70,7 @@ on_every_backend! {
         followers_end_with_what_the_store_holds,
         a_watcher_sees_presence_typing_and_posts,
         a_read_mark_only_moves_forward,
+        a_slow_watcher_of_a_user_is_told_that_updates_are_missing,
         read_marks_outlive_the_store_and_never_move_back,
         followers_who_go_leave_nothing_behind;
     moderation:
