@@ -324,13 +324,7 @@ impl Worker {
     ) -> Result<()> {
         let now = self.reject_invalid(pending, calls).await?;
 
-        let resolver = ChangeResolver {
-            calls,
-            rooms: &self.rooms,
-            recent: &self.recent,
-            now,
-        };
-        let mut outcomes = match resolver.resolve(pending).await? {
+        let mut outcomes = match self.resolver(calls, now).resolve(pending).await? {
             Resolved::Ready(outcomes) => outcomes,
             Resolved::NotDurable => return calls.wait(backoff).await,
         };
@@ -364,6 +358,15 @@ impl Worker {
                 }
                 Err(error)
             }
+        }
+    }
+
+    fn resolver<'a>(&'a self, calls: &'a Calls, now: Timestamp) -> ChangeResolver<'a> {
+        ChangeResolver {
+            calls,
+            rooms: &self.rooms,
+            recent: &self.recent,
+            now,
         }
     }
 

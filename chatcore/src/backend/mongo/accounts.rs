@@ -46,33 +46,7 @@ impl Step for AccountStep {
     /// password.
     async fn make(&mut self, writer: &mut Writer<'_>) -> mongodb::error::Result<bool> {
         match &*self {
-            Self::Claim(account, first) => {
-                let fold = NameKey::from(&account.username);
-                if !writer.is_in_transaction() {
-                    // First, so that a crash in between leaves no guest with a claimed name.
-                    writer
-                        .write(commands::delete("sessions", find::guests_of(&fold))?)
-                        .await?;
-                }
-                // First, because this is where transactions meet.
-                let open = rawdoc! { "_id": fold.as_str(), "account": { "$exists": false } };
-                let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
-                let statement = rawdoc! { "q": open, "u": set, "upsert": true };
-                if writer
-                    .write(commands::update("names", statement))
-                    .await?
-                    .duplicate
-                    .is_some()
-                {
-                    return Ok(false);
-                }
-                if writer.is_in_transaction() {
-                    writer
-                        .write(commands::delete("sessions", find::guests_of(&fold))?)
-                        .await?;
-                }
-                Ok(writer.write(insert(first)).await?.duplicate.is_none())
-            }
+            Self::Claim(account, first) => claim(writer, account, first).await,
             Self::Password(account, keep) => {
                 let others = find::sessions_of(&account.username, Some(*keep));
                 writer.write(commands::delete("sessions", others)?).await?;
@@ -117,6 +91,39 @@ fn proved(user: &Username, version: i64) -> RawDocumentBuf {
         "account.username": user.as_str(),
         "account.version": version,
     }
+}
+
+/// Claims the name of an account, ends the sessions of guests who use it, and stores the first
+/// session of the account.
+async fn claim(
+    writer: &mut Writer<'_>,
+    account: &Account,
+    first: &NewSession,
+) -> mongodb::error::Result<bool> {
+    let name = NameKey::from(&account.username);
+    if !writer.is_in_transaction() {
+        // First, so that a crash in between leaves no guest with a claimed name.
+        end_guests(writer, &name).await?;
+    }
+
+    // First in a transaction, because this is where transactions meet.
+    let open = rawdoc! { "_id": name.as_str(), "account": { "$exists": false } };
+    let set = rawdoc! { "$set": { "account": documents::new_account(account) } };
+    let statement = rawdoc! { "q": open, "u": set, "upsert": true };
+    let claimed = writer.write(commands::update("names", statement)).await?;
+    if claimed.duplicate.is_some() {
+        return Ok(false);
+    }
+
+    if writer.is_in_transaction() {
+        end_guests(writer, &name).await?;
+    }
+    Ok(writer.write(insert(first)).await?.duplicate.is_none())
+}
+
+async fn end_guests(writer: &mut Writer<'_>, name: &NameKey) -> mongodb::error::Result<()> {
+    let sessions = commands::delete("sessions", find::guests_of(name))?;
+    writer.write(sessions).await.map(drop)
 }
 
 fn insert(new: &NewSession) -> RawDocumentBuf {

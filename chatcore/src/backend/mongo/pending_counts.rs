@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mongodb::ClientSession;
 use mongodb::bson::raw::CString;
-use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::options::ReturnDocument;
 
 use super::connection::Connection;
@@ -178,22 +178,15 @@ pub(super) async fn flush(
         .await?;
     let Some(before) = before else { return Ok(()) };
     let number = before.get_i64("folds").unwrap_or(0) + 1;
-    let mut counts = Vec::new();
-    for entry in before.get_document("counts").into_iter().flatten() {
-        let (name, n) = entry?;
-        let user = user_of_slot_field(name.as_str()).map_err(custom)?;
-        counts.push(CountDelta {
-            user,
-            added: n.as_i64().unwrap_or(0),
-            removed: 0,
-        });
-    }
+    let counts = counts_in(&before)?;
     if counts.is_empty() {
         return Ok(());
     }
+
     let field = CString::try_from(format!("folded.{slot}"))?;
     let mut set = RawDocumentBuf::new();
     set.append(&field, number);
+
     let mut updates = RawArrayBuf::new();
     let update =
         |count: &CountDelta| rawdoc! { "$inc": counters::increments(count), "$set": set.clone() };
@@ -217,6 +210,21 @@ pub(super) async fn flush(
         // Another process made one of them just now.
         false => Err(retry()),
     }
+}
+
+/// Reads the counts in the document of a slot.
+fn counts_in(slot: &RawDocument) -> mongodb::error::Result<Vec<CountDelta>> {
+    let mut counts = Vec::new();
+    for entry in slot.get_document("counts").into_iter().flatten() {
+        let (name, n) = entry?;
+        let user = user_of_slot_field(name.as_str()).map_err(custom)?;
+        counts.push(CountDelta {
+            user,
+            added: n.as_i64().unwrap_or(0),
+            removed: 0,
+        });
+    }
+    Ok(counts)
 }
 
 #[cfg(test)]

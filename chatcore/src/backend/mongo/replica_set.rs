@@ -578,6 +578,33 @@ struct Advance {
     departures: Option<i64>,
 }
 
+impl Advance {
+    /// Returns the move of a room's head from `after`.
+    fn of(room: &RoomBatch, after: &Head, joining: i64) -> Self {
+        let head = room.head();
+        Self {
+            messages: head.seq.get() - after.seq.get(),
+            joining,
+            last_timestamp: head.timestamp,
+            closings: after.closings,
+            departures: room.assumes_members.then_some(after.departures),
+        }
+    }
+
+    /// Returns the statement that moves the heads of these rooms.
+    fn statement(self, rooms: RawArrayBuf) -> RawDocumentBuf {
+        let mut found = rawdoc! { "_id": { "$in": rooms }, "closings": self.closings };
+        if let Some(departures) = self.departures {
+            found.append(cstr!("departures"), departures);
+        }
+        let update = rawdoc! {
+            "$inc": { "last_seq": self.messages, "members": self.joining },
+            "$set": { "last_timestamp": self.last_timestamp.as_micros() },
+        };
+        rawdoc! { "q": found, "u": update, "multi": true }
+    }
+}
+
 /// Returns the statements that move the heads of a batch, each where it is as the batch expects.
 ///
 /// A statement costs the server more than a document does, so rooms whose heads move alike share
@@ -589,7 +616,6 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
     let mut statements = RawArrayBuf::new();
     let mut alike: BTreeMap<Advance, RawArrayBuf> = BTreeMap::new();
     for (room, joining) in batch.rooms.iter().zip(joining) {
-        let head = room.head();
         let joining = i64::try_from(joining.len()).unwrap_or(i64::MAX);
         let Some(after) = room.after else {
             statements.push(create_head(room, joining));
@@ -599,45 +625,14 @@ fn heads(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
             statements.push(advance_exactly(room, &after, joining));
             continue;
         }
-        let Head {
-            seq,
-            departures,
-            closings,
-            ..
-        } = after;
-        let advance = Advance {
-            messages: head.seq.get() - seq.get(),
-            joining,
-            last_timestamp: head.timestamp,
-            closings,
-            departures: room.assumes_members.then_some(departures),
-        };
         alike
-            .entry(advance)
+            .entry(Advance::of(room, &after, joining))
             .or_default()
             .push(documents::room_id(&room.room));
     }
 
-    for (
-        Advance {
-            messages,
-            joining,
-            last_timestamp,
-            closings,
-            departures,
-        },
-        rooms,
-    ) in alike
-    {
-        let mut found = rawdoc! { "_id": { "$in": rooms }, "closings": closings };
-        if let Some(departures) = departures {
-            found.append(cstr!("departures"), departures);
-        }
-        let change = rawdoc! {
-            "$inc": { "last_seq": messages, "members": joining },
-            "$set": { "last_timestamp": last_timestamp.as_micros() },
-        };
-        statements.push(rawdoc! { "q": found, "u": change, "multi": true });
+    for (advance, rooms) in alike {
+        statements.push(advance.statement(rooms));
     }
     statements
 }

@@ -22,23 +22,6 @@ pub(in crate::backend::mongo) fn commands_of(
     number: i64,
     changes: &[RawDocumentBuf],
 ) -> Vec<RawDocumentBuf> {
-    let room = |room: &RoomBatch| {
-        let after = room.after.unwrap_or(Head::EMPTY).seq.get();
-        let mut planned =
-            rawdoc! { "room": room.room.as_str(), "after": after, "last": room.head().seq.get() };
-        if let Some(change) = room.changes.last() {
-            planned.append(cstr!("change"), change.number().get());
-        }
-        planned
-    };
-    let count = |CountDelta {
-                     user,
-                     added,
-                     removed,
-                 }: &CountDelta| {
-        rawdoc! { "user": user.as_str(), "added": *added, "removed": *removed }
-    };
-
     let mut chunks = chunks(changes);
     let (first, rest) = (chunks.remove(0), chunks);
     let mut commands = Vec::new();
@@ -56,11 +39,11 @@ pub(in crate::backend::mongo) fn commands_of(
         .counts
         .iter()
         .filter(|_| !changes.is_empty())
-        .map(count);
+        .map(planned_count);
     let plan = rawdoc! {
         "number": number,
         "id": documents::batch_id(batch.id),
-        "rooms": batch.rooms.iter().map(room).collect::<RawArrayBuf>(),
+        "rooms": batch.rooms.iter().map(planned_room).collect::<RawArrayBuf>(),
         "is_complete": !has_messages,
         "counts": counts.collect::<RawArrayBuf>(),
         "changes": first,
@@ -72,6 +55,20 @@ pub(in crate::backend::mongo) fn commands_of(
         rawdoc! { "q": older, "u": { "$set": plan }, "upsert": true },
     ));
     commands
+}
+
+fn planned_room(room: &RoomBatch) -> RawDocumentBuf {
+    let after = room.after.unwrap_or(Head::EMPTY).seq.get();
+    let mut planned =
+        rawdoc! { "room": room.room.as_str(), "after": after, "last": room.head().seq.get() };
+    if let Some(change) = room.changes.last() {
+        planned.append(cstr!("change"), change.number().get());
+    }
+    planned
+}
+
+fn planned_count(count: &CountDelta) -> RawDocumentBuf {
+    rawdoc! { "user": count.user.as_str(), "added": count.added, "removed": count.removed }
 }
 
 /// Splits commands so that each chunk fits into a document. There is at least one chunk.
