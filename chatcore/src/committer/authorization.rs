@@ -114,7 +114,7 @@ fn unknown_actors(pending: &[Pending], rooms: &RoomCache) -> ActorsByRoom {
     let mut unknown = ActorsByRoom::default();
     for request in pending {
         let room = request.room();
-        if let Some(known) = rooms.get(room)
+        if let Some(known) = rooms.get(room).filter(|known| known.is_restricted())
             && let Some(actor) = request.actor()
             && !known.is_authorized(&actor)
         {

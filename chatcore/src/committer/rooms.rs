@@ -63,9 +63,14 @@ impl KnownRoom {
         self.members.contains(user)
     }
 
-    /// Returns true if it is known that the actor may take part.
+    /// Returns true if not everyone may take part.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.head.restricted
+    }
+
+    /// Returns true if it is known that the actor may take part in the restricted room.
     pub(super) fn is_authorized(&self, actor: &Actor) -> bool {
-        !self.head.restricted || self.authorized.contains(actor)
+        self.authorized.contains(actor)
     }
 
     /// Remembers that these actors may take part, until somebody loses that right.

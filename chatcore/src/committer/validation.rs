@@ -75,11 +75,10 @@ pub(super) fn rooms_replied_ahead(pending: &[Pending], rooms: &RoomCache) -> Vec
 }
 
 fn is_wrong_reply(message: &NewMessage, rooms: &RoomCache) -> bool {
-    let last = rooms.head(&message.room).map_or(Seq::ZERO, |head| head.seq);
-
-    message
-        .reply_to
-        .is_some_and(|seq| seq == Seq::ZERO || seq > last)
+    message.reply_to.is_some_and(|seq| {
+        let last = rooms.head(&message.room).map_or(Seq::ZERO, |head| head.seq);
+        seq == Seq::ZERO || seq > last
+    })
 }
 
 fn posts(pending: &[Pending]) -> impl Iterator<Item = &NewMessage> {
