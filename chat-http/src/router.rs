@@ -43,7 +43,7 @@ pub(crate) enum Purpose {
 pub(crate) enum SessionLookup {
     /// Always: the handler needs the user.
     Always,
-    /// Only where guests are denied.
+    /// Only where guests are denied. `RoomReader` looks it up later for a room that is not public.
     IfDenied,
 }
 

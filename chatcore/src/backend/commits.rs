@@ -1,4 +1,4 @@
-//! Calls of the committer: the end of rooms, and batches.
+//! Calls of the committer: heads of rooms, and batches.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::types::{Message, RoomName, Seq, Topic, Username};
 #[async_trait]
 #[cfg_attr(
     not(feature = "mongodb"),
-    expect(dead_code, reason = "only MongoDB is shared")
+    expect(dead_code, reason = "only MongoDB reports events")
 )]
 pub(crate) trait EventSink: Send + Sync + 'static {
     /// Publishes new messages of a room, in `seq` order.

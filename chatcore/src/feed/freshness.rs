@@ -1,6 +1,6 @@
 //! When may memory answer for the store?
 //!
-//! Four facts decide. The first three are kept here, the last one by each ring:
+//! Four facts decide. The first three are kept in this file, the last one by each ring:
 //!
 //! - **live**: every commit that a read of the store would find becomes known here within about a
 //!   second. Without other writers that is always so. Otherwise the change stream is *paused* while

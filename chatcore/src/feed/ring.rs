@@ -11,7 +11,7 @@ use crate::types::{ChangeSeq, Range, Seq};
 const MAX_MESSAGES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
 /// The most changed messages of one ring, and their part of the bytes.
-const MAX_WRITES: usize = 1_024;
+const MAX_CHANGED: usize = 1_024;
 const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// The most changed messages of one ring that arrived after a later change.
 const MAX_LATE: usize = 16;
@@ -126,7 +126,7 @@ impl Ring {
         self.last_changed = self.last_changed.max(message.seq);
         self.changed_bytes += message.weight();
         self.changed.push_back(message.clone());
-        while self.changed.len() > MAX_WRITES || self.changed_bytes > MAX_CHANGED_BYTES {
+        while self.changed.len() > MAX_CHANGED || self.changed_bytes > MAX_CHANGED_BYTES {
             let Some(oldest) = self.changed.pop_front() else {
                 break;
             };
@@ -614,7 +614,7 @@ mod tests {
         let mut ring = Ring::default();
         (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::Own)));
         assert!(
-            ring.changed.len() <= MAX_WRITES
+            ring.changed.len() <= MAX_CHANGED
                 && ring.bytes() <= MAX_CHANGED_BYTES
                 && ring.changed.len() > 10
         );

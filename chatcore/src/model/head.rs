@@ -11,7 +11,7 @@ pub(crate) struct Head {
     /// Number of the last change to a message.
     pub(crate) change: ChangeSeq,
     pub(crate) timestamp: Timestamp,
-    /// Number of times that a member left or was removed. While it stays the same, members stay
+    /// Number of times that a member left or was removed, or a name was banned. While it stays the same, members stay
     /// members. Anyone may move it at will, so it guards only a batch that assumes a membership.
     pub(crate) departures: i64,
     /// True if not everyone may post: the room is private, or somebody is banned from it.

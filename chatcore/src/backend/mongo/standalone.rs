@@ -10,8 +10,9 @@
 //! 5. mentions in the messages, members, then counters;
 //! 6. the heads.
 //!
-//! Each step is journaled before the next begins, so a crash keeps a beginning of this list:
-//! whatever is there, the plan is; and if a counter has grown, all messages are there. One
+//! Each command is journaled before the next begins; counters and heads are one. So a crash keeps
+//! a beginning of this list: whatever is there, the plan is; and if a counter has grown, all
+//! messages are there. One
 //! journaled step at the end would not do: if mongod restarts between two steps, the driver sends
 //! the next one to the new process, which has lost the steps before it. Counters and heads carry
 //! the number of the batch that changed them last and are only changed by a higher one, and the
