@@ -14,7 +14,7 @@ const CHUNK: usize = 64 * 1024;
 /// The state of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Whatever is sent arrives after this time.
+    /// Each byte arrives after this time.
     Up(Duration),
     /// Nothing arrives, and nobody is told: packets are dropped until the network is up again.
     Silent,

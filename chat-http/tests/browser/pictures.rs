@@ -71,7 +71,7 @@ impl Office {
         self.talk().await;
     }
 
-    /// What is said in the room, up to where ann reads.
+    /// Posts the messages of the room, up to the last one that ann has read.
     async fn talk(&mut self) {
         let (ann, bob, dmitri) = (&mut self.anns, &mut self.bob, &mut self.dmitri);
         post(bob, "general", "The standalone run hung again last night:\n\n- only after a restart of `mongod`\n- never on a replica set", None).await;
@@ -123,7 +123,7 @@ impl Office {
         }
     }
 
-    /// What ann answers.
+    /// Posts ann's answer.
     async fn answer(&mut self) {
         let (ann, bob) = (&mut self.anns, &mut self.bob);
         post(ann, "general", "Twenty an hour, and accounts are counted by themselves. See [operations.md](https://example.org/operations.md).", None).await;

@@ -53,17 +53,18 @@ fn batch_of_room<'a>(
     room: &RoomName,
     rooms: &RoomCache,
 ) -> &'a mut RoomBatch {
-    room_batches
-        .entry(room.clone())
-        .or_insert_with(|| RoomBatch {
+    room_batches.entry(room.clone()).or_insert_with(|| {
+        let known = rooms.get(room);
+        RoomBatch {
             room: room.clone(),
-            after: rooms.head(room),
-            after_is_durable: rooms.get(room).is_some_and(KnownRoom::is_durable),
+            after: known.map(KnownRoom::head),
+            after_is_durable: known.is_some_and(KnownRoom::is_durable),
             messages: Vec::new(),
             changes: Vec::new(),
             members: Vec::new(),
             assumes_members: false,
-        })
+        }
+    })
 }
 
 /// Returns the message that follows `head`.

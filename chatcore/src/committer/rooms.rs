@@ -53,6 +53,10 @@ impl From<Head> for KnownRoom {
 }
 
 impl KnownRoom {
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
     /// Returns true if no failover rolls the head back.
     pub(super) fn is_durable(&self) -> bool {
         self.is_durable
@@ -127,7 +131,7 @@ impl RoomCache {
 
     /// Returns the head of a room; `None` if the room does not exist.
     pub(super) fn head(&self, room: &RoomName) -> Option<Head> {
-        self.get(room).map(|known| known.head)
+        self.get(room).map(KnownRoom::head)
     }
 
     /// Returns the number of the last change in a room.

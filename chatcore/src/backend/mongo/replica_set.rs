@@ -264,18 +264,19 @@ impl ReplicaSet {
             document.append(cstr!("_id"), documents::user_id(&count.user));
             document
         };
-        if moved.duplicate.is_some() {
-            self.pending_counts.guests.mark_uncertain().await;
-            return Err(Stop::Duplicate(Append::HeadMoved));
-        }
-        if lacking > 0
-            && !counters::create_missing(connection, session, &counts.direct, lacking, new).await?
+        let stop = if moved.duplicate.is_some() {
+            Stop::Duplicate(Append::HeadMoved)
+        } else if lacking == 0
+            || counters::create_missing(connection, session, &counts.direct, lacking, new).await?
         {
-            // Another head, or a name has been claimed.
-            self.pending_counts.guests.mark_uncertain().await;
-            return Err(Stop::Refused(Append::HeadMoved));
-        }
-        Ok(())
+            return Ok(());
+        } else {
+            Stop::Refused(Append::HeadMoved)
+        };
+
+        // Another head, or a name has been claimed.
+        self.pending_counts.guests.mark_uncertain().await;
+        Err(stop)
     }
 
     /// Looks for a message of the batch, which carries its id, or for the evidence of a batch that
