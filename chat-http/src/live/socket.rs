@@ -93,15 +93,9 @@ pub(super) async fn run<C>(app: App, user: Option<CurrentUser>, peer: Peer, conn
 where
     C: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    app.metrics().socket_opened();
-
-    let mut socket = Socket::new(app, user, peer, Transport::new(connection));
-    if let Err(End::Close(code, reason)) = socket.serve().await {
-        socket.finish().await;
-        socket.transport.close(code, reason).await;
-    }
-
-    socket.app.metrics().socket_closed();
+    Socket::new(app, user, peer, Transport::new(connection))
+        .run()
+        .await;
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
@@ -125,6 +119,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
             last_heard: now,
             is_pinged: false,
         }
+    }
+
+    async fn run(mut self) {
+        self.app.metrics().socket_opened();
+
+        if let Err(End::Close(code, reason)) = self.serve().await {
+            self.finish().await;
+            self.transport.close(code, reason).await;
+        }
+
+        self.app.metrics().socket_closed();
     }
 
     async fn serve(&mut self) -> Result {

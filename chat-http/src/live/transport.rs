@@ -50,13 +50,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Transport<C> {
     /// Returns the message that arrived.
     pub(super) async fn message(&mut self, arrived: Arrived) -> Result<Message> {
         match arrived {
-            Some(Ok(message)) => Ok(message),
+            Some(Ok(message)) if !message.is_close() => Ok(message),
             Some(Err(Error::PayloadTooLong { .. })) => Err(End::Close(
                 CloseCode::MESSAGE_TOO_BIG,
                 "a frame must be at most 64 KiB",
             )),
-            // The answer to a violated protocol, or to a close frame, is queued by now.
-            Some(Err(_)) | None => {
+            // The answer to a violated protocol, or to a close frame, is queued by now, and
+            // nothing may follow it.
+            _ => {
                 let _ = timeout(CLOSE_TIMEOUT, self.drain()).await;
                 Err(End::Lost)
             }

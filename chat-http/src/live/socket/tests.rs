@@ -1,6 +1,8 @@
-//! Sockets by a clock that is stopped.
+//! Sockets whose client, clock and requests do as the test says.
 
-use futures_util::SinkExt as _;
+use std::task::Poll;
+
+use futures_util::{FutureExt as _, SinkExt as _};
 use tokio_tungstenite::WebSocketStream as Client;
 use tokio_tungstenite::tungstenite::Message as ClientFrame;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -8,14 +10,15 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::super::transport::CLOSE_TIMEOUT;
 use super::*;
 use crate::Settings;
+use crate::live::request_queue::{Order, Outcome};
 use crate::write_timeout::{WRITE_TIMEOUT, WriteTimeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A socket whose client is the returned stream, and its end.
-async fn serve() -> (
+/// A socket, and the stream of its client.
+async fn open() -> (
     tokio::io::DuplexStream,
-    tokio::task::JoinHandle<Duration>,
+    Socket<WriteTimeout<tokio::io::DuplexStream>>,
     tempfile::TempDir,
 ) {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -23,18 +26,60 @@ async fn serve() -> (
     let store = chatcore::ChatStore::open(path.to_str().expect("UTF-8"))
         .await
         .expect("a store");
-    let (client, server) = tokio::io::duplex(64 * 1024);
+
     let app = App::new(store, Settings::default());
+    let peer = Peer {
+        network: std::net::IpAddr::from([127, 0, 0, 1]).into(),
+        language: Language::English,
+    };
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let socket = Socket::new(app, None, peer, Transport::new(WriteTimeout::new(server)));
+    (client, socket, folder)
+}
+
+/// A socket whose client is the returned stream, and its end.
+async fn serve() -> (
+    tokio::io::DuplexStream,
+    tokio::task::JoinHandle<Duration>,
+    tempfile::TempDir,
+) {
+    let (client, socket, folder) = open().await;
     let served = tokio::spawn(async move {
         let began = Instant::now();
-        let peer = Peer {
-            network: std::net::IpAddr::from([127, 0, 0, 1]).into(),
-            language: Language::English,
-        };
-        run(app, None, peer, WriteTimeout::new(server)).await;
+        socket.run().await;
         began.elapsed()
     });
     (client, served, folder)
+}
+
+#[tokio::test]
+async fn a_client_that_closes_during_a_request_hears_that_the_socket_closes() {
+    // Which of two events is taken first is left to chance.
+    for _ in 0..16 {
+        let (client, mut socket, _folder) = open().await;
+        let mut client = Client::from_raw_socket(client, Role::Client, None).await;
+        client.send(ClientFrame::Close(None)).await.expect("sent");
+        let mut polls = 0;
+        let request = futures_util::future::poll_fn(move |context| {
+            polls += 1;
+            context.waker().wake_by_ref();
+            match polls {
+                1 => Poll::Pending,
+                _ => Poll::Ready(Outcome::Answer("{}".into())),
+            }
+        });
+        socket.requests.begin(request.boxed(), Order::Alone);
+
+        let served = tokio::spawn(socket.run());
+        let mut heard = Vec::new();
+        while let Some(Ok(frame)) = client.next().await {
+            heard.push(frame);
+        }
+        drop(client);
+        served.await.expect("no panic");
+
+        assert_eq!(heard.last(), Some(&ClientFrame::Close(None)), "{heard:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
