@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chatcore::{ChatStore, NewMessage};
-use mongodb::bson::{RawArrayBuf, RawDocumentBuf, doc, rawdoc};
-use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
+use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::options::{Acknowledgment, IndexOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Database, IndexModel};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -247,13 +247,24 @@ impl BareMongo {
                 .await
                 .expect("a collection");
         }
-        for (name, keys) in [
-            ("messages", doc! { "_id.room": 1, "last_timestamp": 1 }),
-            ("members", doc! { "_id.user": 1, "_id.room": 1 }),
+        let milestones = IndexOptions::builder()
+            .partial_filter_expression(doc! { "milestone": { "$exists": true } })
+            .build();
+        for (name, keys, options) in [
+            (
+                "messages",
+                doc! { "_id.room": 1, "milestone": 1 },
+                milestones,
+            ),
+            (
+                "members",
+                doc! { "_id.user": 1, "_id.room": 1 },
+                IndexOptions::default(),
+            ),
         ] {
             let collection = database.collection::<RawDocumentBuf>(name);
             collection
-                .create_index(IndexModel::builder().keys(keys).build())
+                .create_index(IndexModel::builder().keys(keys).options(options).build())
                 .await
                 .expect("an index");
         }
@@ -352,10 +363,14 @@ fn bucket_of(room: &str, first: i64, senders: &[&str]) -> RawDocumentBuf {
         .zip(senders)
         .map(|(seq, sender)| rawdoc! { "sender": *sender, "text": TEXT, "timestamp": seq, "verified": false })
         .collect();
-    rawdoc! {
+    let mut bucket = rawdoc! {
         "_id": { "room": room, "seq": first },
         "last_seq": last,
         "last_timestamp": last,
         "messages": list,
+    };
+    if last / 64 > (first - 1) / 64 {
+        bucket.append(cstr!("milestone"), last);
     }
+    bucket
 }

@@ -8,6 +8,10 @@
 //! of that message is then in `changes`, over the one in the bucket. Of a message whose text was
 //! replaced or deleted the bucket keeps nothing but the time.
 //!
+//! Every [`MILESTONE_EVERY`]th message makes its bucket a milestone: only those are in the index by
+//! time. It tells where a search for a time begins, and a bucket that is not in it costs no write
+//! there.
+//!
 //! A message's `seq` is its position in the bucket after that of the first. Nonces stand beside the
 //! messages, because the unique index must hold nothing of those without one.
 
@@ -23,6 +27,9 @@ use crate::types::{Message, Range, RoomName, Seq};
 pub(super) const CAPACITY: usize = 16;
 /// A bucket ends with the message that brings its texts to this size.
 const FULL_BYTES: usize = 16 * 1024;
+
+/// The most messages from one milestone to the next.
+const MILESTONE_EVERY: i64 = 64;
 
 /// Returns the buckets of a batch, as the documents of an `insert` command.
 pub(super) fn new_buckets(batch: &Batch) -> RawArrayBuf {
@@ -85,6 +92,9 @@ fn new_bucket(room: &RoomName, messages: &[BatchMessage], batch: ObjectId) -> Ra
     );
     document.append(cstr!("last_seq"), last.seq.get());
     document.append(cstr!("last_timestamp"), last.timestamp.as_micros());
+    if is_milestone(first.seq, last.seq) {
+        document.append(cstr!("milestone"), last.timestamp.as_micros());
+    }
     document.append(cstr!("messages"), list);
     document.append(cstr!("batch"), batch);
     let with_nonce = messages
@@ -103,6 +113,11 @@ fn new_bucket(room: &RoomName, messages: &[BatchMessage], batch: ObjectId) -> Ra
         document.append(cstr!("nonces"), nonces);
     }
     document
+}
+
+/// Returns true if one of the messages from `first` to `last` makes their bucket a milestone.
+fn is_milestone(first: Seq, last: Seq) -> bool {
+    last.get() / MILESTONE_EVERY > (first.get() - 1) / MILESTONE_EVERY
 }
 
 /// A bucket as it came from the database.
@@ -299,6 +314,14 @@ mod tests {
             locations(&room_batch(&messages(&texts))),
             [5, 5, 7, 7, 7, 7, 11]
         );
+    }
+
+    #[test]
+    fn every_64th_message_makes_a_milestone() {
+        let seq = |n| Seq::new(n).expect("a seq");
+        let is = |first, last| is_milestone(seq(first), seq(last));
+        assert!(!is(1, 16) && !is(63, 63) && !is(65, 80) && !is(112, 127));
+        assert!(is(64, 64) && is(49, 64) && is(60, 70) && is(64, 79) && is(128, 128));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | `counters` | `{room}` | `last_seq`, `last_timestamp`, `last_change`, `members`, `departures`, `closings`, `pardons`?, `created_at`, `private`, `restricted`?, `owner`?, `topic`? |
 //! | `counters` | `{user}` | `message_count`, `folded`?, `deletions`? |
 //! | `counters` | `{tally}`, the slot of a process | `counts`, `folds`, `claims`?, `batches`, `stored`?: see `pending_counts.rs`, `names.rs`, `evidence.rs` |
-//! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `messages`, `nonces`?, `batch`, `changed`?: see `buckets.rs` |
+//! | `messages` | `{room, seq}` of the first | `last_seq`, `last_timestamp`, `milestone`?, `messages`, `nonces`?, `batch`, `changed`?: see `buckets.rs` |
 //! | `changes` | `{room, seq}` | the newest state of a message that was changed: see `changes.rs` |
 //! | `reactions` | `{room, seq, emoji, user}` | `position`: its rank among those with the same emoji; of users whom the message does not name, see `reactions.rs` |
 //! | `mentions` | `{user, room, seq}` | `timestamp` of the message |

@@ -136,7 +136,11 @@ impl Store {
         limit: u32,
         bound: Option<Head>,
     ) -> Result<PageOfMessages> {
-        let query = find::messages(room, range, limit, bound);
+        let milestone = match range {
+            Range::Since(time) => self.last_milestone(room, time).await?,
+            _ => Seq::ZERO,
+        };
+        let query = find::messages(room, range, milestone, limit, bound);
         let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut page = PageOfMessages::default();
         let mut buckets = self
@@ -171,13 +175,21 @@ impl Store {
             return Ok(page);
         };
         let range = Range::After(after);
-        let query = find::messages(room, range, limit, bound);
+        let query = find::messages(room, range, Seq::ZERO, limit, bound);
         let rest = self
             .read_buckets(room, range, limit, query, &mut page.has_changes)
             .await?;
         let at = if is_backward { 0 } else { page.messages.len() };
         page.messages.splice(at..at, rest.into_iter().flatten());
         Ok(page)
+    }
+
+    /// Returns a message that is no later than a time, close before the first one that is.
+    async fn last_milestone(&self, room: &RoomName, time: Timestamp) -> Result<Seq> {
+        let query = find::last_milestone(room, time);
+        let read = |document: &RawDocument| documents::seq(document, "last_seq");
+        let found = self.connection.find(query, read).await?;
+        Ok(found.first().copied().unwrap_or(Seq::ZERO))
     }
 
     /// Reads at most `limit` messages of a range, bucket by bucket as the query finds them. Sets

@@ -10,7 +10,7 @@ use super::error::error;
 use crate::error::{Error, Result};
 
 /// The version of the documents.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// The oldest server that has what is used: transactions that read a majority, `hello`.
 const OLDEST_SERVER: (i32, i32) = (4, 4);
 
@@ -161,8 +161,11 @@ async fn create_indexes(database: &Database, session_idle: Duration) -> Result<(
 
 async fn create_indexes_of_messages(database: &Database) -> Result<()> {
     // Not unique: the guard on the head sees to that, and a check here would cost every insert.
-    let by_time = doc! { "_id.room": 1, "last_timestamp": 1 };
-    create_index(database, "messages", by_time, IndexOptions::default())
+    let by_time = doc! { "_id.room": 1, "milestone": 1 };
+    let of_milestones = IndexOptions::builder()
+        .partial_filter_expression(doc! { "milestone": { "$exists": true } })
+        .build();
+    create_index(database, "messages", by_time, of_milestones)
         .await
         .map_err(error)?;
 

@@ -14,7 +14,8 @@ use super::{buckets, changes, find, schema, standalone};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{
-    Append, Batch, BatchId, BatchMessage, CountDelta, Head, ReadState, RoomBatch, Stored, Target,
+    Append, Batch, BatchId, BatchMessage, CountDelta, Head, Page, ReadState, RoomBatch, Stored,
+    Target,
 };
 use crate::options::Options;
 use crate::store::ChatStore;
@@ -96,7 +97,7 @@ async fn every_range_is_exact_in_whatever_batches_the_messages_came() {
         let room: RoomName = "a".parse().expect("a name");
         let mut head = Head::EMPTY;
         let mut all = Vec::new();
-        for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1]) {
+        for (id, size) in (1..).zip([1, 1, 3, 16, 17, 1, 40, 2, 1, 47, 9]) {
             all.extend(
                 room_batch(&room, head, size)
                     .messages
@@ -185,6 +186,42 @@ async fn a_batch_after_messages_that_were_rolled_back_is_refused() {
     append(&*backend, kept, 4, 1).await;
 }
 
+/// After a batch whose senders were all new, those of the next one are taken for new too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_who_are_members_already_are_counted_once() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let backend = open(&address, &Options::default()).await.expect("a store");
+    let room: RoomName = "a".parse().expect("a name");
+    let user = |n: u32| -> Username { format!("user{n:03}").parse().expect("a name") };
+
+    let mut head = Head::EMPTY;
+    for (id, senders) in [
+        (1, 0..20),
+        (2, 10..40),
+        (3, 40..80),
+        (4, 80..120),
+        (5, 0..130),
+    ] {
+        let mut batch = batch_after(head, id, 1);
+        batch.rooms[0].members = senders.clone().map(user).collect();
+        head = batch.rooms[0].head();
+        assert_eq!(
+            backend.append(Arc::new(batch)).await.expect("an answer"),
+            Append::Committed
+        );
+
+        let described = backend.room(room.clone()).await.expect("read");
+        let all = u64::from(senders.end);
+        assert_eq!(described.map(|room| room.members), Some(all), "batch {id}");
+    }
+    let page = Page {
+        after: None,
+        limit: 200,
+    };
+    let members = backend.members(room, page).await.expect("read");
+    assert_eq!(members, Some((0..130).map(user).collect()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_reads_few_more_messages_than_it_has() {
     const PAGE: i64 = 50;
@@ -205,16 +242,24 @@ async fn a_page_reads_few_more_messages_than_it_has() {
     let time = |seq: i64| Timestamp::from_micros(10 * seq).expect("a time");
     let at = |seq: i64| Seq::new(seq).expect("a seq");
 
-    // The most buckets that hold a page, and the one more that is asked for.
+    // The most buckets that hold a page, and the one more that is asked for. A search for a number
+    // passes over buckets that end before it, and one for a time also finds a milestone, and passes
+    // over what lies between that and the time.
     let (in_full, in_single) = (PAGE / capacity + 3, PAGE + 1);
-    for (range, most) in [
-        (Range::Before(at(full + 1)), in_full),
-        (Range::Before(at(300)), in_full),
-        (Range::Since(time(100)), in_full),
-        (Range::After(at(100)), in_full),
-        (Range::Newest, in_single),
-        (Range::Before(at(full + 20)), in_single),
-        (Range::Since(time(full - 20)), in_single),
+    let (milestone, passed) = (1, 64);
+    for (range, most, passed) in [
+        (Range::Before(at(full + 1)), in_full, 0),
+        (Range::Before(at(300)), in_full, 0),
+        (
+            Range::Since(time(100)),
+            in_full + milestone,
+            passed / capacity,
+        ),
+        (Range::After(at(100)), in_full, 0),
+        (Range::Newest, in_single, 0),
+        (Range::Before(at(full + 20)), in_single, 0),
+        (Range::Since(time(full - 20)), in_single + milestone, passed),
+        (Range::Since(time(full + 9)), in_single + milestone, passed),
     ] {
         database
             .run_command(doc! { "profile": 2 })
@@ -238,15 +283,19 @@ async fn a_page_reads_few_more_messages_than_it_has() {
             .await
             .expect("read");
         profile.drop().await.expect("dropped");
-        let documents: i32 = queries
-            .iter()
-            .map(|query| query.get_i32("nreturned").expect("a number"))
-            .sum();
+        let sum = |field| -> i64 {
+            let numbers = queries.iter().map(|query| query.get_i32(field));
+            numbers
+                .map(|number| i64::from(number.expect("a number")))
+                .sum()
+        };
+        let (returned, examined) = (sum("nreturned"), sum("docsExamined"));
         assert!(
-            (1..=most).contains(&i64::from(documents)),
-            "{range:?}: {documents} of at most {most}"
+            (1..=most).contains(&returned) && examined <= most + passed + capacity,
+            "{range:?}: {returned} of at most {most}, {examined} examined"
         );
-        assert!(queries.len() <= 2, "{range:?}: {queries:?}");
+        let searches = usize::from(matches!(range, Range::Since(_)));
+        assert!(queries.len() <= 2 + searches, "{range:?}: {queries:?}");
     }
 }
 

@@ -13,43 +13,35 @@ use crate::types::{ChangeSeq, Range, RoomName, Seq, Username};
 ///
 /// [`Range::After`] names the numbers of the whole page, so it finds every bucket of it. The other
 /// ranges find as many as hold the page if all are full, and one that the range begins within.
+///
+/// [`Range::Since`] is searched for from the milestone that [`last_milestone`] finds; `Seq::ZERO`
+/// if there is none.
 pub(in crate::backend::mongo) fn messages(
     room: &RoomName,
     range: Range,
+    milestone: Seq,
     limit: u32,
     bound: Option<Head>,
 ) -> Query {
     let end = bound.map_or(i64::MAX, |head| head.seq.get() + 1);
-    let by_id = doc! { "_id": 1 };
     let capacity = u32::try_from(buckets::CAPACITY).unwrap_or(u32::MAX);
     let full_buckets = limit.min(limit.div_ceil(capacity) + 1);
 
-    let (filter, sort, hint) = match range {
-        Range::Newest => (within(room, "seq", 0_i64, end), doc! { "_id": -1 }, by_id),
-        Range::Before(seq) => (
-            within(room, "seq", 0_i64, seq.get().min(end)),
-            doc! { "_id": -1 },
-            by_id,
-        ),
+    let (filter, order) = match range {
+        Range::Newest => (within(room, "seq", 0_i64, end), -1),
+        Range::Before(seq) => (within(room, "seq", 0_i64, seq.get().min(end)), -1),
         Range::After(seq) => {
             // The next message may be the last of its bucket, and the page is full that far on.
             let reach = i64::try_from(buckets::CAPACITY).unwrap_or(i64::MAX);
             let below = seq.get().saturating_add(i64::from(limit) + 1).min(end);
             let mut filter = within(room, "seq", seq.get().saturating_sub(reach - 1), below);
             filter.insert("last_seq", doc! { "$gt": seq.get() });
-            (filter, doc! { "_id": 1 }, by_id)
+            (filter, 1)
         }
         Range::Since(time) => {
-            let mut times = doc! { "$gt": time.as_micros() };
-            if let Some(head) = bound {
-                times.insert("$lte", head.timestamp.as_micros());
-            }
-            let filter = doc! { "_id.room": room.as_str(), "last_timestamp": times };
-            (
-                filter,
-                doc! { "last_timestamp": 1 },
-                doc! { "_id.room": 1, "last_timestamp": 1 },
-            )
+            let mut filter = within(room, "seq", milestone.get(), end);
+            filter.insert("last_timestamp", doc! { "$gt": time.as_micros() });
+            (filter, 1)
         }
     };
     let limit = if matches!(range, Range::After(_)) {
@@ -59,10 +51,23 @@ pub(in crate::backend::mongo) fn messages(
     };
 
     Query {
-        sort,
+        sort: doc! { "_id": order },
         limit,
-        hint: Some(hint),
+        hint: Some(doc! { "_id": 1 }),
         ..Query::one("messages", filter)
+    }
+}
+
+/// Returns the query for the last milestone whose messages are no later than a time.
+pub(in crate::backend::mongo) fn last_milestone(room: &RoomName, time: Timestamp) -> Query {
+    Query {
+        sort: doc! { "milestone": -1 },
+        projection: doc! { "last_seq": 1 },
+        hint: Some(doc! { "_id.room": 1, "milestone": 1 }),
+        ..Query::one(
+            "messages",
+            doc! { "_id.room": room.as_str(), "milestone": { "$lte": time.as_micros() } },
+        )
     }
 }
 

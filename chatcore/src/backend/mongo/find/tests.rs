@@ -108,7 +108,7 @@ async fn every_query_has_an_index() {
         for bound in [None, head] {
             plans.push((
                 format!("{range:?}"),
-                find(&database, messages(&name, range, 50, bound)).await,
+                find(&database, messages(&name, range, Seq::ZERO, 50, bound)).await,
             ));
         }
     }
@@ -121,6 +121,7 @@ async fn every_query_has_an_index() {
         }),
         batch_buckets(&name, seq, seq, 10),
         batch_at(&name, seq, true),
+        last_milestone(&name, time),
         by_nonce(&(name.clone(), user.clone(), "n".parse().expect("a nonce"))),
         counts(std::slice::from_ref(&user), documents::SLOTS),
         counters(&[CountDelta {
