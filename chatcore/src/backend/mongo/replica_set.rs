@@ -4,6 +4,7 @@
 //! that however many are asked for, commits meet few of them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
+/// Senders of a batch who are looked up in any case: to take fewer for new members saves nothing.
+const FEW_SENDERS: usize = 16;
 /// Longest pause of a commit that met another transaction, about as long as that one takes; and of
 /// any other write, which gives way to commits.
 const COMMIT_PAUSE: Duration = Duration::from_millis(3);
@@ -50,6 +53,10 @@ pub(super) struct ReplicaSet {
     peers: Peers,
     pending_counts: PendingCounts,
     evidence: Evidence,
+    /// True if the last look-up of many senders found no member among them. The senders of the next
+    /// batch are then taken for new members; if one is none, the batch is stopped and they are
+    /// looked up.
+    expects_new_members: AtomicBool,
 }
 
 impl ReplicaSet {
@@ -75,6 +82,7 @@ impl ReplicaSet {
             peers,
             pending_counts,
             evidence: Evidence::default(),
+            expects_new_members: AtomicBool::new(false),
         })
     }
 
@@ -109,9 +117,56 @@ impl ReplicaSet {
             batch,
             claims,
             counts,
-            joining: joining(connection, batch).await?,
+            joining: self.joining(connection, batch).await?,
             evidence: self.evidence.update(batch),
         }))
+    }
+
+    /// Returns the senders of each room of a batch who are no members. Looked up after they posted,
+    /// so a membership that ends later ends after the post.
+    async fn joining<'a>(
+        &self,
+        connection: &Connection,
+        batch: &'a Batch,
+    ) -> Result<Vec<Vec<&'a Username>>> {
+        let members = self.members_among_senders(connection, batch).await?;
+
+        let is_new = |room: &RoomBatch, user: &Username| {
+            members.is_empty() || !members.contains(&(room.room.clone(), user.clone()))
+        };
+        let of_room = |room: &'a RoomBatch| {
+            room.members
+                .iter()
+                .filter(|user| is_new(room, user))
+                .collect()
+        };
+        Ok(batch.rooms.iter().map(of_room).collect())
+    }
+
+    /// Looks up which senders of a batch are members; none if they are taken for new members.
+    async fn members_among_senders(
+        &self,
+        connection: &Connection,
+        batch: &Batch,
+    ) -> Result<HashSet<(RoomName, Username)>> {
+        let senders: Vec<_> = batch
+            .rooms
+            .iter()
+            .flat_map(|room| room.members.iter().map(move |user| (&room.room, user)))
+            .collect();
+        let is_few = senders.len() < FEW_SENDERS;
+        if senders.is_empty() || !is_few && self.expects_new_members.load(Ordering::Relaxed) {
+            return Ok(HashSet::new());
+        }
+
+        let query = find::memberships_among(&senders);
+        let members = connection.find(query, documents::membership).await?;
+        if !is_few {
+            let found_none = members.is_empty();
+            self.expects_new_members
+                .store(found_none, Ordering::Relaxed);
+        }
+        Ok(members.into_iter().collect())
     }
 
     /// Takes note of a batch that is stored.
@@ -129,7 +184,7 @@ impl ReplicaSet {
         session: &mut ClientSession,
         batch: &Arc<Batch>,
     ) -> Result<Append> {
-        let Some(writes) = self.prepare(connection, session, batch).await? else {
+        let Some(mut writes) = self.prepare(connection, session, batch).await? else {
             return Ok(Append::NameClaimed);
         };
 
@@ -147,13 +202,19 @@ impl ReplicaSet {
 
             match stop {
                 // The attempt before may be what refuses this one.
-                Stop::Refused(_) | Stop::Duplicate(_) | Stop::Conflict
+                Stop::Refused(_) | Stop::Duplicate(_) | Stop::MemberExists | Stop::Conflict
                     if commit_failed && self.find_stored(connection, batch).await? =>
                 {
                     return Ok(Append::Committed);
                 }
                 Stop::Refused(refused) | Stop::Duplicate(refused) => return Ok(refused),
-                Stop::Conflict => return Ok(Append::HeadMoved),
+                Stop::MemberExists if Instant::now() < deadline => {
+                    self.expects_new_members.store(false, Ordering::Relaxed);
+                    // The other membership may be too new to be found.
+                    pause(COMMIT_PAUSE).await;
+                    writes.joining = self.joining(connection, batch).await?;
+                }
+                Stop::MemberExists | Stop::Conflict => return Ok(Append::HeadMoved),
                 Stop::Failed(e) | Stop::CommitFailed(e)
                     if e.contains_label(TRANSIENT_TRANSACTION_ERROR)
                         && Instant::now() < deadline =>
@@ -203,7 +264,10 @@ impl ReplicaSet {
         let members = new_members(batch, joining);
         if !members.is_empty() {
             let command = rawdoc! { "insert": "members", "documents": members };
-            expect_none(connection.write(command, Some(session)).await)?;
+            let inserted = connection.write(command, Some(session)).await?;
+            if inserted.duplicate.is_some() {
+                return Err(Stop::MemberExists);
+            }
         }
         self.move_counters(connection, session, writes).await?;
 
@@ -511,6 +575,8 @@ enum Stop {
     Refused(Append),
     /// A document has the key of one of the batch. The server has ended the transaction.
     Duplicate(Append),
+    /// A new member of the batch is a member already. The server has ended the transaction.
+    MemberExists,
     /// Another transaction is moving one of the heads. The server has ended this one.
     Conflict,
     Failed(mongodb::error::Error),
@@ -532,33 +598,6 @@ impl From<mongodb::error::Error> for Stop {
     fn from(e: mongodb::error::Error) -> Self {
         Self::Failed(e)
     }
-}
-
-/// Senders of each room of a batch who are no members. Looked up after they posted, so a membership
-/// that ends later ends after the post.
-async fn joining<'a>(connection: &Connection, batch: &'a Batch) -> Result<Vec<Vec<&'a Username>>> {
-    let unknown: Vec<_> = batch
-        .rooms
-        .iter()
-        .flat_map(|room| room.members.iter().map(move |user| (&room.room, user)))
-        .collect();
-    if unknown.is_empty() {
-        return Ok(batch.rooms.iter().map(|_| Vec::new()).collect());
-    }
-
-    let found = connection
-        .find(find::memberships_among(&unknown), documents::membership)
-        .await?;
-    let members: HashSet<(RoomName, Username)> = found.into_iter().collect();
-    let is_new =
-        |room: &RoomBatch, user: &Username| !members.contains(&(room.room.clone(), user.clone()));
-    let of_room = |room: &'a RoomBatch| {
-        room.members
-            .iter()
-            .filter(|user| is_new(room, user))
-            .collect()
-    };
-    Ok(batch.rooms.iter().map(of_room).collect())
 }
 
 fn new_members(batch: &Batch, joining: &[Vec<&Username>]) -> RawArrayBuf {
@@ -695,7 +734,10 @@ async fn start(connection: &Connection, session: &mut ClientSession) -> mongodb:
 
 /// Ends a transaction whose writes were stopped.
 async fn end(connection: &Connection, session: &mut ClientSession, stop: &Stop) {
-    let is_ended = matches!(stop, Stop::Duplicate(_) | Stop::Conflict);
+    let is_ended = matches!(
+        stop,
+        Stop::Duplicate(_) | Stop::MemberExists | Stop::Conflict
+    );
     abort(connection, session, is_ended).await;
 
     if let Stop::Conflict = stop {
