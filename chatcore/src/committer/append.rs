@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::calls::{Backoff, Calls, within};
 use crate::backend::Backend;
@@ -11,7 +11,46 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::model::{Append, Batch};
 
-/// Stores a batch.
+/// Time after which a batch without an answer counts as uncertain. By then other processes may show
+/// it to their readers.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Stores a batch. While it is not known for long whether it is stored, readers of its rooms ask the
+/// store.
+///
+/// # Errors
+///
+/// Those of [`append_or_confirm`].
+pub(super) async fn append(calls: &Calls, batch: &Arc<Batch>, feed: &Feed) -> Result<Append> {
+    let mut append = std::pin::pin!(append_or_confirm(calls, batch));
+    if let Ok(result) = timeout(LATE, append.as_mut()).await {
+        return result;
+    }
+
+    let _uncertain = Uncertain::new(feed, batch);
+    append.await
+}
+
+/// A batch that may be stored or not. Readers of its rooms ask the store until this is dropped.
+struct Uncertain<'a> {
+    feed: &'a Feed,
+    batch: &'a Batch,
+}
+
+impl<'a> Uncertain<'a> {
+    fn new(feed: &'a Feed, batch: &'a Batch) -> Self {
+        feed.mark_uncertain(batch);
+        Self { feed, batch }
+    }
+}
+
+impl Drop for Uncertain<'_> {
+    fn drop(&mut self) {
+        self.feed.resolve(self.batch);
+    }
+}
+
+/// Stores a batch, or finds that it is stored.
 ///
 /// The batch is only ever repeated as it is: the heads that it expects let at most one attempt
 /// through, however late the others arrive.
@@ -19,7 +58,7 @@ use crate::model::{Append, Batch};
 /// # Errors
 ///
 /// [`Error::Unavailable`] if it may be stored or not. After any other error it is not stored.
-pub(super) async fn append(calls: &Calls, batch: &Arc<Batch>) -> Result<Append> {
+async fn append_or_confirm(calls: &Calls, batch: &Arc<Batch>) -> Result<Append> {
     let mut is_uncertain = false;
     let mut backoff = Backoff::default();
     loop {

@@ -37,6 +37,8 @@ const STILL: u32 = 4;
 /// This process among the others. It signs off when this is dropped or closed.
 pub(super) struct Peers {
     pub(super) id: ObjectId,
+    /// Session of this process's batches.
+    pub(super) commits: Document,
     /// Set while this process may publish its presence. Locked while it does, so that nothing is
     /// published after it signed off, and nothing older after newer.
     pub(super) is_signed_on: Mutex<bool>,
@@ -62,7 +64,12 @@ struct Heartbeat {
 impl Peers {
     /// Signs on with the sessions of this process, and ends those of processes that are known to be
     /// dead. Returns the number of a slot too, which no other process has unless there are many.
-    pub(super) async fn join(database: &Database, sessions: &[Document]) -> Result<(Self, i32)> {
+    pub(super) async fn join<'a>(
+        database: &Database,
+        commits: &'a Document,
+        others: impl Iterator<Item = &'a Document>,
+    ) -> Result<(Self, i32)> {
+        let sessions: Vec<_> = std::iter::once(commits).chain(others).collect();
         let registration =
             doc! { "sessions": sessions, "host": host(), "pid": i64::from(std::process::id()) };
         let (id, echo) = (ObjectId::new(), Arc::new(Echo::default()));
@@ -98,6 +105,7 @@ impl Peers {
         Ok((
             Self {
                 id,
+                commits: commits.clone(),
                 is_signed_on: Mutex::new(true),
                 echo,
                 closing,

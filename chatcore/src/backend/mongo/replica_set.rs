@@ -70,11 +70,8 @@ impl ReplicaSet {
             idle.push(client.start_session().await.map_err(error)?);
         }
 
-        let ids: Vec<_> = std::iter::once(&commits)
-            .chain(&idle)
-            .map(|s| s.id().clone())
-            .collect();
-        let (peers, slot) = Peers::join(database, &ids).await?;
+        let others = idle.iter().map(ClientSession::id);
+        let (peers, slot) = Peers::join(database, commits.id(), others).await?;
         let pending_counts = PendingCounts::new(slot, defers_counts);
         Ok(Self {
             commits: Mutex::new(commits),

@@ -10,7 +10,7 @@ use mongodb::{Client, Database};
 
 use super::open::{POOL, open, start};
 use super::schema::Server;
-use super::{buckets, changes, find, schema, standalone};
+use super::{buckets, changes, find, schema, standalone, watch};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -184,6 +184,34 @@ async fn a_batch_after_messages_that_were_rolled_back_is_refused() {
     );
     assert!(!backend.is_stored(late).await.expect("an answer"));
     append(&*backend, kept, 4, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_change_stream_leaves_own_batches_out() {
+    let address = mongod::database(Kind::ReplicaSet);
+    drop(open(&address, &Options::default()).await.expect("a store"));
+    let database = database(&address).await;
+    let client = database.client();
+    let mut own = client.start_session().await.expect("a session");
+    let mut others = client.start_session().await.expect("a session");
+    let pipeline = [watch::filter(ObjectId::new(), own.id())];
+    let mut events = database.watch().pipeline(pipeline).await.expect("a stream");
+
+    for n in 1..=4 {
+        let session = if n % 2 == 1 { &mut own } else { &mut others };
+        let messages = database.collection::<Document>("messages");
+        session.start_transaction().await.expect("begun");
+        let insert = messages
+            .insert_one(doc! { "_id": n })
+            .session(&mut *session);
+        insert.await.expect("stored");
+        session.commit_transaction().await.expect("committed");
+    }
+
+    for n in [2, 4] {
+        let event = events.try_next().await.expect("read").expect("an event");
+        assert_eq!(event.document_key, Some(doc! { "_id": n }));
+    }
 }
 
 /// After a batch whose senders were all new, those of the next one are taken for new too.

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Late,
     /// It is not done, but a late call is, and the answer is that the store is out of reach.
     Overtaken,
+    /// It is done, and there is no answer.
+    Silent,
     /// It never ends and nothing is done.
     Hangs,
     /// It is refused as if another process had moved the head.
@@ -141,6 +143,10 @@ impl Commits for Faulty {
                     tokio::task::yield_now().await;
                 }
                 out_of_reach()
+            }
+            Fault::Silent => {
+                self.inner.append(batch).await?;
+                std::future::pending().await
             }
             Fault::Hangs => std::future::pending().await,
             Fault::Moved => Ok(Append::HeadMoved),
