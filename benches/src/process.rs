@@ -47,7 +47,8 @@ pub enum Role<'a> {
     Raw,
 }
 
-/// To be called first by a benchmark that starts processes: does not return in one of them.
+/// Plays the part of a process that a benchmark starts, and does not return then. A benchmark calls
+/// it first.
 pub fn play_role() {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() != Some("role") {

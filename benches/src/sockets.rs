@@ -83,7 +83,7 @@ impl Crowd {
         let subscribe =
             room.map(|room| masked(&json!({ "type": "subscribe", "room": room }).to_string()));
         let this = Self::connect(n, || handshake(address, subscribe.clone())).await;
-        // That it is subscribed, and who is there.
+        // Two frames each: that it is subscribed, and who is there.
         this.wait_for(room.map_or(0, |_| 2 * n as u64)).await;
         this
     }

@@ -25,10 +25,10 @@ pub enum Error {
         /// Time after which the server takes the call again, if it says so.
         retry_after: Option<Duration>,
     },
-    /// There was no answer. The server may have acted on the call or not.
+    /// The server did not answer. It may have acted on the call or not.
     #[error("there is no answer from the server: {0}")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There was an answer that is not one of `chat-http`.
+    /// The answer is not one of `chat-http`.
     #[error("the answer of the server cannot be understood: {0}")]
     Answer(String),
 }

@@ -43,7 +43,7 @@ const PASSWORDS: Allowance = Allowance {
 /// nothing, so nobody can use up the allowance of another who goes by it.
 #[derive(Debug, Clone)]
 pub(crate) enum Charged {
-    Session(Proved),
+    User(Proved),
     Address(Network),
 }
 
@@ -58,27 +58,27 @@ pub(crate) enum Proved {
 impl Charged {
     /// Charges what the caller has proved, else the network that the request comes from.
     pub(crate) fn new(proved: Option<Proved>, from: Network) -> Self {
-        proved.map_or(Self::Address(from), Self::Session)
+        proved.map_or(Self::Address(from), Self::User)
     }
 }
 
 /// A bucket for each caller.
 struct CallerBuckets {
-    sessions: Buckets<Proved>,
+    users: Buckets<Proved>,
     addresses: NetworkBuckets,
 }
 
 impl CallerBuckets {
     fn new(rate: f64, burst: f64) -> Self {
         Self {
-            sessions: Buckets::new(rate, burst),
+            users: Buckets::new(rate, burst),
             addresses: NetworkBuckets::new(rate, burst),
         }
     }
 
     fn take(&self, caller: &Charged) -> std::result::Result<(), Duration> {
         match caller {
-            Charged::Session(proved) => self.sessions.take(proved),
+            Charged::User(proved) => self.users.take(proved),
             Charged::Address(from) => self.addresses.take(&(), *from),
         }
     }
@@ -151,7 +151,7 @@ impl Limits {
         self.posts.take(caller).map_err(|wait| {
             refused(
                 match caller {
-                    Charged::Session(_) => "you post too fast",
+                    Charged::User(_) => "you post too fast",
                     Charged::Address(_) => {
                         "too many posts without a session come from this address"
                     }

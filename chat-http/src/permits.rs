@@ -11,11 +11,11 @@ use crate::config::Settings;
 /// Most permits that may be held at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
-    /// By one client; 0 is no limit at all.
+    /// Most of one client; 0 is no limit at all.
     pub(crate) each: usize,
-    /// By an IPv6 network that is wider than one client's, however many clients it could have.
+    /// Most of an IPv6 network that is wider than one client's, however many clients it could have.
     pub(crate) widest: usize,
-    /// By all together.
+    /// Most of all together.
     pub(crate) all: usize,
 }
 

@@ -713,7 +713,7 @@ async fn a_mention_is_counted_listed_and_told(server: &Running) {
         socket(server, Some(&bob)).await,
     );
     let mut other = socket(server, Some(&ann)).await;
-    // What follows is told to sockets that are there.
+    // Sockets that are there hear of the following.
     for socket in [&mut one, &mut two, &mut other] {
         subscribe(socket, json!({ "type": "subscribe", "room": "b" })).await;
     }
@@ -867,7 +867,7 @@ async fn a_mention_in_a_private_room_reaches_its_members_alone(server: &Running)
         "not any more"
     );
 
-    // Nor one who is banned from a public room.
+    // A user who is banned from a public room is not told either.
     assert_eq!(
         ann.send(Method::PUT, "/chat/b/bans/eve", "").await.status,
         200
@@ -1014,7 +1014,7 @@ async fn an_etag_follows_changes(server: &Running) {
             );
         }
     }
-    // What did not change has its tag still.
+    // A message that did not change keeps its tag.
     let tag = server
         .client()
         .get("/chat/a/messages/2")

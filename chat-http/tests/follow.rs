@@ -37,7 +37,7 @@ enum Way {
     Wait,
     Events,
     Socket,
-    /// By `chat-client`.
+    /// `chat-client`.
     Client,
 }
 const WAYS: [Way; 6] = [
@@ -238,7 +238,7 @@ impl Follower {
 
     async fn events(&mut self, server: SocketAddr, patience: Duration, quota: usize) {
         let (seq, change) = self.position;
-        // By the header, as a browser does it, or by the query.
+        // The position is sent in the header, as a browser does it, or in the query.
         let (path, id) = match self.random.below(2) {
             0 => (
                 "/chat/a/events?after=0".to_owned(),
@@ -365,7 +365,7 @@ impl Writer {
 
             let last = own[own.len() - 1];
             let mine = own[self.random.below(own.len() as u64) as usize];
-            // Of a few of the latest most of the time.
+            // Most of the time it is one of the latest.
             let any = (last - self.random.below(20) as i64).max(1);
             match self.random.below(8) {
                 0 | 1 => self.edit(mine, &nonce).await,

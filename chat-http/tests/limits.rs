@@ -82,7 +82,7 @@ async fn failed_log_ins_are_limited_where_they_come_from(server: &Running) {
         &attacker.post("/auth/login", &log_in("ann", PASSWORD)).await,
         "nor the right one",
     );
-    // What the attacker writes itself into the header does not make it another.
+    // A header that the attacker writes itself does not make it another client.
     let mut forged = from(&server, "198.51.100.1, 192.0.2.1");
     assert_limited(
         &forged.post("/auth/login", &log_in("ann", PASSWORD)).await,
@@ -278,7 +278,7 @@ async fn rooms_are_opened_so_fast_and_no_faster(server: &Running) {
     };
     assert_limited(&refused, "too many rooms");
     assert!(opened >= 200, "{opened}");
-    // To open a room that is there costs nothing.
+    // Opening a room that is there costs nothing.
     let mut other = from(&server, "192.0.2.3");
     for _ in 0..300 {
         assert_eq!(other.send(Method::PUT, "/chat/room0", "").await.status, 200);

@@ -565,7 +565,7 @@ async fn fills_up(server: &Server, make_room: impl FnOnce()) {
     };
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("retry-after").is_some());
-    // What was answered is there, and reading goes on.
+    // Posts that were answered are there, and reading goes on.
     assert_eq!(
         client.get("/users/ann/count").await.json()["message_count"],
         stored

@@ -184,7 +184,7 @@ async fn a_private_room_is_its_members_alone(server: &Running) {
             (json!(["den"]), Some("no-store"))
         );
     }
-    // By the token as well as by the cookie, and not once the session has ended.
+    // The token serves as well as the cookie, and neither once the session has ended.
     let cookie = bob
         .post(
             "/auth/login",
@@ -290,7 +290,7 @@ async fn sockets_of_others_hear_nothing_of_a_private_room(server: &Running) {
             .await;
         let answer = other.next().await.expect("an answer");
         assert_eq!(answer["type"], "error", "{answer}");
-        // What is heard next is of another room, though more was posted here.
+        // The next message is of another room, though more was posted here.
         assert_eq!(
             ann.post("/chat/den/messages", &json!({ "text": "more" }))
                 .await

@@ -427,7 +427,7 @@ async fn closing() {
         case("7.5.1")
             .send([close_because(1000, &edited)])
             .closed(1007),
-        // What these are answered with is left open by the suite.
+        // The suite leaves open how these are answered.
         case("7.13.1").send([close(5000)]).closed(1002),
         case("7.13.2").send([close(65_535)]).closed(1002),
     ];

@@ -113,7 +113,7 @@ async fn an_address_that_is_no_path_is_refused() {
         );
     }
 
-    // Such a name can still be that of a file.
+    // A file can still have such a name.
     let folder = tempfile::tempdir().expect("a temporary directory");
     for name in [":memory:", "file:chat.db?mode=memory"] {
         let path = folder.path().join(name);

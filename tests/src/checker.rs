@@ -189,7 +189,7 @@ pub struct Verdict {
     pub answered: usize,
     /// Posts that were not, and were not repeated.
     pub unanswered: usize,
-    /// Of those, how many were stored.
+    /// Unanswered posts that were stored.
     pub unanswered_stored: usize,
     /// Deletions that were answered.
     pub deleted: usize,

@@ -15,7 +15,7 @@ pub struct View {
 
 #[derive(Debug, Default)]
 struct Room {
-    /// By `seq`.
+    /// Messages by `seq`.
     messages: BTreeMap<i64, Message>,
     last_change: i64,
 }

@@ -6,7 +6,7 @@ use super::subscription::{Position, Subscription};
 use crate::wire::Message;
 
 /// Messages of a room that are remembered because they came with changes that are still to be told.
-/// Of more, a change may be told although the message came with it.
+/// Where there are more, a change may be told although the message came with it.
 const MAX_AHEAD: usize = 10_000;
 
 /// Progress in one room.

@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
             Event::SoftBreak | Event::HardBreak => self.html.push_str("<br>"),
             Event::Rule => self.paragraph(span),
             Event::Html(text) | Event::InlineHtml(text) => self.lines(&text),
-            // Of extensions that are off.
+            // Events of extensions that are off.
             _ => self.plain(self.source.get(span).unwrap_or_default()),
         }
     }

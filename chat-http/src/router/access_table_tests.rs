@@ -188,7 +188,7 @@ const TABLE: &[Line] = &[
     line("GET /rooms/{room}/messages/{seq}", "/rooms/nope/messages/1", "", all(404)),
     line("POST /rooms/{room}/messages/{seq}", "/rooms/nope/messages/1", "do=edit&text=y", members_else(404, 401)),
 
-    // What its owner does, whoever tries. "guest2" is banned from the public room of the owner's.
+    // Acts of an owner, whoever tries. "guest2" is banned from the public room of the owner's.
     line("PUT /chat/{room}/members/{username}", "/chat/den/members/invited", "", owner(200)),
     line("DELETE /chat/{room}/members/{username}", "/chat/den/members/invited", "", owner(204)),
     line("GET /chat/{room}/bans", "/chat/den/bans", "", owner(200)),

@@ -211,7 +211,7 @@ async fn the_keyboard_alone_reaches_everything_in_a_room(world: World) {
     ann.type_text("one\ntwo\n").await;
     ann.wait_for(&shown("two")).await;
 
-    // To the last message, its menu, and a reaction.
+    // The keys go to the last message, its menu, and a reaction.
     for _ in 0..20 {
         if ann
             .evaluate("document.activeElement.matches('.message')")

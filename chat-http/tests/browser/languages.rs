@@ -37,7 +37,7 @@ const WORDS: &str = r"(() => {
     const words = [document.title];
     while (walker.nextNode()) {
         const { parentElement, data } = walker.currentNode;
-        // What people wrote is in their own language.
+        // Texts that people wrote are in their own language.
         if (!parentElement.closest('script, style, .body, .quote, .room-line, kbd')) words.push(data);
     }
     for (const template of document.querySelectorAll('template')) words.push(...template.content.textContent.split('\n'));

@@ -389,7 +389,7 @@ async fn history_loads_in_place_in_both_directions_and_rows_are_bounded(world: W
     let ann = world.guest("ann").await;
     world.enter(&ann, "a").await;
 
-    // What is read stays where it is while what lies before it is loaded.
+    // The message that is read stays where it is while older ones are loaded.
     ann.evaluate("document.querySelector('#m960').scrollIntoView({ block: 'start' })")
         .await;
     let top = "document.querySelector('#m960').getBoundingClientRect().top";

@@ -106,7 +106,7 @@ async fn messages_are_edited_and_deleted(world: World) {
         .await;
     assert_eq!(world.stored("a").await, ["second try", "kept", ""]);
 
-    // What is refused says so, and what was typed is kept.
+    // A refusal says so, and keeps what was typed.
     ann.expect_failed_requests();
     open_message(&ann, 2).await;
     ann.evaluate("void document.querySelector('#edit textarea').removeAttribute('required')")

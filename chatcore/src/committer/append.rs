@@ -98,7 +98,7 @@ async fn confirm(calls: &Calls, batch: &Arc<Batch>, backoff: &mut Backoff) -> Re
 }
 
 /// Makes readers of the batch's rooms ask the store, until it tells whether the batch is stored.
-/// That is found out by a task, which ends with the backend.
+/// A task finds that out, and ends with the backend.
 pub(super) fn resolve_later(
     batch: Arc<Batch>,
     backend: &Arc<dyn Backend>,

@@ -265,7 +265,7 @@ async fn a_full_disk_after_an_attempt_of_unknown_result_is_no_proof_that_nothing
         Err(Error::Unavailable(_))
     ));
 
-    // Nor may the confirmation itself claim it.
+    // The confirmation may not claim it either.
     let unknown = setup(&[Fault::After], &[Fault::Full; 64], 16).await;
     assert!(matches!(
         unknown.post("x").await,

@@ -421,7 +421,7 @@ pub(crate) async fn users_are_notified_of_ended_sessions(database: &Database) {
     other.log_out(&bob).await.expect("logged out");
     told(&mut watching_bob).await;
 
-    // To every case of the name, after the session has ended.
+    // Every case of the name is open after the session has ended.
     let (_, session) = register(&other, "ann").await;
     told(&mut watching_guest).await;
     assert!(store.session(&guest).await.expect("looked up").is_none());

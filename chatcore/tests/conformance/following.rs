@@ -103,7 +103,7 @@ pub(crate) async fn a_reader_who_waits_is_answered_by_the_next_post(database: &D
         assert_eq!(numbers(&wait.await.expect("waited")), [2]);
     }
 
-    // What is there already is not waited for.
+    // Messages that are there already are not waited for.
     let all = store
         .wait_for_messages(&room("a"), Range::After(Seq::ZERO), 50, SOON)
         .await
@@ -298,7 +298,7 @@ pub(crate) async fn a_read_mark_only_moves_forward(database: &Database) {
         "seq must be at most 5, the newest message"
     );
 
-    // What was read of a room that one has not joined is kept for when one does.
+    // The mark in a room that one has not joined is kept until one joins.
     store
         .mark_read(&ann, &room("b"), seq(1))
         .await

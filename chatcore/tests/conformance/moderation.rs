@@ -229,7 +229,7 @@ pub(crate) async fn whether_a_room_is_private_never_changes(database: &Database)
         Err(Error::Forbidden(_))
     ));
 
-    // By whom a room is made is who owns it; a post makes a room without an owner.
+    // The maker of a room owns it; a room made by a post has no owner.
     assert_eq!(store.room(&q).await.expect("a room").owner, None);
     assert!(
         ann.create_room(&room("r"), Privacy::Public)

@@ -68,7 +68,7 @@ pub(crate) async fn a_user_who_left_stays_away_after_reopening(database: &Databa
 
 pub(crate) async fn a_closed_store_refuses_and_is_free(database: &Database) {
     let store = database.open().await;
-    // What is in the queue when the store is closed is still committed.
+    // Posts in the queue of a store that is closed are still committed.
     let mut posts = tokio::task::JoinSet::new();
     for i in 0..50 {
         let store = store.clone();

@@ -83,7 +83,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send> Socket<C> {
                 room: room.to_string(),
                 topic: topic.to_string(),
             },
-            // There is no frame for anything else.
+            // Other updates have no frame.
             _ => return Ok(()),
         };
         self.transport.send(encode(&frame)).await

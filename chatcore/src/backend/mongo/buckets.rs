@@ -1,7 +1,7 @@
 //! Messages are stored in buckets: one document for up to [`CAPACITY`] messages of one room that
 //! are committed together.
 //!
-//! To insert a document costs the server much more than the bytes in it. A bucket is never added
+//! An insert of a document costs the server much more than the bytes in it. A bucket is never added
 //! to, so a room's buckets and its heads meet: none reaches over the head that a batch follows.
 //!
 //! With the first change of one of its messages, a bucket is marked as `changed`: the newest state

@@ -42,7 +42,7 @@ impl OpenNames {
         if unknown.is_empty() {
             return Ok(false);
         }
-        // That there is an account is enough; a corrupt one counts too.
+        // An account that is there is enough; a corrupt one counts too.
         if !connection
             .find(find::accounts(&unknown), |_: &RawDocument| Ok(()))
             .await?

@@ -1,6 +1,6 @@
 //! Counts that are not yet moved to the users' counters, on a replica set.
 //!
-//! To move 64 counters on costs a batch more than to store its messages. So the users who post
+//! Moving 64 counters costs a batch more than storing its messages. So the users who post
 //! again and again are counted in one document of each process, its slot, and now and then
 //! *flushed*: one transaction moves the numbers from the slot to the counters. All others are
 //! counted in their counters at once, since each of them would cost a flush as much. A user's count

@@ -304,7 +304,7 @@ impl Deployment for Standalone {
     /// Runs a step while no batch is being stored, so that none counts on what was before.
     async fn run_step(&self, connection: &Connection, step: &mut dyn Step) -> Result<bool> {
         let mut progress = self.progress.lock().await;
-        // Nor one that was begun and would be completed after this.
+        // A batch that was begun would be completed after this.
         self.settle_locked(connection, &mut progress).await?;
         self.may_write()?;
         if let Some(name) = step.claims() {

@@ -552,7 +552,7 @@ async fn a_batch_of_changes_is_known_as_stored_as_long_as_somebody_holds_it() {
         assert!(backend.is_stored(held.clone()).await.expect("an answer"));
     }
 
-    // What nobody can ask about does not pile up.
+    // Evidence that nobody can ask about does not pile up.
     drop((held, refused));
     let last = edit_batch(&*backend, 30).await;
     backend.append(last).await.expect("stored");
