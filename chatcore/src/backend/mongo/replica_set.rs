@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
-use mongodb::options::ReadConcern;
+use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Database};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ use crate::timestamp::Timestamp;
 use crate::types::{RoomName, Username};
 
 const WRITE_CONFLICT: i32 = 112;
-/// Senders of a batch who are looked up in any case: to take fewer for new members saves nothing.
+/// A batch with fewer senders looks them up in any case.
 const FEW_SENDERS: usize = 16;
 /// Longest pause of a commit that met another transaction, about as long as that one takes; and of
 /// any other write, which gives way to commits.
@@ -54,8 +54,8 @@ pub(super) struct ReplicaSet {
     pending_counts: PendingCounts,
     evidence: Evidence,
     /// True if the last look-up of many senders found no member among them. The senders of the next
-    /// batch are then taken for new members; if one is none, the batch is stopped and they are
-    /// looked up.
+    /// batch are then taken for new members; if one is a member, the transaction is stopped, and
+    /// they are looked up.
     expects_new_members: AtomicBool,
 }
 
@@ -119,8 +119,8 @@ impl ReplicaSet {
         }))
     }
 
-    /// Returns the senders of each room of a batch who are no members. Looked up after they posted,
-    /// so a membership that ends later ends after the post.
+    /// Returns the senders of each room of a batch who are no members. They are looked up, or taken
+    /// for new members, after they posted, so a membership that ends later ends after the post.
     async fn joining<'a>(
         &self,
         connection: &Connection,
@@ -187,6 +187,7 @@ impl ReplicaSet {
 
         let deadline = Instant::now() + connection.timeout;
         let mut commit_failed = false;
+        let mut looked_up_again = false;
         loop {
             let stop = match self.attempt(connection, session, &writes, deadline).await {
                 Ok(()) => {
@@ -207,8 +208,11 @@ impl ReplicaSet {
                 Stop::Refused(refused) | Stop::Duplicate(refused) => return Ok(refused),
                 Stop::MemberExists if Instant::now() < deadline => {
                     self.expects_new_members.store(false, Ordering::Relaxed);
-                    // The other membership may be too new to be found.
-                    pause(COMMIT_PAUSE).await;
+                    if looked_up_again {
+                        // A majority does not have the membership yet, so it is not found.
+                        pause(WRITE_PAUSE).await;
+                    }
+                    looked_up_again = true;
                     writes.joining = self.joining(connection, batch).await?;
                 }
                 Stop::MemberExists | Stop::Conflict => return Ok(Append::HeadMoved),
@@ -465,9 +469,14 @@ impl Deployment for ReplicaSet {
         self.append_in(connection, &mut session, batch).await
     }
 
-    /// Returns true if the batch is stored. Waits for an attempt that is still under way.
+    /// Returns true if the batch is stored. Waits for an attempt that is still under way, and has
+    /// the server refuse one that arrives late.
     async fn is_stored(&self, connection: &Connection, batch: &Batch) -> Result<bool> {
-        let _no_attempt_is_under_way = self.commits().await;
+        let mut session = self.commits().await;
+        let slot = self.pending_counts.slot();
+        refuse_late_attempts(connection, &mut session, slot)
+            .await
+            .map_err(error)?;
         self.find_stored(connection, batch).await
     }
 
@@ -713,20 +722,49 @@ fn expect_none(written: mongodb::error::Result<Written>) -> Result<(), Stop> {
 
 /// Begins a transaction; ends the one that a panic may have left in the session.
 async fn begin(connection: &Connection, session: &mut ClientSession) -> mongodb::error::Result<()> {
-    if start(connection, session).await.is_ok() {
+    begin_with(durable(connection.timeout), connection, session).await
+}
+
+async fn begin_with(
+    concern: WriteConcern,
+    connection: &Connection,
+    session: &mut ClientSession,
+) -> mongodb::error::Result<()> {
+    if start(concern.clone(), connection, session).await.is_ok() {
         return Ok(());
     }
     let _ = session.abort_transaction().await;
-    start(connection, session).await
+    start(concern, connection, session).await
 }
 
-async fn start(connection: &Connection, session: &mut ClientSession) -> mongodb::error::Result<()> {
+async fn start(
+    concern: WriteConcern,
+    connection: &Connection,
+    session: &mut ClientSession,
+) -> mongodb::error::Result<()> {
     let transaction = session
         .start_transaction()
         .read_concern(ReadConcern::majority());
     connection
-        .limited_step(transaction.write_concern(durable(connection.timeout)))
+        .limited_step(transaction.write_concern(concern))
         .await
+}
+
+/// Has the server refuse commands of all earlier transactions of a session: it takes none whose
+/// number is lower than one that it knows.
+async fn refuse_late_attempts(
+    connection: &Connection,
+    session: &mut ClientSession,
+    slot: i32,
+) -> mongodb::error::Result<()> {
+    // It writes nothing, so its end need not wait for a majority.
+    begin_with(light(), connection, session).await?;
+    // The first command tells the number, whatever it reads.
+    let read = connection
+        .find_in(find::claims(slot), session, |_| Ok(()))
+        .await;
+    abort(connection, session, false).await;
+    read.map(drop)
 }
 
 /// Ends a transaction whose writes were stopped.

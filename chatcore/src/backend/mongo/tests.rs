@@ -1,12 +1,16 @@
 //! Documents that another deployment or a crash leaves, made by hand.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat_testkit::mongod::{self, Kind};
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, RawDocumentBuf, doc, oid::ObjectId};
 use mongodb::{Client, Database};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::open::{POOL, open, start};
 use super::schema::Server;
@@ -212,6 +216,86 @@ async fn the_change_stream_leaves_own_batches_out() {
         let event = events.try_next().await.expect("read").expect("an event");
         assert_eq!(event.document_key, Some(doc! { "_id": n }));
     }
+}
+
+/// Commits that a proxy in front of a mongod holds back.
+#[derive(Default)]
+struct Held {
+    is_holding: AtomicBool,
+    /// Connections to client and server, and what the client wrote.
+    commits: Mutex<Vec<(TcpStream, TcpStream, Vec<u8>)>>,
+}
+
+/// Passes on what a client writes and reads, until it makes a commit that is held back.
+async fn proxy(mut client: TcpStream, server: SocketAddr, held: Arc<Held>) {
+    let mut server = TcpStream::connect(server).await.expect("a connection");
+    let mut asked = vec![0; 1 << 16];
+    let mut answered = vec![0; 1 << 16];
+    loop {
+        tokio::select! {
+            n = client.read(&mut asked) => match n {
+                Ok(n @ 1..)
+                    if held.is_holding.load(Ordering::SeqCst)
+                        && asked[..n].windows(17).any(|name| name == b"commitTransaction") =>
+                {
+                    let commit = (client, server, asked[..n].to_vec());
+                    return held.commits.lock().unwrap().push(commit);
+                }
+                Ok(n @ 1..) => server.write_all(&asked[..n]).await.expect("passed on"),
+                _ => return,
+            },
+            n = server.read(&mut answered) => match n {
+                Ok(n @ 1..) => client.write_all(&answered[..n]).await.expect("passed on"),
+                _ => return,
+            },
+        }
+    }
+}
+
+/// The driver gave up on the commit, which the server gets after that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_arrives_after_the_committer_asked_for_it_is_refused() {
+    let address = mongod::database(Kind::ReplicaSet);
+    let server = address.split('/').nth(2).expect("a host");
+    let server: SocketAddr = server.parse().expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let proxied = listener.local_addr().expect("an address");
+    let held = Arc::new(Held::default());
+    tokio::spawn({
+        let held = held.clone();
+        async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(proxy(client, server, held.clone()));
+            }
+        }
+    });
+    let name = database(&address).await.name().to_owned();
+    let options = Options {
+        timeout: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let backend = open(
+        &format!("mongodb://{proxied}/{name}?directConnection=true"),
+        &options,
+    )
+    .await
+    .expect("a store");
+
+    let batch = Arc::new(batch_after(Head::EMPTY, 1, 1));
+    held.is_holding.store(true, Ordering::SeqCst);
+    let appended = backend.append(batch.clone()).await;
+    assert!(matches!(appended, Err(Error::Unavailable(_))));
+    held.is_holding.store(false, Ordering::SeqCst);
+    assert!(!backend.is_stored(batch.clone()).await.expect("an answer"));
+
+    let commits = std::mem::take(&mut *held.commits.lock().unwrap());
+    assert!(!commits.is_empty());
+    for (_client, mut server, commit) in commits {
+        server.write_all(&commit).await.expect("sent");
+        let n = server.read(&mut [0; 1 << 16]).await.expect("read");
+        assert!(n > 0, "an answer");
+    }
+    assert!(!backend.is_stored(batch).await.expect("an answer"));
 }
 
 /// After a batch whose senders were all new, those of the next one are taken for new too.
