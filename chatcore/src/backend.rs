@@ -42,8 +42,8 @@ pub(crate) trait Backend: Commits + History + Rooms + AccessControl + Accounts {
     }
 
     /// Reports the changes of a store that other processes may write to, until something fails or
-    /// the sink is closed: publishes every commit, this process's own included, and closes the sink
-    /// once the store is lost to another process. The sink is live while nothing is left out.
+    /// the sink is closed: publishes every commit of another process, perhaps also this one's own, and
+    /// closes the sink once the store is lost to another process. The sink is live while nothing is left out.
     async fn watch(&self, sink: Arc<dyn EventSink>) -> Result<()> {
         sink.closed().await;
         Ok(())

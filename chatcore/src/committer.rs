@@ -36,9 +36,9 @@
 //! If the backend does not answer in time, the batch is stored, or not, or will be: an attempt may
 //! arrive late. The committer asks [`is_stored`](crate::backend::Commits::is_stored) and repeats
 //! the same batch until time is up. The callers are then answered with [`Error::Unavailable`], the
-//! rooms are forgotten, and a task goes on asking. Once a second has passed without an answer, the
-//! feed is told that readers of these rooms must ask the store ([`Feed::mark_uncertain`]), because
-//! other processes may show the batch by then. A caller who repeats the post with its
+//! rooms are forgotten, and the feed is told that their readers must ask the store
+//! ([`Feed::mark_uncertain`]) until a task has found out. Where other processes may show the batch
+//! to their readers, polls ask the store once a second has passed without an answer. A caller who repeats the post with its
 //! nonce gets the stored message, or stores it once.
 //!
 //! # Guards

@@ -49,6 +49,8 @@ use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
 /// Memory for the readers and followers of one store.
 pub(crate) struct Feed {
+    /// True if no other process writes to the store.
+    is_only_writer: bool,
     rooms: RoomTable,
     freshness: Freshness,
     counts: Counts,
@@ -104,6 +106,7 @@ impl Feed {
     pub(crate) fn new(is_only_writer: bool) -> (Self, mpsc::UnboundedReceiver<PresenceUpdate>) {
         let (presence_updates, receiver) = mpsc::unbounded_channel();
         let feed = Self {
+            is_only_writer,
             rooms: RoomTable::new(),
             freshness: Freshness::new(is_only_writer),
             counts: Counts::default(),
@@ -311,6 +314,7 @@ impl Feed {
         for room_batch in &batch.rooms {
             self.publish_room_batch(room_batch);
         }
+        self.notify_mentions(batch);
         self.rooms.shrink();
     }
 
@@ -326,15 +330,20 @@ impl Feed {
                 Origin::Own,
             );
         }
+    }
 
-        for message in &room_batch.messages {
-            for user in &message.content.mentions {
-                self.notify_mentioned(user, &room_batch.room, message.seq);
+    /// Notifies those who watch a user whom the batch mentions. The batch must be committed.
+    pub(crate) fn notify_mentions(&self, batch: &Batch) {
+        for room_batch in &batch.rooms {
+            for message in &room_batch.messages {
+                for user in &message.content.mentions {
+                    self.notify_mentioned(user, &room_batch.room, message.seq);
+                }
             }
-        }
-        for change in &room_batch.changes {
-            for user in change.new_mentions() {
-                self.notify_mentioned(user, &room_batch.room, change.after.seq);
+            for change in &room_batch.changes {
+                for user in change.new_mentions() {
+                    self.notify_mentioned(user, &room_batch.room, change.after.seq);
+                }
             }
         }
     }
@@ -346,13 +355,21 @@ impl Feed {
         changed: impl IntoIterator<Item = SharedMessage>,
         origin: Origin,
     ) {
+        // A later commit of another process may have come before this one. A ring that does not know
+        // its end may have forgotten that.
+        let from = |knows_end: bool| match knows_end || self.is_only_writer {
+            true => origin,
+            false => Origin::Stream,
+        };
         let is_new = self.rooms.update_ring(room, |ring| {
+            let of_messages = from(ring.last_seen().is_some());
+            let of_changes = from(ring.last_change_seen().is_some());
             let mut is_new = false;
             for message in messages {
-                is_new |= ring.publish(&message, origin);
+                is_new |= ring.publish(&message, of_messages);
             }
             for message in changed {
-                is_new |= ring.publish_change(&message, origin);
+                is_new |= ring.publish_change(&message, of_changes);
             }
             is_new
         });
@@ -421,34 +438,47 @@ impl Feed {
     }
 
     /// Takes note that a batch of this process may be committed without being published, until
-    /// [`resolve`](Self::resolve).
-    pub(crate) fn mark_uncertain(&self, batch: &Batch) {
+    /// [`remove_uncertain`](Self::remove_uncertain). Its rooms are refreshed for their followers.
+    pub(crate) fn add_uncertain(&self, batch: &Batch) {
         self.freshness.add_uncertain();
-        self.counts.forget(senders(batch));
         for room_batch in &batch.rooms {
-            let room = self.room(&room_batch.room);
-            room.freshness.add_uncertain();
-            self.forget(&room);
+            self.room(&room_batch.room).freshness.add_uncertain();
         }
+    }
+
+    pub(crate) fn remove_uncertain(&self, batch: &Batch) {
+        for room_batch in &batch.rooms {
+            if let Some(room) = self.rooms.get(&room_batch.room) {
+                room.freshness.remove_uncertain();
+            }
+        }
+        self.freshness.remove_uncertain();
+    }
+
+    /// Takes note that a batch of this process may be committed and will not be published, and
+    /// forgets its rooms, until [`resolve`](Self::resolve).
+    pub(crate) fn mark_uncertain(&self, batch: &Batch) {
+        self.add_uncertain(batch);
+        self.forget(batch);
     }
 
     /// Takes note that a batch is committed or never will be.
     pub(crate) fn resolve(&self, batch: &Batch) {
-        for room_batch in &batch.rooms {
-            if let Some(room) = self.rooms.get(&room_batch.room) {
-                // In this order: what is read from now on is the result.
-                self.forget(&room);
-                room.freshness.remove_uncertain();
-            }
-        }
-        self.counts.forget(senders(batch));
-        self.freshness.remove_uncertain();
+        // In this order: what is read from now on is the result.
+        self.forget(batch);
+        self.remove_uncertain(batch);
     }
 
-    /// Forgets the messages of a room, and has its followers ask the store.
-    fn forget(&self, room: &RoomFeed) {
-        self.rooms.update_ring(room, Ring::clear);
-        room.wake();
+    /// Forgets the messages of a batch's rooms and the counts of its senders, and has followers ask
+    /// the store.
+    fn forget(&self, batch: &Batch) {
+        self.counts.forget(senders(batch));
+        for room_batch in &batch.rooms {
+            if let Some(room) = self.rooms.get(&room_batch.room) {
+                self.rooms.update_ring(&room, Ring::clear);
+                room.wake();
+            }
+        }
     }
 
     /// Returns the rooms that are followed and may lack something.
@@ -482,12 +512,17 @@ impl Feed {
         }
 
         let head = head.unwrap_or(Head::EMPTY);
-        let mut ring = room.ring();
-        if ring.generation() != refresh.ring {
-            return false;
+        let (is_end, lacked_changes) = self.rooms.update_ring(room, |ring| {
+            if ring.generation() != refresh.ring {
+                return (false, false);
+            }
+            let is_end = ring.confirm_end(head.seq);
+            (is_end, ring.confirm_last_change(head.change))
+        });
+        if lacked_changes {
+            room.wake();
         }
-        ring.confirm_last_change(head.change);
-        ring.confirm_end(head.seq)
+        is_end
     }
 
     /// Ends a refresh. Followers of a room whose end was unknown look for changed messages.

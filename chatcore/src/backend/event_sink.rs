@@ -54,14 +54,15 @@ pub(crate) trait EventSink: Send + Sync + 'static {
     /// Notifies the followers of a room that a user types.
     fn notify_typing(&self, room: &RoomName, user: &Username);
 
-    /// Returns true while every commit is reported within about a second, and memory may answer.
+    /// Returns true while every commit of another process is reported within about a second, and
+    /// memory may answer.
     fn is_live(&self) -> bool;
-    /// Commits are reported late from now on, or not at all.
+    /// Commits of others are reported late from now on, or not at all.
     fn pause(&self);
-    /// Every commit since the pause has been reported, and is from now on.
+    /// Every commit of another process since the pause has been reported, and is from now on.
     fn resume(&self);
-    /// From now on every commit is reported that a read which begins now would not find. Commits
-    /// from before may be missing.
+    /// From now on every commit of another process is reported that a read which begins now would
+    /// not find. Commits from before may be missing.
     fn begin_epoch(&self);
     /// An event about this room could not be read and was skipped: its messages and changes are
     /// read from the store.

@@ -11,42 +11,44 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::model::{Append, Batch};
 
-/// Time after which a batch without an answer counts as uncertain. By then other processes may show
-/// it to their readers.
+/// Time after which a batch without an answer is late.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Stores a batch. While it is not known for long whether it is stored, readers of its rooms ask the
-/// store.
+/// Stores a batch. If it is late, other processes may show it to their readers before this one
+/// knows, so readers of its rooms ask the store until there is an answer.
 ///
 /// # Errors
 ///
 /// Those of [`append_or_confirm`].
 pub(super) async fn append(calls: &Calls, batch: &Arc<Batch>, feed: &Feed) -> Result<Append> {
     let mut append = std::pin::pin!(append_or_confirm(calls, batch));
+    if !calls.backend.is_shared() {
+        return append.await;
+    }
     if let Ok(result) = timeout(LATE, append.as_mut()).await {
         return result;
     }
 
-    let _uncertain = Uncertain::new(feed, batch);
+    let _late = LateBatch::new(feed, batch);
     append.await
 }
 
-/// A batch that may be stored or not. Readers of its rooms ask the store until this is dropped.
-struct Uncertain<'a> {
+/// A batch without an answer. Readers of its rooms ask the store until this is dropped.
+struct LateBatch<'a> {
     feed: &'a Feed,
     batch: &'a Batch,
 }
 
-impl<'a> Uncertain<'a> {
+impl<'a> LateBatch<'a> {
     fn new(feed: &'a Feed, batch: &'a Batch) -> Self {
-        feed.mark_uncertain(batch);
+        feed.add_uncertain(batch);
         Self { feed, batch }
     }
 }
 
-impl Drop for Uncertain<'_> {
+impl Drop for LateBatch<'_> {
     fn drop(&mut self) {
-        self.feed.resolve(self.batch);
+        self.feed.remove_uncertain(self.batch);
     }
 }
 
@@ -109,21 +111,32 @@ pub(super) fn resolve_later(
 
     let (backend, feed) = (Arc::downgrade(backend), feed.clone());
     tokio::spawn(async move {
-        confirm_in_background(&batch, &backend, timeout).await;
+        let is_stored = confirm_in_background(&batch, &backend, timeout).await;
         feed.resolve(&batch);
+        if is_stored {
+            feed.notify_mentions(&batch);
+        }
     });
 }
 
-async fn confirm_in_background(batch: &Arc<Batch>, backend: &Weak<dyn Backend>, timeout: Duration) {
+/// Returns true if a batch is stored, and false if it is not or the backend ends before it tells.
+async fn confirm_in_background(
+    batch: &Arc<Batch>,
+    backend: &Weak<dyn Backend>,
+    timeout: Duration,
+) -> bool {
     let mut backoff = Backoff::default();
     while let Some(backend) = backend.upgrade() {
         let deadline = Instant::now() + timeout;
         let found = within(deadline, backend.is_stored(batch.clone())).await;
-        if matches!(found, Ok(_) | Err(Error::Closed)) {
-            return;
+        match found {
+            Ok(is_stored) => return is_stored,
+            Err(Error::Closed) => return false,
+            Err(_) => {}
         }
 
         drop(backend);
         backoff.wait().await;
     }
+    false
 }

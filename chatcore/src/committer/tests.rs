@@ -294,17 +294,20 @@ async fn a_panic_fails_the_posts_of_one_batch_and_what_it_stored_is_found() {
 
 #[tokio::test]
 async fn readers_see_a_batch_that_is_stored_while_the_committer_waits_for_the_answer() {
-    let setup = setup_with(Options::default(), None, &[Fault::Silent], &[]).await;
+    let peer = Some(Peer::default());
+    let setup = setup_with(Options::default(), peer, &[Fault::Silent], &[]).await;
     let room = "a".parse().unwrap();
+    let peer = setup.faulty.peer.as_ref().unwrap();
+    peer.is_watching.send_replace(true);
     assert!(setup.stored().await.is_empty());
 
     let mut follower = setup.store.follow(&room, Seq::ZERO);
     let store = setup.store.clone();
     let posting = tokio::spawn(async move { store.post(message("x")).await });
     assert_eq!(follower.next().await.unwrap()[0].text(), Some("x"));
+    assert_eq!(setup.stored().await, ["x"]);
     assert!(!posting.is_finished());
 
-    assert_eq!(setup.stored().await, ["x"]);
     assert_eq!(posting.await.unwrap().unwrap().message.seq.get(), 1);
     assert_eq!(setup.post("y").await.unwrap().message.seq.get(), 2);
     assert_eq!(setup.stored().await, ["x", "y"]);

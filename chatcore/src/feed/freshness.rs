@@ -9,8 +9,8 @@
 //!   the change stream has a gap, which makes all rooms stale; the next reader, or a refresh if the
 //!   room is followed, renews a room.
 //! - **certain**: no commit of this process to the room has an unknown result. Such a commit is
-//!   marked as uncertain when it has no answer for a second, and resolved once the store has told
-//!   what became of it.
+//!   marked as uncertain when it times out, where there are other processes after a second, and
+//!   resolved once the store has told what became of it.
 //! - **confirmed**: the [`Latest`] message, or change, that is in memory was the last one of the
 //!   room at a moment of this epoch. The store says so, or a commit of this process.
 //!

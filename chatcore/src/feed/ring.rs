@@ -259,14 +259,18 @@ impl Ring {
         is_end
     }
 
-    /// Takes note that there was no change after `number` when the store was asked. Returns true if
-    /// that is the last change that was published.
+    /// Takes in the number of the last change when the store was asked, unless no change was seen
+    /// here. Returns true if changes are lacking up to there.
     pub(super) fn confirm_last_change(&mut self, number: ChangeSeq) -> bool {
-        let is_last = self.last_change.seen() == Some(number);
-        if is_last {
-            self.last_change.confirm();
+        match self.last_change.seen() {
+            Some(last) if last <= number => self.learn_last_change(number),
+            _ => false,
         }
-        is_last
+    }
+
+    /// Returns the number of the last change that was seen, even if there may be later ones.
+    pub(super) fn last_change_seen(&self) -> Option<ChangeSeq> {
+        self.last_change.seen()
     }
 
     fn push(&mut self, message: SharedMessage) {
@@ -587,8 +591,10 @@ mod tests {
         );
         ring.miss_events();
         assert_eq!(told(&ring, 7), None);
-        assert!(!ring.confirm_last_change(at(8)) && ring.confirm_last_change(at(7)));
+        assert!(!ring.confirm_last_change(at(7)));
         assert_eq!(told(&ring, 7), Some(vec![]));
+        assert!(ring.confirm_last_change(at(8)));
+        assert_eq!((told(&ring, 7), told(&ring, 8)), (None, Some(vec![])));
     }
 
     #[test]

@@ -91,6 +91,25 @@ fn a_feed_that_is_paused_says_nothing_and_goes_on_from_there() {
 }
 
 #[test]
+fn a_commit_does_not_hide_a_later_one_of_another_process() {
+    for is_forgotten in [false, true] {
+        let (feed, _due) = Feed::new(false);
+        feed.begin_epoch();
+        let room = name("a");
+        let entry = feed.room(&room);
+        entry.ring().load_empty();
+
+        feed.publish_to(&entry, [message(&room, 2, "later")], [], Origin::Stream);
+        if is_forgotten {
+            feed.rooms.update_ring(&entry, Ring::clear);
+        }
+        feed.publish_to(&entry, [message(&room, 1, "own")], [], Origin::Own);
+        let after_own = feed.read(&room, Range::After(Seq::ZERO.next()), 1);
+        assert_ne!(after_own, Some(Vec::new()), "{is_forgotten}");
+    }
+}
+
+#[test]
 fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     let (feed, _due) = Feed::new(true);
     let (room, seq) = (name("a"), Seq::ZERO.next());

@@ -16,8 +16,8 @@ use crate::live::transport::Result;
 
 /// Mentions of the user that are looked up at once. While there are so many, the others wait.
 const MAX_LOOKUPS: usize = 8;
-/// Mentions that are remembered, so that one that is published twice is passed on once: by the
-/// commit of this process, and by the change stream.
+/// Mentions that are remembered, so that one that is published twice is passed on once: a change
+/// stream that is resumed may repeat its last events.
 const MAX_KNOWN: usize = 32;
 
 /// Message that mentions the user.

@@ -28,7 +28,7 @@ pub(super) const CAPACITY: usize = 16;
 /// A bucket ends with the message that brings its texts to this size.
 const FULL_BYTES: usize = 16 * 1024;
 
-/// The most messages from one milestone to the next.
+/// Interval of milestones, in messages.
 const MILESTONE_EVERY: i64 = 64;
 
 /// Returns the buckets of a batch, as the documents of an `insert` command.

@@ -184,7 +184,7 @@ impl Store {
         Ok(page)
     }
 
-    /// Returns a message that is no later than a time, close before the first one that is.
+    /// Returns the last `seq` of the last milestone that is no later than a time; 0 if there is none.
     async fn last_milestone(&self, room: &RoomName, time: Timestamp) -> Result<Seq> {
         let query = find::last_milestone(room, time);
         let read = |document: &RawDocument| documents::seq(document, "last_seq");

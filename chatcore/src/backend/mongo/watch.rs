@@ -145,9 +145,9 @@ async fn begin(
     timeout(BEGIN, begun).await.map_err(late)?
 }
 
-/// Returns the stage that lets through what a process has to hear of: what the others do, and its
-/// own beats. Its batches are left out by their session. The server need not take their transactions
-/// apart then, which costs it half as much as to store them.
+/// Returns the stage that lets through what a process has to hear of. Its own batches are left out
+/// by their session, so that the server need not unwind their transactions, which costs it half as
+/// much as storing them.
 pub(super) fn filter(process: ObjectId, commits: &Document) -> Document {
     let own_beats = doc! { "ns.coll": "processes", "documentKey._id": process };
     // A bucket is updated only where `changes` tells more, and a mention goes unnoticed.
