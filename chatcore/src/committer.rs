@@ -38,7 +38,7 @@
 //! the same batch until time is up. The callers are then answered with [`Error::Unavailable`], the
 //! rooms are forgotten, and the feed is told that their readers must ask the store
 //! ([`Feed::mark_uncertain`]) until a task has found out. Where other processes may show the batch
-//! to their readers, polls ask the store once a second has passed without an answer. A caller who repeats the post with its
+//! to their readers, polls ask the store after a second without an answer. A caller who repeats the post with its
 //! nonce gets the stored message, or stores it once.
 //!
 //! # Guards
@@ -342,7 +342,8 @@ impl Worker {
         let batch = build_batch(pending, &mut outcomes, &self.rooms, now)?;
         self.in_flight = Some(batch.clone());
         let began = Instant::now();
-        match append(calls, &batch, &self.feed).await {
+        let (appended, _late) = append(calls, &batch, &self.feed).await;
+        match appended {
             Ok(Append::Committed) => {
                 self.count(&batch, began.elapsed());
                 self.publish(&batch);

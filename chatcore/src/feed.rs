@@ -327,7 +327,7 @@ impl Feed {
                 &room,
                 messages.map(|message| message.to_message(&room_batch.room).into()),
                 changed.map(|change| change.after.clone().into()),
-                Origin::Own,
+                self.origin_of_own(),
             );
         }
     }
@@ -348,6 +348,15 @@ impl Feed {
         }
     }
 
+    /// Returns where commits of this process come from. Where others write, a later one of theirs
+    /// may have come before, and may have been forgotten.
+    fn origin_of_own(&self) -> Origin {
+        match self.is_only_writer {
+            true => Origin::OnlyWriter,
+            false => Origin::OneOfMany,
+        }
+    }
+
     fn publish_to(
         &self,
         room: &RoomFeed,
@@ -355,21 +364,13 @@ impl Feed {
         changed: impl IntoIterator<Item = SharedMessage>,
         origin: Origin,
     ) {
-        // A later commit of another process may have come before this one. A ring that does not know
-        // its end may have forgotten that.
-        let from = |knows_end: bool| match knows_end || self.is_only_writer {
-            true => origin,
-            false => Origin::Stream,
-        };
         let is_new = self.rooms.update_ring(room, |ring| {
-            let of_messages = from(ring.last_seen().is_some());
-            let of_changes = from(ring.last_change_seen().is_some());
             let mut is_new = false;
             for message in messages {
-                is_new |= ring.publish(&message, of_messages);
+                is_new |= ring.publish(&message, origin);
             }
             for message in changed {
-                is_new |= ring.publish_change(&message, of_changes);
+                is_new |= ring.publish_change(&message, origin);
             }
             is_new
         });
@@ -462,7 +463,7 @@ impl Feed {
         self.forget(batch);
     }
 
-    /// Takes note that a batch is committed or never will be.
+    /// Takes note that a batch is committed or never will be, or that the store has ended.
     pub(crate) fn resolve(&self, batch: &Batch) {
         // In this order: what is read from now on is the result.
         self.forget(batch);
@@ -512,17 +513,12 @@ impl Feed {
         }
 
         let head = head.unwrap_or(Head::EMPTY);
-        let (is_end, lacked_changes) = self.rooms.update_ring(room, |ring| {
-            if ring.generation() != refresh.ring {
-                return (false, false);
-            }
-            let is_end = ring.confirm_end(head.seq);
-            (is_end, ring.confirm_last_change(head.change))
-        });
-        if lacked_changes {
-            room.wake();
+        let mut ring = room.ring();
+        if ring.generation() != refresh.ring {
+            return false;
         }
-        is_end
+        ring.confirm_last_change(head.change);
+        ring.confirm_end(head.seq)
     }
 
     /// Ends a refresh. Followers of a room whose end was unknown look for changed messages.

@@ -15,40 +15,47 @@ use crate::model::{Append, Batch};
 const LATE: Duration = Duration::from_secs(1);
 
 /// Stores a batch. If it is late, other processes may show it to their readers before this one
-/// knows, so readers of its rooms ask the store until there is an answer.
+/// knows, so readers of its rooms ask the store until the returned guard is dropped.
 ///
 /// # Errors
 ///
 /// Those of [`append_or_confirm`].
-pub(super) async fn append(calls: &Calls, batch: &Arc<Batch>, feed: &Feed) -> Result<Append> {
+pub(super) async fn append(
+    calls: &Calls,
+    batch: &Arc<Batch>,
+    feed: &Arc<Feed>,
+) -> (Result<Append>, Option<LateBatch>) {
     let mut append = std::pin::pin!(append_or_confirm(calls, batch));
     if !calls.backend.is_shared() {
-        return append.await;
+        return (append.await, None);
     }
     if let Ok(result) = timeout(LATE, append.as_mut()).await {
-        return result;
+        return (result, None);
     }
 
-    let _late = LateBatch::new(feed, batch);
-    append.await
+    let late = LateBatch::new(feed, batch);
+    (append.await, Some(late))
 }
 
-/// A batch without an answer. Readers of its rooms ask the store until this is dropped.
-struct LateBatch<'a> {
-    feed: &'a Feed,
-    batch: &'a Batch,
+/// A batch that had no answer in time. Readers of its rooms ask the store until this is dropped.
+pub(super) struct LateBatch {
+    feed: Arc<Feed>,
+    batch: Arc<Batch>,
 }
 
-impl<'a> LateBatch<'a> {
-    fn new(feed: &'a Feed, batch: &'a Batch) -> Self {
+impl LateBatch {
+    fn new(feed: &Arc<Feed>, batch: &Arc<Batch>) -> Self {
         feed.add_uncertain(batch);
-        Self { feed, batch }
+        Self {
+            feed: feed.clone(),
+            batch: batch.clone(),
+        }
     }
 }
 
-impl Drop for LateBatch<'_> {
+impl Drop for LateBatch {
     fn drop(&mut self) {
-        self.feed.remove_uncertain(self.batch);
+        self.feed.remove_uncertain(&self.batch);
     }
 }
 

@@ -12,7 +12,7 @@
 //!   marked as uncertain when it times out, where there are other processes after a second, and
 //!   resolved once the store has told what became of it.
 //! - **confirmed**: the [`Latest`] message, or change, that is in memory was the last one of the
-//!   room at a moment of this epoch. The store says so, or a commit of this process.
+//!   room at a moment of this epoch. The store says so, or a commit where no other process writes.
 //!
 //! | memory answers | live | current | certain | confirmed | besides |
 //! |---|---|---|---|---|---|

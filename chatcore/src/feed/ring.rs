@@ -16,13 +16,13 @@ const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// The most changed messages of one ring that arrived after a later change.
 const MAX_LATE: usize = 16;
 
-/// Source from which a ring learns of a commit.
+/// Writer of a commit that a ring learns of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This process made the commit, so nothing later was stored when it was made.
-    Own,
-    /// The change stream brought it. There may be later ones.
-    Stream,
+    /// This process, and no other writes: nothing later is stored.
+    OnlyWriter,
+    /// One of several processes. There may be later commits.
+    OneOfMany,
 }
 
 /// Newest messages of one room, without a hole, and its newest changes.
@@ -66,7 +66,7 @@ impl Ring {
     /// Takes in a message that was committed. Returns true if it is new here.
     pub(super) fn publish(&mut self, message: &SharedMessage, origin: Origin) -> bool {
         let is_new = self.append(message);
-        if origin == Origin::Own {
+        if origin == Origin::OnlyWriter {
             self.end.confirm();
         }
         is_new
@@ -102,7 +102,7 @@ impl Ring {
         let is_new = message
             .change
             .is_some_and(|number| self.append_change(number, message));
-        if origin == Origin::Own {
+        if origin == Origin::OnlyWriter {
             self.last_change.confirm();
         }
         is_new
@@ -113,6 +113,7 @@ impl Ring {
             // The change stream gives the changes of one batch in any order.
             Some(last) if number <= last => {
                 self.generation.advance();
+                self.last_changed = self.last_changed.max(message.seq);
                 return self.replace_shown(message) && self.publish_late(message);
             }
             // Another process's changes between are not seen yet: the store has them.
@@ -259,18 +260,14 @@ impl Ring {
         is_end
     }
 
-    /// Takes in the number of the last change when the store was asked, unless no change was seen
-    /// here. Returns true if changes are lacking up to there.
+    /// Takes note that there was no change after `number` when the store was asked. Returns true if
+    /// that is the last change that was published.
     pub(super) fn confirm_last_change(&mut self, number: ChangeSeq) -> bool {
-        match self.last_change.seen() {
-            Some(last) if last <= number => self.learn_last_change(number),
-            _ => false,
+        let is_last = self.last_change.seen() == Some(number);
+        if is_last {
+            self.last_change.confirm();
         }
-    }
-
-    /// Returns the number of the last change that was seen, even if there may be later ones.
-    pub(super) fn last_change_seen(&self) -> Option<ChangeSeq> {
-        self.last_change.seen()
+        is_last
     }
 
     fn push(&mut self, message: SharedMessage) {
@@ -482,12 +479,12 @@ mod tests {
                     Step::Commit(n, deaf) => for bit in 0..n {
                         stored += 1;
                         if deaf & (1 << bit) == 0 {
-                            ring.publish(&message(stored), Origin::Own);
+                            ring.publish(&message(stored), Origin::OnlyWriter);
                             promised = stored;
                         }
                     },
                     Step::Hear(back) => if stored - back > missed.unwrap_or(0) {
-                        ring.publish(&message(stored - back), Origin::Stream);
+                        ring.publish(&message(stored - back), Origin::OneOfMany);
                     },
                     Step::Read(range, limit) => {
                         if let Some(found) = ring.read(range, limit) {
@@ -524,7 +521,7 @@ mod tests {
                     Step::Change(back) => if stored - back > 0 {
                         changes.push(stored - back);
                         let message = changed(&changes, message(stored - back));
-                        prop_assert!(ring.publish_change(&message, Origin::Own));
+                        prop_assert!(ring.publish_change(&message, Origin::OnlyWriter));
                         prop_assert_eq!(ring.last_change(), message.change);
                     },
                 }
@@ -569,7 +566,7 @@ mod tests {
                     .collect::<Vec<_>>()
             })
         };
-        assert!(ring.publish_change(&change(3, 1), Origin::Stream));
+        assert!(ring.publish_change(&change(3, 1), Origin::OneOfMany));
         assert_eq!(told(&ring, 2), None, "there may be others");
         ring.learn_last_change(at(3));
         assert_eq!(
@@ -577,12 +574,12 @@ mod tests {
             (Some(vec![3]), Some(vec![]), None)
         );
         assert!(
-            ring.publish_change(&change(4, 2), Origin::Stream)
-                && !ring.publish_change(&change(4, 2), Origin::Stream)
+            ring.publish_change(&change(4, 2), Origin::OneOfMany)
+                && !ring.publish_change(&change(4, 2), Origin::OneOfMany)
         );
         assert_eq!(told(&ring, 2), Some(vec![3, 4]));
         assert!(
-            ring.publish_change(&change(7, 2), Origin::Stream),
+            ring.publish_change(&change(7, 2), Origin::OneOfMany),
             "with a hole before it"
         );
         assert_eq!(
@@ -591,10 +588,8 @@ mod tests {
         );
         ring.miss_events();
         assert_eq!(told(&ring, 7), None);
-        assert!(!ring.confirm_last_change(at(7)));
+        assert!(!ring.confirm_last_change(at(8)) && ring.confirm_last_change(at(7)));
         assert_eq!(told(&ring, 7), Some(vec![]));
-        assert!(ring.confirm_last_change(at(8)));
-        assert_eq!((told(&ring, 7), told(&ring, 8)), (None, Some(vec![])));
     }
 
     #[test]
@@ -602,8 +597,8 @@ mod tests {
         let mut ring = Ring::default();
         ring.load(&messages(1..=3), true);
         ring.learn_last_change(ChangeSeq::ZERO);
-        assert!(ring.publish_change(&change(2, 3), Origin::Stream));
-        ring.publish_change(&change(1, 2), Origin::Stream);
+        assert!(ring.publish_change(&change(2, 3), Origin::OneOfMany));
+        ring.publish_change(&change(1, 2), Origin::OneOfMany);
         let shown = ring.read(Range::Newest, 2).expect("the end");
         assert_eq!(shown, [change(1, 2), change(2, 3)]);
         // A follower that began after the second of them is given the first all the same.
@@ -618,7 +613,7 @@ mod tests {
     #[test]
     fn changed_messages_are_bounded() {
         let mut ring = Ring::default();
-        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::Own)));
+        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::OnlyWriter)));
         assert!(
             ring.changed.len() <= MAX_CHANGED
                 && ring.bytes() <= MAX_CHANGED_BYTES
@@ -631,7 +626,7 @@ mod tests {
         let mut ring = Ring::default();
         messages(1..=10_000)
             .iter()
-            .for_each(|m| assert!(ring.publish(m, Origin::Own)));
+            .for_each(|m| assert!(ring.publish(m, Origin::OnlyWriter)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
             let content = Some(testing::content(&"x".repeat(4_000)));
@@ -640,7 +635,7 @@ mod tests {
                 ..(*message(seq)).clone()
             })
         };
-        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), Origin::Own)));
+        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), Origin::OnlyWriter)));
         assert!(
             ring.bytes() <= MAX_BYTES && ring.messages.len() > 10,
             "{}",

@@ -16,7 +16,7 @@ impl EventSink for Feed {
     fn publish_messages(&self, room: &RoomName, messages: Vec<Message>) {
         if let Some(room) = self.rooms.get(room) {
             let messages = messages.into_iter().map(SharedMessage::from);
-            self.publish_to(&room, messages, [], Origin::Stream);
+            self.publish_to(&room, messages, [], Origin::OneOfMany);
             self.rooms.shrink();
         }
     }
@@ -26,7 +26,7 @@ impl EventSink for Feed {
             .forget(changed.iter().filter_map(Message::sender));
         if let Some(room) = self.rooms.get(room) {
             let changed = changed.into_iter().map(SharedMessage::from);
-            self.publish_to(&room, [], changed, Origin::Stream);
+            self.publish_to(&room, [], changed, Origin::OneOfMany);
             self.rooms.shrink();
         }
     }

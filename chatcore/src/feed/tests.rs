@@ -22,7 +22,12 @@ fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
 fn a_room_nobody_reads_or_follows_goes_after_a_while() {
     let (feed, _due) = Feed::new(true);
     let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
-    feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], [], Origin::Own);
+    feed.publish_to(
+        &feed.room(&read),
+        [message(&read, 1, "x")],
+        [],
+        Origin::OnlyWriter,
+    );
     let listener = feed.room(&followed).subscribe();
     feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
     feed.rooms.sweep_as_of(KEEP.as_secs());
@@ -54,7 +59,7 @@ fn the_memory_of_all_rings_has_a_limit() {
             let entry = feed.room(&room);
             let listener = entry.subscribe();
             for seq in 1..=40 {
-                feed.publish_to(&entry, [message(&room, seq, &text)], [], Origin::Own);
+                feed.publish_to(&entry, [message(&room, seq, &text)], [], Origin::OnlyWriter);
                 feed.rooms.shrink();
             }
             assert!(feed.live_counts().bytes <= MAX_BYTES);
@@ -82,7 +87,12 @@ fn the_memory_of_all_rings_has_a_limit() {
 fn a_feed_that_is_paused_says_nothing_and_goes_on_from_there() {
     let (feed, _due) = Feed::new(true);
     let room = name("a");
-    feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], [], Origin::Own);
+    feed.publish_to(
+        &feed.room(&room),
+        [message(&room, 1, "x")],
+        [],
+        Origin::OnlyWriter,
+    );
     assert!(feed.read(&room, Range::Newest, 1).is_some());
     feed.pause();
     assert!(feed.read(&room, Range::Newest, 1).is_none());
@@ -99,11 +109,11 @@ fn a_commit_does_not_hide_a_later_one_of_another_process() {
         let entry = feed.room(&room);
         entry.ring().load_empty();
 
-        feed.publish_to(&entry, [message(&room, 2, "later")], [], Origin::Stream);
+        feed.publish_to(&entry, [message(&room, 2, "later")], [], Origin::OneOfMany);
         if is_forgotten {
             feed.rooms.update_ring(&entry, Ring::clear);
         }
-        feed.publish_to(&entry, [message(&room, 1, "own")], [], Origin::Own);
+        feed.publish_to(&entry, [message(&room, 1, "own")], [], feed.origin_of_own());
         let after_own = feed.read(&room, Range::After(Seq::ZERO.next()), 1);
         assert_ne!(after_own, Some(Vec::new()), "{is_forgotten}");
     }
@@ -115,7 +125,7 @@ fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     let (room, seq) = (name("a"), Seq::ZERO.next());
     let entry = feed.room(&room);
     let _follower = entry.subscribe();
-    feed.publish_to(&entry, [message(&room, 1, "x")], [], Origin::Own);
+    feed.publish_to(&entry, [message(&room, 1, "x")], [], Origin::OnlyWriter);
     feed.begin_epoch();
     let read = || feed.read(&room, Range::After(seq), 1);
     assert!(read().is_none(), "it may have changed meanwhile");

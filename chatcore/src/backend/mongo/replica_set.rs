@@ -751,7 +751,7 @@ async fn start(
 }
 
 /// Has the server refuse commands of all earlier transactions of a session: it takes none whose
-/// number is lower than one that it knows.
+/// number is lower than one that it knows. In a sharded cluster only the shard that is read knows.
 async fn refuse_late_attempts(
     connection: &Connection,
     session: &mut ClientSession,
@@ -763,7 +763,7 @@ async fn refuse_late_attempts(
     let read = connection
         .find_in(find::claims(slot), session, |_| Ok(()))
         .await;
-    abort(connection, session, false).await;
+    abort(connection, session, read.is_err()).await;
     read.map(drop)
 }
 
