@@ -271,7 +271,7 @@ async fn a_commit_that_arrives_after_the_committer_asked_for_it_is_refused() {
     });
     let name = database(&address).await.name().to_owned();
     let options = Options {
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(4),
         ..Options::default()
     };
     let backend = open(
