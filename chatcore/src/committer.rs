@@ -38,8 +38,8 @@
 //! the same batch until time is up. The callers are then answered with [`Error::Unavailable`], the
 //! rooms are forgotten, and the feed is told that their readers must ask the store
 //! ([`Feed::mark_uncertain`]) until a task has found out. Where other processes may show the batch
-//! to their readers, polls ask the store after a second without an answer. A caller who repeats the post with its
-//! nonce gets the stored message, or stores it once.
+//! to their readers, polls ask the store after a second without an answer. A caller who repeats the
+//! post with its nonce gets the stored message, or stores it once.
 //!
 //! # Guards
 //!

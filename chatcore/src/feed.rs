@@ -35,7 +35,7 @@ use tokio::sync::{Notify, mpsc};
 use self::counts::Counts;
 use self::freshness::Freshness;
 pub(crate) use self::freshness::Generation;
-use self::ring::{Origin, Ring};
+use self::ring::{Ring, Writers};
 pub(crate) use self::room::RoomFeed;
 use self::room_presence::RoomPresence;
 use self::rooms::RoomTable;
@@ -49,8 +49,7 @@ use crate::types::{ChangeSeq, Privacy, Range, RoomName, Seq, Topic, Username};
 
 /// Memory for the readers and followers of one store.
 pub(crate) struct Feed {
-    /// True if no other process writes to the store.
-    is_only_writer: bool,
+    writers: Writers,
     rooms: RoomTable,
     freshness: Freshness,
     counts: Counts,
@@ -106,7 +105,10 @@ impl Feed {
     pub(crate) fn new(is_only_writer: bool) -> (Self, mpsc::UnboundedReceiver<PresenceUpdate>) {
         let (presence_updates, receiver) = mpsc::unbounded_channel();
         let feed = Self {
-            is_only_writer,
+            writers: match is_only_writer {
+                true => Writers::ThisProcess,
+                false => Writers::Many,
+            },
             rooms: RoomTable::new(),
             freshness: Freshness::new(is_only_writer),
             counts: Counts::default(),
@@ -327,7 +329,6 @@ impl Feed {
                 &room,
                 messages.map(|message| message.to_message(&room_batch.room).into()),
                 changed.map(|change| change.after.clone().into()),
-                self.origin_of_own(),
             );
         }
     }
@@ -348,29 +349,19 @@ impl Feed {
         }
     }
 
-    /// Returns where commits of this process come from. Where others write, a later one of theirs
-    /// may have come before, and may have been forgotten.
-    fn origin_of_own(&self) -> Origin {
-        match self.is_only_writer {
-            true => Origin::OnlyWriter,
-            false => Origin::OneOfMany,
-        }
-    }
-
     fn publish_to(
         &self,
         room: &RoomFeed,
         messages: impl IntoIterator<Item = SharedMessage>,
         changed: impl IntoIterator<Item = SharedMessage>,
-        origin: Origin,
     ) {
         let is_new = self.rooms.update_ring(room, |ring| {
             let mut is_new = false;
             for message in messages {
-                is_new |= ring.publish(&message, origin);
+                is_new |= ring.publish(&message, self.writers);
             }
             for message in changed {
-                is_new |= ring.publish_change(&message, origin);
+                is_new |= ring.publish_change(&message, self.writers);
             }
             is_new
         });
@@ -447,6 +438,7 @@ impl Feed {
         }
     }
 
+    /// Takes note that a batch is published, or is taken care of otherwise.
     pub(crate) fn remove_uncertain(&self, batch: &Batch) {
         for room_batch in &batch.rooms {
             if let Some(room) = self.rooms.get(&room_batch.room) {

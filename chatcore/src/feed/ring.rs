@@ -16,13 +16,14 @@ const MAX_CHANGED_BYTES: usize = MAX_BYTES / 4;
 /// The most changed messages of one ring that arrived after a later change.
 const MAX_LATE: usize = 16;
 
-/// Writer of a commit that a ring learns of.
+/// Processes that write to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// This process, and no other writes: nothing later is stored.
-    OnlyWriter,
-    /// One of several processes. There may be later commits.
-    OneOfMany,
+pub(super) enum Writers {
+    /// This one alone: nothing later is stored than it publishes.
+    ThisProcess,
+    /// Several. A later commit of another may have come before one of this process, and may have
+    /// been forgotten.
+    Many,
 }
 
 /// Newest messages of one room, without a hole, and its newest changes.
@@ -64,9 +65,9 @@ impl Ring {
     }
 
     /// Takes in a message that was committed. Returns true if it is new here.
-    pub(super) fn publish(&mut self, message: &SharedMessage, origin: Origin) -> bool {
+    pub(super) fn publish(&mut self, message: &SharedMessage, writers: Writers) -> bool {
         let is_new = self.append(message);
-        if origin == Origin::OnlyWriter {
+        if writers == Writers::ThisProcess {
             self.end.confirm();
         }
         is_new
@@ -98,11 +99,11 @@ impl Ring {
     }
 
     /// Takes in a message that was changed. Returns true if the change is new here.
-    pub(super) fn publish_change(&mut self, message: &SharedMessage, origin: Origin) -> bool {
+    pub(super) fn publish_change(&mut self, message: &SharedMessage, writers: Writers) -> bool {
         let is_new = message
             .change
             .is_some_and(|number| self.append_change(number, message));
-        if origin == Origin::OnlyWriter {
+        if writers == Writers::ThisProcess {
             self.last_change.confirm();
         }
         is_new
@@ -479,12 +480,12 @@ mod tests {
                     Step::Commit(n, deaf) => for bit in 0..n {
                         stored += 1;
                         if deaf & (1 << bit) == 0 {
-                            ring.publish(&message(stored), Origin::OnlyWriter);
+                            ring.publish(&message(stored), Writers::ThisProcess);
                             promised = stored;
                         }
                     },
                     Step::Hear(back) => if stored - back > missed.unwrap_or(0) {
-                        ring.publish(&message(stored - back), Origin::OneOfMany);
+                        ring.publish(&message(stored - back), Writers::Many);
                     },
                     Step::Read(range, limit) => {
                         if let Some(found) = ring.read(range, limit) {
@@ -521,7 +522,7 @@ mod tests {
                     Step::Change(back) => if stored - back > 0 {
                         changes.push(stored - back);
                         let message = changed(&changes, message(stored - back));
-                        prop_assert!(ring.publish_change(&message, Origin::OnlyWriter));
+                        prop_assert!(ring.publish_change(&message, Writers::ThisProcess));
                         prop_assert_eq!(ring.last_change(), message.change);
                     },
                 }
@@ -566,7 +567,7 @@ mod tests {
                     .collect::<Vec<_>>()
             })
         };
-        assert!(ring.publish_change(&change(3, 1), Origin::OneOfMany));
+        assert!(ring.publish_change(&change(3, 1), Writers::Many));
         assert_eq!(told(&ring, 2), None, "there may be others");
         ring.learn_last_change(at(3));
         assert_eq!(
@@ -574,12 +575,12 @@ mod tests {
             (Some(vec![3]), Some(vec![]), None)
         );
         assert!(
-            ring.publish_change(&change(4, 2), Origin::OneOfMany)
-                && !ring.publish_change(&change(4, 2), Origin::OneOfMany)
+            ring.publish_change(&change(4, 2), Writers::Many)
+                && !ring.publish_change(&change(4, 2), Writers::Many)
         );
         assert_eq!(told(&ring, 2), Some(vec![3, 4]));
         assert!(
-            ring.publish_change(&change(7, 2), Origin::OneOfMany),
+            ring.publish_change(&change(7, 2), Writers::Many),
             "with a hole before it"
         );
         assert_eq!(
@@ -597,8 +598,8 @@ mod tests {
         let mut ring = Ring::default();
         ring.load(&messages(1..=3), true);
         ring.learn_last_change(ChangeSeq::ZERO);
-        assert!(ring.publish_change(&change(2, 3), Origin::OneOfMany));
-        ring.publish_change(&change(1, 2), Origin::OneOfMany);
+        assert!(ring.publish_change(&change(2, 3), Writers::Many));
+        ring.publish_change(&change(1, 2), Writers::Many);
         let shown = ring.read(Range::Newest, 2).expect("the end");
         assert_eq!(shown, [change(1, 2), change(2, 3)]);
         // A follower that began after the second of them is given the first all the same.
@@ -613,7 +614,7 @@ mod tests {
     #[test]
     fn changed_messages_are_bounded() {
         let mut ring = Ring::default();
-        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Origin::OnlyWriter)));
+        (1..=5_000).for_each(|n| assert!(ring.publish_change(&change(n, n), Writers::ThisProcess)));
         assert!(
             ring.changed.len() <= MAX_CHANGED
                 && ring.bytes() <= MAX_CHANGED_BYTES
@@ -626,7 +627,7 @@ mod tests {
         let mut ring = Ring::default();
         messages(1..=10_000)
             .iter()
-            .for_each(|m| assert!(ring.publish(m, Origin::OnlyWriter)));
+            .for_each(|m| assert!(ring.publish(m, Writers::ThisProcess)));
         assert_eq!(ring.messages.len(), MAX_MESSAGES);
         let long = |seq| {
             let content = Some(testing::content(&"x".repeat(4_000)));
@@ -635,7 +636,7 @@ mod tests {
                 ..(*message(seq)).clone()
             })
         };
-        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), Origin::OnlyWriter)));
+        (10_001..11_000).for_each(|seq| assert!(ring.publish(&long(seq), Writers::ThisProcess)));
         assert!(
             ring.bytes() <= MAX_BYTES && ring.messages.len() > 10,
             "{}",

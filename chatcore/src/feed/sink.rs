@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Feed;
 use super::UserUpdate;
-use super::ring::{Origin, Ring};
+use super::ring::Ring;
 use super::room_presence::RoomPresence;
 use crate::backend::EventSink;
 use crate::model::{ProcessId, ProcessPresence};
@@ -16,7 +16,7 @@ impl EventSink for Feed {
     fn publish_messages(&self, room: &RoomName, messages: Vec<Message>) {
         if let Some(room) = self.rooms.get(room) {
             let messages = messages.into_iter().map(SharedMessage::from);
-            self.publish_to(&room, messages, [], Origin::OneOfMany);
+            self.publish_to(&room, messages, []);
             self.rooms.shrink();
         }
     }
@@ -26,7 +26,7 @@ impl EventSink for Feed {
             .forget(changed.iter().filter_map(Message::sender));
         if let Some(room) = self.rooms.get(room) {
             let changed = changed.into_iter().map(SharedMessage::from);
-            self.publish_to(&room, [], changed, Origin::OneOfMany);
+            self.publish_to(&room, [], changed);
             self.rooms.shrink();
         }
     }

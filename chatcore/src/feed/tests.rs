@@ -1,6 +1,7 @@
 use super::rooms::{KEEP, MAX_BYTES, MAX_IDLE};
 use super::*;
 use crate::backend::EventSink as _;
+use crate::model::BatchId;
 use crate::testing;
 use crate::types::{Message, Seq};
 
@@ -22,12 +23,7 @@ fn message(room: &RoomName, seq: i64, text: &str) -> SharedMessage {
 fn a_room_nobody_reads_or_follows_goes_after_a_while() {
     let (feed, _due) = Feed::new(true);
     let (read, followed, attended) = (name("read"), name("followed"), name("attended"));
-    feed.publish_to(
-        &feed.room(&read),
-        [message(&read, 1, "x")],
-        [],
-        Origin::OnlyWriter,
-    );
+    feed.publish_to(&feed.room(&read), [message(&read, 1, "x")], []);
     let listener = feed.room(&followed).subscribe();
     feed.enter(&feed.room(&attended), &"ann".parse().expect("a name"));
     feed.rooms.sweep_as_of(KEEP.as_secs());
@@ -59,7 +55,7 @@ fn the_memory_of_all_rings_has_a_limit() {
             let entry = feed.room(&room);
             let listener = entry.subscribe();
             for seq in 1..=40 {
-                feed.publish_to(&entry, [message(&room, seq, &text)], [], Origin::OnlyWriter);
+                feed.publish_to(&entry, [message(&room, seq, &text)], []);
                 feed.rooms.shrink();
             }
             assert!(feed.live_counts().bytes <= MAX_BYTES);
@@ -87,17 +83,31 @@ fn the_memory_of_all_rings_has_a_limit() {
 fn a_feed_that_is_paused_says_nothing_and_goes_on_from_there() {
     let (feed, _due) = Feed::new(true);
     let room = name("a");
-    feed.publish_to(
-        &feed.room(&room),
-        [message(&room, 1, "x")],
-        [],
-        Origin::OnlyWriter,
-    );
+    feed.publish_to(&feed.room(&room), [message(&room, 1, "x")], []);
     assert!(feed.read(&room, Range::Newest, 1).is_some());
     feed.pause();
     assert!(feed.read(&room, Range::Newest, 1).is_none());
     feed.resume();
     assert!(feed.read(&room, Range::Newest, 1).is_some());
+}
+
+/// The first message of a room.
+fn batch(room: &RoomName) -> Batch {
+    let room_batch = RoomBatch {
+        room: room.clone(),
+        after: None,
+        after_is_durable: false,
+        messages: vec![testing::batch_message(1)],
+        changes: Vec::new(),
+        members: Vec::new(),
+        assumes_members: false,
+    };
+    Batch {
+        id: BatchId([1; 12]),
+        rooms: vec![room_batch],
+        counts: Vec::new(),
+        guests: Vec::new(),
+    }
 }
 
 #[test]
@@ -109,11 +119,11 @@ fn a_commit_does_not_hide_a_later_one_of_another_process() {
         let entry = feed.room(&room);
         entry.ring().load_empty();
 
-        feed.publish_to(&entry, [message(&room, 2, "later")], [], Origin::OneOfMany);
+        feed.publish_to(&entry, [message(&room, 2, "later")], []);
         if is_forgotten {
             feed.rooms.update_ring(&entry, Ring::clear);
         }
-        feed.publish_to(&entry, [message(&room, 1, "own")], [], feed.origin_of_own());
+        feed.publish_batch(&batch(&room));
         let after_own = feed.read(&room, Range::After(Seq::ZERO.next()), 1);
         assert_ne!(after_own, Some(Vec::new()), "{is_forgotten}");
     }
@@ -125,7 +135,7 @@ fn after_a_gap_a_room_answers_once_it_is_renewed_and_its_end_is_known() {
     let (room, seq) = (name("a"), Seq::ZERO.next());
     let entry = feed.room(&room);
     let _follower = entry.subscribe();
-    feed.publish_to(&entry, [message(&room, 1, "x")], [], Origin::OnlyWriter);
+    feed.publish_to(&entry, [message(&room, 1, "x")], []);
     feed.begin_epoch();
     let read = || feed.read(&room, Range::After(seq), 1);
     assert!(read().is_none(), "it may have changed meanwhile");
